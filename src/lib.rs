@@ -1,0 +1,8 @@
+//! pgstow backs up PostgreSQL and brings it back to any moment.
+//!
+//! Layers, each of which uses only those behind it (`tests/it/layers.rs` checks it):
+//! `cli` > `commands` > `domain` > `repo` > `postgres` > `util` > `error`.
+
+pub mod error;
+pub mod postgres;
+pub mod util;

@@ -1,0 +1,4 @@
+//! PostgreSQL's formats, protocols and programs. Knows no repository.
+
+pub mod lsn;
+pub mod wal_name;

@@ -1,0 +1,8 @@
+//! Files, hashes, processes, time. Knows no PostgreSQL.
+
+pub mod cancel;
+pub mod clock;
+pub mod fs;
+pub mod hash;
+pub mod meter;
+pub mod units;
