@@ -5,4 +5,5 @@
 
 pub mod error;
 pub mod postgres;
+pub mod repo;
 pub mod util;

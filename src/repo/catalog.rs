@@ -1,0 +1,316 @@
+//! What backups a repository holds. A backup exists exactly when its `backup.json` does.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    backup_id::{BackupId, BackupKind},
+    codec::Codec,
+    layout::{BackupObject, ObjectName},
+    repository::Repository,
+};
+use crate::{
+    error::{Kind, Result},
+    postgres::{
+        lsn::{Lsn, SystemId, TimelineId},
+        wal_name::{Segment, SegmentSize, segment_numbers},
+    },
+    util::{clock::Time, hash::Sha256},
+};
+
+/// `started.json`: claims the id, and tells every host that a backup runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Started {
+    pub format: u32,
+    pub id: BackupId,
+    pub parent: Option<BackupId>,
+    pub system_id: SystemId,
+    pub timeline: TimelineId,
+    /// The last checkpoint's redo: the backup will start there or later.
+    pub lower_bound: Lsn,
+    pub time: Time,
+    pub host: String,
+    /// Of the host's kernel: a process id means nothing after a restart.
+    pub boot_id: String,
+    pub process: u32,
+    /// When the process started, in the kernel's ticks since boot: process ids are used again.
+    pub process_start: u64,
+}
+
+/// `alive-<n>.json`: a sign of life; the first one tells the true start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Alive {
+    pub format: u32,
+    pub time: Time,
+    pub start_lsn: Lsn,
+    pub timeline: TimelineId,
+}
+
+/// How the files were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    Local,
+    Stream,
+}
+
+/// `backup.json`: the commit point and the description of a backup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Backup {
+    pub format: u32,
+    pub id: BackupId,
+    pub kind: BackupKind,
+    pub parent: Option<BackupId>,
+    pub cluster: String,
+    pub system_id: SystemId,
+    /// As PostgreSQL's server_version_num, such as 150019.
+    pub postgres_version: u32,
+    pub timeline: TimelineId,
+    pub start_lsn: Lsn,
+    /// Recovery is consistent from here on.
+    pub stop_lsn: Lsn,
+    /// By the server's clock, as all times that recovery compares with.
+    pub start_time: Time,
+    pub stop_time: Time,
+    pub start_segment: String,
+    pub stop_segment: String,
+    pub segment_size: SegmentSize,
+    pub block_size: u32,
+    pub data_checksums: bool,
+    pub method: Method,
+    /// Taken from a standby.
+    pub standby: bool,
+    /// Holds the WAL that it needs.
+    pub standalone: bool,
+    pub label: String,
+    pub data_directory: String,
+    /// Of the parts.
+    pub compression: Codec,
+    pub level: i32,
+    pub recipients: Vec<String>,
+    pub tablespaces: Vec<Tablespace>,
+    pub parts: Vec<Part>,
+    /// Files of the data directory, and their bytes.
+    pub files: u64,
+    pub bytes: u64,
+    /// Those of them that lie in the data directory itself, not in a tablespace elsewhere.
+    pub base_bytes: u64,
+    /// Bytes of all parts as stored.
+    pub stored_bytes: u64,
+    pub manifest_sha256: Sha256,
+    pub index_sha256: Sha256,
+    /// Configuration files outside the data directory: those in `config.tar`.
+    pub config_files: Vec<String>,
+    /// Those that could not be read, each with the reason.
+    pub config_missing: Vec<String>,
+    pub page_failures: Vec<PageFailure>,
+    pub settings: RecoverySettings,
+    /// Whether the stored parts were re-read and found right.
+    pub verified: bool,
+    pub host: String,
+    pub pgstow_version: String,
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Backup {
+    /// The segments that recovery needs to become consistent, first and last, as numbers.
+    pub fn needed_segments(&self) -> std::ops::RangeInclusive<u64> {
+        segment_numbers(self.start_lsn, self.stop_lsn, self.segment_size)
+    }
+
+    /// The segment with that number on the backup's timeline.
+    pub fn segment(&self, number: u64) -> Segment {
+        Segment::nth(self.timeline, number, self.segment_size)
+    }
+
+    /// PostgreSQL's major version, such as 15.
+    pub fn major(&self) -> u32 {
+        self.postgres_version / 10_000
+    }
+
+    pub fn duration(&self) -> std::time::Duration {
+        (self.stop_time - self.start_time)
+            .to_std()
+            .unwrap_or_default()
+    }
+}
+
+/// A tablespace outside the data directory, or a folder in `pg_tblspc` (`in_place`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tablespace {
+    pub oid: u32,
+    pub location: String,
+    pub in_place: bool,
+    pub bytes: u64,
+}
+
+/// A whole tar archive; together the parts are the data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub number: u32,
+    pub name: String,
+    /// Bytes of the tar archive.
+    pub plain_bytes: u64,
+    pub stored_bytes: u64,
+    /// As stored, as in `SHA256SUMS`.
+    pub sha256: Sha256,
+    /// Before encryption: the part's identity across repositories.
+    pub unencrypted_sha256: Sha256,
+}
+
+/// A page whose checksum was wrong when the server read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageFailure {
+    pub file: String,
+    /// Counted from the start of the relation, where the server told it.
+    pub block: Option<u32>,
+}
+
+/// Recovery refuses to go on where these are lower than they were on the primary.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoverySettings {
+    pub max_connections: u32,
+    pub max_worker_processes: u32,
+    pub max_wal_senders: u32,
+    pub max_prepared_transactions: u32,
+    pub max_locks_per_transaction: u32,
+}
+
+/// What a backup's folder shows.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Whole, and restorable.
+    Complete(Box<Backup>),
+    /// Whole but for WAL that has not arrived: not yet restorable.
+    Pending(Box<Backup>),
+    /// Running, or the remains of one that failed.
+    Unfinished(Unfinished),
+}
+
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// None if the claim is gone or can't be read.
+    pub started: Option<Started>,
+    pub alive: Option<Alive>,
+    /// When its newest object came, by the store's clock.
+    pub newest: Time,
+}
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub id: BackupId,
+    pub state: State,
+}
+
+/// What one object group under `base/` holds.
+struct Group {
+    id: BackupId,
+    objects: Vec<BackupObject>,
+    newest: Time,
+}
+
+impl Repository {
+    /// All backups and remains, oldest id first. One listing, and one read for each backup.
+    pub fn backups(&self) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for group in self.groups()? {
+            if let Some(state) = self.state(&group)? {
+                entries.push(Entry {
+                    id: group.id,
+                    state,
+                });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The backup of that id; an error of kind `NotFound` unless it is complete.
+    pub fn backup(&self, id: BackupId) -> Result<Backup> {
+        self.storage()
+            .read_json(&self.layout().backup_object(&id, BackupObject::Backup))
+    }
+
+    /// The newest id that anybody claimed.
+    pub fn newest_id(&self) -> Result<Option<BackupId>> {
+        Ok(self.groups()?.into_iter().map(|group| group.id).max())
+    }
+
+    /// Removes all objects of a backup, its commit point first: from then on it is none.
+    pub fn remove_backup(&self, id: BackupId) -> Result<()> {
+        for commit in [BackupObject::Backup, BackupObject::Pending] {
+            self.delete_if_there(&self.layout().backup_object(&id, commit))?;
+        }
+        // The claim goes last, so that what a crash leaves is still known as remains.
+        let claim = self.layout().backup_object(&id, BackupObject::Started);
+        let names: Result<Vec<ObjectName>> = self
+            .storage()
+            .list(&self.layout().backup(&id), None)?
+            .map(|info| Ok(info?.name))
+            .collect();
+        for name in names?.iter().filter(|name| **name != claim) {
+            self.delete_if_there(name)?;
+        }
+        self.delete_if_there(&claim)
+    }
+
+    fn delete_if_there(&self, name: &ObjectName) -> Result<()> {
+        match self.storage().delete(name) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn groups(&self) -> Result<Vec<Group>> {
+        let mut groups: Vec<Group> = Vec::new();
+        for info in self.storage().list(&self.layout().base(), None)? {
+            let info = info?;
+            let Some((id, object)) = self.layout().read_backup_object(&info.name) else {
+                continue;
+            };
+            match groups.last_mut() {
+                Some(group) if group.id == id => {
+                    group.objects.push(object);
+                    group.newest = group.newest.max(info.modified);
+                }
+                _ => groups.push(Group {
+                    id,
+                    objects: vec![object],
+                    newest: info.modified,
+                }),
+            }
+        }
+        groups.sort_by_key(|group| group.id);
+        Ok(groups)
+    }
+
+    /// None if the backup went while we looked.
+    fn state(&self, group: &Group) -> Result<Option<State>> {
+        let has = |object| group.objects.contains(&object);
+        let read = |object| self.layout().backup_object(&group.id, object);
+        let state = if has(BackupObject::Backup) {
+            self.storage()
+                .read_json(&read(BackupObject::Backup))
+                .map(State::Complete)
+        } else if has(BackupObject::Pending) {
+            self.storage()
+                .read_json(&read(BackupObject::Pending))
+                .map(State::Pending)
+        } else {
+            let started = self.storage().read_json(&read(BackupObject::Started)).ok();
+            let alive = has(BackupObject::Alive(1))
+                .then(|| self.storage().read_json(&read(BackupObject::Alive(1))).ok())
+                .flatten();
+            Ok(State::Unfinished(Unfinished {
+                started,
+                alive,
+                newest: group.newest,
+            }))
+        };
+        match state {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! `index.json.zst`: where in the parts each file of a backup lies. One entry a line.
+//!
+//! Written as the parts are written, read entry by entry: neither side ever holds the document.
+
+use std::{
+    ffi::OsStr,
+    fmt,
+    io::{self, BufReader, Read, Write},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize, de};
+
+use super::{
+    codec::{Compression, Encoder},
+    document::FORMAT,
+};
+use crate::{
+    error::{Error, Result},
+    util::hash::{Sha256, Sha256Writer, from_hex},
+};
+
+/// A member of a part: a file or a folder of the data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Relative to the data directory.
+    #[serde(flatten)]
+    pub path: FilePath,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub folder: bool,
+    /// Number of the part that holds it.
+    pub part: u32,
+    /// Where in the part, before encryption, the frame begins that holds the tar header.
+    pub frame: u64,
+    /// Plain bytes of that frame before the header.
+    pub offset: u32,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Seconds since 1970.
+    pub mtime: i64,
+    /// CRC-32C of the file's bytes; 0 for a folder.
+    pub crc32c: u32,
+    /// Only of files that the manifest doesn't list: WAL in a standalone backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A path as bytes: text in JSON where it is text, else hexadecimal, as in PostgreSQL's manifest.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "PathInJson", into = "PathInJson")]
+pub struct FilePath(pub Box<[u8]>);
+
+#[derive(Serialize, Deserialize)]
+enum PathInJson {
+    #[serde(rename = "path")]
+    Text(String),
+    #[serde(rename = "encoded_path")]
+    Hex(String),
+}
+
+impl From<FilePath> for PathInJson {
+    fn from(path: FilePath) -> Self {
+        match String::from_utf8(path.0.into_vec()) {
+            Ok(text) => PathInJson::Text(text),
+            Err(error) => PathInJson::Hex(
+                error
+                    .as_bytes()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl TryFrom<PathInJson> for FilePath {
+    type Error = String;
+
+    fn try_from(path: PathInJson) -> Result<Self, String> {
+        match path {
+            PathInJson::Text(text) => Ok(FilePath(text.into_bytes().into())),
+            PathInJson::Hex(hex) => match from_hex(&hex) {
+                Some(bytes) => Ok(FilePath(bytes.into())),
+                None => Err(format!("not an encoded path: {hex:?}")),
+            },
+        }
+    }
+}
+
+impl FilePath {
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_path().display().fmt(f)
+    }
+}
+
+impl fmt::Debug for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_path().fmt(f)
+    }
+}
+
+/// Writes the index into `W`, compressed.
+pub struct FileIndexWriter<W: Write + 'static> {
+    stream: Encoder<'static, Sha256Writer<W>>,
+    entries: u64,
+}
+
+impl<W: Write + 'static> FileIndexWriter<W> {
+    pub fn new(writer: W) -> Result<Self> {
+        let mut stream = Compression::default().encoder(Sha256Writer::new(writer))?;
+        write!(stream, "{{\"format\":{FORMAT},\"files\":[").map_err(not_written)?;
+        Ok(Self { stream, entries: 0 })
+    }
+
+    pub fn add(&mut self, entry: &FileEntry) -> Result<()> {
+        let separator: &[u8] = if self.entries == 0 { b"\n" } else { b",\n" };
+        self.entries += 1;
+        self.stream
+            .write_all(separator)
+            .and_then(|()| serde_json::to_writer(&mut self.stream, entry).map_err(io::Error::from))
+            .map_err(not_written)
+    }
+
+    /// The inner writer and the hash of the stored bytes.
+    pub fn finish(mut self) -> Result<(W, Sha256)> {
+        self.stream
+            .write_all(b"\n]}\n")
+            .and_then(|()| self.stream.finish())
+            .map(Sha256Writer::finish)
+            .map_err(not_written)
+    }
+}
+
+fn not_written(error: io::Error) -> Error {
+    Error::failed("can't write the index of files").because(error)
+}
+
+/// Reads the index in `stored`, compressed bytes, and gives each entry to `take`.
+pub fn read(stored: impl Read + Send, mut take: impl FnMut(FileEntry) -> Result<()>) -> Result<()> {
+    let damaged = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Error::damaged("the index of files can't be understood").because(error)
+    };
+    let plain = super::codec::Codec::Zstd
+        .decoder(stored)
+        .map_err(|error| damaged(error.into()))?;
+    let mut failed = None;
+    let visitor = DocumentVisitor {
+        take: &mut take,
+        failed: &mut failed,
+    };
+    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(64 << 10, plain));
+    let result = de::Deserializer::deserialize_map(&mut json, visitor).and_then(|()| json.end());
+    match (failed, result) {
+        (Some(error), _) => Err(error),
+        (None, result) => result.map_err(|error| damaged(error.into())),
+    }
+}
+
+struct DocumentVisitor<'a, F> {
+    take: &'a mut F,
+    /// Why `take` refused; serde's own error can't carry it.
+    failed: &'a mut Option<Error>,
+}
+
+impl<'de, F: FnMut(FileEntry) -> Result<()>> de::Visitor<'de> for DocumentVisitor<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an index of files")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let mut complete = false;
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "format" if map.next_value::<u32>()? != FORMAT => {
+                    return Err(de::Error::custom("unknown format"));
+                }
+                "format" => {}
+                "files" => {
+                    map.next_value_seed(FilesSeed(&mut self))?;
+                    complete = true;
+                }
+                _ => {
+                    map.next_value::<de::IgnoredAny>()?;
+                }
+            }
+        }
+        if complete {
+            Ok(())
+        } else {
+            Err(de::Error::missing_field("files"))
+        }
+    }
+}
+
+struct FilesSeed<'a, 'b, F>(&'a mut DocumentVisitor<'b, F>);
+
+impl<'de, F: FnMut(FileEntry) -> Result<()>> de::DeserializeSeed<'de> for FilesSeed<'_, '_, F> {
+    type Value = ();
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(FileEntry) -> Result<()>> de::Visitor<'de> for FilesSeed<'_, '_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row of files")
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut files: A) -> Result<(), A::Error> {
+        while let Some(entry) = files.next_element::<FileEntry>()? {
+            if let Err(error) = (self.0.take)(entry) {
+                *self.0.failed = Some(error);
+                return Err(de::Error::custom("stopped"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &[u8], sha256: Option<Sha256>) -> FileEntry {
+        FileEntry {
+            path: FilePath(path.into()),
+            folder: path.ends_with(b"5"),
+            part: 1,
+            frame: 12_345_678_901,
+            offset: 512,
+            size: 8192,
+            mode: 0o600,
+            mtime: 1_795_226_400,
+            crc32c: 0xDEAD_BEEF,
+            sha256,
+        }
+    }
+
+    #[test]
+    fn reads_what_it_wrote() {
+        let entries = [
+            entry(b"base/5", None),
+            entry(b"base/5/1259", None),
+            entry(b"odd \"name\"\n\xFF", Some(Sha256::of(b"x"))),
+        ];
+        let mut writer = FileIndexWriter::new(Vec::new()).unwrap();
+        for entry in &entries {
+            writer.add(entry).unwrap();
+        }
+        let (stored, sha256) = writer.finish().unwrap();
+        assert_eq!(sha256, Sha256::of(&stored));
+        let mut back = Vec::new();
+        read(&stored[..], |entry| {
+            back.push(entry);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(back, entries);
+        for cut in 0..stored.len() {
+            assert!(read(&stored[..cut], |_| Ok(())).is_err(), "cut at {cut}");
+        }
+        let stopped = read(&stored[..], |_| Err(Error::failed("enough"))).unwrap_err();
+        assert_eq!(stopped.message(), "enough");
+    }
+}

@@ -1,0 +1,337 @@
+//! The only file that knows the names of objects. Pure.
+
+use std::{fmt, str::FromStr};
+
+use super::{backup_id::BackupId, codec::Codec};
+use crate::{
+    error::{Error, Result},
+    postgres::{
+        lsn::SystemId,
+        wal_name::{Segment, WalName},
+    },
+};
+
+/// An object's name: a relative path with `/`. Made here, or by a store that lists what is there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName(String);
+
+impl ObjectName {
+    pub(super) fn listed(name: String) -> Self {
+        Self(name)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name behind the last slash.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A folder of objects: empty, or a path that ends with `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl Prefix {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// For a store that is tried out below this folder.
+    pub fn object(&self, name: &str) -> ObjectName {
+        ObjectName(format!("{}{name}", self.0))
+    }
+}
+
+/// The name that a database cluster has in configuration and repository, such as `main`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterName(String);
+
+impl ClusterName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClusterName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let good = !name.is_empty()
+            && name.len() <= 63
+            && !name.starts_with('.')
+            && name.chars().all(plain);
+        if good && name != "repository.json" && name != "combine.py" {
+            return Ok(Self(name.to_owned()));
+        }
+        Err(Error::usage(format!("not a cluster's name: {name:?}"))
+            .hint("a name has up to 63 letters, digits, `-`, `_` and `.`, and does not begin with a dot."))
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `repository.json`: what makes a place a repository.
+pub fn repository() -> ObjectName {
+    ObjectName("repository.json".to_owned())
+}
+
+/// `combine.py`: combines incremental backups with Python alone.
+pub fn combine_script() -> ObjectName {
+    ObjectName("combine.py".to_owned())
+}
+
+/// Where `check` tries out what a store can do.
+pub fn probe() -> Prefix {
+    Prefix("probe/".to_owned())
+}
+
+/// The names of one cluster's objects.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    cluster: ClusterName,
+}
+
+impl Layout {
+    pub fn new(cluster: ClusterName) -> Self {
+        Self { cluster }
+    }
+
+    pub fn cluster(&self) -> &ClusterName {
+        &self.cluster
+    }
+
+    fn name(&self, rest: fmt::Arguments<'_>) -> ObjectName {
+        ObjectName(format!("{}/{rest}", self.cluster))
+    }
+
+    fn prefix(&self, rest: fmt::Arguments<'_>) -> Prefix {
+        Prefix(format!("{}/{rest}", self.cluster))
+    }
+
+    pub fn systems(&self) -> Prefix {
+        self.prefix(format_args!("systems/"))
+    }
+
+    pub fn system(&self, id: SystemId) -> ObjectName {
+        self.name(format_args!("systems/{id}.json"))
+    }
+
+    /// All base backups.
+    pub fn base(&self) -> Prefix {
+        self.prefix(format_args!("base/"))
+    }
+
+    /// All objects of one backup.
+    pub fn backup(&self, id: &BackupId) -> Prefix {
+        self.prefix(format_args!("base/{id}/"))
+    }
+
+    /// One object of a backup.
+    pub fn backup_object(&self, id: &BackupId, object: BackupObject) -> ObjectName {
+        self.name(format_args!("base/{id}/{object}"))
+    }
+
+    /// Which backup's which object a name below `base()` is; None for what we don't know.
+    pub fn read_backup_object(&self, name: &ObjectName) -> Option<(BackupId, BackupObject)> {
+        let rest = name.as_str().strip_prefix(self.base().as_str())?;
+        let (id, object) = rest.split_once('/')?;
+        Some((id.parse().ok()?, BackupObject::read(object)?))
+    }
+
+    /// All WAL of one system.
+    pub fn wal(&self, system: SystemId) -> Prefix {
+        self.prefix(format_args!("wal/{system}/"))
+    }
+
+    /// One WAL file; `codec` is that of the system, and history and backup files have none.
+    pub fn wal_file(&self, system: SystemId, file: WalName, codec: Codec) -> ObjectName {
+        match file {
+            WalName::Segment(segment) | WalName::Partial(segment) => {
+                let folder = segment.folder();
+                self.name(format_args!(
+                    "wal/{system}/{folder}/{file}{}",
+                    codec.ending()
+                ))
+            }
+            WalName::BackupHistory(..) | WalName::History(_) => {
+                self.name(format_args!("wal/{system}/{file}"))
+            }
+        }
+    }
+
+    /// A name that sorts behind all WAL of `segment`'s kind up to it and before what follows.
+    pub fn behind_segment(&self, system: SystemId, segment: Segment) -> ObjectName {
+        self.name(format_args!("wal/{system}/{}/{segment}~", segment.folder()))
+    }
+
+    /// Which WAL file an object below `wal(system)` is, and its codec.
+    pub fn read_wal_file(&self, system: SystemId, name: &ObjectName) -> Option<(WalName, Codec)> {
+        let rest = name.as_str().strip_prefix(self.wal(system).as_str())?;
+        let (folder, file) = match rest.split_once('/') {
+            Some((folder, file)) => (Some(folder), file),
+            None => (None, rest),
+        };
+        let (plain, codec) = Codec::split(file);
+        let file = plain.parse::<WalName>().ok()?;
+        match (file, folder) {
+            (WalName::Segment(segment) | WalName::Partial(segment), Some(folder)) => {
+                (segment.folder() == folder).then_some((file, codec))
+            }
+            (WalName::BackupHistory(..) | WalName::History(_), None) => {
+                (codec == Codec::None).then_some((file, codec))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The objects of a backup's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BackupObject {
+    Started,
+    Alive(u32),
+    Part(u32, Codec),
+    Config(Codec),
+    Manifest,
+    Index,
+    Relations,
+    Sums,
+    Pending,
+    Backup,
+}
+
+impl fmt::Display for BackupObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackupObject::Started => f.write_str("started.json"),
+            BackupObject::Alive(number) => write!(f, "alive-{number}.json"),
+            BackupObject::Part(number, codec) => {
+                write!(f, "part-{number:04}.tar{}", codec.ending())
+            }
+            BackupObject::Config(codec) => write!(f, "config.tar{}", codec.ending()),
+            BackupObject::Manifest => f.write_str("backup_manifest.zst"),
+            BackupObject::Index => f.write_str("index.json.zst"),
+            BackupObject::Relations => f.write_str("relations.json.zst"),
+            BackupObject::Sums => f.write_str("SHA256SUMS"),
+            BackupObject::Pending => f.write_str("pending.json"),
+            BackupObject::Backup => f.write_str("backup.json"),
+        }
+    }
+}
+
+impl BackupObject {
+    fn read(name: &str) -> Option<Self> {
+        let fixed = [
+            BackupObject::Started,
+            BackupObject::Manifest,
+            BackupObject::Index,
+            BackupObject::Relations,
+            BackupObject::Sums,
+            BackupObject::Pending,
+            BackupObject::Backup,
+        ];
+        if let Some(object) = fixed.into_iter().find(|object| object.to_string() == name) {
+            return Some(object);
+        }
+        if let Some(number) = name
+            .strip_prefix("alive-")
+            .and_then(|rest| rest.strip_suffix(".json"))
+        {
+            return number.parse().ok().map(BackupObject::Alive);
+        }
+        let (plain, codec) = Codec::split(name);
+        if plain == "config.tar" {
+            return Some(BackupObject::Config(codec));
+        }
+        let number = plain.strip_prefix("part-")?.strip_suffix(".tar")?;
+        number
+            .parse()
+            .ok()
+            .map(|number| BackupObject::Part(number, codec))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn layout() -> Layout {
+        Layout::new("main".parse().unwrap())
+    }
+
+    #[test]
+    fn backup_objects_read_as_they_are_written() {
+        let id: BackupId = "20261121T020000Z-full".parse().unwrap();
+        for object in [
+            BackupObject::Started,
+            BackupObject::Alive(12),
+            BackupObject::Part(1, Codec::Zstd),
+            BackupObject::Part(12345, Codec::None),
+            BackupObject::Config(Codec::Gzip),
+            BackupObject::Manifest,
+            BackupObject::Backup,
+        ] {
+            let name = layout().backup_object(&id, object);
+            assert_eq!(
+                layout().read_backup_object(&name),
+                Some((id, object)),
+                "{name}"
+            );
+        }
+        let name = layout().backup_object(&id, BackupObject::Part(1, Codec::Zstd));
+        assert_eq!(
+            name.as_str(),
+            "main/base/20261121T020000Z-full/part-0001.tar.zst"
+        );
+    }
+
+    #[test]
+    fn wal_files_lie_where_the_format_says() {
+        let system = SystemId(7);
+        for (file, name) in [
+            (
+                "000000010000000A000000FE",
+                "main/wal/7/000000010000000A/000000010000000A000000FE.zst",
+            ),
+            (
+                "000000010000000A000000FF.partial",
+                "main/wal/7/000000010000000A/000000010000000A000000FF.partial.zst",
+            ),
+            ("00000002.history", "main/wal/7/00000002.history"),
+            (
+                "000000010000000A000000FE.00000028.backup",
+                "main/wal/7/000000010000000A000000FE.00000028.backup",
+            ),
+        ] {
+            let file: WalName = file.parse().unwrap();
+            let object = layout().wal_file(system, file, Codec::Zstd);
+            assert_eq!(object.as_str(), name);
+            assert_eq!(layout().read_wal_file(system, &object).unwrap().0, file);
+        }
+        let stray = ObjectName("main/wal/7/000000010000000B/000000010000000A000000FE.zst".into());
+        assert_eq!(layout().read_wal_file(system, &stray), None);
+    }
+
+    #[test]
+    fn cluster_names_stay_in_their_folder() {
+        assert!("main-15_a.b".parse::<ClusterName>().is_ok());
+        for bad in ["", ".", "..", "a/b", ".x", "repository.json", "ä", "a b"] {
+            assert!(bad.parse::<ClusterName>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The store in a folder of this host: synchronous, a few lines on `util/fs`.
+
+use std::{
+    cmp::Ordering,
+    fs::{self, File},
+    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    layout::{ObjectName, Prefix},
+    storage::{Listing, ObjectInfo, Storage, Upload},
+};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    util::fs::{NewFile, TEMPORARY, create_folders, folder_of, sync_file, sync_folder},
+};
+
+/// Only the server's user and its group may see what a backup holds.
+const FOLDER_MODE: u32 = 0o750;
+const FILE_MODE: u32 = 0o640;
+
+#[derive(Debug)]
+pub struct LocalStorage {
+    root: PathBuf,
+}
+
+impl LocalStorage {
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    fn path(&self, name: &ObjectName) -> PathBuf {
+        self.root.join(name.as_str())
+    }
+
+    fn begin(&self, name: &ObjectName) -> Result<NewFile> {
+        let path = self.path(name);
+        // The folder is there nearly always, so it is made only after it was missed. A delete
+        // of its last object may remove it again in between.
+        for _ in 0..3 {
+            match NewFile::create(&path, FILE_MODE) {
+                Err(error) if error.kind() == Kind::NotFound => {
+                    create_folders(folder_of(&path), FOLDER_MODE)?;
+                }
+                other => return other,
+            }
+        }
+        NewFile::create(&path, FILE_MODE)
+    }
+}
+
+impl Storage for LocalStorage {
+    fn put_new(&self, name: &ObjectName) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(LocalUpload {
+            file: self.begin(name)?,
+            path: self.path(name),
+        }))
+    }
+
+    fn put_part(&self, name: &ObjectName) -> Result<Box<dyn Upload>> {
+        self.put_new(name)
+    }
+
+    fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Box<dyn Read + Send>> {
+        let path = self.path(name);
+        let mut file = File::open(&path).at("read", &path)?;
+        let Some(range) = range else {
+            return Ok(Box::new(file));
+        };
+        let length = file.metadata().at("read", &path)?.len();
+        if range.end > length {
+            return Err(Error::damaged(format!(
+                "{} ends at byte {length}, before byte {}",
+                path.display(),
+                range.end
+            )));
+        }
+        file.seek(SeekFrom::Start(range.start)).at("read", &path)?;
+        Ok(Box::new(file.take(range.end - range.start)))
+    }
+
+    fn head(&self, name: &ObjectName) -> Result<ObjectInfo> {
+        let path = self.path(name);
+        info(name.clone(), &path).at("read", &path)
+    }
+
+    fn list(&self, prefix: &Prefix, after: Option<&ObjectName>) -> Result<Listing<'_>> {
+        let mut walk = Walk {
+            root: self.root.clone(),
+            after: after.map(|name| name.as_str().to_owned()),
+            pending: Vec::new(),
+        };
+        walk.enter(prefix.as_str())?;
+        Ok(Box::new(walk))
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<()> {
+        let path = self.path(name);
+        fs::remove_file(&path).at("delete", &path)?;
+        let mut folder = folder_of(&path);
+        // Folders are no objects: an empty one goes, except for the repository's own.
+        while folder != self.root && fs::remove_dir(folder).is_ok() {
+            folder = folder_of(folder);
+        }
+        sync_folder(folder)
+    }
+
+    fn place(&self, name: &ObjectName) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+struct LocalUpload {
+    file: NewFile,
+    path: PathBuf,
+}
+
+impl Write for LocalUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Upload for LocalUpload {
+    fn finish(self: Box<Self>) -> Result<()> {
+        let Self { file, path } = *self;
+        file.publish_new().inspect_err(|error| {
+            if error.kind() == Kind::AlreadyExists {
+                // Who finds the object there may rely on it, so it must be as durable as if
+                // it were made now. A failure shows itself when it is read.
+                let _ = sync_file(&path).and_then(|()| sync_folder(folder_of(&path)));
+            }
+        })
+    }
+}
+
+fn info(name: ObjectName, path: &Path) -> io::Result<ObjectInfo> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(ErrorKind::NotFound.into());
+    }
+    Ok(ObjectInfo {
+        name,
+        size: found.len(),
+        modified: found.modified()?.into(),
+    })
+}
+
+/// Walks folders in the order of full object names, one folder of each level in memory.
+struct Walk {
+    root: PathBuf,
+    after: Option<String>,
+    /// Names still to come, the next one last; folders end with `/`.
+    pending: Vec<String>,
+}
+
+impl Walk {
+    fn enter(&mut self, folder: &str) -> Result<()> {
+        let path = self.root.join(folder);
+        let entries = match fs::read_dir(&path) {
+            // A folder that nobody wrote into yet, or whose last object was deleted just now.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.root.is_dir() => {
+                return Ok(());
+            }
+            entries => entries.at("list", &path)?,
+        };
+        let first = self.pending.len();
+        for entry in entries {
+            let entry = entry.at("list", &path)?;
+            // Not ours: every object's name is plain text.
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            if name.starts_with('.') || name.ends_with(TEMPORARY) {
+                continue;
+            }
+            let slash = if entry.file_type().at("list", &path)?.is_dir() {
+                "/"
+            } else {
+                ""
+            };
+            let name = format!("{folder}{name}{slash}");
+            if self.comes_after(&name) {
+                self.pending.push(name);
+            }
+        }
+        self.pending[first..].sort_unstable_by(|a, b| b.cmp(a));
+        Ok(())
+    }
+
+    /// Whether `name`, or something in that folder, lies behind `after`.
+    fn comes_after(&self, name: &str) -> bool {
+        let Some(after) = &self.after else {
+            return true;
+        };
+        match name.cmp(after) {
+            Ordering::Greater => true,
+            _ => name.ends_with('/') && after.starts_with(name),
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<ObjectInfo>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(name) = self.pending.pop() {
+            if name.ends_with('/') {
+                if let Err(error) = self.enter(&name) {
+                    return Some(Err(error));
+                }
+                continue;
+            }
+            let path = self.root.join(&name);
+            match info(ObjectName::listed(name), &path) {
+                // Deleted since its folder was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                found => return Some(found.at("list", &path)),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::repo::layout;
+
+    /// The contract of `Storage`, for any store below `root`.
+    #[test]
+    fn keeps_the_contract() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = LocalStorage::new(folder.path());
+        let store: &dyn Storage = &local;
+        let at = |name: &str| layout::probe().object(name);
+        let names = |after: Option<&str>| -> Vec<String> {
+            store
+                .list(&layout::probe(), after.map(at).as_ref())
+                .unwrap()
+                .map(|info| info.unwrap().name.as_str()["probe/".len()..].to_owned())
+                .collect()
+        };
+
+        assert_eq!(store.head(&at("a")).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(store.delete(&at("a")).unwrap_err().kind(), Kind::NotFound);
+        assert!(names(None).is_empty());
+
+        for name in ["b", "a/2", "a/1", "a.x", "a-", "c/d/e"] {
+            store.create(&at(name), name.as_bytes()).unwrap();
+        }
+        // As sorted by bytes: `-` < `.` < `/`.
+        assert_eq!(names(None), ["a-", "a.x", "a/1", "a/2", "b", "c/d/e"]);
+        assert_eq!(names(Some("a/1")), ["a/2", "b", "c/d/e"]);
+        assert_eq!(names(Some("a0")), ["b", "c/d/e"]);
+        assert_eq!(names(Some("c/d")), ["c/d/e"]);
+
+        assert_eq!(
+            store.create(&at("b"), b"other").unwrap_err().kind(),
+            Kind::AlreadyExists
+        );
+        assert_eq!(store.read(&at("b"), 10).unwrap(), b"b");
+        assert_eq!(
+            store.read(&at("c/d/e"), 4).unwrap_err().kind(),
+            Kind::Damaged
+        );
+        assert_eq!(store.head(&at("c/d/e")).unwrap().size, 5);
+
+        let mut part = String::new();
+        store
+            .get(&at("c/d/e"), Some(1..3))
+            .unwrap()
+            .read_to_string(&mut part)
+            .unwrap();
+        assert_eq!(part, "/d");
+        assert!(store.get(&at("c/d/e"), Some(3..9)).is_err());
+
+        let mut unfinished = store.put_new(&at("never")).unwrap();
+        unfinished.write_all(b"x").unwrap();
+        assert!(!names(None).contains(&"never".to_owned()));
+        drop(unfinished);
+
+        for name in ["b", "a/2", "a/1", "a.x", "a-", "c/d/e"] {
+            store.delete(&at(name)).unwrap();
+        }
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "folders and leftovers go too"
+        );
+    }
+
+    #[test]
+    fn a_repository_that_is_not_there_is_no_empty_one() {
+        let store = LocalStorage::new(Path::new("/nonexistent/pgstow"));
+        assert!(store.list(&layout::probe(), None).is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! Where backups and WAL are kept: names, storage, codecs, and what the repository holds.
+//!
+//! The format is described in `docs/repository-format.md`.
+
+pub mod backup_id;
+pub mod catalog;
+pub mod codec;
+pub mod document;
+pub mod file_index;
+pub mod layout;
+pub mod local;
+pub mod location;
+pub mod repository;
+pub mod storage;
+pub mod wal_index;

@@ -1,0 +1,178 @@
+//! An opened repository: where it is, whose names it holds, which systems may write into it.
+
+use std::{fs::File, io::Read, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    codec::Codec,
+    document::FORMAT,
+    layout::{self, ClusterName, Layout},
+    location::Location,
+    storage::Storage,
+};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    postgres::{lsn::SystemId, wal_name::SegmentSize},
+    util::clock::Time,
+};
+
+/// `repository.json`: never changes once written.
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    format: u32,
+    id: String,
+}
+
+/// `systems/<system-id>.json`: a database system that belongs into this cluster's folder,
+/// and what is fixed for its WAL. Never changes once written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    pub format: u32,
+    pub system_id: SystemId,
+    /// Such as 15.
+    pub postgres_major: u32,
+    pub segment_size: SegmentSize,
+    /// One codec for all its WAL, so that a segment has one possible object name.
+    pub wal_codec: Codec,
+    /// Whether its WAL is encrypted, fixed for the same reason.
+    pub encrypted: bool,
+    pub registered: Time,
+}
+
+/// One cluster's part of a repository.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    storage: Arc<dyn Storage>,
+    layout: Layout,
+    id: String,
+    location: Location,
+}
+
+impl Repository {
+    /// Opens what `init` made; an error of kind `NotFound` where there is no repository.
+    pub fn open(location: &Location, cluster: ClusterName) -> Result<Self> {
+        let storage = location.open();
+        let identity: Identity = storage.read_json(&layout::repository()).map_err(|error| {
+            if error.kind() != Kind::NotFound {
+                return error.context(format!("can't open the repository {location}"));
+            }
+            Error::new(
+                Kind::NotFound,
+                format!("there is no repository at {location}"),
+            )
+            .because(error)
+            .hint("make one with `pgstow init`; if there was one, check that its disk is mounted.")
+        })?;
+        if identity.format != FORMAT {
+            return Err(Error::failed(format!(
+                "the repository {location} has format {}, this version of pgstow knows format {FORMAT}",
+                identity.format
+            ))
+            .hint("use the version of pgstow that made it, or a newer one."));
+        }
+        let layout = Layout::new(cluster);
+        Ok(Self {
+            storage,
+            layout,
+            id: identity.id,
+            location: location.clone(),
+        })
+    }
+
+    /// Opens the repository, making it first where there is none; true if it was made.
+    pub fn open_or_create(location: &Location, cluster: ClusterName) -> Result<(Self, bool)> {
+        let identity = Identity {
+            format: FORMAT,
+            id: random_id()?,
+        };
+        let made = match location
+            .open()
+            .create_json(&layout::repository(), &identity)
+        {
+            Ok(()) => true,
+            Err(error) if error.kind() == Kind::AlreadyExists => false,
+            Err(error) => {
+                return Err(error.context(format!("can't make a repository at {location}")));
+            }
+        };
+        Ok((Self::open(location, cluster)?, made))
+    }
+
+    pub fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The random identity that `init` gave it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The registration of a system; an error of kind `Foreign` if it has none here.
+    pub fn system(&self, id: SystemId) -> Result<System> {
+        let name = self.layout.system(id);
+        let system: System = self.storage.read_json(&name).map_err(|error| {
+            if error.kind() != Kind::NotFound {
+                return error;
+            }
+            let cluster = self.layout.cluster();
+            Error::new(
+                Kind::Foreign,
+                format!("system {id} is not registered for cluster {cluster} in repository {}", self.location),
+            )
+            .because(error)
+            .hint(
+                "if this is another database cluster, give it a name of its own (--cluster); if it is the \
+                 same one after pg_upgrade or a new initdb, run `pgstow init --new-system`.",
+            )
+        })?;
+        if system.format != FORMAT {
+            return Err(Error::failed(format!(
+                "{} has format {}",
+                self.storage.place(&name),
+                system.format
+            ))
+            .hint("use a newer version of pgstow."));
+        }
+        Ok(system)
+    }
+
+    /// All systems of the cluster, in the order of their registration.
+    pub fn systems(&self) -> Result<Vec<System>> {
+        let mut systems = Vec::new();
+        for object in self.storage.list(&self.layout.systems(), None)? {
+            systems.push(self.storage.read_json::<System>(&object?.name)?);
+        }
+        systems.sort_by_key(|system| system.registered);
+        Ok(systems)
+    }
+
+    /// Registers a system; one that is registered already stays as it is.
+    pub fn register(&self, system: &System) -> Result<()> {
+        match self
+            .storage
+            .create_json(&self.layout.system(system.system_id), system)
+        {
+            Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// 128 random bits, in hexadecimal.
+fn random_id() -> Result<String> {
+    let path = "/dev/urandom";
+    let mut bytes = [0; 16];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .at("read", path)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

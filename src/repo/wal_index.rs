@@ -1,0 +1,294 @@
+//! Which WAL is in the repository: ranges of segments, gaps, history files. Its memory grows
+//! with the number of gaps, not of segments.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::repository::{Repository, System};
+use crate::{
+    error::Result,
+    postgres::{
+        lsn::TimelineId,
+        wal_name::{Segment, SegmentSize, WalName},
+    },
+    util::clock::Time,
+};
+
+/// Numbers of segments on one timeline, first and last.
+pub type Numbers = RangeInclusive<u64>;
+
+#[derive(Clone, Debug)]
+pub struct WalIndex {
+    size: SegmentSize,
+    timelines: BTreeMap<TimelineId, Vec<Numbers>>,
+    partial: BTreeSet<Segment>,
+    histories: BTreeSet<TimelineId>,
+    newest: Option<(Segment, Time)>,
+    stored_bytes: u64,
+}
+
+/// Segments of one timeline that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    pub timeline: TimelineId,
+    pub first: u64,
+    pub last: u64,
+}
+
+impl Missing {
+    /// Such as `000000010000000000000003 to 000000010000000000000005`.
+    pub fn describe(&self, size: SegmentSize) -> String {
+        let name = |number| Segment::nth(self.timeline, number, size);
+        match self.first == self.last {
+            true => name(self.first).to_string(),
+            false => format!("{} to {}", name(self.first), name(self.last)),
+        }
+    }
+}
+
+impl WalIndex {
+    pub fn new(size: SegmentSize) -> Self {
+        Self {
+            size,
+            timelines: BTreeMap::new(),
+            partial: BTreeSet::new(),
+            histories: BTreeSet::new(),
+            newest: None,
+            stored_bytes: 0,
+        }
+    }
+
+    /// Lists all WAL of one system.
+    pub fn load(repository: &Repository, system: &System) -> Result<Self> {
+        let mut index = Self::new(system.segment_size);
+        let layout = repository.layout();
+        for info in repository
+            .storage()
+            .list(&layout.wal(system.system_id), None)?
+        {
+            let info = info?;
+            let Some((file, codec)) = layout.read_wal_file(system.system_id, &info.name) else {
+                continue;
+            };
+            index.stored_bytes += info.size;
+            match file {
+                // Under another codec restore-wal would not look for it.
+                WalName::Segment(_) | WalName::Partial(_) if codec != system.wal_codec => {}
+                WalName::Segment(segment) => {
+                    index.add(segment);
+                    if index.newest.is_none_or(|(_, time)| time <= info.modified) {
+                        index.newest = Some((segment, info.modified));
+                    }
+                }
+                WalName::Partial(segment) => {
+                    index.partial.insert(segment);
+                }
+                WalName::History(timeline) => {
+                    index.histories.insert(timeline);
+                }
+                WalName::BackupHistory(..) => {}
+            }
+        }
+        Ok(index)
+    }
+
+    /// The segments from `first` to `last` that are not there, found by one listing of these.
+    pub fn look(
+        repository: &Repository,
+        system: &System,
+        timeline: TimelineId,
+        wanted: &Numbers,
+    ) -> Result<Vec<Missing>> {
+        let mut index = Self::new(system.segment_size);
+        let layout = repository.layout();
+        let last = Segment::nth(timeline, *wanted.end(), index.size);
+        let before = wanted.start().checked_sub(1).map(|number| {
+            layout.behind_segment(system.system_id, Segment::nth(timeline, number, index.size))
+        });
+        for info in repository
+            .storage()
+            .list(&layout.wal(system.system_id), before.as_ref())?
+        {
+            match layout.read_wal_file(system.system_id, &info?.name) {
+                Some((WalName::Segment(segment), _)) if segment > last => break,
+                Some((WalName::Segment(segment), codec)) if codec == system.wal_codec => {
+                    index.add(segment)
+                }
+                _ => {}
+            }
+        }
+        Ok(index.missing(timeline, wanted))
+    }
+
+    /// Notes a segment; listings give them in order, so a range mostly grows by one.
+    pub fn add(&mut self, segment: Segment) {
+        if !segment.fits(self.size) {
+            return;
+        }
+        let number = segment.number(self.size);
+        let ranges = self.timelines.entry(segment.timeline).or_default();
+        let at = ranges.partition_point(|range| *range.start() <= number);
+        let joins_before = at > 0 && *ranges[at - 1].end() + 1 >= number;
+        let joins_behind = ranges
+            .get(at)
+            .is_some_and(|range| *range.start() == number + 1);
+        match (joins_before, joins_behind) {
+            (true, true) => {
+                let behind = ranges.remove(at);
+                ranges[at - 1] = *ranges[at - 1].start()..=*behind.end();
+            }
+            (true, false) => {
+                ranges[at - 1] = *ranges[at - 1].start()..=(*ranges[at - 1].end()).max(number)
+            }
+            (false, true) => ranges[at] = number..=*ranges[at].end(),
+            (false, false) => ranges.insert(at, number..=number),
+        }
+    }
+
+    pub fn size(&self) -> SegmentSize {
+        self.size
+    }
+
+    /// The timelines that have any segment.
+    pub fn timelines(&self) -> impl Iterator<Item = TimelineId> {
+        self.timelines.keys().copied()
+    }
+
+    /// The ranges of one timeline, ascending; holes lie between them.
+    pub fn ranges(&self, timeline: TimelineId) -> &[Numbers] {
+        self.timelines.get(&timeline).map_or(&[], Vec::as_slice)
+    }
+
+    /// The last segment of a timeline.
+    pub fn last(&self, timeline: TimelineId) -> Option<u64> {
+        self.ranges(timeline).last().map(|range| *range.end())
+    }
+
+    /// The last segment that can be reached from `first` without a hole; None without `first`.
+    pub fn reach(&self, timeline: TimelineId, first: u64) -> Option<u64> {
+        let range = self
+            .ranges(timeline)
+            .iter()
+            .find(|range| range.contains(&first))?;
+        Some(*range.end())
+    }
+
+    /// The parts of `wanted` that are not there.
+    pub fn missing(&self, timeline: TimelineId, wanted: &Numbers) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        let mut next = *wanted.start();
+        for range in self.ranges(timeline) {
+            if *range.end() < next {
+                continue;
+            }
+            if *range.start() > *wanted.end() {
+                break;
+            }
+            if *range.start() > next {
+                missing.push(Missing {
+                    timeline,
+                    first: next,
+                    last: range.start() - 1,
+                });
+            }
+            next = range.end() + 1;
+        }
+        if next <= *wanted.end() {
+            missing.push(Missing {
+                timeline,
+                first: next,
+                last: *wanted.end(),
+            });
+        }
+        missing
+    }
+
+    /// Timelines whose history file is there.
+    pub fn histories(&self) -> &BTreeSet<TimelineId> {
+        &self.histories
+    }
+
+    /// Segments that PostgreSQL archived as `.partial` when their timeline was left.
+    pub fn partial(&self) -> &BTreeSet<Segment> {
+        &self.partial
+    }
+
+    /// The segment that arrived last, and when.
+    pub fn newest(&self) -> Option<(Segment, Time)> {
+        self.newest
+    }
+
+    pub fn segments(&self) -> u64 {
+        self.timelines
+            .values()
+            .flatten()
+            .map(|range| range.end() - range.start() + 1)
+            .sum()
+    }
+
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn index(numbers: &[u64]) -> WalIndex {
+        let size = SegmentSize::new(16 << 20).unwrap();
+        let mut index = WalIndex::new(size);
+        for number in numbers {
+            index.add(Segment::nth(TimelineId::FIRST, *number, size));
+        }
+        index
+    }
+
+    #[test]
+    fn ranges_grow_join_and_keep_their_holes() {
+        for numbers in [[1, 2, 3, 5, 6, 9], [9, 6, 5, 3, 2, 1], [2, 5, 3, 1, 9, 6]] {
+            let index = index(&numbers);
+            assert_eq!(
+                index.ranges(TimelineId::FIRST),
+                [1..=3, 5..=6, 9..=9],
+                "{numbers:?}"
+            );
+            assert_eq!(index.reach(TimelineId::FIRST, 2), Some(3));
+            assert_eq!(index.reach(TimelineId::FIRST, 4), None);
+            assert_eq!(index.last(TimelineId::FIRST), Some(9));
+            assert_eq!(index.segments(), 6);
+        }
+        assert_eq!(index(&[4, 4, 4]).segments(), 1);
+    }
+
+    #[test]
+    fn missing_is_what_is_wanted_and_not_there() {
+        let index = index(&[3, 4, 7]);
+        let missing = |wanted: Numbers| -> Vec<(u64, u64)> {
+            index
+                .missing(TimelineId::FIRST, &wanted)
+                .iter()
+                .map(|m| (m.first, m.last))
+                .collect()
+        };
+        assert_eq!(missing(3..=4), []);
+        assert_eq!(missing(1..=9), [(1, 2), (5, 6), (8, 9)]);
+        assert_eq!(missing(5..=5), [(5, 5)]);
+        assert_eq!(missing(7..=8), [(8, 8)]);
+        assert_eq!(missing(9..=9), [(9, 9)]);
+        let other = TimelineId::new(2).unwrap();
+        assert_eq!(
+            index.missing(other, &(1..=2)),
+            [Missing {
+                timeline: other,
+                first: 1,
+                last: 2
+            }]
+        );
+    }
+}
