@@ -4,5 +4,6 @@ pub mod cancel;
 pub mod clock;
 pub mod fs;
 pub mod hash;
+pub mod host;
 pub mod meter;
 pub mod units;

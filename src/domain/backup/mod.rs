@@ -1,0 +1,5 @@
+//! Base backups.
+
+pub mod claim;
+pub mod member;
+pub mod pack;

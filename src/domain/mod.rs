@@ -1,0 +1,3 @@
+//! What pgstow does, by subject. Which subject may use which is a short list in `tests/it/layers.rs`.
+
+pub mod backup;

@@ -1,0 +1,42 @@
+//! This host and its processes, as other hosts and later runs must be able to tell them apart.
+
+use std::fs;
+
+/// The host's name, as the kernel has it.
+pub fn name() -> String {
+    read("/proc/sys/kernel/hostname").unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// A random id that the kernel makes at each start: process ids mean nothing after one.
+pub fn boot_id() -> String {
+    read("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// When the process started, in clock ticks since boot; None if there is no such process.
+/// Together with the id it names one process for ever (proc(5), field 22 of `stat`).
+pub fn process_start(process: u32) -> Option<u64> {
+    let stat = read(&format!("/proc/{process}/stat"))?;
+    // The second field is the program's name in parentheses, which may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path)
+        .ok()
+        .map(|text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_while_it_lives() {
+        let own = std::process::id();
+        assert!(process_start(own).is_some());
+        assert_eq!(process_start(own), process_start(own));
+        assert_eq!(process_start(u32::MAX), None);
+        assert_eq!(boot_id().len(), 36);
+    }
+}
