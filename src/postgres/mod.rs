@@ -1,7 +1,9 @@
 //! PostgreSQL's formats, protocols and programs. Knows no repository.
 
 pub mod control;
+pub mod file_checksum;
 pub mod lsn;
+pub mod manifest;
 pub mod timeline;
 pub mod version;
 pub mod wal_header;
