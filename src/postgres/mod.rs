@@ -1,4 +1,10 @@
 //! PostgreSQL's formats, protocols and programs. Knows no repository.
 
+pub mod control;
+pub mod file_checksum;
 pub mod lsn;
+pub mod manifest;
+pub mod timeline;
+pub mod version;
+pub mod wal_header;
 pub mod wal_name;
