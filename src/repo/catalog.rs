@@ -98,8 +98,8 @@ pub struct Backup {
     pub base_bytes: u64,
     /// Bytes of all parts as stored.
     pub stored_bytes: u64,
-    pub manifest_sha256: Sha256,
-    pub index_sha256: Sha256,
+    /// The other objects that a restore reads: manifest, index, relations, configuration.
+    pub objects: Vec<StoredObject>,
     /// Configuration files outside the data directory: those in `config.tar`.
     pub config_files: Vec<String>,
     /// Those that could not be read, each with the reason.
@@ -158,6 +158,14 @@ pub struct Part {
     pub sha256: Sha256,
     /// Before encryption: the part's identity across repositories.
     pub unencrypted_sha256: Sha256,
+}
+
+/// An object of a backup that is no part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredObject {
+    pub name: String,
+    pub stored_bytes: u64,
+    pub sha256: Sha256,
 }
 
 /// A page whose checksum was wrong when the server read it.

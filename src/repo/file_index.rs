@@ -12,13 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize, de};
 
-use super::{
-    codec::{Compression, Encoder},
-    document::FORMAT,
-};
+use super::{codec::Codec, document::FORMAT};
 use crate::{
     error::{Error, Result},
-    util::hash::{Sha256, Sha256Writer, from_hex},
+    util::hash::{Sha256, from_hex},
 };
 
 /// A member of a part: a file or a folder of the data directory.
@@ -112,35 +109,31 @@ impl fmt::Debug for FilePath {
     }
 }
 
-/// Writes the index into `W`, compressed.
-pub struct FileIndexWriter<W: Write + 'static> {
-    stream: Encoder<'static, Sha256Writer<W>>,
+/// Writes the index, plain, into `W`.
+pub struct FileIndexWriter<W> {
+    writer: W,
     entries: u64,
 }
 
-impl<W: Write + 'static> FileIndexWriter<W> {
-    pub fn new(writer: W) -> Result<Self> {
-        let mut stream = Compression::default().encoder(Sha256Writer::new(writer))?;
-        write!(stream, "{{\"format\":{FORMAT},\"files\":[").map_err(not_written)?;
-        Ok(Self { stream, entries: 0 })
+impl<W: Write> FileIndexWriter<W> {
+    pub fn new(mut writer: W) -> Result<Self> {
+        write!(writer, "{{\"format\":{FORMAT},\"files\":[").map_err(not_written)?;
+        Ok(Self { writer, entries: 0 })
     }
 
     pub fn add(&mut self, entry: &FileEntry) -> Result<()> {
         let separator: &[u8] = if self.entries == 0 { b"\n" } else { b",\n" };
         self.entries += 1;
-        self.stream
+        self.writer
             .write_all(separator)
-            .and_then(|()| serde_json::to_writer(&mut self.stream, entry).map_err(io::Error::from))
+            .and_then(|()| serde_json::to_writer(&mut self.writer, entry).map_err(io::Error::from))
             .map_err(not_written)
     }
 
-    /// The inner writer and the hash of the stored bytes.
-    pub fn finish(mut self) -> Result<(W, Sha256)> {
-        self.stream
-            .write_all(b"\n]}\n")
-            .and_then(|()| self.stream.finish())
-            .map(Sha256Writer::finish)
-            .map_err(not_written)
+    /// Ends the document and gives the writer back.
+    pub fn finish(mut self) -> Result<W> {
+        self.writer.write_all(b"\n]}\n").map_err(not_written)?;
+        Ok(self.writer)
     }
 }
 
@@ -153,7 +146,7 @@ pub fn read(stored: impl Read + Send, mut take: impl FnMut(FileEntry) -> Result<
     let damaged = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::damaged("the index of files can't be understood").because(error)
     };
-    let plain = super::codec::Codec::Zstd
+    let plain = Codec::Zstd
         .decoder(stored)
         .map_err(|error| damaged(error.into()))?;
     let mut failed = None;
@@ -239,6 +232,7 @@ impl<'de, F: FnMut(FileEntry) -> Result<()>> de::Visitor<'de> for FilesSeed<'_, 
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::repo::codec::Compression;
 
     fn entry(path: &[u8], sha256: Option<Sha256>) -> FileEntry {
         FileEntry {
@@ -266,8 +260,13 @@ mod tests {
         for entry in &entries {
             writer.add(entry).unwrap();
         }
-        let (stored, sha256) = writer.finish().unwrap();
-        assert_eq!(sha256, Sha256::of(&stored));
+        let plain = writer.finish().unwrap();
+        let mut stored = Vec::new();
+        Compression::default()
+            .framer()
+            .unwrap()
+            .frame(&plain, &mut stored)
+            .unwrap();
         let mut back = Vec::new();
         read(&stored[..], |entry| {
             back.push(entry);

@@ -10,6 +10,7 @@ pub mod file_index;
 pub mod layout;
 pub mod local;
 pub mod location;
+pub mod object_writer;
 pub mod repository;
 pub mod storage;
 pub mod wal_index;

@@ -3,3 +3,4 @@
 pub mod claim;
 pub mod member;
 pub mod pack;
+pub mod seal;

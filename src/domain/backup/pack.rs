@@ -23,10 +23,11 @@ use crate::{
     error::{Error, Result},
     repo::{
         backup_id::BackupId,
-        catalog::Part,
+        catalog::{Part, StoredObject},
         codec::{Codec, Compression},
         file_index::{FileEntry, FileIndexWriter},
         layout::{BackupObject, ObjectName},
+        object_writer::ObjectWriter,
         repository::Repository,
         storage::Upload,
     },
@@ -55,7 +56,7 @@ pub struct Destination<'a> {
 #[derive(Debug)]
 pub struct Packed {
     pub parts: Vec<Part>,
-    pub index_sha256: Sha256,
+    pub index: StoredObject,
 }
 
 /// Runs `fill`, which hands all members to the packer, and stores them.
@@ -87,16 +88,10 @@ pub fn pack<T>(
         // Who fails drops its queue, and the one before it fails for that reason alone: the
         // cause is the error nearest to the store.
         let parts = joined(finisher)?;
-        let index_sha256 = joined(writer)?;
+        let index = joined(writer)?;
         let value = filled?;
-        let index_sha256 = index_sha256.ok_or_else(stopped)?;
-        Ok((
-            Packed {
-                parts,
-                index_sha256,
-            },
-            value,
-        ))
+        let index = index.ok_or_else(stopped)?;
+        Ok((Packed { parts, index }, value))
     })
 }
 
@@ -190,17 +185,17 @@ struct OpenPart {
     frames: Vec<u64>,
 }
 
-/// The hash of the index; None if the members ended early.
+/// The index; None if the members ended early.
 fn write(
     to: Destination<'_>,
     ordered: &Receiver<Ordered>,
     written: &SyncSender<Written>,
     pool: &Pool,
-) -> Result<Option<Sha256>> {
+) -> Result<Option<StoredObject>> {
     let storage = to.repository.storage();
     let name = |object| to.repository.layout().backup_object(&to.id, object);
-    let index_name = name(BackupObject::Index);
-    let mut index = FileIndexWriter::new(storage.put_part(&index_name)?)?;
+    let index = ObjectWriter::begin(storage, name(BackupObject::Index), Compression::default())?;
+    let mut index = FileIndexWriter::new(index)?;
     let mut part: Option<OpenPart> = None;
     let mut number = 0;
     while let Ok(next) = ordered.recv() {
@@ -257,9 +252,7 @@ fn write(
                     .map_err(|_| stopped())?;
             }
             Ordered::End => {
-                let (upload, sha256) = index.finish()?;
-                upload.finish()?;
-                return Ok(Some(sha256));
+                return index.finish()?.finish().map(Some);
             }
         }
     }

@@ -1,0 +1,211 @@
+//! The commit point: a backup counts once all WAL that it needs is in the repository.
+//!
+//! Order: all objects of the backup are durable; then its WAL is looked for; then
+//! `backup.json` is created. A crash before that leaves remains. When the WAL does not come in
+//! time, `pending.json` is written in its place: the copy is kept, and sealed later.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::TimeDelta;
+use tracing::warn;
+
+use crate::{
+    error::{Error, Kind, Result},
+    repo::{
+        backup_id::BackupId,
+        catalog::{Backup, Entry, State},
+        layout::BackupObject,
+        repository::{Repository, System},
+        wal_index::{Missing, WalIndex},
+    },
+    util::{cancel::Cancel, clock::Time, units},
+};
+
+/// How often the waiting tells what it waits for.
+const REPORT: Duration = Duration::from_secs(30);
+
+/// A copy whose objects are older than this may have been taken for remains by another host.
+const FORGOTTEN: TimeDelta = TimeDelta::hours(24);
+
+/// The segments of a backup that are not in the repository.
+pub fn missing_wal(
+    repository: &Repository,
+    system: &System,
+    backup: &Backup,
+) -> Result<Vec<Missing>> {
+    if backup.standalone {
+        return Ok(Vec::new());
+    }
+    WalIndex::look(
+        repository,
+        system,
+        backup.timeline,
+        &backup.needed_segments(),
+    )
+}
+
+/// Waits until all WAL of the backup is there; what is still missing at the end of `limit`.
+///
+/// `diagnose` says why it may not come; it is asked now and then.
+pub fn wait_for_wal(
+    repository: &Repository,
+    system: &System,
+    backup: &Backup,
+    limit: Duration,
+    cancel: &Cancel,
+    diagnose: &mut dyn FnMut() -> String,
+) -> Result<Vec<Missing>> {
+    let begun = Instant::now();
+    let mut pause = Duration::from_millis(20);
+    let mut next_report = REPORT;
+    loop {
+        let missing = missing_wal(repository, system, backup)?;
+        if missing.is_empty() || begun.elapsed() >= limit {
+            return Ok(missing);
+        }
+        if begun.elapsed() >= next_report {
+            next_report += REPORT;
+            warn!(
+                "waiting since {} for WAL {}: {}",
+                units::duration(begun.elapsed()),
+                describe(&missing, system),
+                diagnose()
+            );
+        }
+        cancel.check()?;
+        thread::sleep(pause.min(limit.saturating_sub(begun.elapsed())));
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// Names the missing segments, the first few of them.
+pub fn describe(missing: &[Missing], system: &System) -> String {
+    let mut names: Vec<String> = missing
+        .iter()
+        .take(3)
+        .map(|range| range.describe(system.segment_size))
+        .collect();
+    if missing.len() > names.len() {
+        names.push(format!("and {} more ranges", missing.len() - names.len()));
+    }
+    names.join(", ")
+}
+
+/// Looks again at what the backup consists of, and creates its `backup.json`.
+///
+/// That it is there already is success: another run sealed the same copy.
+pub fn commit(repository: &Repository, backup: &Backup) -> Result<()> {
+    let name = |object| repository.layout().backup_object(&backup.id, object);
+    for part in &backup.parts {
+        let object = name(BackupObject::Part(part.number, backup.compression));
+        let info = repository.storage().head(&object).map_err(|error| {
+            error.context(format!(
+                "backup {} can't be sealed: a part is gone",
+                backup.id
+            ))
+        })?;
+        if info.size != part.stored_bytes {
+            return Err(Error::damaged(format!(
+                "backup {} can't be sealed: {} has {} bytes instead of {}",
+                backup.id,
+                repository.storage().place(&object),
+                info.size,
+                part.stored_bytes
+            )));
+        }
+    }
+    if let Some(parent) = backup.parent {
+        repository.backup(parent).map_err(|error| {
+            error.context(format!(
+                "backup {} can't be sealed: its parent {parent} is gone",
+                backup.id
+            ))
+        })?;
+    }
+    match repository
+        .storage()
+        .create_json(&name(BackupObject::Backup), backup)
+    {
+        Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Refuses to commit a copy that others may have begun to delete.
+pub fn check_freshness(repository: &Repository, id: BackupId, now: Time) -> Result<()> {
+    let mut newest = None;
+    for info in repository
+        .storage()
+        .list(&repository.layout().backup(&id), None)?
+    {
+        newest = newest.max(Some(info?.modified));
+    }
+    match newest {
+        Some(newest) if now - newest < FORGOTTEN => Ok(()),
+        _ => Err(Error::failed(format!(
+            "backup {id} gave no sign of life for 24 hours: another host may have removed some of it"
+        ))
+        .hint("run the backup again.")),
+    }
+}
+
+/// Keeps a copy whose WAL did not come.
+pub fn keep_pending(repository: &Repository, backup: &Backup) -> Result<()> {
+    let name = repository
+        .layout()
+        .backup_object(&backup.id, BackupObject::Pending);
+    repository.storage().create_json(&name, backup)
+}
+
+/// Seals the pending backup `id`, or says what it still lacks.
+pub fn finish_pending(repository: &Repository, id: BackupId) -> Result<Backup> {
+    let name = |object| repository.layout().backup_object(&id, object);
+    match repository.backup(id) {
+        Err(error) if error.kind() == Kind::NotFound => {}
+        sealed => return sealed,
+    }
+    let backup: Backup = repository
+        .storage()
+        .read_json(&name(BackupObject::Pending))
+        .map_err(|error| {
+            if error.kind() != Kind::NotFound {
+                return error;
+            }
+            Error::new(Kind::NotFound, format!("there is no pending backup {id}"))
+                .because(error)
+                .hint("`pgstow list` shows all backups.")
+        })?;
+    let system = repository.system(backup.system_id)?;
+    let missing = missing_wal(repository, &system, &backup)?;
+    if !missing.is_empty() {
+        return Err(Error::failed(format!(
+            "backup {id} is still pending: WAL {} is not in repository {}",
+            describe(&missing, &system),
+            repository.location()
+        ))
+        .hint("see what `pgstow check` says about archiving."));
+    }
+    commit(repository, &backup)?;
+    Ok(backup)
+}
+
+/// Seals all pending backups whose WAL has come; the ids of those sealed.
+pub fn finish_all(repository: &Repository) -> Result<Vec<BackupId>> {
+    let mut sealed = Vec::new();
+    for Entry { id, state } in repository.backups()? {
+        let State::Pending(backup) = state else {
+            continue;
+        };
+        let system = repository.system(backup.system_id)?;
+        if missing_wal(repository, &system, &backup)?.is_empty() {
+            commit(repository, &backup)?;
+            sealed.push(id);
+        } else {
+            warn!("backup {id} is still pending: its WAL has not arrived");
+        }
+    }
+    Ok(sealed)
+}

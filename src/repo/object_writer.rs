@@ -1,0 +1,61 @@
+//! Objects of a backup beside its parts: compressed, hashed and stored as they are written.
+
+use std::io::{self, Write};
+
+use super::{
+    catalog::StoredObject,
+    codec::{Compression, Encoder},
+    layout::ObjectName,
+    storage::{Storage, Upload},
+};
+use crate::{error::Result, util::hash::Sha256Writer};
+
+/// Dropped without `finish`, the object never existed.
+pub struct ObjectWriter<'a> {
+    storage: &'a dyn Storage,
+    name: ObjectName,
+    stream: Encoder<'static, Sha256Writer<Box<dyn Upload>>>,
+}
+
+impl<'a> ObjectWriter<'a> {
+    pub fn begin(
+        storage: &'a dyn Storage,
+        name: ObjectName,
+        compression: Compression,
+    ) -> Result<Self> {
+        let stream = compression.encoder(Sha256Writer::new(storage.put_part(&name)?))?;
+        Ok(Self {
+            storage,
+            name,
+            stream,
+        })
+    }
+
+    /// Makes the object durable.
+    pub fn finish(self) -> Result<StoredObject> {
+        let hashing = self
+            .stream
+            .finish()
+            .map_err(|error| self.storage.failed("write", &self.name, error))?;
+        let stored_bytes = hashing.length();
+        let (upload, sha256) = hashing.finish();
+        upload.finish()?;
+        Ok(StoredObject {
+            name: self.name.file_name().to_owned(),
+            stored_bytes,
+            sha256,
+        })
+    }
+}
+
+impl Write for ObjectWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.stream.write(bytes);
+        // Above here nobody knows the object's place any more.
+        result.map_err(|error| self.storage.failed("write", &self.name, error).into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
