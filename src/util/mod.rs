@@ -7,3 +7,4 @@ pub mod hash;
 pub mod host;
 pub mod meter;
 pub mod units;
+pub mod watchdog;
