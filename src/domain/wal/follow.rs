@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::TEXT_LIMIT;
+use super::content::TEXT_LIMIT;
 use crate::{
     error::Result,
     postgres::{

@@ -7,13 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{TEXT_LIMIT, pass::pass};
+use super::{content::TEXT_LIMIT, content::check_text, pass::pass};
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    postgres::{
-        control::Control, lsn::SystemId, timeline::TimelineHistory, wal_header::WalHeader,
-        wal_name::WalName,
-    },
+    postgres::{control::Control, lsn::SystemId, wal_header::WalHeader, wal_name::WalName},
     repo::repository::System,
 };
 
@@ -138,24 +135,4 @@ impl Offered {
         check_text(self.name, &text)
             .map_err(|error| error.context(format!("can't use {}", self.path.display())))
     }
-}
-
-/// Whether `text` can be the content of the history or backup file `name`.
-pub fn check_text(name: WalName, text: &[u8]) -> Result<()> {
-    let good = match name {
-        WalName::History(timeline) => {
-            // Without a line it would say that its timeline came from nowhere.
-            !TimelineHistory::parse(timeline, text)?.ancestors.is_empty()
-        }
-        // Its first line in build_backup_content() of src/backend/access/transam/xlogbackup.c.
-        WalName::BackupHistory(..) => text.starts_with(b"START WAL LOCATION: "),
-        WalName::Segment(_) | WalName::Partial(_) => true,
-    };
-    if good {
-        return Ok(());
-    }
-    Err(
-        Error::damaged(format!("not the content of {name}: {} bytes", text.len()))
-            .hint("a cut-off file is never archived: look for a full disk in pg_wal."),
-    )
 }

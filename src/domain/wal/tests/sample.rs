@@ -1,5 +1,4 @@
 //! Made-up WAL for tests: segments of 1 MiB of system 7, and a repository that knows it.
-#![allow(clippy::unwrap_used)]
 
 use std::{
     fs,
@@ -8,11 +7,11 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{
-    offered::Offered,
-    push::{Pushed, push},
-};
 use crate::{
+    domain::wal::{
+        offered::Offered,
+        push::{Pushed, push},
+    },
     error::Result,
     postgres::{
         control::PATH,
