@@ -6,4 +6,5 @@ pub mod fs;
 pub mod hash;
 pub mod host;
 pub mod meter;
+pub mod secret;
 pub mod units;
