@@ -4,6 +4,7 @@ pub mod control;
 pub mod file_checksum;
 pub mod lsn;
 pub mod manifest;
+pub mod page;
 pub mod timeline;
 pub mod version;
 pub mod wal_header;
