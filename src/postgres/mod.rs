@@ -15,6 +15,7 @@ pub mod row;
 pub mod server_error;
 pub mod service_file;
 pub mod socket;
+pub mod page;
 pub mod timeline;
 pub mod tls;
 pub mod tls_verify;
