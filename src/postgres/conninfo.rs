@@ -192,6 +192,13 @@ impl ConnInfo {
         })
     }
 
+    /// The same server, another database.
+    #[must_use]
+    pub fn with_database(mut self, database: &str) -> Self {
+        database.clone_into(&mut self.database);
+        self
+    }
+
     /// The password for `database`: the one given, else the password file's. Read anew for
     /// each connection, since a session may be made hours after the settings were read.
     pub fn password_for(&self, database: &str) -> Result<Option<Secret>> {
