@@ -3,6 +3,7 @@
 
 /// Every path in `source`, the file of `module`, in full: `crate::util::fs::sync`, `clap::Parser`.
 /// A path relative to the module becomes absolute only if it names one declared there by `mod`.
+/// What is only passed on, by `pub use` of such a module's names, is not used.
 pub fn imports(module: &str, source: &str) -> Vec<String> {
     let tokens = tokens(source);
     let children = declared(&tokens);
@@ -22,9 +23,16 @@ pub fn imports(module: &str, source: &str) -> Vec<String> {
                 inside.push((tokens[at + 1].clone(), depth + 1));
             }
             "use" => {
+                let passed_on = at > 0 && matches!(tokens[at - 1].as_str(), "pub" | ")");
                 let mut paths = Vec::new();
                 at = use_tree(&tokens, at + 1, "", &mut paths);
                 let here = here(module, &inside);
+                let is_child = |path: &str| {
+                    let path = path.strip_prefix("self::").unwrap_or(path);
+                    let first = path.split("::").next();
+                    children.iter().any(|child| Some(child.as_str()) == first)
+                };
+                paths.retain(|path| !(passed_on && is_child(path)));
                 found.extend(
                     paths
                         .iter()

@@ -157,6 +157,7 @@ impl Cluster {
 
     pub fn stop(&mut self, how: Shutdown) {
         let mut server = self.server.take().expect("the server runs");
+        let backends = children(&server);
         end(
             &mut server,
             match how {
@@ -165,6 +166,10 @@ impl Cluster {
                 Shutdown::Kill => Signal::KILL,
             },
         );
+        // The others notice a killed postmaster only in a moment; until then none can start.
+        while backends.iter().any(|process| is_alive(process)) {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn restart(&mut self) {
@@ -292,6 +297,19 @@ fn log_file(path: &Path) -> File {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
+}
+
+/// The processes that a postmaster has started, by their folder in /proc.
+fn children(server: &Child) -> Vec<PathBuf> {
+    let list = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id()));
+    let list = list.expect("/proc");
+    let pids = list.split_whitespace();
+    pids.map(|pid| Path::new("/proc").join(pid)).collect()
+}
+
+/// A process that has ended, but that nobody has waited for, has no command line.
+fn is_alive(process: &Path) -> bool {
+    fs::read(process.join("cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 /// Sends `signal` and waits for the end; SIGKILL for a server that does not listen.
