@@ -4,7 +4,7 @@
 //! (src/backend/backup/basebackup.c). Their members go to the packer under the paths that they
 //! have in a data directory; `global/pg_control` is held back and comes last.
 
-use std::{io::Write, mem};
+use std::{io::Write, mem, path::Path};
 
 use tar::{EntryType, Header};
 
@@ -15,8 +15,9 @@ use super::{
 use crate::{
     error::{Error, Result},
     postgres::{
+        base_backup::{BackupSink, BackupStart},
         lsn::{Lsn, TimelineId},
-        replication::{BackupSink, TablespaceInfo},
+        wal_name::Segment,
     },
     repo::{catalog::Tablespace, file_index::FilePath},
     util::meter::Meter,
@@ -24,7 +25,7 @@ use crate::{
 
 /// PostgreSQL's PG_CONTROL_FILE_SIZE is 8192; more than this is no control file.
 const CONTROL_LIMIT: u64 = 1 << 16;
-const CONTROL: &[u8] = b"global/pg_control";
+pub const CONTROL: &[u8] = b"global/pg_control";
 
 /// Gives what the server sends to a packer, and the manifest to `manifest`.
 pub struct Repacker<'a, 'p, M> {
@@ -42,21 +43,26 @@ pub struct Repacker<'a, 'p, M> {
 }
 
 /// What was in the archives.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Contents {
     pub start_lsn: Lsn,
+    pub timeline: TimelineId,
     pub tablespaces: Vec<Tablespace>,
     pub files: u64,
     pub bytes: u64,
     pub base_bytes: u64,
-    /// Names of the WAL segments among the files.
-    pub wal: Vec<String>,
+    /// The WAL segments among the files.
+    pub wal: Vec<Segment>,
 }
 
 enum State {
     /// Gathers a header block.
     Header(Vec<u8>),
-    Content { left: u64, padding: usize, hold: bool },
+    Content {
+        left: u64,
+        padding: usize,
+        hold: bool,
+    },
     /// Behind the two zero blocks that end an archive.
     End,
 }
@@ -73,7 +79,15 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
             manifest,
             meter,
             on_start,
-            contents: Contents::default(),
+            contents: Contents {
+                start_lsn: Lsn::INVALID,
+                timeline: TimelineId::FIRST,
+                tablespaces: Vec::new(),
+                files: 0,
+                bytes: 0,
+                base_bytes: 0,
+                wal: Vec::new(),
+            },
             prefix: Vec::new(),
             tablespace: None,
             state: State::End,
@@ -97,7 +111,9 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
         match &self.state {
             State::End => Ok(()),
             State::Header(block) if block.is_empty() => Ok(()),
-            _ => Err(Error::damaged("an archive from the server ends in the middle of a file")),
+            _ => Err(Error::damaged(
+                "an archive from the server ends in the middle of a file",
+            )),
         }
     }
 
@@ -105,10 +121,14 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
         if block.iter().all(|byte| *byte == 0) {
             return Ok(State::End);
         }
-        let bad = |error| Error::damaged("the server sent a tar header that can't be read").because(error);
+        let bad = |error| {
+            Error::damaged("the server sent a tar header that can't be read").because(error)
+        };
         let header = Header::from_byte_slice(block);
         if header.cksum().map_err(bad)? != checksum(block) {
-            return Err(Error::damaged("the server sent a tar header with a wrong checksum"));
+            return Err(Error::damaged(
+                "the server sent a tar header with a wrong checksum",
+            ));
         }
         let name = header.path_bytes();
         let name = name.strip_prefix(b"./").unwrap_or(&name);
@@ -117,7 +137,11 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
         let kind = header.entry_type();
         let member = Member {
             folder: kind == EntryType::Directory,
-            size: if kind == EntryType::Regular { header.size().map_err(bad)? } else { 0 },
+            size: if kind == EntryType::Regular {
+                header.size().map_err(bad)?
+            } else {
+                0
+            },
             mode: header.mode().map_err(bad)? & 0o7777,
             mtime: header.mtime().map_err(bad)?.cast_signed(),
             uid: header.uid().map_err(bad)?,
@@ -150,20 +174,24 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
         let hold = member.path.0.as_ref() == CONTROL;
         if hold {
             if member.size > CONTROL_LIMIT || self.control.is_some() {
-                return Err(Error::damaged("the server sent a global/pg_control that is none"));
+                return Err(Error::damaged(
+                    "the server sent a global/pg_control that is none",
+                ));
             }
             self.control = Some((member, Vec::new()));
         } else {
-            let wal = member.path.0.strip_prefix(b"pg_wal/");
-            if let Some(name) = wal.and_then(|name| std::str::from_utf8(name).ok()) {
-                self.contents.wal.push(name.to_owned());
-            }
-            // The manifest does not list WAL.
-            self.packer.member(&member, wal.is_some())?;
+            let segment = wal_segment(&member.path);
+            // The manifest lists all but WAL segments.
+            self.packer.member(&member, segment.is_some())?;
+            self.contents.wal.extend(segment);
         }
         match left {
             0 => Ok(State::Header(Vec::new())),
-            _ => Ok(State::Content { left, padding, hold }),
+            _ => Ok(State::Content {
+                left,
+                padding,
+                hold,
+            }),
         }
     }
 
@@ -177,24 +205,27 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
 }
 
 impl<M: Write> BackupSink for Repacker<'_, '_, M> {
-    fn start(&mut self, start_lsn: Lsn, timeline: TimelineId, tablespaces: &[TablespaceInfo]) -> Result<()> {
-        self.contents.start_lsn = start_lsn;
+    fn start(&mut self, start: &BackupStart) -> Result<()> {
+        self.contents.start_lsn = start.lsn;
+        self.contents.timeline = start.timeline;
         let mut expected = 0;
-        for tablespace in tablespaces {
+        for tablespace in &start.tablespaces {
             expected += tablespace.size_kb.unwrap_or(0) * 1024;
-            let (Some(oid), Some(location)) = (tablespace.oid, &tablespace.location) else { continue };
+            let (Some(oid), Some(location)) = (tablespace.oid, &tablespace.location) else {
+                continue;
+            };
             self.contents.tablespaces.push(Tablespace {
                 oid,
-                location: location.clone(),
-                in_place: !location.starts_with('/'),
+                location: location.display().to_string(),
+                in_place: location.is_relative(),
                 bytes: 0,
             });
         }
         self.meter.begin("copying", expected);
-        (self.on_start)(start_lsn, timeline)
+        (self.on_start)(start.lsn, start.timeline)
     }
 
-    fn archive(&mut self, name: &str, _location: &str) -> Result<()> {
+    fn archive(&mut self, name: &str, _location: &Path) -> Result<()> {
         self.end_archive()?;
         self.state = State::Header(Vec::new());
         self.tablespace = None;
@@ -202,12 +233,22 @@ impl<M: Write> BackupSink for Repacker<'_, '_, M> {
         if name == "base.tar" {
             return Ok(());
         }
-        let oid = name.strip_suffix(".tar").and_then(|oid| oid.parse::<u32>().ok());
-        self.tablespace =
-            oid.and_then(|oid| self.contents.tablespaces.iter().position(|known| known.oid == oid));
+        let oid = name
+            .strip_suffix(".tar")
+            .and_then(|oid| oid.parse::<u32>().ok());
+        self.tablespace = oid.and_then(|oid| {
+            self.contents
+                .tablespaces
+                .iter()
+                .position(|known| known.oid == oid)
+        });
         match (oid, self.tablespace) {
             (Some(oid), Some(_)) => self.prefix = format!("pg_tblspc/{oid}/").into_bytes(),
-            _ => return Err(Error::damaged(format!("the server sent an archive {name:?} that it did not announce"))),
+            _ => {
+                return Err(Error::damaged(format!(
+                    "the server sent an archive {name:?} that it did not announce"
+                )));
+            }
         }
         Ok(())
     }
@@ -217,7 +258,8 @@ impl<M: Write> BackupSink for Repacker<'_, '_, M> {
         while !bytes.is_empty() {
             match &mut self.state {
                 State::Header(block) => {
-                    let (now, later) = bytes.split_at(bytes.len().min(BLOCK as usize - block.len()));
+                    let (now, later) =
+                        bytes.split_at(bytes.len().min(BLOCK as usize - block.len()));
                     block.extend_from_slice(now);
                     bytes = later;
                     if block.len() == BLOCK as usize {
@@ -225,11 +267,19 @@ impl<M: Write> BackupSink for Repacker<'_, '_, M> {
                         self.state = self.header(&block)?;
                     }
                 }
-                State::Content { left, padding, hold } => {
+                State::Content {
+                    left,
+                    padding,
+                    hold,
+                } => {
                     let hold = *hold;
                     let now = (bytes.len() as u64).min(*left) as usize;
                     *left -= now as u64;
-                    let skip = if *left == 0 { (bytes.len() - now).min(*padding) } else { 0 };
+                    let skip = if *left == 0 {
+                        (bytes.len() - now).min(*padding)
+                    } else {
+                        0
+                    };
                     *padding -= skip;
                     let ended = *left == 0 && *padding == 0;
                     if now > 0 {
@@ -241,7 +291,11 @@ impl<M: Write> BackupSink for Repacker<'_, '_, M> {
                     }
                 }
                 State::End if bytes.iter().all(|byte| *byte == 0) => return Ok(()),
-                State::End => return Err(Error::damaged("the server sent bytes behind an archive's end")),
+                State::End => {
+                    return Err(Error::damaged(
+                        "the server sent bytes behind an archive's end",
+                    ));
+                }
             }
         }
         Ok(())
@@ -252,6 +306,13 @@ impl<M: Write> BackupSink for Repacker<'_, '_, M> {
             .write_all(bytes)
             .map_err(|error| Error::failed("can't store the backup manifest").because(error))
     }
+}
+
+fn wal_segment(path: &FilePath) -> Option<Segment> {
+    std::str::from_utf8(path.0.strip_prefix(b"pg_wal/")?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The sum of a header's bytes, its checksum field counted as spaces (POSIX ustar).

@@ -1,0 +1,104 @@
+//! Why WAL may not arrive: what the server and the repository tell about archiving.
+
+use tracing::warn;
+
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::{
+        connection::Session,
+        server_facts::{ArchiverState, ServerFacts},
+        wal_name::WalName,
+    },
+    repo::repository::{Repository, System},
+    util::clock::readable,
+};
+
+/// Refuses what can't succeed, and warns of what may not, before hours of copying.
+pub fn before_copy(
+    session: &Session,
+    facts: &ServerFacts,
+    repository: &Repository,
+    system: &System,
+) -> Result<()> {
+    if facts.wal_level == "minimal" {
+        return Err(Error::failed(
+            "the server writes too little WAL for a base backup: wal_level is minimal",
+        )
+        .hint("set wal_level = replica in postgresql.conf and restart the server."));
+    }
+    if facts.standby && !facts.archiving.is_on(true) {
+        // The primary archives; what it does can't be seen from here.
+        return Ok(());
+    }
+    if !facts.archiving.is_on(facts.standby) {
+        return Err(Error::failed("the server does not archive its WAL (archive_mode is off), so this backup could never be restored")
+            .hint("set up archiving with `pgstow init`, or take a backup that holds its own WAL with --standalone."));
+    }
+    let state = ArchiverState::gather(session)?;
+    if let Some(trouble) = trouble(facts, &state, repository, system) {
+        warn!(
+            "archiving may not work, and the backup counts only when its WAL has arrived: {trouble}"
+        );
+    }
+    Ok(())
+}
+
+/// Why the WAL that is waited for may not come, in one line.
+pub fn while_waiting(
+    session: &Session,
+    facts: &ServerFacts,
+    repository: &Repository,
+    system: &System,
+) -> String {
+    if facts.standby && !facts.archiving.is_on(true) {
+        return "this server is a standby, its primary has to switch to a new segment and archive it; \
+                name the primary (cluster.primary_host) to let pgstow ask for that"
+            .to_owned();
+    }
+    match ArchiverState::gather(session) {
+        Err(error) => format!(
+            "the server doesn't tell how its archiver fares: {}",
+            error.in_one_line()
+        ),
+        Ok(state) => trouble(facts, &state, repository, system).unwrap_or_else(|| {
+            format!(
+                "{}, which has not failed; it may be slow",
+                facts.archiving.describe()
+            )
+        }),
+    }
+}
+
+/// The first thing that is wrong with archiving.
+fn trouble(
+    facts: &ServerFacts,
+    state: &ArchiverState,
+    repository: &Repository,
+    system: &System,
+) -> Option<String> {
+    let what = facts.archiving.describe();
+    if facts.archiving.command.is_empty() && facts.archiving.library.is_empty() {
+        return Some(format!("{what}, so the server keeps its WAL"));
+    }
+    if let (true, Some((wal, time))) = (state.is_failing(), &state.last_failed) {
+        return Some(format!(
+            "{what} fails: {} failures, the last at {} with {wal}; the server's log tells why",
+            state.failed,
+            readable(*time)
+        ));
+    }
+    let (wal, time) = state.last_archived.as_ref()?;
+    let file: WalName = wal.parse().ok()?;
+    let object = repository
+        .layout()
+        .wal_file(system.system_id, file, system.wal_codec);
+    match repository.storage().head(&object) {
+        Err(error) if error.kind() == Kind::NotFound => Some(format!(
+            "the server archived {wal} at {}, but it is not in repository {}: {what}, which must store into \
+             this repository",
+            readable(*time),
+            repository.location()
+        )),
+        _ => None,
+    }
+}

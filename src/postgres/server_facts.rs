@@ -1,0 +1,242 @@
+//! What a server says of itself: version, identity, settings, and how its archiver fares.
+
+use std::path::PathBuf;
+
+use chrono::DateTime;
+
+use super::{
+    connection::Session,
+    lsn::{Lsn, SystemId, TimelineId},
+    row::Row,
+    wal_name::SegmentSize,
+};
+use crate::{
+    error::{Error, Result},
+    util::clock::Time,
+};
+
+/// Facts that stay as they are while the server runs.
+#[derive(Clone, Debug)]
+pub struct ServerFacts {
+    /// As server_version_num, such as 150019.
+    pub version: u32,
+    pub system_id: SystemId,
+    pub standby: bool,
+    pub data_directory: PathBuf,
+    pub block_size: u32,
+    pub segment_size: SegmentSize,
+    pub data_checksums: bool,
+    pub wal_level: String,
+    pub archiving: Archiving,
+    /// `config_file`, `hba_file`, `ident_file`, and what they include, if known.
+    pub config_files: Vec<PathBuf>,
+    pub max_connections: u32,
+    pub max_worker_processes: u32,
+    pub max_wal_senders: u32,
+    pub max_prepared_transactions: u32,
+    pub max_locks_per_transaction: u32,
+}
+
+/// How WAL leaves the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archiving {
+    /// `off`, `on` or `always`.
+    pub mode: String,
+    pub command: String,
+    pub library: String,
+}
+
+/// `pg_stat_archiver`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiverState {
+    pub archived: u64,
+    pub last_archived: Option<(String, Time)>,
+    pub failed: u64,
+    pub last_failed: Option<(String, Time)>,
+}
+
+/// The last checkpoint, of the primary or replayed by the standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub redo: Lsn,
+    pub timeline: TimelineId,
+}
+
+const FACTS: &str = "
+    SELECT current_setting('server_version_num'), s.system_identifier, pg_is_in_recovery(),
+        (SELECT setting FROM pg_settings WHERE name = 'data_directory'),
+        current_setting('block_size'), pg_size_bytes(current_setting('wal_segment_size')),
+        current_setting('data_checksums') = 'on', current_setting('wal_level'),
+        current_setting('archive_mode'), current_setting('archive_command'),
+        current_setting('archive_library'),
+        current_setting('max_connections'), current_setting('max_worker_processes'),
+        current_setting('max_wal_senders'), current_setting('max_prepared_transactions'),
+        current_setting('max_locks_per_transaction')
+    FROM pg_control_system() s";
+
+/// The second part needs rights that a role for backups may not have.
+const CONFIG_FILES: &str = "
+    SELECT setting FROM pg_settings WHERE name IN ('config_file', 'hba_file', 'ident_file')
+        AND setting <> ''
+    UNION SELECT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL
+    ORDER BY 1";
+
+impl ServerFacts {
+    /// Asks the server; needs the privileges of pg_read_all_settings.
+    pub fn gather(session: &Session) -> Result<Self> {
+        let row = session.query_one(FACTS, &[])?;
+        let data_directory = row.optional(3)?.ok_or_else(|| {
+            Error::failed("the server does not tell where its data directory is")
+                .hint("let the role read the settings: GRANT pg_read_all_settings TO the_role;")
+        })?;
+        let segment_size: u32 = row.parse(5)?;
+        let files = session.query_rows(CONFIG_FILES, &[])?;
+        Ok(Self {
+            version: row.parse(0)?,
+            system_id: row.parse::<i64>(1).map(|id| SystemId(id.cast_unsigned()))?,
+            standby: row.parse(2)?,
+            data_directory: data_directory.into(),
+            block_size: row.parse(4)?,
+            segment_size: segment_size.try_into().map_err(Error::damaged)?,
+            data_checksums: row.parse(6)?,
+            wal_level: row.text(7)?,
+            archiving: Archiving {
+                mode: row.text(8)?,
+                command: row.text(9)?,
+                library: row.text(10)?,
+            },
+            config_files: files
+                .iter()
+                .map(|row| Ok(row.text(0)?.into()))
+                .collect::<Result<_>>()?,
+            max_connections: row.parse(11)?,
+            max_worker_processes: row.parse(12)?,
+            max_wal_senders: row.parse(13)?,
+            max_prepared_transactions: row.parse(14)?,
+            max_locks_per_transaction: row.parse(15)?,
+        })
+    }
+
+    /// PostgreSQL's major version, such as 15.
+    pub fn major(&self) -> u32 {
+        self.version / 10_000
+    }
+}
+
+impl Archiving {
+    /// Whether this server archives at all: a standby does so only with `always`.
+    pub fn is_on(&self, standby: bool) -> bool {
+        self.mode == "always" || (self.mode == "on" && !standby)
+    }
+
+    /// What archives, in words.
+    pub fn describe(&self) -> String {
+        match (self.command.as_str(), self.library.as_str()) {
+            ("", "") => "archive_command is empty".to_owned(),
+            // What SHOW tells while archive_mode is off.
+            ("(disabled)", "") => "archive_mode is off".to_owned(),
+            (_, library) if !library.is_empty() => format!("archive_library is {library:?}"),
+            (command, _) => format!("archive_command is {command:?}"),
+        }
+    }
+}
+
+impl ArchiverState {
+    pub fn gather(session: &Session) -> Result<Self> {
+        let row = session.query_one(
+            "SELECT archived_count, last_archived_wal,
+                (extract(epoch FROM last_archived_time) * 1000000)::bigint,
+                failed_count, last_failed_wal,
+                (extract(epoch FROM last_failed_time) * 1000000)::bigint
+             FROM pg_stat_archiver",
+            &[],
+        )?;
+        let event = |name: usize| -> Result<Option<(String, Time)>> {
+            match (row.optional(name)?, row.optional(name + 1)?) {
+                (Some(wal), Some(_)) => Ok(Some((wal, time(&row, name + 1)?))),
+                _ => Ok(None),
+            }
+        };
+        Ok(Self {
+            archived: row.parse(0)?,
+            last_archived: event(1)?,
+            failed: row.parse(3)?,
+            last_failed: event(4)?,
+        })
+    }
+
+    /// Whether the newest attempt failed.
+    pub fn is_failing(&self) -> bool {
+        match (&self.last_failed, &self.last_archived) {
+            (Some((_, failed)), Some((_, archived))) => failed > archived,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+}
+
+impl Checkpoint {
+    pub fn gather(session: &Session) -> Result<Self> {
+        let row = session.query_one(
+            "SELECT redo_lsn::text, timeline_id FROM pg_control_checkpoint()",
+            &[],
+        )?;
+        let timeline = TimelineId::new(row.parse(1)?)
+            .ok_or_else(|| Error::damaged("the server says that its timeline is 0"))?;
+        Ok(Self {
+            redo: row.parse(0)?,
+            timeline,
+        })
+    }
+}
+
+/// The server's clock.
+pub fn now(session: &Session) -> Result<Time> {
+    let row = session.query_one(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+        &[],
+    )?;
+    time(&row, 0)
+}
+
+/// A column that holds microseconds since 1970.
+fn time(row: &Row, column: usize) -> Result<Time> {
+    DateTime::from_timestamp_micros(row.parse(column)?)
+        .ok_or_else(|| Error::damaged("the server tells a time that is none"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archiving_fails_while_the_newest_attempt_failed() {
+        let at = |seconds| {
+            Some((
+                "x".to_owned(),
+                DateTime::from_timestamp(seconds, 0).unwrap(),
+            ))
+        };
+        let state = |archived, failed| ArchiverState {
+            last_archived: archived,
+            last_failed: failed,
+            ..Default::default()
+        };
+        assert!(!state(None, None).is_failing());
+        assert!(state(None, at(1)).is_failing());
+        assert!(state(at(1), at(2)).is_failing());
+        assert!(!state(at(3), at(2)).is_failing());
+    }
+
+    #[test]
+    fn a_standby_archives_only_always() {
+        let archiving = |mode: &str| Archiving {
+            mode: mode.into(),
+            command: "x".into(),
+            library: String::new(),
+        };
+        assert!(archiving("on").is_on(false) && !archiving("on").is_on(true));
+        assert!(archiving("always").is_on(true) && !archiving("off").is_on(false));
+    }
+}
