@@ -6,5 +6,6 @@ pub mod fs;
 pub mod hash;
 pub mod host;
 pub mod meter;
+pub mod private_file;
 pub mod secret;
 pub mod units;
