@@ -7,13 +7,15 @@ use super::{
     output::{self, Form},
     progress::Progress,
     settings::{Layers, Note, Places, show::ShownSettings},
-    signals,
+    signals, time_limit,
 };
 use crate::{
     commands::{
+        archive_wal,
         context::Context,
         options::LogLevel,
         report::{Outcome, Report},
+        restore_wal,
     },
     error::{Error, Result},
     util::{cancel::Cancel, meter::Meter},
@@ -38,8 +40,12 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Check(args) if args.show_settings => run.show_settings(),
         Command::Check(_) => run.command(|_, _| missing(options::check(only_repo))),
         Command::Base(args) => run.command(|_, layers| missing(options::base(args, layers)?)),
-        Command::ArchiveWal(args) => run.command(|_, _| missing(options::archive_wal(args)?)),
-        Command::RestoreWal(args) => run.command(|_, _| missing(options::restore_wal(args))),
+        Command::ArchiveWal(args) => {
+            run.command(|context, _| archive_wal::run(context, &options::archive_wal(args)?))
+        }
+        Command::RestoreWal(args) => {
+            run.command(|context, _| restore_wal::run(context, &options::restore_wal(args)))
+        }
         Command::Restore(args) => {
             run.command(|_, layers| missing(options::restore(*args, layers)?))
         }
@@ -73,6 +79,7 @@ impl Run {
             cancel: self.cancel,
             meter: Meter::default(),
         };
+        let _watchdog = time_limit::watch(self.row, self.form, &context.settings, &context.meter)?;
         let progress = self.draws.then(|| Progress::start(&context.meter));
         let result = work(&context, &layers);
         drop(progress);
