@@ -14,3 +14,4 @@ mod harness;
 mod harness_works;
 mod imports;
 mod layers;
+mod restore_wal;
