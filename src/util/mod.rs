@@ -11,3 +11,4 @@ pub mod private_file;
 pub mod process;
 pub mod secret;
 pub mod units;
+pub mod watchdog;
