@@ -3,6 +3,7 @@
 // A test may stop at the first surprise, and speak while it runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod command_line;
 mod harness;
 mod harness_works;
 mod imports;
