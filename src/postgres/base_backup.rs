@@ -195,7 +195,7 @@ impl Replication {
                     let error = ServerError::parse(message.body);
                     return Err(self.failed("BASE_BACKUP", error));
                 }
-                other => return Err(auth::unexpected(&self.info, other)),
+                other => return Err(auth::unexpected(&self.wire.info, other)),
             }
             match piece(message.body).ok_or_else(strange)? {
                 Piece::Data(bytes) if in_manifest => sink.manifest(bytes)?,
@@ -221,7 +221,7 @@ impl Replication {
                     let error = ServerError::parse(message.body);
                     return Err(self.failed("BASE_BACKUP", error));
                 }
-                other => return Err(auth::unexpected(&self.info, other)),
+                other => return Err(auth::unexpected(&self.wire.info, other)),
             }
         }
     }
@@ -234,7 +234,7 @@ impl Replication {
                 let error = ServerError::parse(message.body);
                 Err(self.failed("BASE_BACKUP", error))
             }
-            other => Err(auth::unexpected(&self.info, other)),
+            other => Err(auth::unexpected(&self.wire.info, other)),
         }
     }
 
@@ -253,7 +253,7 @@ impl Replication {
                     }
                     failures = true;
                 }
-                other => return Err(auth::unexpected(&self.info, other)),
+                other => return Err(auth::unexpected(&self.wire.info, other)),
             }
         }
     }
