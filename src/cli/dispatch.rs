@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     commands::{
+        self,
         context::Context,
         options::LogLevel,
         report::{Outcome, Report},
@@ -37,7 +38,8 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Init(args) => run.command(|_, _| missing(options::init(&args))),
         Command::Check(args) if args.show_settings => run.show_settings(),
         Command::Check(_) => run.command(|_, _| missing(options::check(only_repo))),
-        Command::Base(args) => run.command(|_, layers| missing(options::base(args, layers)?)),
+        Command::Base(args) => run
+            .command(|context, layers| commands::base::run(context, options::base(args, layers)?)),
         Command::ArchiveWal(args) => run.command(|_, _| missing(options::archive_wal(args)?)),
         Command::RestoreWal(args) => run.command(|_, _| missing(options::restore_wal(args))),
         Command::Restore(args) => {
@@ -45,7 +47,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         }
         Command::RestoreDone(_) => run.without_settings(|_, _| missing(())),
         Command::List(args) => run.command(|_, _| missing(options::list(&args))),
-        Command::Verify(args) => run.command(|_, layers| missing(options::verify(&args, layers)?)),
+        Command::Verify(args) => run.command(|context, layers| {
+            commands::verify::run(context, options::verify(&args, layers)?)
+        }),
     }
 }
 

@@ -1,6 +1,8 @@
 //! One thin file for each subcommand: opens things, calls the domain, returns a report.
 
+pub mod base;
 pub mod context;
 pub mod options;
 pub mod report;
 pub mod table;
+pub mod verify;

@@ -137,6 +137,13 @@ impl ConnInfo {
         self
     }
 
+    /// Another server, with all else the same; the port stays where None.
+    pub fn with_server(mut self, server: &str, own_port: Option<u16>) -> Result<Self> {
+        self.host = host(Some(server), None)?;
+        self.port = own_port.unwrap_or(self.port);
+        Ok(self)
+    }
+
     /// The password for `database`: the one given, else the password file's. Read anew for
     /// each connection, since a session may be made hours after the settings were read.
     pub fn password_for(&self, database: &str) -> Result<Option<Secret>> {

@@ -12,8 +12,9 @@ use std::{
 use pgstow::{
     error::{Error, Kind, Result},
     postgres::{
-        base_backup::{BackupSink, BackupStart, BaseBackupOptions, ManifestChecksums},
+        base_backup::{BackupSink, BackupStart, BaseBackupOptions},
         conninfo::{ConnInfo, ConnParams},
+        file_checksum::Algorithm,
         lsn::TimelineId,
         page_failures::PageFailure,
         replication::Replication,
@@ -41,7 +42,7 @@ fn options() -> BaseBackupOptions {
         checkpoint_fast: true,
         max_rate_kb: None,
         wal: true,
-        manifest: Some(ManifestChecksums::Sha256),
+        manifest_checksums: Algorithm::Sha256,
         verify_checksums: true,
     }
 }
@@ -172,18 +173,18 @@ fn a_base_backup_is_whole(pg: PgBin) {
         "50000|1250025000"
     );
 
-    // The session goes on; a backup without manifest, WAL and fast checkpoint works too.
+    // The session goes on; a backup without WAL and fast checkpoint works too.
     server.psql("checkpoint");
     let bare = BaseBackupOptions {
         max_rate_kb: Some(1_048_576),
         wal: false,
-        manifest: None,
+        manifest_checksums: Algorithm::Crc32c,
         checkpoint_fast: false,
         ..options()
     };
     let mut folder = Folder::new(scratch.folder("bare"));
     session.base_backup(&bare, &mut folder).unwrap();
-    assert!(folder.manifest.is_none());
+    assert!(folder.manifest.is_some());
     assert!(
         session
             .show("server_version")
