@@ -5,8 +5,10 @@
 
 mod command_line;
 mod connection;
+mod formats;
 mod harness;
 mod harness_works;
 mod imports;
 mod layers;
+mod private_server;
 mod replication;
