@@ -7,4 +7,5 @@ pub mod hash;
 pub mod host;
 pub mod meter;
 pub mod secret;
+pub mod moment;
 pub mod units;
