@@ -89,7 +89,11 @@ fn read_zone(text: &str) -> Option<Zone> {
             return None;
         }
         let seconds = (hours * 60 + minutes) as i32 * 60;
-        let east = if text.starts_with('-') { -seconds } else { seconds };
+        let east = if text.starts_with('-') {
+            -seconds
+        } else {
+            seconds
+        };
         return FixedOffset::east_opt(east).map(Zone::Offset);
     }
     // Only Region/City: CET or EST mean one thing in a zone's file and another to people.

@@ -10,7 +10,11 @@ pub const COMMENT: &str = "# Written by pgstow restore; removed when recovery en
 pub fn without(text: &[u8], names: &[&str]) -> Vec<u8> {
     let keep = |line: &&[u8]| {
         let ours = line.trim_ascii() == COMMENT.as_bytes();
-        let named = name(line).is_some_and(|name| names.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes())));
+        let named = name(line).is_some_and(|name| {
+            names
+                .iter()
+                .any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+        });
         !ours && !named
     };
     text.split_inclusive(|byte| *byte == b'\n')
@@ -40,7 +44,9 @@ pub fn value<'a>(text: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
         let rest = &line.trim_ascii_start()[name.len()..];
         let rest = rest.trim_ascii_start();
         let rest = rest.strip_prefix(b"=").unwrap_or(rest).trim_ascii();
-        let inner = rest.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
+        let inner = rest
+            .strip_prefix(b"'")
+            .and_then(|rest| rest.strip_suffix(b"'"));
         Some(inner.unwrap_or(rest))
     })
 }
@@ -95,7 +101,8 @@ mod tests {
 
     #[test]
     fn the_last_line_of_a_name_counts() {
-        let text = b"archive_mode = on\n#archive_mode = always\nARCHIVE_MODE 'off'\narchive_mode_x = 1";
+        let text =
+            b"archive_mode = on\n#archive_mode = always\nARCHIVE_MODE 'off'\narchive_mode_x = 1";
         assert_eq!(value(text, "archive_mode"), Some(&b"off"[..]));
         assert_eq!(value(text, "archive_mode_x"), Some(&b"1"[..]));
         assert_eq!(value(text, "x"), None);

@@ -57,7 +57,10 @@ impl Archive {
     pub fn timelines(&self) -> BTreeSet<TimelineId> {
         let histories = self.histories.keys().copied();
         let backups = self.backups.iter().map(|backup| backup.timeline);
-        histories.chain(self.wal.timelines()).chain(backups).collect()
+        histories
+            .chain(self.wal.timelines())
+            .chain(backups)
+            .collect()
     }
 
     /// The archive's WAL with what else lies at hand for this backup and timeline: the WAL in a
@@ -113,14 +116,21 @@ pub fn choose(archive: &Archive, wish: &Wish) -> Result<Choice> {
 }
 
 /// As [`choose`], but with a backup that is older than those the search for the target ruled out.
-pub fn choose_before(archive: &Archive, wish: &Wish, older_than: Option<&Backup>) -> Result<Choice> {
+pub fn choose_before(
+    archive: &Archive,
+    wish: &Wish,
+    older_than: Option<&Backup>,
+) -> Result<Choice> {
     let refuse = |error: Error| error.hint(possible(archive));
     let named = match wish.backup {
         None => None,
         Some(id) => {
             let backup = archive.backups.iter().find(|backup| backup.id == id);
             Some(backup.ok_or_else(|| {
-                refuse(Error::new(Kind::NotFound, format!("there is no complete backup {id}")))
+                refuse(Error::new(
+                    Kind::NotFound,
+                    format!("there is no complete backup {id}"),
+                ))
             })?)
         }
     };
@@ -145,14 +155,19 @@ pub fn choose_before(archive: &Archive, wish: &Wish, older_than: Option<&Backup>
     }
     candidates.sort_by_key(|backup| (backup.stop_lsn, backup.stop_time));
     let ended = |backup: &&Backup| {
-        ended_before(backup, &wish.target) && older_than.is_none_or(|newer| backup.stop_lsn < newer.stop_lsn)
+        ended_before(backup, &wish.target)
+            && older_than.is_none_or(|newer| backup.stop_lsn < newer.stop_lsn)
     };
     let Some(backup) = candidates.iter().copied().rfind(ended) else {
         let first = candidates[0];
         return Err(refuse(Error::failed(format!(
             "{} lies before the end of {} {} ({}, LSN {}): it can only be restored to what came later",
             wish.target,
-            if named.is_some() { "backup" } else { "the first backup on this timeline," },
+            if named.is_some() {
+                "backup"
+            } else {
+                "the first backup on this timeline,"
+            },
             first.id,
             readable(first.stop_time),
             first.stop_lsn,
@@ -160,7 +175,10 @@ pub fn choose_before(archive: &Archive, wish: &Wish, older_than: Option<&Backup>
     };
     reasons.push(match (named, &wish.target) {
         (Some(_), _) => format!("backup {}, as asked for", backup.id),
-        (None, Target::Time(_) | Target::Lsn(_)) => format!("backup {} is the newest that ended before the target", backup.id),
+        (None, Target::Time(_) | Target::Lsn(_)) => format!(
+            "backup {} is the newest that ended before the target",
+            backup.id
+        ),
         (None, _) => format!("backup {} is the newest on this timeline", backup.id),
     });
     if backup.timeline != history.own
@@ -171,7 +189,11 @@ pub fn choose_before(archive: &Archive, wish: &Wish, older_than: Option<&Backup>
             history.own, backup.timeline, backup.stop_lsn
         ));
         let size = archive.wal.size();
-        if archive.wal.last(backup.timeline).is_some_and(|last| last > fork.0 / size.bytes()) {
+        if archive
+            .wal
+            .last(backup.timeline)
+            .is_some_and(|last| last > fork.0 / size.bytes())
+        {
             warnings.push(format!(
                 "timeline {} goes on behind {fork}, where timeline {} left it: `--target-timeline {0}` restores along it",
                 backup.timeline, history.own
@@ -209,10 +231,17 @@ fn timeline(
     reasons: &mut Vec<String>,
 ) -> Result<TimelineHistory> {
     let unknown = |timeline: TimelineId| {
-        let known: Vec<String> = archive.timelines().iter().map(TimelineId::to_string).collect();
+        let known: Vec<String> = archive
+            .timelines()
+            .iter()
+            .map(TimelineId::to_string)
+            .collect();
         Error::new(
             Kind::NotFound,
-            format!("the repository has nothing of timeline {timeline}; it has {}", known.join(", ")),
+            format!(
+                "the repository has nothing of timeline {timeline}; it has {}",
+                known.join(", ")
+            ),
         )
     };
     let number = match (wish.timeline, named) {
@@ -222,9 +251,18 @@ fn timeline(
         }
         (TimelineWish::Current, _) => {
             let suits = |backup: &&Backup| ended_before(backup, &wish.target);
-            let newest = archive.backups.iter().filter(suits).max_by_key(|backup| backup.stop_time);
-            let backup = named.or(newest).ok_or_else(|| Error::failed(format!("no backup ended before {}", wish.target)))?;
-            reasons.push(format!("timeline {} is that of backup {}", backup.timeline, backup.id));
+            let newest = archive
+                .backups
+                .iter()
+                .filter(suits)
+                .max_by_key(|backup| backup.stop_time);
+            let backup = named
+                .or(newest)
+                .ok_or_else(|| Error::failed(format!("no backup ended before {}", wish.target)))?;
+            reasons.push(format!(
+                "timeline {} is that of backup {}",
+                backup.timeline, backup.id
+            ));
             backup.timeline
         }
         (TimelineWish::Latest, _) => return latest(archive, named, reasons),
@@ -233,20 +271,34 @@ fn timeline(
 }
 
 /// The newest timeline; with a backup, the newest that descends from it.
-fn latest(archive: &Archive, named: Option<&Backup>, reasons: &mut Vec<String>) -> Result<TimelineHistory> {
+fn latest(
+    archive: &Archive,
+    named: Option<&Backup>,
+    reasons: &mut Vec<String>,
+) -> Result<TimelineHistory> {
     let size = archive.wal.size();
     for timeline in archive.timelines().into_iter().rev() {
-        let Some(history) = archive.history(timeline) else { continue };
+        let Some(history) = archive.history(timeline) else {
+            continue;
+        };
         if named.is_some_and(|backup| !history.contains(backup.timeline, backup.stop_lsn)) {
             continue;
         }
         // Right after a promotion there is the history alone, and the timeline's beginning is
         // the end of the one before it.
-        let begun = archive.wal.last(timeline).is_some() || archive.backups.iter().any(|backup| backup.timeline == timeline);
+        let begun = archive.wal.last(timeline).is_some()
+            || archive
+                .backups
+                .iter()
+                .any(|backup| backup.timeline == timeline);
         let from = history.path().last().map(|span| span.from);
         let parent = history.ancestors.last().map(|ancestor| ancestor.timeline);
         if let (false, Some(from), Some(parent)) = (begun, from, parent) {
-            if archive.wal.last(parent).is_some_and(|last| last >= from.0 / size.bytes()) {
+            if archive
+                .wal
+                .last(parent)
+                .is_some_and(|last| last >= from.0 / size.bytes())
+            {
                 return Err(Error::failed(format!(
                     "timeline {timeline} begins at {from} and none of its WAL is in the repository, while its parent {parent} goes on behind that: \
                      say which is meant by --target-timeline"
@@ -258,13 +310,19 @@ fn latest(archive: &Archive, named: Option<&Backup>, reasons: &mut Vec<String>) 
             continue;
         }
         reasons.push(match named {
-            Some(backup) => format!("timeline {timeline} is the newest that descends from {}", backup.id),
+            Some(backup) => format!(
+                "timeline {timeline} is the newest that descends from {}",
+                backup.id
+            ),
             None => format!("timeline {timeline} is the newest"),
         });
         return Ok(history);
     }
-    Err(Error::new(Kind::NotFound, "there is no complete backup in the repository")
-        .hint("make one with `pgstow base`; `pgstow list` shows what is there."))
+    Err(Error::new(
+        Kind::NotFound,
+        "there is no complete backup in the repository",
+    )
+    .hint("make one with `pgstow base`; `pgstow list` shows what is there."))
 }
 
 impl Choice {
@@ -274,7 +332,9 @@ impl Choice {
         let needed = self.backup.needed_segments();
         let hole = |reach: &Reach| {
             let missing = reach.hole.map(|hole| hole.describe(size));
-            missing.map_or("what follows it".to_owned(), |missing| format!("WAL segment {missing}"))
+            missing.map_or("what follows it".to_owned(), |missing| {
+                format!("WAL segment {missing}")
+            })
         };
         let end = self.reach.last(size).map(|last| last.number(size));
         if end.is_none_or(|end| end < *needed.end()) {
@@ -287,7 +347,8 @@ impl Choice {
         let end = self.reach.end(size).unwrap_or_default();
         if self.reach.unbegun {
             self.warnings.push(format!(
-                "none of timeline {}'s own WAL is in the repository yet: the way ends at {end}", self.timeline
+                "none of timeline {}'s own WAL is in the repository yet: the way ends at {end}",
+                self.timeline
             ));
         }
         match target {
@@ -295,7 +356,10 @@ impl Choice {
             Target::Lsn(lsn) if *lsn < end => self.cut_behind(lsn.0 / size.bytes(), archive),
             Target::Lsn(lsn) => {
                 return Err(Error::failed(match self.reach.hole {
-                    Some(_) => format!("{} is missing on the way to LSN {lsn}: a restore can go up to --target-lsn {end}, exclusively", hole(&self.reach)),
+                    Some(_) => format!(
+                        "{} is missing on the way to LSN {lsn}: a restore can go up to --target-lsn {end}, exclusively",
+                        hole(&self.reach)
+                    ),
                     None => format!("LSN {lsn} isn't in the repository yet: its WAL ends at {end}"),
                 }));
             }
@@ -314,8 +378,11 @@ impl Choice {
     pub fn cut_behind(&mut self, number: u64, archive: &Archive) {
         let size = archive.wal.size();
         self.reach.cut_behind(number);
-        self.partial = self.partial.filter(|partial| partial.number(size) <= number);
-        self.rescued.retain(|segment| segment.number(size) <= number);
+        self.partial = self
+            .partial
+            .filter(|partial| partial.number(size) <= number);
+        self.rescued
+            .retain(|segment| segment.number(size) <= number);
     }
 
     /// Where the segment lies: `.partial` in the archive for the last one, under its plain name elsewhere.

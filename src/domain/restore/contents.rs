@@ -66,12 +66,18 @@ impl Contents {
             .map_err(|error| storage.failed("read", &name, error))?;
         if stored.finish() != backup.index_sha256 {
             let place = storage.place(&name);
-            return Err(Error::damaged(format!("{place} has another SHA-256 than backup.json says")));
+            return Err(Error::damaged(format!(
+                "{place} has another SHA-256 than backup.json says"
+            )));
         }
         let ordered = members
             .windows(2)
             .all(|pair| place(&pair[0]) <= place(&pair[1]));
-        if !ordered || members.last().is_none_or(|last| last.path.as_path() != Path::new(control::PATH)) {
+        if !ordered
+            || members
+                .last()
+                .is_none_or(|last| last.path.as_path() != Path::new(control::PATH))
+        {
             return Err(Error::damaged(format!(
                 "{} doesn't list the files as the parts hold them, {} last",
                 storage.place(&name),
@@ -115,7 +121,9 @@ impl Contents {
         let next = behind.next()?;
         match next.offset {
             0 => Some(next.frame),
-            _ => behind.map(|member| member.frame).find(|frame| *frame > next.frame),
+            _ => behind
+                .map(|member| member.frame)
+                .find(|frame| *frame > next.frame),
         }
     }
 
@@ -131,9 +139,17 @@ fn place(member: &Member) -> (u32, u64, u32) {
 
 /// Refuses what could be written outside the target: the index is foreign bytes.
 fn member(entry: FileEntry, tablespaces: &BTreeSet<u32>) -> Result<Member> {
-    let refused = |why: &str| Err(Error::damaged(format!("the index of files lists {:?}: {why}", entry.path)));
+    let refused = |why: &str| {
+        Err(Error::damaged(format!(
+            "the index of files lists {:?}: {why}",
+            entry.path
+        )))
+    };
     let parts = entry.path.0.split(|byte| *byte == b'/');
-    if parts.clone().any(|part| part.is_empty() || part == b"." || part == b".." || part.contains(&0)) {
+    if parts
+        .clone()
+        .any(|part| part.is_empty() || part == b"." || part == b".." || part.contains(&0))
+    {
         return refused("not a path below the data directory");
     }
     let mut parts = parts.map(|part| std::str::from_utf8(part).unwrap_or_default());
@@ -181,7 +197,13 @@ mod tests {
     #[test]
     fn paths_that_leave_the_target_are_refused() {
         let oids = BTreeSet::from([16384]);
-        for good in ["PG_VERSION", "pg_tblspc", "pg_tblspc/16384/PG_15_1/5/1", "base/1/..x", "a b"] {
+        for good in [
+            "PG_VERSION",
+            "pg_tblspc",
+            "pg_tblspc/16384/PG_15_1/5/1",
+            "base/1/..x",
+            "a b",
+        ] {
             assert!(member(entry(good), &oids).is_ok(), "{good}");
         }
         for bad in [

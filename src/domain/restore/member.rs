@@ -88,7 +88,10 @@ impl<'a> Writer<'a> {
             self.meter.add(count as u64);
         }
         if length != member.size {
-            return Err(Error::damaged(format!("{length} bytes are stored instead of {}", member.size)));
+            return Err(Error::damaged(format!(
+                "{length} bytes are stored instead of {}",
+                member.size
+            )));
         }
         if crc != member.crc32c {
             return Err(Error::damaged(format!(
@@ -111,7 +114,8 @@ impl<'a> Writer<'a> {
         }
         if mode != 0o600 {
             // Not by `open`, whose mode the umask narrows.
-            file.set_permissions(Permissions::from_mode(mode)).at("give its mode to", path)?;
+            file.set_permissions(Permissions::from_mode(mode))
+                .at("give its mode to", path)?;
         }
         Ok(file)
     }
@@ -123,7 +127,11 @@ fn check(entry: &tar::Entry<'_, impl Read>, member: &Member) -> Result<()> {
     let path = path.strip_suffix(b"/").unwrap_or(&path);
     let kind = entry.header().entry_type();
     let size = if member.folder { 0 } else { member.size };
-    let expected = if member.folder { kind.is_dir() } else { kind.is_file() };
+    let expected = if member.folder {
+        kind.is_dir()
+    } else {
+        kind.is_file()
+    };
     if expected && path == &*member.path.0 && entry.size() == size {
         return Ok(());
     }

@@ -53,7 +53,11 @@ impl Reach {
             .position(|span| span.timeline == backup.timeline)
             .unwrap_or(spans.len());
         for (at, span) in spans.iter().enumerate().skip(begin) {
-            let first = if at == begin { start } else { number(span.from).max(start) };
+            let first = if at == begin {
+                start
+            } else {
+                number(span.from).max(start)
+            };
             let end = span.to.map(number);
             if end.is_some_and(|end| end <= first) {
                 continue;

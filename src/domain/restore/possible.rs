@@ -14,24 +14,42 @@ pub fn possible(archive: &Archive) -> String {
     let mut lines = Vec::new();
     for backup in &backups {
         for timeline in archive.timelines() {
-            let Some(history) = archive.history(timeline) else { continue };
+            let Some(history) = archive.history(timeline) else {
+                continue;
+            };
             if !history.contains(backup.timeline, backup.stop_lsn) {
                 continue;
             }
             let reach = Reach::of(backup, &history, &archive.wal);
             let end = reach.end(size).filter(|end| *end >= backup.stop_lsn);
             // A way that ends before this timeline begins is that of its parent.
-            if reach.legs.last().is_some_and(|leg| leg.timeline != timeline) && reach.hole.is_none() {
+            if reach
+                .legs
+                .last()
+                .is_some_and(|leg| leg.timeline != timeline)
+                && reach.hole.is_none()
+            {
                 continue;
             }
-            lines.push(line(backup.id.to_string(), readable(backup.stop_time), backup.stop_lsn, end, timeline));
+            lines.push(line(
+                backup.id.to_string(),
+                readable(backup.stop_time),
+                backup.stop_lsn,
+                end,
+                timeline,
+            ));
         }
     }
     match lines.len() {
-        0 => "there is nothing to restore from; `pgstow list` shows what the repository has.".to_owned(),
+        0 => "there is nothing to restore from; `pgstow list` shows what the repository has."
+            .to_owned(),
         count => {
             lines.truncate(LINES);
-            let more = if count > LINES { "; `pgstow list` shows more" } else { "" };
+            let more = if count > LINES {
+                "; `pgstow list` shows more"
+            } else {
+                ""
+            };
             format!("possible are {}{more}.", lines.join("; "))
         }
     }

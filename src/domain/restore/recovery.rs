@@ -169,8 +169,11 @@ pub struct Finished {
 /// read its settings when it started, so it needs no reload.
 pub fn finish(data_dir: &Path) -> Result<Finished> {
     if !data_dir.join("PG_VERSION").exists() {
-        return Err(Error::usage(format!("{} is not a data directory", data_dir.display()))
-            .hint("restore-done is for recovery_end_command, which runs in the data directory."));
+        return Err(
+            Error::usage(format!("{} is not a data directory", data_dir.display())).hint(
+                "restore-done is for recovery_end_command, which runs in the data directory.",
+            ),
+        );
     }
     let path = data_dir.join(AUTO_CONF);
     let old = read(&path)?;
@@ -207,7 +210,10 @@ fn replace(path: &Path, text: &[u8]) -> Result<()> {
 
 /// A line for `sh -c`, in which PostgreSQL has replaced its `%` escapes before.
 pub fn command(words: &[String]) -> String {
-    let words: Vec<String> = words.iter().map(|word| shell_word(word).replace('%', "%%")).collect();
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| shell_word(word).replace('%', "%%"))
+        .collect();
     words.join(" ")
 }
 
@@ -233,7 +239,10 @@ mod tests {
             timeline: TimelineId::new(17).unwrap(),
             action: Action::Promote,
             standby: false,
-            wal: WalSource::Command(vec!["/opt/pg stow/100%/pgstow".into(), "restore-wal".into()]),
+            wal: WalSource::Command(vec![
+                "/opt/pg stow/100%/pgstow".into(),
+                "restore-wal".into(),
+            ]),
             last: None,
             done: vec!["/usr/bin/pgstow".into(), "restore-done".into()],
             archive: None,
@@ -252,9 +261,15 @@ mod tests {
     #[test]
     fn one_target_is_set_behind_the_empty_ones() {
         let exact = [
-            (Target::Lsn(Lsn(0x300_0148)), "recovery_target_lsn = '0/3000148'"),
+            (
+                Target::Lsn(Lsn(0x300_0148)),
+                "recovery_target_lsn = '0/3000148'",
+            ),
             (Target::Xid(731), "recovery_target_xid = '731'"),
-            (Target::Name("it's".into()), "recovery_target_name = 'it''s'"),
+            (
+                Target::Name("it's".into()),
+                "recovery_target_name = 'it''s'",
+            ),
             (Target::Immediate, "recovery_target = 'immediate'"),
             (
                 Target::Time("2026-11-21T02:00:00.5Z".parse().unwrap()),

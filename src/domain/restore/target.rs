@@ -91,7 +91,10 @@ impl Wish {
     /// Refuses what PostgreSQL would refuse, or would silently take for something else.
     pub fn check(&self) -> Result<()> {
         let wrong = |what: &str, hint: &str| Err(Error::usage(what).hint(hint));
-        let positional = matches!(self.target, Target::Time(_) | Target::Lsn(_) | Target::Xid(_));
+        let positional = matches!(
+            self.target,
+            Target::Time(_) | Target::Lsn(_) | Target::Xid(_)
+        );
         if self.exclusive && !positional {
             return wrong(
                 &format!("{} can't be exclusive", self.target),
@@ -112,7 +115,10 @@ impl Wish {
         }
         if self.target == Target::Latest && self.action != Action::Promote {
             return wrong(
-                &format!("without a target the server can't {} at it", self.action.name()),
+                &format!(
+                    "without a target the server can't {} at it",
+                    self.action.name()
+                ),
                 "give a target, such as --target-immediate or --target-time.",
             );
         }
@@ -140,8 +146,10 @@ pub fn short_form(words: &[&str]) -> Result<(Option<BackupId>, Option<String>)> 
             Err(_) => (None, Some((*word).to_owned())),
         }),
         [backup, time] => Ok((Some(backup.parse()?), Some((*time).to_owned()))),
-        _ => Err(Error::usage("too many words: a backup and a time are all there can be")
-            .hint("put a time with a space in it in quotes: \"2026-11-21 02:00:00+00\".")),
+        _ => Err(
+            Error::usage("too many words: a backup and a time are all there can be")
+                .hint("put a time with a space in it in quotes: \"2026-11-21 02:00:00+00\"."),
+        ),
     }
 }
 
