@@ -1,6 +1,7 @@
 //! PostgreSQL's formats, protocols and programs. Knows no repository.
 
 pub mod auth;
+pub mod backup_label;
 pub mod base_backup;
 pub mod connection;
 pub mod conninfo;
@@ -11,8 +12,13 @@ pub mod manifest;
 pub mod page;
 pub mod page_failures;
 pub mod passfile;
+pub mod pgdata;
+pub mod postmaster;
+pub mod programs;
+pub mod relation_file;
 pub mod replication;
 pub mod row;
+pub mod server;
 pub mod server_error;
 pub mod server_facts;
 pub mod service_file;

@@ -1,11 +1,13 @@
 //! Files, hashes, processes, time. Knows no PostgreSQL.
 
+pub mod account;
 pub mod cancel;
 pub mod clock;
 pub mod fs;
 pub mod hash;
 pub mod host;
 pub mod meter;
+pub mod process;
 pub mod secret;
 pub mod moment;
 pub mod units;

@@ -1,0 +1,50 @@
+//! Users of this host, by name: `/etc/passwd`.
+
+use std::{fs, path::Path};
+
+use crate::error::{Error, IoContext, Kind, Result};
+
+/// A user, with the group that is theirs at login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Account {
+    /// The account `name`; an error of kind [`Kind::NotFound`] where this host has none.
+    pub fn named(name: &str) -> Result<Self> {
+        let path = Path::new("/etc/passwd");
+        let passwd = fs::read(path).at("read", path)?;
+        let text = String::from_utf8_lossy(&passwd);
+        text.lines()
+            .filter_map(Self::parse)
+            .find(|account| account.name == name)
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("no user {name} on this host")))
+    }
+
+    /// `name:password:uid:gid:...`
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split(':');
+        Some(Self {
+            name: fields.next()?.to_owned(),
+            uid: fields.nth(1)?.parse().ok()?,
+            gid: fields.next()?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_of_every_host() {
+        let root = Account::named("root").map(|root| (root.uid, root.gid));
+        assert_eq!(root.ok(), Some((0, 0)));
+        let nobody = Account::named("no:body");
+        assert!(nobody.is_err_and(|error| error.kind() == Kind::NotFound));
+        assert_eq!(Account::parse("# comment"), None);
+    }
+}

@@ -1,0 +1,240 @@
+//! Runs programs that end: no shell, their output caught, a time limit, an error that names the
+//! program and its last words.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::{cancel::Cancel, units};
+use crate::error::{Error, Kind, Result};
+
+/// How many lines of a program's standard error or log an error shows.
+const LAST_WORDS: usize = 5;
+
+/// Runs `command` to its end and gives its standard output.
+pub fn run(command: &mut Command, limit: Duration, cancel: &Cancel) -> Result<Vec<u8>> {
+    let mut output = Vec::new();
+    run_into(command, &mut output, limit, cancel)?;
+    Ok(output)
+}
+
+/// Runs `command` to its end, its standard output going to `sink` as it comes.
+///
+/// The program is killed, with all that it started, when `limit` is over, a stop is asked for, or
+/// `sink` takes no more.
+pub fn run_into(
+    command: &mut Command,
+    sink: &mut (impl Write + Send),
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<()> {
+    let name = name_of(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own can be killed whole.
+        .process_group(0)
+        .spawn()
+        .map_err(|error| Error::io("run", Path::new(command.get_program()), error))?;
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take();
+    thread::scope(|scope| {
+        let copied = scope.spawn(move || match stdout {
+            Some(mut stdout) => io::copy(&mut stdout, sink).map(drop),
+            None => Ok(()),
+        });
+        let words = scope.spawn(move || stderr.map_or_else(String::new, last_lines));
+        let ended = wait(&mut child, &name, limit, cancel, || {
+            copied.is_finished() && words.is_finished()
+        });
+        if ended.is_err() {
+            kill_group(&mut child);
+        }
+        let copied = copied.join();
+        let words = words.join().unwrap_or_default();
+        let status = ended?;
+        if let Ok(Err(error)) = copied {
+            return Err(Error::failed(format!("can't take the output of {name}")).because(error));
+        }
+        if status.success() {
+            return Ok(());
+        }
+        let error = Error::failed(format!("{name} failed ({status})"));
+        Err(if words.is_empty() {
+            error
+        } else {
+            error.because(words)
+        })
+    })
+}
+
+/// The program's name without its folder.
+fn name_of(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(command.get_program());
+    name.to_string_lossy().into_owned()
+}
+
+/// Waits until the program ended and its output was read: what it started may still write.
+fn wait(
+    child: &mut Child,
+    name: &str,
+    limit: Duration,
+    cancel: &Cancel,
+    output_ended: impl Fn() -> bool,
+) -> Result<ExitStatus> {
+    let until = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let ended = child
+            .try_wait()
+            .map_err(|error| Error::failed(format!("can't wait for {name}")).because(error))?;
+        if let Some(status) = ended.filter(|_| output_ended()) {
+            return Ok(status);
+        }
+        cancel.check()?;
+        if Instant::now() >= until {
+            let limit = units::duration(limit);
+            return Err(Error::new(
+                Kind::TimedOut,
+                format!("{name} did not end within {limit}"),
+            ));
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn kill_group(child: &mut Child) {
+    // Both fail only where nothing is left to kill or to wait for.
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    let _ = child.wait();
+}
+
+/// The last lines of a text, for messages: few, short, bytes that are no UTF-8 replaced. What
+/// can't be read is left out.
+pub fn last_lines(mut reader: impl Read) -> String {
+    const LENGTH: usize = 2048;
+    let mut kept = Vec::with_capacity(3 * LENGTH);
+    let mut buffer = [0; LENGTH];
+    loop {
+        match reader.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+            Ok(count) => kept.extend_from_slice(&buffer[..count]),
+        }
+        if kept.len() > 2 * LENGTH {
+            kept.drain(..kept.len() - LENGTH);
+        }
+    }
+    let text = String::from_utf8_lossy(&kept);
+    let lines: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();
+    lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
+}
+
+/// The first of `folders` that holds an executable file `name`; its path there.
+pub fn find(name: &str, folders: impl IntoIterator<Item = PathBuf>) -> Option<PathBuf> {
+    let mut candidates = folders.into_iter().map(|folder| folder.join(name));
+    candidates.find(|path| is_executable(path))
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn try_run(script: &str, limit: Duration) -> Result<Vec<u8>> {
+        run(&mut sh(script), limit, &Cancel::default())
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn output_and_last_words() {
+        assert_eq!(try_run("echo one; echo two >&2", LONG).unwrap(), b"one\n");
+        let error = try_run("seq 1 9 >&2; exit 3", LONG).unwrap_err();
+        assert_eq!(
+            error.in_one_line(),
+            "sh failed (exit status: 3): 5\n6\n7\n8\n9"
+        );
+        let error = try_run("kill -9 $$", LONG).unwrap_err();
+        assert!(error.message().contains("signal: 9"), "{error}");
+        let missing = run(&mut Command::new("/nowhere/tool"), LONG, &Cancel::default());
+        assert_eq!(missing.unwrap_err().kind(), Kind::NotFound);
+    }
+
+    #[test]
+    fn more_output_than_a_pipe_holds() {
+        let output = try_run(
+            "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2",
+            LONG,
+        );
+        assert_eq!(output.unwrap().len(), 300_000);
+        let error = try_run("yes no | head -c 300000 >&2; false", LONG).unwrap_err();
+        assert!(error.in_one_line().len() < 100, "{}", error.in_one_line());
+    }
+
+    #[test]
+    fn what_takes_too_long_is_killed_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let script = format!("sleep 60 & echo $! > {}; wait", pid.display());
+        let error = try_run(&script, Duration::from_millis(300)).unwrap_err();
+        assert_eq!(error.kind(), Kind::TimedOut);
+        let pid = fs::read_to_string(pid).unwrap();
+        let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        // Gone, or a zombie that nobody waited for yet.
+        assert!(state.is_err() || state.is_ok_and(|state| state.contains(") Z ")));
+    }
+
+    #[test]
+    fn a_stop_that_was_asked_for_ends_it() {
+        let cancel = Cancel::default();
+        let asked = cancel.clone();
+        let asker = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            asked.set();
+        });
+        let error = run(&mut sh("sleep 60"), LONG, &cancel).unwrap_err();
+        asker.join().unwrap();
+        assert_eq!(error.kind(), Kind::Interrupted);
+    }
+
+    #[test]
+    fn a_sink_that_takes_no_more_ends_it() {
+        let mut full = &mut [0_u8; 10][..];
+        let error = run_into(&mut sh("yes"), &mut full, LONG, &Cancel::default()).unwrap_err();
+        assert!(error.message().contains("output of sh"), "{error}");
+    }
+
+    #[test]
+    fn programs_are_executable_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("sh");
+        fs::write(&plain, "").unwrap();
+        let folders = || [folder.path().to_owned(), PathBuf::from("/bin")];
+        assert_eq!(find("sh", folders()), Some(PathBuf::from("/bin/sh")));
+        fs::set_permissions(&plain, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(find("sh", folders()), Some(plain));
+        assert_eq!(find("bin", [PathBuf::from("/")]), None);
+    }
+}
