@@ -11,7 +11,7 @@ use crate::{
         layout::BackupObject,
         repository::Repository,
     },
-    util::hash::{Sha256Reader, copy},
+    util::hash::{Sha256, Sha256Reader, copy},
 };
 
 /// Plain bytes that one job reads, unless a single file is larger.
@@ -62,14 +62,11 @@ impl Contents {
             Ok(())
         })
         .map_err(|error| error.context(format!("can't read {}", storage.place(&name))))?;
+        // The decoder needn't have read the last bytes.
         copy(&mut stored, &mut std::io::sink())
             .map_err(|error| storage.failed("read", &name, error))?;
-        if stored.finish() != backup.index_sha256 {
-            let place = storage.place(&name);
-            return Err(Error::damaged(format!(
-                "{place} has another SHA-256 than backup.json says"
-            )));
-        }
+        check_object(backup, BackupObject::Index, stored.finish())
+            .map_err(|error| error.context(format!("can't read {}", storage.place(&name))))?;
         let ordered = members
             .windows(2)
             .all(|pair| place(&pair[0]) <= place(&pair[1]));
@@ -130,6 +127,18 @@ impl Contents {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.members.iter().map(|member| member.size).sum()
+    }
+}
+
+/// Whether an object's SHA-256 is the one in backup.json.
+pub fn check_object(backup: &Backup, object: BackupObject, sha256: Sha256) -> Result<()> {
+    let name = object.to_string();
+    match backup.objects.iter().find(|object| object.name == name) {
+        Some(object) if object.sha256 == sha256 => Ok(()),
+        Some(_) => Err(Error::damaged(format!(
+            "{name} has another SHA-256 than backup.json says"
+        ))),
+        None => Err(Error::damaged(format!("backup.json lists no {name}"))),
     }
 }
 

@@ -17,7 +17,10 @@ use crate::{
     error::{Error, IoContext, Kind, Result},
     postgres::{control, postmaster::Postmaster},
     repo::backup_id::BackupId,
-    util::fs::{create_folders, folder_of, sync_folder, write_over},
+    util::{
+        account::Account,
+        fs::{create_folders, folder_of, sync_folder, write_over},
+    },
 };
 
 /// Notes of a restore that isn't finished, in the folder that it fills.
@@ -28,6 +31,25 @@ pub const MARKER: &str = "pgstow-restore.json";
 pub struct Owner {
     pub user: u32,
     pub group: u32,
+}
+
+impl Owner {
+    /// None where files simply are ours. For root: the owner of the folder that is there, else
+    /// the user `postgres`, since a server refuses to run as root.
+    pub fn choose(data_dir: &Facts) -> Result<Option<Self>> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        if data_dir.state != State::Missing && data_dir.owner.user != 0 {
+            return Ok(Some(data_dir.owner));
+        }
+        let account = Account::named("postgres")
+            .map_err(|error| error.hint("run restore as the user that the server will run as."))?;
+        Ok(Some(Self {
+            user: account.uid,
+            group: account.gid,
+        }))
+    }
 }
 
 /// What [`MARKER`] holds.

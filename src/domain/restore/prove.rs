@@ -131,6 +131,15 @@ impl Prover<'_> {
                 self.choice.backup.id
             ),
         };
+        let hole = self
+            .choice
+            .reach
+            .hole
+            .map(|hole| hole.describe(self.size()));
+        let what = match hole {
+            Some(hole) => format!("{what}, and WAL segment {hole} is missing behind it"),
+            None => what,
+        };
         Err(Error::failed(format!("nothing in the WAL is later than {}: {what}", readable(time)))
             .hint("leave the time out to restore to the end of the archive; if the server still runs, its last WAL may be on its way (pg_switch_wal())."))
     }
@@ -227,7 +236,13 @@ impl Prover<'_> {
         self.cancel.check()?;
         let next = next.filter(|next| next.timeline == segment.timeline);
         for wanted in [Some(segment), next].into_iter().flatten() {
-            self.fetch(wanted)?;
+            match self.fetch(wanted) {
+                // It lies in the backup's own parts.
+                Err(error) if error.kind() == Kind::NotFound && self.choice.backup.standalone => {
+                    return Ok(());
+                }
+                other => other?,
+            }
         }
         self.forget_all_but(segment, next)?;
         let mut child = Command::new(self.waldump)
@@ -261,7 +276,8 @@ impl Prover<'_> {
         if path.exists() {
             return Ok(());
         }
-        let mut file = File::create(&path).at("create", &path)?;
+        let temporary = self.scratch.join("fetching");
+        let mut file = File::create(&temporary).at("create", &temporary)?;
         match self
             .old_wal
             .filter(|_| self.choice.rescued.contains(&segment))
@@ -269,7 +285,7 @@ impl Prover<'_> {
             Some(old) => {
                 let old = old.join(segment.to_string());
                 let mut from = File::open(&old).at("read", &old)?;
-                copy(&mut from, &mut file).at("copy to", &path)?;
+                copy(&mut from, &mut file).at("copy to", &temporary)?;
             }
             None => read_stored(
                 self.repository,
@@ -280,7 +296,8 @@ impl Prover<'_> {
             )?,
         }
         // A `.partial` may be short.
-        file.set_len(self.size().bytes()).at("write", &path)
+        file.set_len(self.size().bytes()).at("write", &temporary)?;
+        fs::rename(&temporary, &path).at("rename to", &path)
     }
 
     fn forget_all_but(&self, segment: Segment, next: Option<Segment>) -> Result<()> {
