@@ -141,6 +141,25 @@ pub enum WalName {
     History(TimelineId),
 }
 
+impl WalName {
+    pub fn timeline(self) -> TimelineId {
+        match self {
+            WalName::Segment(segment)
+            | WalName::Partial(segment)
+            | WalName::BackupHistory(segment, _) => segment.timeline,
+            WalName::History(timeline) => timeline,
+        }
+    }
+
+    /// The segment whose bytes such a file has; None for the two kinds of text files.
+    pub fn segment(self) -> Option<Segment> {
+        match self {
+            WalName::Segment(segment) | WalName::Partial(segment) => Some(segment),
+            WalName::BackupHistory(..) | WalName::History(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for WalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

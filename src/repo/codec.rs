@@ -75,6 +75,9 @@ impl fmt::Display for Codec {
     }
 }
 
+const GZIP_LEVEL: i32 = 6;
+const ZSTD_LEVEL: i32 = 3;
+
 /// A codec and how hard it tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
@@ -87,7 +90,7 @@ impl Default for Compression {
     fn default() -> Self {
         Self {
             codec: Codec::Zstd,
-            level: 3,
+            level: ZSTD_LEVEL,
         }
     }
 }
@@ -114,8 +117,8 @@ impl FromStr for Compression {
                 codec: Codec::Lz4,
                 level: 0,
             }),
-            "gzip" => read(Codec::Gzip, 1..=9, 6),
-            "zstd" => read(Codec::Zstd, 1..=22, 3),
+            "gzip" => read(Codec::Gzip, 1..=9, GZIP_LEVEL),
+            "zstd" => read(Codec::Zstd, 1..=22, ZSTD_LEVEL),
             _ => None,
         }
         .ok_or_else(|| {
@@ -135,6 +138,17 @@ impl fmt::Display for Compression {
 }
 
 impl Compression {
+    /// This, if it is of `codec`; else what `codec` does by default.
+    pub fn of(self, codec: Codec) -> Self {
+        let level = match codec {
+            _ if codec == self.codec => self.level,
+            Codec::None | Codec::Lz4 => 0,
+            Codec::Gzip => GZIP_LEVEL,
+            Codec::Zstd => ZSTD_LEVEL,
+        };
+        Self { codec, level }
+    }
+
     /// A stream of one frame, of unknown length, into `writer`.
     pub fn encoder<'a, W: Write + 'a>(self, writer: W) -> Result<Encoder<'a, W>> {
         Ok(match self.codec {
@@ -378,6 +392,15 @@ mod tests {
             let mut reader = compression.codec.decoder(Failing).unwrap();
             let error = reader.read(&mut [0; 10]).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(5), "{compression}");
+        }
+    }
+
+    #[test]
+    fn a_level_holds_for_its_own_codec() {
+        let wanted: Compression = "zstd:19".parse().unwrap();
+        assert_eq!(wanted.of(Codec::Zstd), wanted);
+        for codec in [Codec::None, Codec::Gzip, Codec::Lz4] {
+            assert_eq!(wanted.of(codec), codec.to_string().parse().unwrap());
         }
     }
 

@@ -6,7 +6,7 @@ use super::{backup_id::BackupId, codec::Codec};
 use crate::{
     error::{Error, Result},
     postgres::{
-        lsn::SystemId,
+        lsn::{SystemId, TimelineId},
         wal_name::{Segment, WalName},
     },
 };
@@ -176,6 +176,11 @@ impl Layout {
     /// A name that sorts behind all WAL of `segment`'s kind up to it and before what follows.
     pub fn behind_segment(&self, system: SystemId, segment: Segment) -> ObjectName {
         self.name(format_args!("wal/{system}/{}/{segment}~", segment.folder()))
+    }
+
+    /// A name that sorts behind all WAL of `timeline` and before that of the next.
+    pub fn behind_timeline(&self, system: SystemId, timeline: TimelineId) -> ObjectName {
+        self.name(format_args!("wal/{system}/{:08X}~", timeline.get()))
     }
 
     /// Which WAL file an object below `wal(system)` is, and its codec.

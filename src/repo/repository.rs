@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    postgres::{lsn::SystemId, wal_name::SegmentSize},
+    postgres::{
+        lsn::SystemId,
+        wal_name::{SegmentSize, WalName},
+    },
     util::clock::Time,
 };
 
@@ -38,6 +41,16 @@ pub struct System {
     /// Whether its WAL is encrypted, fixed for the same reason.
     pub encrypted: bool,
     pub registered: Time,
+}
+
+impl System {
+    /// How `file` is stored: history and backup files are left plain, for people to read.
+    pub fn codec_of(&self, file: WalName) -> Codec {
+        match file.segment() {
+            Some(_) => self.wal_codec,
+            None => Codec::None,
+        }
+    }
 }
 
 /// One cluster's part of a repository.
@@ -78,6 +91,19 @@ impl Repository {
             id: identity.id,
             location: location.clone(),
         })
+    }
+
+    /// Fails unless the repository is still where it was opened. For who is about to rely on an
+    /// object's absence: below a disk that went away, nothing is found either.
+    pub fn confirm(&self) -> Result<()> {
+        let found = Self::open(&self.location, self.layout.cluster().clone())?;
+        if found.id == self.id {
+            return Ok(());
+        }
+        Err(Error::failed(format!(
+            "another repository took the place of {} meanwhile",
+            self.location
+        )))
     }
 
     /// Opens the repository, making it first where there is none; true if it was made.

@@ -8,6 +8,8 @@ pub mod hash;
 pub mod host;
 pub mod meter;
 pub mod moment;
+pub mod private_file;
 pub mod process;
 pub mod secret;
 pub mod units;
+pub mod watchdog;

@@ -1,1 +1,10 @@
 //! Integration tests: one binary, a module for each subject.
+
+// A test may stop at the first surprise, and speak while it runs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod command_line;
+mod harness;
+mod harness_works;
+mod imports;
+mod layers;

@@ -6,6 +6,7 @@ use std::{
     thread,
 };
 
+use super::stream::CONTROL;
 use crate::{
     error::{Error, Result},
     postgres::{
@@ -40,17 +41,21 @@ pub fn compare(
                     .map_err(|_| Error::failed("the comparison was stopped"))
             })
         });
+        let mut listed = Listed {
+            files: listed,
+            control: None,
+        };
         let stored = file_index::read(index, |entry| {
-            compare_one(&entry, &listed, differs);
+            compare_one(&entry, &mut listed, differs);
             Ok(())
         });
         if stored.is_ok() {
-            listed.iter().for_each(|file| {
+            for file in listed.files.iter().chain(listed.control.take()) {
                 differs(format!(
                     "{} is in the manifest, but in no part",
                     shown(&file)
-                ))
-            });
+                ));
+            }
         }
         drop(listed);
         let summary = reader
@@ -60,12 +65,30 @@ pub fn compare(
     })
 }
 
-fn compare_one(entry: &FileEntry, listed: &Receiver<File>, differs: &mut dyn FnMut(String)) {
+/// The manifest's files in the order of the parts, where pg_control comes last.
+struct Listed {
+    files: Receiver<File>,
+    control: Option<File>,
+}
+
+impl Listed {
+    fn next(&mut self, path: &[u8]) -> Option<File> {
+        loop {
+            match self.files.recv() {
+                Ok(file) if file.path == CONTROL && path != CONTROL => self.control = Some(file),
+                Ok(file) => return Some(file),
+                Err(_) => return self.control.take(),
+            }
+        }
+    }
+}
+
+fn compare_one(entry: &FileEntry, listed: &mut Listed, differs: &mut dyn FnMut(String)) {
     // Folders, and the WAL of a standalone backup, are in no manifest.
     if entry.folder || entry.sha256.is_some() {
         return;
     }
-    let Ok(file) = listed.recv() else {
+    let Some(file) = listed.next(&entry.path.0) else {
         return differs(format!("{} is not in the manifest", entry.path));
     };
     if *file.path != *entry.path.0 {

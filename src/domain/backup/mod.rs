@@ -22,20 +22,20 @@ use std::{collections::BTreeMap, io::Write, thread, time::Duration};
 use tracing::warn;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     postgres::{
         base_backup::{BackupEnd, BaseBackupOptions, ManifestChecksums},
         connection::Session,
         conninfo::ConnInfo,
-        lsn::TimelineId,
+        lsn::{Lsn, TimelineId},
         manifest::Summary,
         replication::Replication,
         server_facts::{self, Checkpoint, ServerFacts},
-        wal_name::{Segment, WalName},
+        wal_name::{Segment, WalName, segment_numbers},
     },
     repo::{
         backup_id::{BackupId, BackupKind},
-        catalog::{Backup, Method, PageFailure, RecoverySettings, StoredObject},
+        catalog::{Backup, Method, PageFailure, Part, RecoverySettings, StoredObject},
         codec::Compression,
         document::FORMAT,
         layout::BackupObject,
@@ -43,7 +43,12 @@ use crate::{
         repository::{Repository, System},
         wal_index::Missing,
     },
-    util::{cancel::Cancel, clock::Time, host, meter::Meter},
+    util::{
+        cancel::Cancel,
+        clock::{self, Time},
+        host,
+        meter::Meter,
+    },
 };
 use claim::{Intent, SignsOfLife};
 use pack::{Destination, Packed, pack};
@@ -205,7 +210,7 @@ impl Run<'_> {
     fn copy(
         &self,
         replication: &mut Replication,
-        on_start: &mut dyn FnMut(crate::postgres::lsn::Lsn, TimelineId) -> Result<()>,
+        on_start: &mut dyn FnMut(Lsn, TimelineId) -> Result<()>,
     ) -> Result<Copied> {
         let command = BaseBackupOptions {
             label: self.options.label.clone(),
@@ -304,10 +309,9 @@ impl Run<'_> {
 
     fn check_standalone_wal(&self, contents: &Contents, end: &BackupEnd) -> Result<()> {
         let size = self.facts.segment_size;
-        let needed =
-            crate::postgres::wal_name::segment_numbers(contents.start_lsn, end.stop_lsn, size);
+        let needed = segment_numbers(contents.start_lsn, end.stop_lsn, size);
         for number in needed {
-            let segment = Segment::nth(contents.timeline, number, size).to_string();
+            let segment = Segment::nth(contents.timeline, number, size);
             if !contents.wal.contains(&segment) {
                 return Err(Error::damaged(format!(
                     "the server did not send {segment}, which this backup needs"
@@ -363,12 +367,12 @@ impl Run<'_> {
                 .wal_file(self.system.system_id, file, self.system.wal_codec);
         let (_, content) = replication.timeline_history(timeline)?;
         match self.repository.storage().create(&name, &content) {
-            Err(error) if error.kind() == crate::error::Kind::AlreadyExists => {
+            Err(error) if error.kind() == Kind::AlreadyExists => {
                 if self.repository.storage().read(&name, 1 << 20)? == content {
                     return Ok(());
                 }
                 Err(Error::new(
-                    crate::error::Kind::Foreign,
+                    Kind::Foreign,
                     format!("{} differs from the server's history of that timeline", self.repository.storage().place(&name)),
                 )
                 .hint("two servers of one system seem to have been promoted to the same timeline: find out which one is right before anything else."))
@@ -396,8 +400,7 @@ impl Run<'_> {
         self.store_sums(&packed.parts)?;
         let size = self.facts.segment_size;
         let segment = |number| Segment::nth(contents.timeline, number, size).to_string();
-        let needed =
-            crate::postgres::wal_name::segment_numbers(contents.start_lsn, end.stop_lsn, size);
+        let needed = segment_numbers(contents.start_lsn, end.stop_lsn, size);
         Ok(Backup {
             format: FORMAT,
             id: self.id,
@@ -468,7 +471,7 @@ impl Run<'_> {
     }
 
     /// What `sha256sum -c` reads.
-    fn store_sums(&self, parts: &[crate::repo::catalog::Part]) -> Result<()> {
+    fn store_sums(&self, parts: &[Part]) -> Result<()> {
         let mut sums = Vec::new();
         for part in parts {
             writeln!(sums, "{}  {}", part.sha256, part.name)
@@ -506,7 +509,7 @@ impl Run<'_> {
                 });
             }
         }
-        seal::check_freshness(self.repository, self.id, crate::util::clock::now())?;
+        seal::check_freshness(self.repository, self.id, clock::now())?;
         seal::commit(self.repository, &backup)?;
         Ok(Outcome::Sealed(Box::new(backup)))
     }

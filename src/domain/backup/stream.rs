@@ -17,6 +17,7 @@ use crate::{
     postgres::{
         base_backup::{BackupSink, BackupStart},
         lsn::{Lsn, TimelineId},
+        wal_name::Segment,
     },
     repo::{catalog::Tablespace, file_index::FilePath},
     util::meter::Meter,
@@ -24,7 +25,7 @@ use crate::{
 
 /// PostgreSQL's PG_CONTROL_FILE_SIZE is 8192; more than this is no control file.
 const CONTROL_LIMIT: u64 = 1 << 16;
-const CONTROL: &[u8] = b"global/pg_control";
+pub const CONTROL: &[u8] = b"global/pg_control";
 
 /// Gives what the server sends to a packer, and the manifest to `manifest`.
 pub struct Repacker<'a, 'p, M> {
@@ -50,8 +51,8 @@ pub struct Contents {
     pub files: u64,
     pub bytes: u64,
     pub base_bytes: u64,
-    /// Names of the WAL segments among the files.
-    pub wal: Vec<String>,
+    /// The WAL segments among the files.
+    pub wal: Vec<Segment>,
 }
 
 enum State {
@@ -179,12 +180,10 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
             }
             self.control = Some((member, Vec::new()));
         } else {
-            let wal = member.path.0.strip_prefix(b"pg_wal/");
-            if let Some(name) = wal.and_then(|name| std::str::from_utf8(name).ok()) {
-                self.contents.wal.push(name.to_owned());
-            }
-            // The manifest does not list WAL.
-            self.packer.member(&member, wal.is_some())?;
+            let segment = wal_segment(&member.path);
+            // The manifest lists all but WAL segments.
+            self.packer.member(&member, segment.is_some())?;
+            self.contents.wal.extend(segment);
         }
         match left {
             0 => Ok(State::Header(Vec::new())),
@@ -307,6 +306,13 @@ impl<M: Write> BackupSink for Repacker<'_, '_, M> {
             .write_all(bytes)
             .map_err(|error| Error::failed("can't store the backup manifest").because(error))
     }
+}
+
+fn wal_segment(path: &FilePath) -> Option<Segment> {
+    std::str::from_utf8(path.0.strip_prefix(b"pg_wal/")?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The sum of a header's bytes, its checksum field counted as spaces (POSIX ustar).

@@ -1,0 +1,61 @@
+//! Arguments of `base`.
+
+use clap::Args;
+
+use crate::repo::backup_id::BackupId;
+
+/// Makes a base backup
+///
+/// The stored parts are read again and checked, and all WAL that the backup needs must have
+/// arrived, before the backup counts.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pgstow base
+  pgstow base --checkpoint fast --annotate reason='before the upgrade'
+  pgstow --repo-url /mnt/usb base --standalone
+  pgstow base --finish 20261121T020000Z-full")]
+pub struct BaseArgs {
+    /// Make a full backup (the only kind so far)
+    #[arg(long)]
+    pub full: bool,
+    /// How files are read
+    #[arg(long, value_parser = ["auto", "stream"], default_value = "auto")]
+    pub method: String,
+    /// Put the WAL that the backup needs into it: for a server without archiving
+    #[arg(long)]
+    pub standalone: bool,
+    /// Finish this pending backup, whose WAL came late, and make no new one
+    #[arg(long, value_name = "ID", conflicts_with_all = ["full", "standalone", "annotate", "label"])]
+    pub finish: Option<BackupId>,
+    /// Note something in the backup; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = annotation)]
+    pub annotate: Vec<(String, String)>,
+    /// Don't read the stored parts again
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Checkpoint at the start: at once, or spread over time
+    #[arg(long, value_parser = ["fast", "spread"])]
+    pub checkpoint: Option<String>,
+    /// Bytes a second at most (32kB to 1GB)
+    #[arg(long, value_name = "RATE")]
+    pub max_rate: Option<String>,
+    /// Label of the backup, for PostgreSQL's backup_label
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// Workers that compress and write (default: auto)
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<String>,
+    /// Checksums of files in the backup manifest
+    #[arg(long, value_parser = ["crc32c", "sha224", "sha256", "sha384", "sha512"])]
+    pub manifest_checksums: Option<String>,
+    /// How long to wait for the WAL that the backup needs
+    #[arg(long, value_name = "TIME")]
+    pub wal_timeout: Option<String>,
+}
+
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,54 @@
+//! Arguments of `demo`, `init` and `check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Shows a backup and a point-in-time restore in a scratch folder
+///
+/// Makes a small cluster, archives its WAL, backs it up, drops a table "by mistake" and restores
+/// to just before. Needs PostgreSQL's server programs and nothing else; touches no other cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pgstow demo
+  pgstow demo --bindir /usr/lib/postgresql/17/bin --keep")]
+pub struct DemoArgs {
+    /// Folder of PostgreSQL's programs (default: the newest installed)
+    #[arg(long, value_name = "DIR")]
+    pub bindir: Option<PathBuf>,
+    /// Keep the scratch folder
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Creates the repository and registers the cluster
+///
+/// Prints the lines for postgresql.conf, or sets them with --apply; never restarts the server.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pgstow init
+  pgstow init --apply
+  pgstow init --new-system        # after pg_upgrade")]
+pub struct InitArgs {
+    /// Register the new system identifier that pg_upgrade or initdb made
+    #[arg(long)]
+    pub new_system: bool,
+    /// Set the server's settings by ALTER SYSTEM
+    #[arg(long)]
+    pub apply: bool,
+}
+
+/// Proves the set-up end to end
+///
+/// Connection, rights, version, settings, a WAL switch that must arrive in the repository, and
+/// space for the next backup. With --repo NAME: tries out that repository alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pgstow check
+  pgstow check --repo local
+  pgstow check --show-settings --json")]
+pub struct CheckArgs {
+    /// Show every setting with its source, and stop
+    #[arg(long)]
+    pub show_settings: bool,
+}

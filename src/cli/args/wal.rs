@@ -1,0 +1,48 @@
+//! Arguments of `archive-wal` and `restore-wal`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::postgres::{
+    lsn::SystemId,
+    wal_name::{Segment, WalName},
+};
+
+/// Stores one WAL file; for archive_command
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  archive_command = 'pgstow archive-wal %p'
+  archive_command = '/usr/libexec/pgstow/archive-wal --cluster main %p'
+
+Exits 0 when the file is stored durably. Every failure is 1, so that PostgreSQL tries again.")]
+pub struct ArchiveWalArgs {
+    /// The file, as %p gives it
+    pub path: PathBuf,
+    /// Its name, as %f gives it (default: that of PATH)
+    pub name: Option<WalName>,
+}
+
+/// Fetches one WAL file; for restore_command
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  restore_command = 'pgstow restore-wal %f %p'
+
+Exits 0 when the file is in place, 1 when it is certainly not in the archive and nothing follows
+it, 126 for everything else: PostgreSQL takes 1 as the end of the archive.")]
+pub struct RestoreWalArgs {
+    /// The file's name, as %f gives it
+    pub name: WalName,
+    /// Where to put it, as %p gives it
+    #[arg(value_name = "DEST")]
+    pub destination: PathBuf,
+    /// Whose WAL it is (default: that of global/pg_control in the current folder)
+    #[arg(long, value_name = "ID")]
+    pub system_id: Option<SystemId>,
+    /// The last segment that is needed: one behind it may be absent
+    #[arg(long, value_name = "SEGMENT")]
+    pub last: Option<Segment>,
+    /// Exit with 126 in a standby too when in doubt
+    #[arg(long)]
+    pub strict: bool,
+}

@@ -1,0 +1,127 @@
+//! From a command line that clap accepted to the command and its report.
+
+use super::{
+    args::{Cli, Command},
+    exit::Row,
+    log, options,
+    output::{self, Form},
+    progress::Progress,
+    settings::{Layers, Note, Places, show::ShownSettings},
+    signals,
+};
+use crate::{
+    commands::{
+        context::Context,
+        options::LogLevel,
+        report::{Outcome, Report},
+    },
+    error::{Error, Result},
+    util::{cancel::Cancel, meter::Meter},
+};
+
+/// Runs the command.
+pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
+    let cancel = Cancel::default();
+    signals::listen(row, &cancel)?;
+    let run = Run {
+        row,
+        form,
+        draws: row == Row::Other && form == Form::Text && options::shows_progress(&cli.global),
+        level: options::log_level(&cli.global),
+        places: options::places(&cli),
+        cancel,
+    };
+    let only_repo = cli.global.repo.is_some();
+    match cli.command {
+        Command::Demo(args) => run.without_settings(|_, _| missing(options::demo(args))),
+        Command::Init(args) => run.command(|_, _| missing(options::init(&args))),
+        Command::Check(args) if args.show_settings => run.show_settings(),
+        Command::Check(_) => run.command(|_, _| missing(options::check(only_repo))),
+        Command::Base(args) => run.command(|_, layers| missing(options::base(args, layers)?)),
+        Command::ArchiveWal(args) => run.command(|_, _| missing(options::archive_wal(args)?)),
+        Command::RestoreWal(args) => run.command(|_, _| missing(options::restore_wal(args))),
+        Command::Restore(args) => {
+            run.command(|_, layers| missing(options::restore(*args, layers)?))
+        }
+        Command::RestoreDone(_) => run.without_settings(|_, _| missing(())),
+        Command::List(args) => run.command(|_, _| missing(options::list(&args))),
+        Command::Verify(args) => run.command(|_, layers| missing(options::verify(&args, layers)?)),
+    }
+}
+
+/// What is known before settings are read.
+struct Run {
+    row: Row,
+    form: Form,
+    draws: bool,
+    level: LogLevel,
+    places: Places,
+    cancel: Cancel,
+}
+
+impl Run {
+    /// Reads the settings, then runs a command with them.
+    fn command<R: Report>(
+        self,
+        work: impl FnOnce(&Context, &Layers) -> Result<R>,
+    ) -> Result<Outcome> {
+        let layers = Layers::load(self.places, std::env::vars_os())?;
+        log::start(layers.log_level()?, self.row.is_called_by_postgresql());
+        tell_notes(self.row, &layers)?;
+        let context = Context {
+            settings: layers.settings()?,
+            cancel: self.cancel,
+            meter: Meter::default(),
+        };
+        let progress = self.draws.then(|| Progress::start(&context.meter));
+        let result = work(&context, &layers);
+        drop(progress);
+        finish(self.form, &result?)
+    }
+
+    /// Runs a command that a wrong configuration must not stop.
+    fn without_settings<R: Report>(
+        self,
+        work: impl FnOnce(&Cancel, &Meter) -> Result<R>,
+    ) -> Result<Outcome> {
+        log::start(self.level, self.row.is_called_by_postgresql());
+        let meter = Meter::default();
+        let progress = self.draws.then(|| Progress::start(&meter));
+        let result = work(&self.cancel, &meter);
+        drop(progress);
+        finish(self.form, &result?)
+    }
+
+    /// Shows settings even where some of them are bad.
+    fn show_settings(self) -> Result<Outcome> {
+        let layers = Layers::load(self.places, std::env::vars_os())?;
+        log::start(self.level, false);
+        tell_notes(self.row, &layers)?;
+        let settings = layers.show().collect::<Result<_>>()?;
+        finish(self.form, &ShownSettings { settings })
+    }
+}
+
+fn finish(form: Form, report: &impl Report) -> Result<Outcome> {
+    output::print(form, report)?;
+    Ok(report.outcome())
+}
+
+/// Stands for commands that this tree hasn't yet; goes with the last of them.
+fn missing<O>(_options: O) -> Result<ShownSettings> {
+    Err(Error::failed("this command is not part of this build"))
+}
+
+/// The server's log would have each of them once for every segment.
+fn tell_notes(row: Row, layers: &Layers) -> Result<()> {
+    if row.is_called_by_postgresql() {
+        return Ok(());
+    }
+    for note in layers.notes()? {
+        match note {
+            Note::Warning(text) => tracing::warn!("{text}"),
+            Note::Info(text) => tracing::info!("{text}"),
+        }
+    }
+    Ok(())
+}

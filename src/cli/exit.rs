@@ -1,0 +1,133 @@
+//! The one table of exit codes, and the guard that keeps it when code panics.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+};
+
+use crate::{commands::report::Outcome, error::Kind};
+
+/// As `--help` prints it.
+pub const TABLE: &str = "\
+Exit codes:
+  archive-wal   0  stored durably
+                1  not stored, whatever the reason: PostgreSQL tries again
+  restore-wal   0  the file is in place, whole
+                1  certainly not in the archive, and nothing follows it
+              126  anything else: PostgreSQL must not take it as the end of the archive
+  others        0  done
+                1  failed
+                2  wrong usage or settings
+                3  done, with findings: damage, gaps, failed page checksums
+              130  interrupted (restore-done: 1)
+
+Settings: option > PGSTOW_* variable > pgstow.toml > PG* and older scripts' variables > default.
+`pgstow check --show-settings` shows each with its source.";
+
+/// Which row of the table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    ArchiveWal,
+    RestoreWal,
+    /// As the others, but never above 125: recovery_end_command would end recovery's process.
+    RestoreDone,
+    Other,
+}
+
+impl Row {
+    pub fn of(command: Option<&str>) -> Self {
+        match command {
+            Some("archive-wal") => Row::ArchiveWal,
+            Some("restore-wal") => Row::RestoreWal,
+            Some("restore-done") => Row::RestoreDone,
+            _ => Row::Other,
+        }
+    }
+
+    pub fn of_outcome(self, outcome: Outcome) -> u8 {
+        match (self, outcome) {
+            (_, Outcome::Done) => 0,
+            // From 1 on PostgreSQL's startup process takes "absent" as the archive's end, so
+            // nothing but that may come out as 1 (RestoreArchivedFile in xlogarchive.c).
+            (Row::RestoreWal, Outcome::Absent) => 1,
+            (Row::RestoreWal, Outcome::Findings | Outcome::Failed) => 126,
+            (Row::ArchiveWal, _) => 1,
+            (Row::RestoreDone | Row::Other, Outcome::Findings) => 3,
+            (Row::RestoreDone | Row::Other, Outcome::Failed | Outcome::Absent) => 1,
+        }
+    }
+
+    pub fn of_error(self, kind: Kind) -> u8 {
+        match (self, kind) {
+            // Above 125 PostgreSQL would end its archiver (shell_archive.c).
+            (Row::ArchiveWal, _) => 1,
+            (Row::RestoreWal, _) => 126,
+            (Row::RestoreDone | Row::Other, Kind::Usage) => 2,
+            (Row::Other, Kind::Interrupted) => 130,
+            (Row::RestoreDone | Row::Other, _) => 1,
+        }
+    }
+
+    /// Is standard error the server's log?
+    pub fn is_called_by_postgresql(self) -> bool {
+        self != Row::Other
+    }
+
+    /// Runs `main`; a panic in it, which the hook has reported, fails as an error does.
+    pub fn guard(self, main: impl FnOnce() -> u8) -> ExitCode {
+        // Nothing of the interrupted work is looked at afterwards.
+        let code = panic::catch_unwind(AssertUnwindSafe(main));
+        ExitCode::from(code.unwrap_or_else(|_| self.of_error(Kind::Failed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: [Row; 4] = [
+        Row::ArchiveWal,
+        Row::RestoreWal,
+        Row::RestoreDone,
+        Row::Other,
+    ];
+
+    #[test]
+    fn every_kind_of_error_has_its_code() {
+        for (kind, codes) in [
+            (Kind::Usage, [1, 126, 2, 2]),
+            (Kind::NotFound, [1, 126, 1, 1]),
+            (Kind::TimedOut, [1, 126, 1, 1]),
+            (Kind::Damaged, [1, 126, 1, 1]),
+            (Kind::Interrupted, [1, 126, 1, 130]),
+            (Kind::Failed, [1, 126, 1, 1]),
+        ] {
+            assert_eq!(ROWS.map(|row| row.of_error(kind)), codes, "{kind:?}");
+        }
+        for (outcome, codes) in [
+            (Outcome::Done, [0, 0, 0, 0]),
+            (Outcome::Findings, [1, 126, 3, 3]),
+            (Outcome::Absent, [1, 1, 1, 1]),
+            (Outcome::Failed, [1, 126, 1, 1]),
+        ] {
+            assert_eq!(
+                ROWS.map(|row| row.of_outcome(outcome)),
+                codes,
+                "{outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_panic_fails_as_its_command_fails() {
+        for (row, code) in [
+            (Row::ArchiveWal, 1),
+            (Row::RestoreWal, 126),
+            (Row::RestoreDone, 1),
+            (Row::Other, 1),
+        ] {
+            let exit = row.guard(|| std::panic::panic_any("on purpose"));
+            assert_eq!(exit, ExitCode::from(code));
+        }
+    }
+}

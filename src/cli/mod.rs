@@ -1,0 +1,84 @@
+//! Words in, words out: command line, settings, signals, printing, exit codes.
+
+mod args;
+mod call;
+mod dispatch;
+mod exit;
+mod log;
+mod options;
+mod output;
+mod progress;
+pub mod settings;
+mod signals;
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    panic::{self, PanicHookInfo},
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+use crate::error::Error;
+use args::Cli;
+use exit::Row;
+use output::Form;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let words = call::expand(env::args_os());
+    let readable: Vec<String> = words
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let row = Row::of(call::command_word(&readable).as_deref());
+    panic::set_hook(Box::new(report_panic));
+    row.guard(|| run(row, words))
+}
+
+fn run(row: Row, words: Vec<OsString>) -> u8 {
+    let json = words.iter().any(|word| word == "--json");
+    let form = if json { Form::Json } else { Form::Text };
+    let result = match Cli::try_parse_from(words) {
+        Ok(cli) => dispatch::start(row, form, cli),
+        Err(refusal) => return refuse(row, form, &refusal),
+    };
+    match result {
+        Ok(outcome) => row.of_outcome(outcome),
+        Err(error) => {
+            output::print_error(form, &error);
+            row.of_error(error.kind())
+        }
+    }
+}
+
+/// What clap wants to say: help and version, or what is wrong with the command line.
+fn refuse(row: Row, form: Form, refusal: &clap::Error) -> u8 {
+    // Nowhere is left to report that standard error or output is gone.
+    let _ = refusal.print();
+    if !refusal.use_stderr() {
+        return 0;
+    }
+    let text = refusal.render().to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let error = Error::usage(first.trim_start_matches("error: "));
+    if form == Form::Json {
+        output::print_error_document(&error);
+    }
+    row.of_error(error.kind())
+}
+
+/// One message for the operator instead of Rust's.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let text = panic.payload_as_str().unwrap_or("unknown");
+    let place = panic.location().map(|at| format!(" at {at}"));
+    let place = place.unwrap_or_default();
+    let message = format!(
+        "error: a mistake in pgstow itself: {text}{place}\n\
+         hint: please report it, with this message and the output of pgstow --version.\n"
+    );
+    // Nowhere is left to report that standard error is gone.
+    let _ = io::stderr().write_all(message.as_bytes());
+}

@@ -1,0 +1,235 @@
+//! From what was typed to what commands are told.
+//!
+//! Options that are keys of pgstow.toml too become flags, the highest layer; the rest is
+//! taken as it is.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{
+    args::{
+        ArchiveWalArgs, BaseArgs, Cli, Command, DemoArgs, GlobalArgs, InitArgs, ListArgs,
+        RestoreArgs, RestoreWalArgs, VerifyArgs,
+    },
+    settings::{
+        Flag, Layers, Places,
+        keys::{self, Key},
+        parse,
+    },
+};
+use crate::{
+    commands::options::{
+        ArchiveWalOptions, BaseMethod, BaseOptions, CheckOptions, DemoOptions, InitOptions,
+        ListOptions, LogLevel, RestoreOptions, RestoreWalOptions, Target, TargetAction,
+        TargetOptions, VerifyOptions,
+    },
+    error::{Error, Result},
+    postgres::wal_name::WalName,
+    repo::backup_id::BackupId,
+};
+
+/// Where settings are looked for, and the flags above them.
+pub fn places(cli: &Cli) -> Places {
+    let global = &cli.global;
+    let mut flags = Vec::new();
+    let mut add = |key: Key, name, text: Option<&str>| {
+        flags.extend(text.map(|text| Flag {
+            key,
+            name,
+            text: text.to_owned(),
+        }));
+    };
+    add(keys::REPO_URL, "--repo-url", global.repo_url.as_deref());
+    match log_level(global) {
+        LogLevel::Warn => add(keys::LOG_LEVEL, "--quiet", Some("warn")),
+        LogLevel::Debug => add(keys::LOG_LEVEL, "--verbose", Some("debug")),
+        LogLevel::Trace => add(keys::LOG_LEVEL, "--verbose", Some("trace")),
+        LogLevel::Info | LogLevel::Error => {}
+    }
+    match &cli.command {
+        Command::Base(args) => {
+            add(keys::CHECKPOINT, "--checkpoint", args.checkpoint.as_deref());
+            add(keys::MAX_RATE, "--max-rate", args.max_rate.as_deref());
+            add(keys::JOBS, "--jobs", args.jobs.as_deref());
+            let checksums = args.manifest_checksums.as_deref();
+            add(keys::MANIFEST_CHECKSUMS, "--manifest-checksums", checksums);
+            add(
+                keys::WAL_TIMEOUT,
+                "--wal-timeout",
+                args.wal_timeout.as_deref(),
+            );
+            let verify = args.no_verify.then_some("false");
+            add(keys::VERIFY_AFTER_WRITE, "--no-verify", verify);
+        }
+        Command::Restore(args) => {
+            add(keys::JOBS, "--jobs", args.jobs.as_deref());
+            add(keys::BINDIR, "--bindir", args.bindir.as_deref());
+        }
+        Command::Verify(args) => add(keys::JOBS, "--jobs", args.jobs.as_deref()),
+        _ => {}
+    }
+    Places {
+        config: global.config.clone(),
+        env_file: global.env_file.clone(),
+        cluster: global.cluster.clone(),
+        repo: global.repo.clone(),
+        flags,
+    }
+}
+
+/// As `-v` and `-q` alone say it.
+pub fn log_level(global: &GlobalArgs) -> LogLevel {
+    match (global.quiet, global.verbose) {
+        (true, _) => LogLevel::Warn,
+        (_, 0) => LogLevel::Info,
+        (_, 1) => LogLevel::Debug,
+        _ => LogLevel::Trace,
+    }
+}
+
+pub fn shows_progress(global: &GlobalArgs) -> bool {
+    !global.no_progress && !global.quiet
+}
+
+pub fn check(only_repo: bool) -> CheckOptions {
+    CheckOptions { only_repo }
+}
+
+pub fn demo(args: DemoArgs) -> DemoOptions {
+    DemoOptions {
+        bindir: args.bindir,
+        keep: args.keep,
+    }
+}
+
+pub fn init(args: &InitArgs) -> InitOptions {
+    InitOptions {
+        new_system: args.new_system,
+        apply: args.apply,
+    }
+}
+
+pub fn list(args: &ListArgs) -> ListOptions {
+    ListOptions {
+        backup: args.backup,
+    }
+}
+
+pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
+    Ok(VerifyOptions {
+        backup: args.backup,
+        all: args.all,
+        wal: args.wal,
+        jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
+    })
+}
+
+pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
+    let mut annotations = BTreeMap::new();
+    for (key, value) in args.annotate {
+        if let Some(other) = annotations.insert(key.clone(), value) {
+            return Err(Error::usage(format!("two annotations named {key}"))
+                .hint(format!("the other one says {other:?}; keep one.")));
+        }
+    }
+    Ok(BaseOptions {
+        method: match args.method.as_str() {
+            "stream" => BaseMethod::Stream,
+            _ => BaseMethod::Auto,
+        },
+        standalone: args.standalone,
+        finish: args.finish,
+        annotations,
+        verify: layers.of_repo_always(keys::VERIFY_AFTER_WRITE, parse::yes_or_no)?,
+        checkpoint: layers.of_cluster_always(keys::CHECKPOINT, parse::checkpoint)?,
+        max_rate: layers.of_cluster(keys::MAX_RATE, parse::max_rate)?,
+        label: args.label,
+        jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
+        manifest_checksums: layers
+            .of_cluster_always(keys::MANIFEST_CHECKSUMS, parse::manifest_checksums)?,
+        wal_timeout: layers.of_cluster_always(keys::WAL_TIMEOUT, parse::duration)?,
+    })
+}
+
+pub fn archive_wal(args: ArchiveWalArgs) -> Result<ArchiveWalOptions> {
+    let name = match args.name {
+        Some(name) => name,
+        None => name_of(&args.path)?,
+    };
+    Ok(ArchiveWalOptions {
+        path: args.path,
+        name,
+    })
+}
+
+fn name_of(path: &Path) -> Result<WalName> {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().parse()
+}
+
+pub fn restore_wal(args: RestoreWalArgs) -> RestoreWalOptions {
+    RestoreWalOptions {
+        name: args.name,
+        destination: args.destination,
+        system_id: args.system_id,
+        last: args.last,
+        strict: args.strict,
+    }
+}
+
+pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
+    // One word alone may be the time: an id can't be taken for one.
+    let (backup, time) = match (args.backup, args.time) {
+        (Some(word), None) if word.parse::<BackupId>().is_err() && looks_like_time(&word) => {
+            (None, Some(word))
+        }
+        other => other,
+    };
+    let wishes = [
+        time.or(args.target_time).map(Target::Time),
+        args.target_lsn.map(Target::Lsn),
+        args.target_xid.map(Target::Xid),
+        args.target_name.map(Target::Name),
+        args.target_immediate.then_some(Target::Immediate),
+    ];
+    let mut wishes = wishes.into_iter().flatten();
+    let target = wishes.next().unwrap_or(Target::Latest);
+    if wishes.next().is_some() || (args.standby && target != Target::Latest) {
+        // clap sees all of these but a time in the first place.
+        return Err(
+            Error::usage("more than one target, or a target for a standby")
+                .hint("name one target; a standby follows its primary and has none."),
+        );
+    }
+    if args.target_exclusive && target == Target::Latest {
+        return Err(Error::usage("--target-exclusive without a target")
+            .hint("give --target-time, --target-lsn or --target-xid too."));
+    }
+    Ok(RestoreOptions {
+        backup: backup.map(|id| id.parse()).transpose()?,
+        target: TargetOptions {
+            target,
+            exclusive: args.target_exclusive,
+            timeline: args.target_timeline,
+            action: match args.target_action.as_str() {
+                "pause" => TargetAction::Pause,
+                "shutdown" => TargetAction::Shutdown,
+                _ => TargetAction::Promote,
+            },
+        },
+        data_dir: args.data_dir,
+        replace: args.replace,
+        tablespaces: args.tablespace,
+        standby: args.standby,
+        archive: args.archive.map(|word| word == "on"),
+        plan: args.plan,
+        prove: args.prove,
+        jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
+        bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
+    })
+}
+
+/// `2026-11-21...`: four digits and a dash; an id has eight digits.
+fn looks_like_time(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    bytes.len() > 4 && bytes[..4].iter().all(u8::is_ascii_digit) && bytes[4] == b'-'
+}

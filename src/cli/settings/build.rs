@@ -1,0 +1,137 @@
+//! Settings made of the layers: every key looked up, parsed, and blamed on its source if bad.
+
+use super::{
+    keys::{self, Key},
+    layers::{Found, Layers},
+    parse,
+};
+use crate::{
+    commands::options::{ClusterSettings, Keep, LogLevel, RepoSettings, Retention, Settings},
+    error::{Context, Error, Result},
+};
+
+impl Layers {
+    pub fn settings(&self) -> Result<Settings> {
+        Ok(Settings {
+            state_dir: self.always(keys::STATE_DIR, parse::absolute_path)?,
+            repos: self.repo_settings()?,
+            cluster: self.cluster_settings()?,
+            archive_wal_limit: self.required(
+                keys::ARCHIVE_WAL_TIME_LIMIT,
+                "",
+                parse::time_limit,
+            )?,
+            restore_wal_limit: self.required(
+                keys::RESTORE_WAL_TIME_LIMIT,
+                "",
+                parse::time_limit,
+            )?,
+        })
+    }
+
+    pub fn log_level(&self) -> Result<LogLevel> {
+        self.always(keys::LOG_LEVEL, parse::log_level)
+    }
+
+    /// The value of a key of the chosen cluster that a command's option may give too.
+    pub fn of_cluster<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<Option<T>> {
+        self.optional(key, self.cluster()?, parse)
+    }
+
+    /// As [`Layers::of_cluster`], for keys that have a default.
+    pub fn of_cluster_always<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<T> {
+        self.required(key, self.cluster()?, parse)
+    }
+
+    /// As [`Layers::of_cluster_always`], of the first or chosen repository.
+    pub fn of_repo_always<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<T> {
+        self.required(key, &self.repo, parse)
+    }
+
+    /// The value of a key outside of sections, which has a default.
+    pub(super) fn always<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<T> {
+        self.required(key, "", parse)
+    }
+
+    fn optional<T>(
+        &self,
+        key: Key,
+        section: &str,
+        parse: impl Fn(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let found = self.find(key, section)?;
+        found
+            .map(|found| parsed(key, section, &found, parse))
+            .transpose()
+    }
+
+    fn required<T>(&self, key: Key, section: &str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
+        self.optional(key, section, parse)?
+            .ok_or_else(|| Error::usage(format!("{} isn't set", key.path(section))))
+    }
+
+    fn repo_settings(&self) -> Result<Vec<RepoSettings>> {
+        let mut repos = Vec::new();
+        for name in self.repos() {
+            let Some(location) = self.optional(keys::REPO_URL, name, str::parse)? else {
+                // A section without URL is a mistake; no section at all is no repository.
+                if self.file.repos.is_empty() {
+                    continue;
+                }
+                let what = format!("{}: [repo.{name}] has no url", self.path.display());
+                return Err(Error::usage(what).hint("set url to the absolute path of a folder."));
+            };
+            repos.push(RepoSettings {
+                name: name.to_owned(),
+                location,
+                compression: self.required(keys::COMPRESSION, name, str::parse)?,
+                part_size: self.required(keys::PART_SIZE, name, parse::part_size)?,
+                verify_after_write: self.required(
+                    keys::VERIFY_AFTER_WRITE,
+                    name,
+                    parse::yes_or_no,
+                )?,
+                retention: self.retention(name)?,
+            });
+        }
+        Ok(repos)
+    }
+
+    fn retention(&self, repo: &str) -> Result<Retention> {
+        let rule =
+            |key| -> Result<Option<Keep>> { Ok(self.optional(key, repo, parse::keep)?.flatten()) };
+        Ok(Retention {
+            full: rule(keys::RETENTION_FULL)?,
+            days: rule(keys::RETENTION_DAYS)?,
+            daily: rule(keys::RETENTION_DAILY)?,
+            weekly: rule(keys::RETENTION_WEEKLY)?,
+            monthly: rule(keys::RETENTION_MONTHLY)?,
+            yearly: rule(keys::RETENTION_YEARLY)?,
+            min: self.required(keys::RETENTION_MIN, repo, parse::count)?,
+        })
+    }
+
+    fn cluster_settings(&self) -> Result<ClusterSettings> {
+        let name = self.cluster()?;
+        Ok(ClusterSettings {
+            name: name
+                .parse()
+                .context(|| "bad name of the cluster".to_owned())?,
+            connection: self.connection_settings(name)?,
+            data_dir: self.optional(keys::DATA_DIR, name, parse::absolute_path)?,
+            bindir: self.optional(keys::BINDIR, name, parse::path)?,
+            jobs: self.required(keys::JOBS, name, parse::jobs)?,
+            primary_host: self.optional(keys::PRIMARY_HOST, name, parse::text)?,
+            primary_port: self.optional(keys::PRIMARY_PORT, name, parse::port)?,
+        })
+    }
+}
+
+pub(super) fn parsed<T>(
+    key: Key,
+    section: &str,
+    found: &Found,
+    parse: impl Fn(&str) -> Result<T>,
+) -> Result<T> {
+    parse(&found.text).context(|| format!("{}: bad value for {}", found.source, key.path(section)))
+}

@@ -1,0 +1,269 @@
+//! pgstow.toml as a flat list of keys, each with its line.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    rc::Rc,
+};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    keys::{KEYS, Key, Scope},
+    suggest,
+};
+use crate::error::{Error, IoContext, Result};
+
+#[derive(Debug, Default)]
+pub struct ConfigFile {
+    pub entries: Vec<Entry>,
+    /// `[repo.NAME]`, in the order of the file.
+    pub repos: Vec<String>,
+    /// `[cluster.NAME]`, in the order of the file.
+    pub clusters: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct Entry {
+    pub key: Key,
+    /// Name of the repository or cluster.
+    pub section: String,
+    pub text: String,
+    pub line: usize,
+    /// The text is the path of a file that holds the secret.
+    pub by_file: bool,
+}
+
+/// Reads `path`; None if it isn't there.
+pub fn read(path: &Rc<Path>) -> Result<Option<ConfigFile>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("open", path)?,
+    };
+    let mut text = String::new();
+    file.read_to_string(&mut text).at("read", path)?;
+    let parsed = parse(path, &text)?;
+    let secret = parsed.entries.iter().find(|e| e.key.secret && !e.by_file);
+    if let Some(entry) = secret
+        && file.metadata().at("read the mode of", path)?.mode() & 0o007 != 0
+    {
+        let name = entry.key.path(&entry.section);
+        let place = format!("{}:{}", path.display(), entry.line);
+        return Err(
+            Error::usage(format!("{place}: {name} can be read by every user")).hint(format!(
+                "run: chmod o-rwx {}, or use {name}_file.",
+                path.display()
+            )),
+        );
+    }
+    Ok(Some(parsed))
+}
+
+/// Parses the text of `path`, which only names it in errors.
+pub fn parse(path: &Path, text: &str) -> Result<ConfigFile> {
+    let document = DeTable::parse(text).map_err(|error| {
+        let line = line_of(text, error.span().map_or(0, |span| span.start));
+        Error::usage(format!("{}:{line}: {}", path.display(), error.message()))
+    })?;
+    let mut leaves = Vec::new();
+    let mut sections = Vec::new();
+    flatten(document.get_ref(), &[], &mut leaves, &mut sections);
+    // The parser orders by name; the file's own order has a meaning.
+    leaves.sort_by_key(|leaf: &Leaf<'_, '_>| leaf.at);
+    sections.sort_by_key(|(at, ..)| *at);
+
+    let mut file = ConfigFile::default();
+    for (at, kind, name) in sections {
+        let place = || format!("{}:{}", path.display(), line_of(text, at));
+        check_name(name).map_err(|error| error.context(format!("{}: [{kind}.{name}]", place())))?;
+        match kind {
+            "repo" => file.repos.push(name.to_owned()),
+            _ => file.clusters.push(name.to_owned()),
+        }
+    }
+    for leaf in leaves {
+        let line = line_of(text, leaf.at);
+        let entry = leaf.entry(line).map_err(|error| {
+            let what = format!("{}:{line}: {}", path.display(), error.message());
+            match error.hint_text() {
+                Some(hint) => Error::usage(what).hint(hint),
+                None => Error::usage(what),
+            }
+        })?;
+        file.entries.push(entry);
+    }
+    Ok(file)
+}
+
+/// Names of repositories and clusters become names of folders and parts of variables.
+pub fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("not a name: {name:?}"))
+        .hint("use letters, digits, - and _, beginning with a letter or digit."))
+}
+
+struct Leaf<'a, 'i> {
+    at: usize,
+    path: Vec<&'a str>,
+    value: &'a DeValue<'i>,
+}
+
+impl Leaf<'_, '_> {
+    fn entry(&self, line: usize) -> Result<Entry> {
+        let (scope, section, name) = match self.path.as_slice() {
+            ["repo", section, rest @ ..] if !rest.is_empty() => (Scope::Repo, *section, rest),
+            ["cluster", section, rest @ ..] if !rest.is_empty() => (Scope::Cluster, *section, rest),
+            all => (Scope::Top, "", all),
+        };
+        let name = name.join(".");
+        let unknown = || {
+            let known = KEYS.iter().filter(|key| key.scope == scope);
+            let error = Error::usage(format!("unknown key {}", self.path.join(".")));
+            match suggest::nearest(&name, known.map(|key| key.name)) {
+                Some(near) => error.hint(format!("did you mean {near}?")),
+                None => error.hint("conf/pgstow.toml, the annotated example, has every key."),
+            }
+        };
+        let mut key = KEYS
+            .iter()
+            .find(|key| key.scope == scope && key.name == name);
+        let mut by_file = false;
+        if let (None, Some(name)) = (key, name.strip_suffix("_file")) {
+            key = KEYS
+                .iter()
+                .find(|key| key.scope == scope && key.name == name && key.secret);
+            by_file = true;
+        }
+        Ok(Entry {
+            key: *key.ok_or_else(unknown)?,
+            section: section.to_owned(),
+            text: self.text()?,
+            line,
+            by_file,
+        })
+    }
+
+    fn text(&self) -> Result<String> {
+        match self.value {
+            DeValue::String(text) => Ok(text.to_string()),
+            DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
+            DeValue::Boolean(yes) => Ok(yes.to_string()),
+            _ => Err(
+                Error::usage(format!("bad value for {}", self.path.join(".")))
+                    .hint("write a string, a whole decimal number, true or false."),
+            ),
+        }
+    }
+}
+
+fn flatten<'a, 'i>(
+    table: &'a DeTable<'i>,
+    above: &[&'a str],
+    leaves: &mut Vec<Leaf<'a, 'i>>,
+    sections: &mut Vec<(usize, &'a str, &'a str)>,
+) {
+    for (key, value) in table {
+        let mut path = above.to_vec();
+        path.push(key.get_ref().as_ref());
+        let at = key.span().start;
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                if let [kind @ ("repo" | "cluster"), name] = path[..] {
+                    sections.push((at, kind, name));
+                }
+                flatten(table, &path, leaves, sections);
+            }
+            value => leaves.push(Leaf { at, path, value }),
+        }
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().get(..offset).unwrap_or_default();
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<ConfigFile> {
+        parse(Path::new("x.toml"), text)
+    }
+
+    #[test]
+    fn entries_have_their_lines_and_sections_their_order() {
+        let file = parsed(
+            "[repo.zoo]\nurl = '/z'\nretention = { full = 7,\n yearly = \"forever\" }\n\
+             [repo.ant]\nurl = '/a'\n[cluster.main]\nport = 5_433\npassword_file = '/p'\n",
+        )
+        .unwrap();
+        assert_eq!(file.repos, ["zoo", "ant"]);
+        assert_eq!(file.clusters, ["main"]);
+        let seen: Vec<_> = file
+            .entries
+            .iter()
+            .map(|e| (e.key.path(&e.section), e.text.as_str(), e.line, e.by_file))
+            .collect();
+        let expected = [
+            ("repo.zoo.url", "/z", 2, false),
+            ("repo.zoo.retention.full", "7", 3, false),
+            ("repo.zoo.retention.yearly", "forever", 4, false),
+            ("repo.ant.url", "/a", 6, false),
+            ("cluster.main.port", "5433", 8, false),
+            ("cluster.main.password", "/p", 9, true),
+        ];
+        let expected = expected.map(|(key, text, line, by)| (key.to_owned(), text, line, by));
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn errors_name_line_and_remedy() {
+        for (text, message, hint) in [
+            ("a\n", "x.toml:1: ", ""),
+            ("\nstate_dir = 'x\n", "x.toml:2: ", ""),
+            (
+                "log.level = 'a'\nlog.level = 'b'",
+                "x.toml:2: duplicate key",
+                "",
+            ),
+            (
+                "\n\nstatedir = 'x'",
+                "x.toml:3: unknown key statedir",
+                "did you mean state_dir?",
+            ),
+            (
+                "[cluster.main]\n\nhots = 'x'",
+                "x.toml:3: unknown key cluster.main.hots",
+                "did you mean host?",
+            ),
+            (
+                "[cluster.main]\nhost_file = 'x'",
+                "x.toml:2: unknown key",
+                "",
+            ),
+            ("repo = 'x'", "x.toml:1: unknown key repo", ""),
+            (
+                "[repo.local]\nurl = ['x']",
+                "x.toml:2: bad value for repo.local.url",
+                "write a",
+            ),
+            (
+                "[repo.\"a/b\"]\nurl = 'x'",
+                "x.toml:1: [repo.a/b]",
+                "use letters",
+            ),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.message().starts_with(message), "{text}: {error}");
+            let found = error.hint_text().unwrap_or_default();
+            assert!(found.starts_with(hint), "{text}: {found}");
+        }
+    }
+}

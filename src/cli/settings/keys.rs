@@ -1,0 +1,122 @@
+//! Every key of pgstow.toml, with its default. What each means stands in `conf/pgstow.toml`.
+//!
+//! The name of a key's environment variable follows from the key: `PGSTOW_`, then the key in
+//! capitals with `_` for each dot, without the name of the repository or cluster:
+//! `cluster.main.data_dir` is `PGSTOW_CLUSTER_DATA_DIR`.
+
+/// Where a key stands in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Top,
+    /// In every `[repo.NAME]`.
+    Repo,
+    /// In every `[cluster.NAME]`.
+    Cluster,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub scope: Scope,
+    /// Without `repo.NAME.` or `cluster.NAME.`; may hold dots.
+    pub name: &'static str,
+    /// As it would be written in the file; None: unset.
+    pub default: Option<&'static str>,
+    /// Shown nowhere, and may be given by a file: `password_file`, `PGSTOW_..._FILE`.
+    pub secret: bool,
+}
+
+impl Key {
+    /// The key with its section: `repo.local.url`.
+    pub fn path(&self, section: &str) -> String {
+        match self.scope {
+            Scope::Top => self.name.to_owned(),
+            Scope::Repo => format!("repo.{section}.{}", self.name),
+            Scope::Cluster => format!("cluster.{section}.{}", self.name),
+        }
+    }
+
+    /// The name of its environment variable.
+    pub fn variable(&self) -> String {
+        let section = match self.scope {
+            Scope::Top => "",
+            Scope::Repo => "REPO_",
+            Scope::Cluster => "CLUSTER_",
+        };
+        let name = self.name.to_ascii_uppercase().replace('.', "_");
+        format!("PGSTOW_{section}{name}")
+    }
+}
+
+macro_rules! keys {
+    ($($constant:ident = $scope:ident $name:literal $default:expr, $secret:literal;)*) => {
+        $(pub const $constant: Key = Key {
+            scope: Scope::$scope,
+            name: $name,
+            default: $default,
+            secret: $secret,
+        };)*
+        pub const KEYS: &[Key] = &[$($constant),*];
+    };
+}
+
+keys! {
+    STATE_DIR = Top "state_dir" Some("/var/lib/pgstow"), false;
+    LOG_LEVEL = Top "log.level" Some("info"), false;
+    CONNECT_RETRIES = Top "connect.retries" Some("3"), false;
+    CONNECT_DELAY = Top "connect.delay" Some("1s"), false;
+    CONNECT_TIMEOUT = Top "connect.timeout" None, false;
+    ARCHIVE_WAL_TIME_LIMIT = Top "archive_wal.time_limit" Some("60s"), false;
+    RESTORE_WAL_TIME_LIMIT = Top "restore_wal.time_limit" Some("60s"), false;
+
+    REPO_URL = Repo "url" None, false;
+    COMPRESSION = Repo "compression" Some("zstd:3"), false;
+    PART_SIZE = Repo "part_size" Some("1GB"), false;
+    VERIFY_AFTER_WRITE = Repo "verify_after_write" Some("true"), false;
+    RETENTION_FULL = Repo "retention.full" None, false;
+    RETENTION_DAYS = Repo "retention.days" None, false;
+    RETENTION_DAILY = Repo "retention.daily" None, false;
+    RETENTION_WEEKLY = Repo "retention.weekly" None, false;
+    RETENTION_MONTHLY = Repo "retention.monthly" None, false;
+    RETENTION_YEARLY = Repo "retention.yearly" None, false;
+    RETENTION_MIN = Repo "retention.min" Some("1"), false;
+
+    HOST = Cluster "host" None, false;
+    PORT = Cluster "port" None, false;
+    USER = Cluster "user" None, false;
+    DATABASE = Cluster "database" None, false;
+    PASSWORD = Cluster "password" None, true;
+    PASSFILE = Cluster "passfile" None, false;
+    SERVICE = Cluster "service" None, false;
+    SERVICEFILE = Cluster "servicefile" None, false;
+    SSLMODE = Cluster "sslmode" None, false;
+    SSLROOTCERT = Cluster "sslrootcert" None, false;
+    SSLCERT = Cluster "sslcert" None, false;
+    SSLKEY = Cluster "sslkey" None, false;
+    CHANNEL_BINDING = Cluster "channel_binding" None, false;
+    PRIMARY_HOST = Cluster "primary_host" None, false;
+    PRIMARY_PORT = Cluster "primary_port" None, false;
+    DATA_DIR = Cluster "data_dir" None, false;
+    BINDIR = Cluster "bindir" None, false;
+    JOBS = Cluster "jobs" Some("auto"), false;
+    CHECKPOINT = Cluster "checkpoint" Some("spread"), false;
+    MAX_RATE = Cluster "max_rate" None, false;
+    MANIFEST_CHECKSUMS = Cluster "manifest_checksums" Some("crc32c"), false;
+    WAL_TIMEOUT = Cluster "wal_timeout" Some("10min"), false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_follow_the_rule_and_none_means_two_keys() {
+        assert_eq!(LOG_LEVEL.variable(), "PGSTOW_LOG_LEVEL");
+        assert_eq!(REPO_URL.variable(), "PGSTOW_REPO_URL");
+        assert_eq!(RETENTION_FULL.variable(), "PGSTOW_REPO_RETENTION_FULL");
+        assert_eq!(DATA_DIR.path("main"), "cluster.main.data_dir");
+        let mut names: Vec<_> = KEYS.iter().map(Key::variable).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), KEYS.len());
+    }
+}

@@ -1,0 +1,22 @@
+//! Settings from flags, environment, files and defaults, each with its source.
+
+mod build;
+mod connection;
+mod env_file;
+mod environment;
+mod file;
+mod layers;
+mod notes;
+mod old_names;
+mod suggest;
+
+pub mod keys;
+pub mod parse;
+pub mod show;
+pub mod source;
+
+pub use layers::{Flag, Layers, Places};
+pub use notes::Note;
+
+#[cfg(test)]
+mod tests;

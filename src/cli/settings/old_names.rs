@@ -1,0 +1,109 @@
+//! The variables of libpq and of the scripts that pgstow replaces: a row for each name.
+//!
+//! They are read from the process environment, then from the env file, and rank below
+//! pgstow.toml. libpq's further variables have no key: `postgres/conninfo` knows them.
+
+use super::keys::{self, Key, Scope};
+
+pub struct OldName {
+    pub name: &'static str,
+    pub becomes: Becomes,
+}
+
+pub enum Becomes {
+    /// The key's value as it stands.
+    Key(Key),
+    /// The key's value after a change; None switches the key off.
+    Changed(Key, fn(&str) -> Option<String>),
+    /// Where the old scripts kept WAL: now always in the repository.
+    WalFolder,
+}
+
+impl OldName {
+    pub fn key(&self) -> Option<Key> {
+        match self.becomes {
+            Becomes::Key(key) | Becomes::Changed(key, _) => Some(key),
+            Becomes::WalFolder => None,
+        }
+    }
+
+    pub fn is_secret(&self) -> bool {
+        self.key().is_some_and(|key| key.secret)
+    }
+
+    /// libpq's own names may be overruled without a word, as an option of psql does it.
+    pub fn is_libpqs(&self) -> bool {
+        self.name.starts_with("PG")
+    }
+
+    /// True if this row speaks of `key` in `section`: old scripts know one repository.
+    pub fn sets(&self, key: Key, section: &str) -> bool {
+        self.key() == Some(key) && (key.scope != Scope::Repo || section == OLD_REPOSITORY)
+    }
+
+    pub fn value(&self, text: &str) -> Option<String> {
+        match self.becomes {
+            Becomes::Changed(_, change) => change(text),
+            _ => Some(text.to_owned()),
+        }
+    }
+}
+
+/// The repository that the old names speak of, and the one that there is without a file.
+pub const OLD_REPOSITORY: &str = "local";
+
+pub const WAL_ARCHIVE_DIR: &str = "WAL_ARCHIVE_DIR";
+
+const fn row(name: &'static str, key: Key) -> OldName {
+    OldName {
+        name,
+        becomes: Becomes::Key(key),
+    }
+}
+
+const fn changed(name: &'static str, key: Key, change: fn(&str) -> Option<String>) -> OldName {
+    OldName {
+        name,
+        becomes: Becomes::Changed(key, change),
+    }
+}
+
+pub const OLD_NAMES: &[OldName] = &[
+    row("PGHOST", keys::HOST),
+    row("PGPORT", keys::PORT),
+    row("PGUSER", keys::USER),
+    row("PGPASSWORD", keys::PASSWORD),
+    changed("PGDATABASE", keys::DATABASE, first_of_list),
+    row("PGPASSFILE", keys::PASSFILE),
+    row("PGSERVICE", keys::SERVICE),
+    row("PGSERVICEFILE", keys::SERVICEFILE),
+    row("PGSSLMODE", keys::SSLMODE),
+    row("PGSSLROOTCERT", keys::SSLROOTCERT),
+    row("PGSSLCERT", keys::SSLCERT),
+    row("PGSSLKEY", keys::SSLKEY),
+    row("PGCHANNELBINDING", keys::CHANNEL_BINDING),
+    row("PGCONNECT_TIMEOUT", keys::CONNECT_TIMEOUT),
+    row("POSTGRES_HOST", keys::HOST),
+    row("POSTGRES_PORT", keys::PORT),
+    row("POSTGRES_USER", keys::USER),
+    row("POSTGRES_PASSWORD", keys::PASSWORD),
+    changed("POSTGRES_DB", keys::DATABASE, first_of_list),
+    row("BACKUP_DIR", keys::REPO_URL),
+    changed("RETENTION_DAYS", keys::RETENTION_DAYS, zero_is_off),
+    row("LOG_LEVEL", keys::LOG_LEVEL),
+    OldName {
+        name: WAL_ARCHIVE_DIR,
+        becomes: Becomes::WalFolder,
+    },
+];
+
+/// Old scripts list the databases to dump here; the session connects to the first.
+fn first_of_list(text: &str) -> Option<String> {
+    text.split([',', ' '])
+        .find(|name| !name.is_empty())
+        .map(str::to_owned)
+}
+
+fn zero_is_off(text: &str) -> Option<String> {
+    (text.trim() != "0").then(|| text.to_owned())
+}

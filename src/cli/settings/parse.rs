@@ -1,0 +1,195 @@
+//! Values of settings from their text, the same for every layer.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use crate::{
+    commands::options::{Checkpoint, Jobs, Keep, LogLevel},
+    error::{Error, Result},
+    postgres::file_checksum::Algorithm,
+    util::units,
+};
+
+/// One of a few words.
+fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        Error::usage(format!("{text:?} is none of {}", words.join(", ")))
+    })
+}
+
+fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T> {
+    text.trim()
+        .parse()
+        .map_err(|_| Error::usage(format!("not {what}: {text:?}")))
+}
+
+pub fn text(text: &str) -> Result<String> {
+    Ok(text.to_owned())
+}
+
+pub fn path(text: &str) -> Result<PathBuf> {
+    Ok(PathBuf::from(text))
+}
+
+/// A path that means the same whatever folder pgstow runs in.
+pub fn absolute_path(text: &str) -> Result<PathBuf> {
+    if text.starts_with('/') {
+        Ok(PathBuf::from(text))
+    } else {
+        Err(Error::usage(format!("not an absolute path: {text:?}")))
+    }
+}
+
+pub fn port(text: &str) -> Result<u16> {
+    match number(text, "a port (1 to 65535)")? {
+        0 => Err(Error::usage("not a port (1 to 65535): 0")),
+        port => Ok(port),
+    }
+}
+
+pub fn count(text: &str) -> Result<u32> {
+    number(text, "a whole number")
+}
+
+pub fn duration(text: &str) -> Result<Duration> {
+    units::parse_duration(text)
+}
+
+/// A time limit that is needed: 0 would never let anything happen.
+pub fn time_limit(text: &str) -> Result<Duration> {
+    match units::parse_duration(text)? {
+        Duration::ZERO => Err(Error::usage("a time limit can't be 0")),
+        limit => Ok(limit),
+    }
+}
+
+pub fn yes_or_no(text: &str) -> Result<bool> {
+    let words = [
+        ("true", true),
+        ("false", false),
+        ("on", true),
+        ("off", false),
+    ];
+    one_of(&text.to_ascii_lowercase(), &words)
+}
+
+/// Small parts cost an object each; a part must stay below the 5 TB of object stores.
+pub fn part_size(text: &str) -> Result<u64> {
+    match units::parse_bytes(text)? {
+        size if (1 << 20..=1 << 40).contains(&size) => Ok(size),
+        _ => Err(Error::usage(format!("not between 1MB and 1TB: {text:?}"))),
+    }
+}
+
+/// The server's own range (MAX_RATE_LOWER, MAX_RATE_UPPER in `src/include/backup/basebackup.h`).
+pub fn max_rate(text: &str) -> Result<u64> {
+    match units::parse_bytes(text)? {
+        rate if (32 << 10..=1 << 30).contains(&rate) => Ok(rate),
+        _ => Err(Error::usage(format!(
+            "not between 32kB and 1GB (a second): {text:?}"
+        ))),
+    }
+}
+
+pub fn jobs(text: &str) -> Result<Jobs> {
+    match text {
+        "auto" => Ok(Jobs::Auto),
+        _ => match number::<NonZeroUsize>(text, "a number of workers (1 to 256, or auto)")? {
+            count if count.get() <= 256 => Ok(Jobs::Count(count)),
+            _ => Err(Error::usage(format!(
+                "not a number of workers (1 to 256, or auto): {text:?}"
+            ))),
+        },
+    }
+}
+
+/// None for 0: the rule is off.
+pub fn keep(text: &str) -> Result<Option<Keep>> {
+    match text {
+        "forever" => Ok(Some(Keep::Forever)),
+        _ => match number(text, "a number or \"forever\"")? {
+            0 => Ok(None),
+            count => Ok(Some(Keep::Count(count))),
+        },
+    }
+}
+
+/// The names of other loggers mean the same.
+pub fn log_level(text: &str) -> Result<LogLevel> {
+    let words = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    match text.to_ascii_lowercase().as_str() {
+        "warning" => Ok(LogLevel::Warn),
+        "critical" | "fatal" => Ok(LogLevel::Error),
+        text => one_of(text, &words),
+    }
+}
+
+pub fn checkpoint(text: &str) -> Result<Checkpoint> {
+    one_of(
+        text,
+        &[("fast", Checkpoint::Fast), ("spread", Checkpoint::Spread)],
+    )
+}
+
+pub fn manifest_checksums(text: &str) -> Result<Algorithm> {
+    let words = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+    one_of(&text.to_ascii_uppercase(), &words)
+}
+
+pub fn sslmode(text: &str) -> Result<String> {
+    let words = [
+        "disable",
+        "allow",
+        "prefer",
+        "require",
+        "verify-ca",
+        "verify-full",
+    ];
+    one_of(text, &words.map(|word| (word, word))).map(str::to_owned)
+}
+
+pub fn channel_binding(text: &str) -> Result<String> {
+    let words = ["disable", "prefer", "require"];
+    one_of(text, &words.map(|word| (word, word))).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_numbers() {
+        for (good, bad) in [
+            (port("5432").is_ok(), port("0").is_ok()),
+            (port(" 65535 ").is_ok(), port("65536").is_ok()),
+            (max_rate("32k").is_ok(), max_rate("31k").is_ok()),
+            (max_rate("1G").is_ok(), max_rate("1025M").is_ok()),
+            (part_size("1MB").is_ok(), part_size("1").is_ok()),
+            (jobs("256").is_ok(), jobs("257").is_ok()),
+            (jobs("auto").is_ok(), jobs("0").is_ok()),
+            (time_limit("1s").is_ok(), time_limit("0").is_ok()),
+            (absolute_path("/x").is_ok(), absolute_path("x").is_ok()),
+            (sslmode("verify-ca").is_ok(), sslmode("on").is_ok()),
+        ] {
+            assert!(good);
+            assert!(!bad);
+        }
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!(log_level("WARNING").ok(), Some(LogLevel::Warn));
+        assert!(log_level("loud").is_err());
+        assert_eq!(keep("0").ok(), Some(None));
+        assert_eq!(keep("forever").ok(), Some(Some(Keep::Forever)));
+        assert!(keep("-1").is_err());
+        assert_eq!(yes_or_no("On").ok(), Some(true));
+    }
+}

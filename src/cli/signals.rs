@@ -1,0 +1,55 @@
+//! SIGINT and SIGTERM: most commands stop in order at the first and at once at the second.
+
+use std::{
+    ffi::c_int,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+    flag,
+};
+
+use super::exit::Row;
+use crate::{
+    error::{Error, Kind, Result},
+    util::cancel::Cancel,
+};
+
+/// Sets the handlers that the command's row of the exit table asks for.
+pub fn listen(row: Row, cancel: &Cancel) -> Result<()> {
+    match row {
+        Row::ArchiveWal | Row::RestoreDone => {
+            // PostgreSQL's archiver (or recovery) would end if its command died by a signal;
+            // what is not yet published leaves only a temporary file.
+            let code = row.of_error(Kind::Interrupted).into();
+            let always = Arc::new(AtomicBool::new(true));
+            for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+                end_if(signal, code, Arc::clone(&always))?;
+            }
+        }
+        // The startup process must see that SIGTERM ended its command: the default action.
+        Row::RestoreWal => {}
+        Row::Other => {
+            for signal in [SIGTERM, SIGINT] {
+                // In this order: the first signal finds the flag unset.
+                end_if(
+                    signal,
+                    row.of_error(Kind::Interrupted).into(),
+                    cancel.flag(),
+                )?;
+                flag::register(signal, cancel.flag()).map_err(failed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn end_if(signal: c_int, code: c_int, flag: Arc<AtomicBool>) -> Result<()> {
+    flag::register_conditional_shutdown(signal, code, flag).map_err(failed)?;
+    Ok(())
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::failed("can't set a signal handler").because(error)
+}

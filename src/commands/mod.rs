@@ -1,0 +1,6 @@
+//! One thin file for each subcommand: opens things, calls the domain, returns a report.
+
+pub mod context;
+pub mod options;
+pub mod report;
+pub mod table;

@@ -1,0 +1,38 @@
+//! Options of `base`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{postgres::file_checksum::Algorithm, repo::backup_id::BackupId};
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct BaseOptions {
+    pub method: BaseMethod,
+    /// Put the WAL that the backup needs into the backup.
+    pub standalone: bool,
+    /// Seal this pending backup instead of making one.
+    pub finish: Option<BackupId>,
+    pub annotations: BTreeMap<String, String>,
+    /// Re-read and check the stored parts before the backup counts.
+    pub verify: bool,
+    pub checkpoint: Checkpoint,
+    /// Bytes a second; PostgreSQL's own range.
+    pub max_rate: Option<u64>,
+    pub label: Option<String>,
+    pub jobs: usize,
+    /// Of files, in PostgreSQL's backup manifest.
+    pub manifest_checksums: Algorithm,
+    /// How long to wait for the WAL that the backup needs.
+    pub wal_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseMethod {
+    Auto,
+    Stream,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    Fast,
+    Spread,
+}

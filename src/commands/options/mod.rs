@@ -1,0 +1,57 @@
+//! What commands are told: plain values, checked and complete, that know no command line.
+
+mod base;
+mod connection;
+mod restore;
+mod settings;
+mod wal;
+
+use std::path::PathBuf;
+
+pub use base::{BaseMethod, BaseOptions, Checkpoint};
+pub use connection::{ConnectionSettings, PasswordFrom};
+pub use restore::{
+    RestoreOptions, TablespaceMove, TablespaceWas, Target, TargetAction, TargetOptions,
+    TargetTimeline,
+};
+pub use settings::{ClusterSettings, Jobs, Keep, LogLevel, RepoSettings, Retention, Settings};
+pub use wal::{ArchiveWalOptions, RestoreWalOptions};
+
+use crate::repo::backup_id::BackupId;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct DemoOptions {
+    /// Where PostgreSQL's programs are; None: the newest that is installed.
+    pub bindir: Option<PathBuf>,
+    /// Leave the scratch folder behind.
+    pub keep: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct InitOptions {
+    /// Register a further system identifier, after pg_upgrade or a new initdb.
+    pub new_system: bool,
+    /// Set the server's settings by ALTER SYSTEM.
+    pub apply: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Probe the chosen repository and nothing else.
+    pub only_repo: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Show this one in full.
+    pub backup: Option<BackupId>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// None: the newest, unless `all`.
+    pub backup: Option<BackupId>,
+    pub all: bool,
+    pub wal: bool,
+    pub jobs: usize,
+}

@@ -1,0 +1,99 @@
+//! The settings of an installation, whatever layer each came from.
+
+use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+
+use super::connection::ConnectionSettings;
+use crate::{
+    error::{Error, Result},
+    repo::{codec::Compression, layout::ClusterName, location::Location},
+};
+
+#[derive(Debug)]
+pub struct Settings {
+    pub state_dir: PathBuf,
+    /// In order: the first is the one that restores and lists read. Empty: none is set.
+    pub repos: Vec<RepoSettings>,
+    pub cluster: ClusterSettings,
+    pub archive_wal_limit: Duration,
+    pub restore_wal_limit: Duration,
+}
+
+impl Settings {
+    /// The first or chosen repository.
+    pub fn repo(&self) -> Result<&RepoSettings> {
+        self.repos.first().ok_or_else(|| {
+            Error::usage("no repository is set")
+                .hint("give --repo-url /a/folder, or url in [repo.local] of pgstow.toml.")
+        })
+    }
+}
+
+#[derive(Debug)]
+pub struct RepoSettings {
+    pub name: String,
+    pub location: Location,
+    pub compression: Compression,
+    /// Plain bytes of a part.
+    pub part_size: u64,
+    pub verify_after_write: bool,
+    pub retention: Retention,
+}
+
+/// Which backups are kept; a rule that is None keeps nothing by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub full: Option<Keep>,
+    pub days: Option<Keep>,
+    pub daily: Option<Keep>,
+    pub weekly: Option<Keep>,
+    pub monthly: Option<Keep>,
+    pub yearly: Option<Keep>,
+    /// Never fewer than these, whatever the rules say.
+    pub min: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    Count(u32),
+    Forever,
+}
+
+#[derive(Debug)]
+pub struct ClusterSettings {
+    pub name: ClusterName,
+    pub connection: ConnectionSettings,
+    /// None: the server is asked.
+    pub data_dir: Option<PathBuf>,
+    /// Where PostgreSQL's programs are; None: they are looked for.
+    pub bindir: Option<PathBuf>,
+    pub jobs: Jobs,
+    /// Where a standby's backup switches WAL.
+    pub primary_host: Option<String>,
+    pub primary_port: Option<u16>,
+}
+
+/// How many workers; counted only when they are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jobs {
+    /// One for each processor, at most 8.
+    Auto,
+    Count(NonZeroUsize),
+}
+
+impl Jobs {
+    pub fn count(self) -> usize {
+        match self {
+            Jobs::Count(count) => count.get(),
+            Jobs::Auto => thread::available_parallelism().map_or(1, |count| count.get().min(8)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}

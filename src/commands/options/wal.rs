@@ -1,0 +1,26 @@
+//! Options of `archive-wal` and `restore-wal`.
+
+use std::path::PathBuf;
+
+use crate::postgres::{
+    lsn::SystemId,
+    wal_name::{Segment, WalName},
+};
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct ArchiveWalOptions {
+    pub path: PathBuf,
+    pub name: WalName,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct RestoreWalOptions {
+    pub name: WalName,
+    pub destination: PathBuf,
+    /// None: that of the current folder's pg_control.
+    pub system_id: Option<SystemId>,
+    /// Behind this segment, absent is the end whatever follows.
+    pub last: Option<Segment>,
+    /// Doubt is an error for standbys too.
+    pub strict: bool,
+}

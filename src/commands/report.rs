@@ -1,0 +1,27 @@
+//! What a command hands back: text for people, JSON for programs, and how it went.
+
+use std::io;
+
+use serde::Serialize;
+
+/// How a command that did its work went; `cli/exit` makes an exit code of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// Done, but something was found that a person must look at.
+    Findings,
+    /// `restore-wal` alone: certainly not in the archive, and nothing follows it.
+    Absent,
+    /// The report says what failed (a check that isn't met).
+    Failed,
+}
+
+/// Its JSON form is `Serialize`: one document, with fields that stay.
+pub trait Report: Serialize {
+    /// Writes what a person reads; nothing for commands that are silent when all is well.
+    fn text(&self, out: &mut dyn io::Write) -> io::Result<()>;
+
+    fn outcome(&self) -> Outcome {
+        Outcome::Done
+    }
+}

@@ -1,0 +1,136 @@
+//! One WAL file from the repository to where PostgreSQL wants it: whole and checked, or not at all.
+//!
+//! The bytes go into a temporary file beside the destination, which gets its name only after the
+//! file was found to be the right one. A crash before that leaves a file that no server looks at.
+
+use std::{
+    io::{Read, Write},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    follow::{Follower, what_follows},
+    stored::Stored,
+};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    postgres::wal_name::{Segment, WalName},
+    repo::{
+        layout::ObjectName,
+        repository::{Repository, System},
+    },
+    util::{fs::NewFile, meter::Meter},
+};
+
+/// As PostgreSQL's own files: its umask takes the group's bit away where it does.
+const FILE_MODE: u32 = 0o640;
+
+/// Between two looks at a hole that may be about to close.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What is wanted, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub name: WalName,
+    pub destination: &'a Path,
+    /// Behind this segment, absent is the end whatever follows: PostgreSQL decodes ahead and asks
+    /// for more than it needs.
+    pub last: Option<Segment>,
+    /// How long a hole is looked at again: of two segments, the later may be stored first.
+    pub patience: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    Placed,
+    /// Proven: the repository answered, and nothing follows. Every doubt is an error.
+    Absent,
+}
+
+pub fn fetch(
+    repository: &Repository,
+    system: &System,
+    wanted: &Wanted<'_>,
+    meter: &Meter,
+) -> Result<Fetched> {
+    let begin = Instant::now();
+    let codec = system.codec_of(wanted.name);
+    let object = repository
+        .layout()
+        .wal_file(system.system_id, wanted.name, codec);
+    let place_of_object = repository.storage().place(&object);
+    meter.begin(&format!("fetching {place_of_object}"), 0);
+    loop {
+        match repository.storage().get(&object, None) {
+            Ok(reader) => {
+                place(repository, system, wanted, &object, reader)?;
+                return Ok(Fetched::Placed);
+            }
+            Err(error) if error.kind() != Kind::NotFound => return Err(error),
+            Err(_) => {}
+        }
+        let Some(follower) = what_proves_a_hole(repository, system, wanted)? else {
+            return Ok(Fetched::Absent);
+        };
+        if begin.elapsed() + PAUSE > wanted.patience {
+            return Err(hole(wanted.name, follower));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn hole(name: WalName, follower: Follower) -> Error {
+    Error::failed(format!(
+        "{name} is missing, but is not the end of the archive: {follower}"
+    ))
+    .hint(
+        "this segment is lost, or not archived yet: look for it in pg_wal of the server that wrote it \
+         and store it with `pgstow archive-wal`; `pgstow list` shows how far can be restored without it.",
+    )
+}
+
+fn what_proves_a_hole(
+    repository: &Repository,
+    system: &System,
+    wanted: &Wanted<'_>,
+) -> Result<Option<Follower>> {
+    let follower = match wanted.name {
+        WalName::Segment(segment) if !is_behind(segment, wanted.last, system) => {
+            what_follows(repository, system, segment)?
+        }
+        // The server asks for histories to find out which timelines there are, and people alone
+        // ask for the rest.
+        _ => None,
+    };
+    // Last, so that nothing before it was an answer of a store that is not there.
+    repository.confirm()?;
+    Ok(follower)
+}
+
+/// By position, whatever timeline each is named after.
+fn is_behind(segment: Segment, last: Option<Segment>, system: &System) -> bool {
+    let size = system.segment_size;
+    last.is_some_and(|last| segment.number(size) > last.number(size))
+}
+
+fn place(
+    repository: &Repository,
+    system: &System,
+    wanted: &Wanted<'_>,
+    object: &ObjectName,
+    reader: impl Read + Send,
+) -> Result<()> {
+    let mut file = NewFile::create(wanted.destination, FILE_MODE)?;
+    let stored = Stored {
+        repository,
+        system,
+        object,
+        file: wanted.name,
+    };
+    stored.read(reader, |bytes| {
+        file.write_all(bytes).at("write", wanted.destination)
+    })?;
+    file.publish_over()
+}

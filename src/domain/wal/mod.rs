@@ -1,0 +1,18 @@
+//! WAL files on their way into the repository and back, and whether what is stored is whole.
+//!
+//! One object for each file; what proves that a segment is the right one is its own header.
+
+mod compare;
+mod content;
+mod continuity;
+pub mod fetch;
+mod follow;
+pub mod offered;
+mod pass;
+pub mod push;
+pub mod standby;
+mod stored;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! One WAL file into one repository.
+//!
+//! The file is read once, compressed on the way, and gets its name by a create-only put. A crash
+//! before that leaves nothing that a reader sees, one after it an object that the next push of
+//! the same file finds equal. So PostgreSQL may repeat any push, and two hosts may race.
+
+use std::io::Write;
+
+use super::{compare::compare, offered::Offered};
+use crate::{
+    error::{Error, Kind, Result},
+    repo::{codec::Compression, repository::Repository},
+    util::meter::Meter,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    Stored,
+    /// The same bytes were stored before.
+    AlreadyThere,
+}
+
+/// Stores `offered` durably. The codec is the one that its system was registered with; `wanted`
+/// gives the level, where it is for the same codec.
+pub fn push(
+    repository: &Repository,
+    offered: &Offered,
+    wanted: Compression,
+    meter: &Meter,
+) -> Result<Pushed> {
+    let name = offered.name();
+    let system = repository.system(offered.system())?;
+    offered.check_system(&system)?;
+    if system.encrypted {
+        return Err(Error::failed(format!(
+            "{name} must be encrypted, which this version of pgstow can't do"
+        ))
+        .hint("use the version of pgstow that made the repository, or a newer one."));
+    }
+    let codec = system.codec_of(name);
+    let object = repository.layout().wal_file(system.system_id, name, codec);
+    let store = repository.storage();
+    let place = store.place(&object);
+    meter.begin(&format!("storing {name} as {place}"), offered.length());
+
+    let mut upload = store.put_new(&object)?;
+    let mut encoder = wanted.of(codec).encoder(&mut upload)?;
+    offered.send(|bytes| {
+        meter.add(bytes.len() as u64);
+        encoder
+            .write_all(bytes)
+            .map_err(|error| store.failed("write", &object, error))
+    })?;
+    encoder
+        .finish()
+        .map_err(|error| store.failed("write", &object, error))?;
+    meter.begin(&format!("syncing {place}"), 0);
+    match upload.finish() {
+        Ok(()) => Ok(Pushed::Stored),
+        Err(error) if error.kind() == Kind::AlreadyExists => {
+            meter.begin(&format!("comparing {name} with {place}"), 0);
+            compare(repository, &object, codec, offered)?;
+            Ok(Pushed::AlreadyThere)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,56 @@
+//! One stored WAL file, read back: decompressed, and checked to be what its name says.
+
+use std::io::Read;
+
+use super::{
+    content::{check, limits},
+    pass::pass,
+};
+use crate::{
+    error::Result,
+    postgres::wal_name::WalName,
+    repo::{
+        layout::ObjectName,
+        repository::{Repository, System},
+    },
+};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    pub repository: &'a Repository,
+    pub system: &'a System,
+    pub object: &'a ObjectName,
+    /// What `object` is.
+    pub file: WalName,
+}
+
+impl Stored<'_> {
+    /// Gives the plain bytes of what `reader` has of the object to `sink`. Only when it returns
+    /// is it known that they were the right ones; else the error is of kind `Damaged`, or what
+    /// the store or the sink said.
+    pub fn read(
+        &self,
+        reader: impl Read + Send,
+        mut sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let store = self.repository.storage();
+        let unreadable = |error| store.failed("read", self.object, error);
+        let (most, keep) = limits(self.system, self.file);
+        let codec = self.system.codec_of(self.file);
+        let decoder = codec.decoder(reader).map_err(unreadable)?;
+        let mut first = Vec::new();
+        // A byte more than there may be shows that there are too many.
+        let length = pass(decoder, most + 1, unreadable, |bytes| {
+            first.extend(bytes.iter().take(keep - first.len()));
+            sink(bytes)
+        })?;
+        check(self.system, self.file, &first, length).map_err(|error| {
+            let place = store.place(self.object);
+            error
+                .context(format!("what is stored as {place} can't be used"))
+                .hint(
+                    "`pgstow verify --wal` shows what else is damaged and which restores it harms.",
+                )
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests on made-up segments: no server, a fresh repository for each.
+#![allow(clippy::unwrap_used)]
+
+mod fetch;
+mod push;
+mod sample;
+mod verify;

@@ -1,0 +1,152 @@
+//! The program as a shell and PostgreSQL call it: links, exit codes, streams.
+
+use std::{
+    os::unix::{fs::symlink, process::CommandExt},
+    process::{Command, Output},
+};
+
+const PGSTOW: &str = env!("CARGO_BIN_EXE_pgstow");
+
+fn run(program: &str, words: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(PGSTOW)
+        .arg0(program)
+        .args(words)
+        .env_clear()
+        .env("PGSTOW_CONFIG", "/dev/null")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn usage_and_settings_errors_have_the_code_of_their_command() {
+    let bad = [("PGSTOW_LOG_LEVEL", "loud")];
+    let none: [(&str, &str); 0] = [];
+    for (program, words, variables, code) in [
+        ("pgstow", vec![], &none[..], 2),
+        ("pgstow", vec!["bace"], &none, 2),
+        ("pgstow", vec!["base", "--wrong"], &none, 2),
+        ("pgstow", vec!["base", "--annotate", "novalue"], &none, 2),
+        ("pgstow", vec!["base", "--jobs", "many"], &none, 2),
+        ("pgstow", vec!["restore", "--target-lsn", "0"], &none, 2),
+        (
+            "pgstow",
+            vec!["restore", "--target-lsn", "0/1", "--target-xid", "1"],
+            &none,
+            2,
+        ),
+        ("pgstow", vec!["restore", "--target-exclusive"], &none, 2),
+        (
+            "pgstow",
+            vec!["restore", "20261121T020000Z-full", "x", "--target-xid", "1"],
+            &none,
+            2,
+        ),
+        (
+            "pgstow",
+            vec!["restore", "2026-11-21 02:00:00Z", "--standby"],
+            &none,
+            2,
+        ),
+        ("pgstow", vec!["list"], &bad, 2),
+        ("pgstow", vec!["archive-wal"], &none, 1),
+        ("pgstow", vec!["archive-wal", "--wrong", "x"], &none, 1),
+        ("pgstow", vec!["archive-wal", "pg_wal/nonsense"], &none, 1),
+        (
+            "pgstow",
+            vec!["archive-wal", "pg_wal/000000010000000000000001"],
+            &bad,
+            1,
+        ),
+        ("/x/archive-wal", vec!["--wrong"], &none, 1),
+        ("pgstow", vec!["restore-wal"], &none, 126),
+        ("pgstow", vec!["restore-wal", "nonsense", "x"], &none, 126),
+        (
+            "pgstow",
+            vec!["--repo", "base", "restore-wal", "--wrong"],
+            &none,
+            126,
+        ),
+        ("restore-wal", vec!["00000002.history", "x"], &bad, 126),
+        ("pgstow-restore-wal", vec!["00000002.history"], &none, 126),
+        ("pgstow", vec!["restore-done", "--wrong"], &none, 2),
+    ] {
+        let output = run(program, &words, variables);
+        let line = format!("{program} {words:?}: {}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{line}");
+        assert!(!output.stderr.is_empty(), "{line}");
+        assert!(output.stdout.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for (words, expected) in [
+        (vec!["--version"], "pgstow "),
+        (vec!["--help"], "Exit codes:"),
+        (vec!["-h"], "Exit codes:"),
+        (vec!["restore", "--help"], "Examples:"),
+    ] {
+        let output = run("pgstow", &words, &[]);
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+        assert!(text(&output.stdout).contains(expected), "{words:?}");
+        assert!(output.stderr.is_empty(), "{words:?}");
+    }
+}
+
+#[test]
+fn with_json_an_error_is_one_document() {
+    for (words, variables) in [
+        (vec!["--json", "base", "--wrong"], vec![]),
+        (vec!["--json", "list"], vec![("PGSTOW_LOG_LEVEL", "loud")]),
+    ] {
+        let output = run("pgstow", &words, &variables);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["error"]["kind"], "usage", "{document}");
+        assert!(
+            document["error"]["message"]
+                .as_str()
+                .is_some_and(|m| !m.is_empty())
+        );
+    }
+}
+
+#[test]
+fn show_settings_names_sources_even_of_bad_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("pgstow-check");
+    symlink(PGSTOW, &link).unwrap();
+    let output = Command::new(&link)
+        .args(["--show-settings", "--json", "--repo-url", "/x"])
+        .env_clear()
+        .envs([
+            ("PGSTOW_CONFIG", "/dev/null"),
+            ("PGPORT", "bad"),
+            ("PGPASSWORD", "hush"),
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let settings = document["settings"].as_array().unwrap();
+    for (key, value, source) in [
+        ("repo.local.url", "/x", "--repo-url"),
+        ("cluster.main.port", "bad", "variable PGPORT"),
+        ("cluster.main.password", "***", "variable PGPASSWORD"),
+        ("log.level", "info", "default"),
+    ] {
+        let found = settings
+            .iter()
+            .find(|setting| setting["key"] == key)
+            .unwrap();
+        assert_eq!(
+            (found["value"].as_str(), found["source"].as_str()),
+            (Some(value), Some(source))
+        );
+    }
+}

