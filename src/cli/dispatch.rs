@@ -13,6 +13,7 @@ use crate::{
     commands::{
         archive_wal, base,
         context::Context,
+        list,
         options::LogLevel,
         report::{Outcome, Report},
         restore_wal, verify,
@@ -52,7 +53,7 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             run.command(|_, layers| missing(options::restore(*args, layers)?))
         }
         Command::RestoreDone(_) => run.without_settings(|_, _| missing(())),
-        Command::List(args) => run.command(|_, _| missing(options::list(&args))),
+        Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
         Command::Verify(args) => {
             run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))
         }
