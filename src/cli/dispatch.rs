@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     commands::{
-        archive_wal,
+        archive_wal, base,
         context::Context,
+        list,
         options::LogLevel,
         report::{Outcome, Report},
-        restore_wal,
+        restore_wal, verify,
     },
     error::{Error, Result},
     util::{cancel::Cancel, meter::Meter},
@@ -39,7 +40,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Init(args) => run.command(|_, _| missing(options::init(&args))),
         Command::Check(args) if args.show_settings => run.show_settings(),
         Command::Check(_) => run.command(|_, _| missing(options::check(only_repo))),
-        Command::Base(args) => run.command(|_, layers| missing(options::base(args, layers)?)),
+        Command::Base(args) => {
+            run.command(|context, layers| base::run(context, options::base(args, layers)?))
+        }
         Command::ArchiveWal(args) => {
             run.command(|context, _| archive_wal::run(context, &options::archive_wal(args)?))
         }
@@ -50,8 +53,10 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             run.command(|_, layers| missing(options::restore(*args, layers)?))
         }
         Command::RestoreDone(_) => run.without_settings(|_, _| missing(())),
-        Command::List(args) => run.command(|_, _| missing(options::list(&args))),
-        Command::Verify(args) => run.command(|_, layers| missing(options::verify(&args, layers)?)),
+        Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
+        Command::Verify(args) => {
+            run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))
+        }
     }
 }
 

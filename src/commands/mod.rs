@@ -1,8 +1,11 @@
 //! One thin file for each subcommand: opens things, calls the domain, returns a report.
 
 pub mod archive_wal;
+pub mod base;
 pub mod context;
+pub mod list;
 pub mod options;
 pub mod report;
 pub mod restore_wal;
 pub mod table;
+pub mod verify;

@@ -1,4 +1,5 @@
 //! What pgstow does, by subject. Which subject may use which is a short list in `tests/it/layers.rs`.
 
 pub mod backup;
+pub mod restore;
 pub mod wal;

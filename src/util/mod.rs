@@ -7,6 +7,7 @@ pub mod fs;
 pub mod hash;
 pub mod host;
 pub mod meter;
+pub mod moment;
 pub mod private_file;
 pub mod process;
 pub mod secret;

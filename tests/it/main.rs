@@ -10,8 +10,12 @@
 
 mod archive_wal;
 mod command_line;
+mod connection;
+mod formats;
 mod harness;
 mod harness_works;
 mod imports;
 mod layers;
+mod private_server;
+mod replication;
 mod restore_wal;

@@ -1,0 +1,395 @@
+//! Chooses timeline and backup for a wish, and the WAL to replay; or says why there is none. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    path::Reach,
+    possible::possible,
+    target::{Target, TimelineWish, Wish},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::{
+        lsn::TimelineId,
+        timeline::TimelineHistory,
+        wal_name::{Segment, WalName},
+    },
+    repo::{catalog::Backup, wal_index::WalIndex},
+    util::clock::readable,
+};
+
+/// What one database system has in the repository.
+#[derive(Debug)]
+pub struct Archive {
+    /// Complete ones, in any order.
+    pub backups: Vec<Backup>,
+    pub wal: WalIndex,
+    pub histories: BTreeMap<TimelineId, TimelineHistory>,
+    /// Segments behind the archive's end that the folder to be replaced still has.
+    pub rescued: BTreeSet<Segment>,
+}
+
+/// The way to the target, as far as names and positions can tell.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    pub backup: Backup,
+    pub timeline: TimelineId,
+    pub reach: Reach,
+    /// The `.partial` that ends the way, taken under its plain name.
+    pub partial: Option<Segment>,
+    /// Rescued segments on the way.
+    pub rescued: Vec<Segment>,
+    /// Why this backup and this timeline.
+    pub reasons: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+impl Archive {
+    /// The history of a timeline of which anything is there.
+    pub fn history(&self, timeline: TimelineId) -> Option<TimelineHistory> {
+        let known = || self.timelines().contains(&timeline);
+        self.histories
+            .get(&timeline)
+            .cloned()
+            .or_else(|| known().then(|| TimelineHistory::without_ancestors(timeline)))
+    }
+
+    pub fn timelines(&self) -> BTreeSet<TimelineId> {
+        let histories = self.histories.keys().copied();
+        let backups = self.backups.iter().map(|backup| backup.timeline);
+        histories
+            .chain(self.wal.timelines())
+            .chain(backups)
+            .collect()
+    }
+
+    /// The archive's WAL with what else lies at hand for this backup and timeline: the WAL in a
+    /// standalone backup, segments of the old folder, the `.partial` at the very end.
+    fn at_hand(&self, backup: &Backup, history: &TimelineHistory) -> AtHand {
+        let mut wal = self.wal.clone();
+        let size = wal.size();
+        if backup.standalone {
+            for number in backup.needed_segments() {
+                wal.add(backup.segment(number));
+            }
+        }
+        let mut partial = None;
+        let mut rescued = Vec::new();
+        // Both go behind the archive's end alone: restore-wal takes an absent segment for a
+        // hole where others follow it.
+        loop {
+            let reach = Reach::of(backup, history, &wal);
+            let next = reach
+                .last(size)
+                .filter(|last| last.timeline == history.own && reach.hole.is_none())
+                .map(|last| Segment::nth(last.timeline, last.number(size) + 1, size));
+            match next {
+                Some(next) if self.rescued.contains(&next) => {
+                    wal.add(next);
+                    rescued.push(next);
+                }
+                Some(next) if partial.is_none() && self.wal.partial().contains(&next) => {
+                    wal.add(next);
+                    partial = Some(next);
+                }
+                _ => {
+                    return AtHand {
+                        reach,
+                        partial,
+                        rescued,
+                    };
+                }
+            }
+        }
+    }
+}
+
+struct AtHand {
+    reach: Reach,
+    partial: Option<Segment>,
+    rescued: Vec<Segment>,
+}
+
+/// The newest backup that ended before the target, on the wished timeline.
+pub fn choose(archive: &Archive, wish: &Wish) -> Result<Choice> {
+    choose_before(archive, wish, None)
+}
+
+/// As [`choose`], but with a backup that is older than those the search for the target ruled out.
+pub fn choose_before(
+    archive: &Archive,
+    wish: &Wish,
+    older_than: Option<&Backup>,
+) -> Result<Choice> {
+    let refuse = |error: Error| error.hint(possible(archive));
+    let named = match wish.backup {
+        None => None,
+        Some(id) => {
+            let backup = archive.backups.iter().find(|backup| backup.id == id);
+            Some(backup.ok_or_else(|| {
+                refuse(Error::new(
+                    Kind::NotFound,
+                    format!("there is no complete backup {id}"),
+                ))
+            })?)
+        }
+    };
+    let mut reasons = Vec::new();
+    let mut warnings = Vec::new();
+    let history = timeline(archive, wish, named, &mut reasons).map_err(refuse)?;
+    let on_path = |backup: &&Backup| history.contains(backup.timeline, backup.stop_lsn);
+    let candidates: Vec<&Backup> = match named {
+        Some(backup) => vec![backup],
+        None => archive.backups.iter().collect(),
+    };
+    let mut candidates: Vec<&Backup> = candidates.into_iter().filter(on_path).collect();
+    if candidates.is_empty() {
+        let what = match named {
+            Some(backup) => format!(
+                "backup {} lies on timeline {} up to {}, which is not part of timeline {}",
+                backup.id, backup.timeline, backup.stop_lsn, history.own
+            ),
+            None => format!("no backup lies on the way to timeline {}", history.own),
+        };
+        return Err(refuse(Error::failed(what)));
+    }
+    candidates.sort_by_key(|backup| (backup.stop_lsn, backup.stop_time));
+    let ended = |backup: &&Backup| {
+        ended_before(backup, &wish.target)
+            && older_than.is_none_or(|newer| backup.stop_lsn < newer.stop_lsn)
+    };
+    let Some(backup) = candidates.iter().copied().rfind(ended) else {
+        let first = candidates[0];
+        return Err(refuse(Error::failed(format!(
+            "{} lies before the end of {} {} ({}, LSN {}): it can only be restored to what came later",
+            wish.target,
+            if named.is_some() {
+                "backup"
+            } else {
+                "the first backup on this timeline,"
+            },
+            first.id,
+            readable(first.stop_time),
+            first.stop_lsn,
+        ))));
+    };
+    reasons.push(match (named, &wish.target) {
+        (Some(_), _) => format!("backup {}, as asked for", backup.id),
+        (None, Target::Time(_) | Target::Lsn(_)) => format!(
+            "backup {} is the newest that ended before the target",
+            backup.id
+        ),
+        (None, _) => format!("backup {} is the newest on this timeline", backup.id),
+    });
+    if backup.timeline != history.own
+        && let Some(fork) = history.fork(backup.timeline)
+    {
+        reasons.push(format!(
+            "timeline {} leaves the backup's timeline {} at {fork}, behind the backup's end {}",
+            history.own, backup.timeline, backup.stop_lsn
+        ));
+        let size = archive.wal.size();
+        if archive
+            .wal
+            .last(backup.timeline)
+            .is_some_and(|last| last > fork.0 / size.bytes())
+        {
+            warnings.push(format!(
+                "timeline {} goes on behind {fork}, where timeline {} left it: `--target-timeline {0}` restores along it",
+                backup.timeline, history.own
+            ));
+        }
+    }
+    let at_hand = archive.at_hand(backup, &history);
+    let mut choice = Choice {
+        backup: backup.clone(),
+        timeline: history.own,
+        reach: at_hand.reach,
+        partial: at_hand.partial,
+        rescued: at_hand.rescued,
+        reasons,
+        warnings,
+    };
+    choice.reaches(archive, &wish.target).map_err(refuse)?;
+    Ok(choice)
+}
+
+/// Rule: a target must be later than the end of the backup, not than its start.
+fn ended_before(backup: &Backup, target: &Target) -> bool {
+    match target {
+        Target::Time(time) => backup.stop_time < *time,
+        Target::Lsn(lsn) => backup.stop_lsn <= *lsn,
+        _ => true,
+    }
+}
+
+/// Resolves the timeline to a number, and thereby to a history.
+fn timeline(
+    archive: &Archive,
+    wish: &Wish,
+    named: Option<&Backup>,
+    reasons: &mut Vec<String>,
+) -> Result<TimelineHistory> {
+    let unknown = |timeline: TimelineId| {
+        let known: Vec<String> = archive
+            .timelines()
+            .iter()
+            .map(TimelineId::to_string)
+            .collect();
+        Error::new(
+            Kind::NotFound,
+            format!(
+                "the repository has nothing of timeline {timeline}; it has {}",
+                known.join(", ")
+            ),
+        )
+    };
+    let number = match (wish.timeline, named) {
+        (TimelineWish::Number(number), _) => {
+            reasons.push(format!("timeline {number}, as asked for"));
+            number
+        }
+        (TimelineWish::Current, _) => {
+            let suits = |backup: &&Backup| ended_before(backup, &wish.target);
+            let newest = archive
+                .backups
+                .iter()
+                .filter(suits)
+                .max_by_key(|backup| backup.stop_time);
+            let backup = named
+                .or(newest)
+                .ok_or_else(|| Error::failed(format!("no backup ended before {}", wish.target)))?;
+            reasons.push(format!(
+                "timeline {} is that of backup {}",
+                backup.timeline, backup.id
+            ));
+            backup.timeline
+        }
+        (TimelineWish::Latest, _) => return latest(archive, named, reasons),
+    };
+    archive.history(number).ok_or_else(|| unknown(number))
+}
+
+/// The newest timeline; with a backup, the newest that descends from it.
+fn latest(
+    archive: &Archive,
+    named: Option<&Backup>,
+    reasons: &mut Vec<String>,
+) -> Result<TimelineHistory> {
+    let size = archive.wal.size();
+    for timeline in archive.timelines().into_iter().rev() {
+        let Some(history) = archive.history(timeline) else {
+            continue;
+        };
+        if named.is_some_and(|backup| !history.contains(backup.timeline, backup.stop_lsn)) {
+            continue;
+        }
+        // Right after a promotion there is the history alone, and the timeline's beginning is
+        // the end of the one before it.
+        let begun = archive.wal.last(timeline).is_some()
+            || archive
+                .backups
+                .iter()
+                .any(|backup| backup.timeline == timeline);
+        let from = history.path().last().map(|span| span.from);
+        let parent = history.ancestors.last().map(|ancestor| ancestor.timeline);
+        if let (false, Some(from), Some(parent)) = (begun, from, parent) {
+            if archive
+                .wal
+                .last(parent)
+                .is_some_and(|last| last >= from.0 / size.bytes())
+            {
+                return Err(Error::failed(format!(
+                    "timeline {timeline} begins at {from} and none of its WAL is in the repository, while its parent {parent} goes on behind that: \
+                     say which is meant by --target-timeline"
+                )));
+            }
+            reasons.push(format!(
+                "timeline {timeline} has only its history file here: its beginning, {from}, is the end of timeline {parent}"
+            ));
+            continue;
+        }
+        reasons.push(match named {
+            Some(backup) => format!(
+                "timeline {timeline} is the newest that descends from {}",
+                backup.id
+            ),
+            None => format!("timeline {timeline} is the newest"),
+        });
+        return Ok(history);
+    }
+    Err(Error::new(
+        Kind::NotFound,
+        "there is no complete backup in the repository",
+    )
+    .hint("make one with `pgstow base`; `pgstow list` shows what is there."))
+}
+
+impl Choice {
+    /// Whether the WAL goes as far as positions alone can tell; cuts off what isn't needed.
+    fn reaches(&mut self, archive: &Archive, target: &Target) -> Result<()> {
+        let size = archive.wal.size();
+        let needed = self.backup.needed_segments();
+        let hole = |reach: &Reach| {
+            let missing = reach.hole.map(|hole| hole.describe(size));
+            missing.map_or("what follows it".to_owned(), |missing| {
+                format!("WAL segment {missing}")
+            })
+        };
+        let end = self.reach.last(size).map(|last| last.number(size));
+        if end.is_none_or(|end| end < *needed.end()) {
+            return Err(Error::failed(format!(
+                "backup {} can't be restored: {} is missing, without which it is not consistent",
+                self.backup.id,
+                hole(&self.reach)
+            )));
+        }
+        let end = self.reach.end(size).unwrap_or_default();
+        if self.reach.unbegun {
+            self.warnings.push(format!(
+                "none of timeline {}'s own WAL is in the repository yet: the way ends at {end}",
+                self.timeline
+            ));
+        }
+        match target {
+            Target::Immediate => self.cut_behind(*needed.end(), archive),
+            Target::Lsn(lsn) if *lsn < end => self.cut_behind(lsn.0 / size.bytes(), archive),
+            Target::Lsn(lsn) => {
+                return Err(Error::failed(match self.reach.hole {
+                    Some(_) => format!(
+                        "{} is missing on the way to LSN {lsn}: a restore can go up to --target-lsn {end}, exclusively",
+                        hole(&self.reach)
+                    ),
+                    None => format!("LSN {lsn} isn't in the repository yet: its WAL ends at {end}"),
+                }));
+            }
+            Target::Latest if self.reach.hole.is_some() => {
+                return Err(Error::failed(format!(
+                    "{} is missing, and later WAL is there: the end of the archive can't be reached; a restore can go up to --target-lsn {end}, exclusively",
+                    hole(&self.reach)
+                )));
+            }
+            Target::Latest | Target::Time(_) | Target::Xid(_) | Target::Name(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Nothing behind the segment with that number is needed.
+    pub fn cut_behind(&mut self, number: u64, archive: &Archive) {
+        let size = archive.wal.size();
+        self.reach.cut_behind(number);
+        self.partial = self
+            .partial
+            .filter(|partial| partial.number(size) <= number);
+        self.rescued
+            .retain(|segment| segment.number(size) <= number);
+    }
+
+    /// Where the segment lies: `.partial` in the archive for the last one, under its plain name elsewhere.
+    pub fn stored_as(&self, segment: Segment) -> WalName {
+        match self.partial == Some(segment) {
+            true => WalName::Partial(segment),
+            false => WalName::Segment(segment),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What a backup's parts hold, and how the reading of them is shared out. Some 100 bytes a file.
+
+use std::{collections::BTreeSet, ops::Range, path::Path};
+
+use crate::{
+    error::{Error, Result},
+    postgres::control,
+    repo::{
+        catalog::Backup,
+        file_index::{self, FileEntry, FilePath},
+        layout::BackupObject,
+        repository::Repository,
+    },
+    util::hash::{Sha256, Sha256Reader, copy},
+};
+
+/// Plain bytes that one job reads, unless a single file is larger.
+const JOB_BYTES: u64 = 32 << 20;
+
+/// A file or folder in a part: what of the index a restore needs.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub path: FilePath,
+    pub part: u32,
+    pub frame: u64,
+    pub offset: u32,
+    pub size: u64,
+    pub mode: u32,
+    pub crc32c: u32,
+    pub folder: bool,
+}
+
+/// All members, in the order in which the parts hold them.
+#[derive(Debug)]
+pub struct Contents {
+    pub members: Vec<Member>,
+}
+
+/// Members that lie behind one another in one part, read by one worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub members: Range<usize>,
+    pub bytes: u64,
+    pub part: u32,
+    /// Where in the stored part to begin, and before which byte the last member surely ends;
+    /// None is the end of the part.
+    pub from: u64,
+    pub to: Option<u64>,
+}
+
+impl Contents {
+    pub fn load(repository: &Repository, backup: &Backup) -> Result<Self> {
+        let name = repository
+            .layout()
+            .backup_object(&backup.id, BackupObject::Index);
+        let storage = repository.storage();
+        let mut stored = Sha256Reader::new(storage.get(&name, None)?);
+        let oids = backup.tablespaces.iter().map(|space| space.oid).collect();
+        let mut members = Vec::with_capacity(usize::try_from(backup.files).unwrap_or_default());
+        file_index::read(&mut stored, |entry| {
+            members.push(member(entry, &oids)?);
+            Ok(())
+        })
+        .map_err(|error| error.context(format!("can't read {}", storage.place(&name))))?;
+        // The decoder needn't have read the last bytes.
+        copy(&mut stored, &mut std::io::sink())
+            .map_err(|error| storage.failed("read", &name, error))?;
+        check_object(backup, BackupObject::Index, stored.finish())
+            .map_err(|error| error.context(format!("can't read {}", storage.place(&name))))?;
+        let ordered = members
+            .windows(2)
+            .all(|pair| place(&pair[0]) <= place(&pair[1]));
+        if !ordered
+            || members
+                .last()
+                .is_none_or(|last| last.path.as_path() != Path::new(control::PATH))
+        {
+            return Err(Error::damaged(format!(
+                "{} doesn't list the files as the parts hold them, {} last",
+                storage.place(&name),
+                control::PATH
+            )));
+        }
+        Ok(Self { members })
+    }
+
+    /// Runs of members of one part, largest first, so that no long one begins last.
+    pub fn jobs(&self) -> Vec<Job> {
+        let mut jobs: Vec<Job> = Vec::new();
+        for (number, member) in self.members.iter().enumerate() {
+            match jobs.last_mut() {
+                Some(job) if job.part == member.part && job.bytes + member.size <= JOB_BYTES => {
+                    job.members.end = number + 1;
+                    job.bytes += member.size;
+                }
+                _ => jobs.push(Job {
+                    members: number..number + 1,
+                    bytes: member.size,
+                    part: member.part,
+                    from: member.frame,
+                    to: None,
+                }),
+            }
+        }
+        for job in &mut jobs {
+            job.to = self.end(job);
+        }
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.bytes));
+        jobs
+    }
+
+    /// The next member's frame, if it begins with that member; else that frame still holds
+    /// bytes of this job, and the first known frame behind it is the end.
+    fn end(&self, job: &Job) -> Option<u64> {
+        let mut behind = self.members[job.members.end..]
+            .iter()
+            .take_while(|member| member.part == job.part);
+        let next = behind.next()?;
+        match next.offset {
+            0 => Some(next.frame),
+            _ => behind
+                .map(|member| member.frame)
+                .find(|frame| *frame > next.frame),
+        }
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.members.iter().map(|member| member.size).sum()
+    }
+}
+
+/// Whether an object's SHA-256 is the one in backup.json.
+pub fn check_object(backup: &Backup, object: BackupObject, sha256: Sha256) -> Result<()> {
+    let name = object.to_string();
+    match backup.objects.iter().find(|object| object.name == name) {
+        Some(object) if object.sha256 == sha256 => Ok(()),
+        Some(_) => Err(Error::damaged(format!(
+            "{name} has another SHA-256 than backup.json says"
+        ))),
+        None => Err(Error::damaged(format!("backup.json lists no {name}"))),
+    }
+}
+
+fn place(member: &Member) -> (u32, u64, u32) {
+    (member.part, member.frame, member.offset)
+}
+
+/// Refuses what could be written outside the target: the index is foreign bytes.
+fn member(entry: FileEntry, tablespaces: &BTreeSet<u32>) -> Result<Member> {
+    let refused = |why: &str| {
+        Err(Error::damaged(format!(
+            "the index of files lists {:?}: {why}",
+            entry.path
+        )))
+    };
+    let parts = entry.path.0.split(|byte| *byte == b'/');
+    if parts
+        .clone()
+        .any(|part| part.is_empty() || part == b"." || part == b".." || part.contains(&0))
+    {
+        return refused("not a path below the data directory");
+    }
+    let mut parts = parts.map(|part| std::str::from_utf8(part).unwrap_or_default());
+    if parts.next() == Some("pg_tblspc")
+        && let Some(oid) = parts.next()
+        && !oid.parse().is_ok_and(|oid| tablespaces.contains(&oid))
+    {
+        return refused("backup.json knows no such tablespace");
+    }
+    if entry.mode & !0o7777 != 0 {
+        return refused("not a mode");
+    }
+    Ok(Member {
+        path: entry.path,
+        part: entry.part,
+        frame: entry.frame,
+        offset: entry.offset,
+        size: entry.size,
+        mode: entry.mode & 0o777,
+        crc32c: entry.crc32c,
+        folder: entry.folder,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str) -> FileEntry {
+        FileEntry {
+            path: FilePath(path.as_bytes().into()),
+            folder: false,
+            part: 1,
+            frame: 0,
+            offset: 0,
+            size: 0,
+            mode: 0o600,
+            mtime: 0,
+            crc32c: 0,
+            sha256: None,
+        }
+    }
+
+    #[test]
+    fn paths_that_leave_the_target_are_refused() {
+        let oids = BTreeSet::from([16384]);
+        for good in [
+            "PG_VERSION",
+            "pg_tblspc",
+            "pg_tblspc/16384/PG_15_1/5/1",
+            "base/1/..x",
+            "a b",
+        ] {
+            assert!(member(entry(good), &oids).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "base/../../x",
+            "base//x",
+            "base/",
+            "./x",
+            "a\0b",
+            "pg_tblspc/16385/PG_15_1/5/1",
+            "pg_tblspc/x",
+        ] {
+            assert!(member(entry(bad), &oids).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn jobs_are_runs_of_one_part_and_end_where_their_last_member_surely_does() {
+        const MIB: u64 = 1 << 20;
+        // (part, frame, offset, size)
+        let members = [
+            (1, 0, 0, 20 * MIB),
+            (1, 500, 7, 10 * MIB),
+            (1, 900, 3, 8 * MIB),
+            (1, 900, 9, 100 * MIB),
+            (1, 4000, 0, 1),
+            (2, 0, 0, 5),
+        ];
+        let contents = Contents {
+            members: members
+                .iter()
+                .map(|&(part, frame, offset, size)| Member {
+                    part,
+                    frame,
+                    offset,
+                    size,
+                    ..member(entry("x"), &BTreeSet::new()).unwrap()
+                })
+                .collect(),
+        };
+        let jobs: Vec<_> = contents
+            .jobs()
+            .into_iter()
+            .map(|job| (job.members, job.part, job.from, job.to))
+            .collect();
+        assert_eq!(
+            jobs,
+            [
+                (3..4, 1, 900, Some(4000)),
+                (0..2, 1, 0, Some(4000)),
+                (2..3, 1, 900, Some(4000)),
+                (4..5, 1, 4000, None),
+                (5..6, 2, 0, None),
+            ]
+        );
+    }
+}

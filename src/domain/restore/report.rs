@@ -1,0 +1,138 @@
+//! Plan and result as people read them.
+
+use std::fmt;
+
+use super::{Restored, folders::State, plan::Plan, prove::Proof, recovery::shell_word};
+use crate::util::{
+    clock::readable,
+    units::{bytes, duration},
+};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<12} {value}");
+        let until = if self.exclusive { "just before " } else { "" };
+        line(
+            "restore",
+            format!("cluster {} to {until}{}", self.cluster, self.target),
+        )?;
+        line(
+            "backup",
+            format!(
+                "{}, ended {} at {}, {} ({} stored)",
+                self.backup,
+                readable(self.backup_stop_time),
+                self.backup_stop_lsn,
+                bytes(self.backup_bytes),
+                bytes(self.stored_bytes)
+            ),
+        )?;
+        line("timeline", self.timeline.to_string())?;
+        line(
+            "WAL",
+            format!(
+                "{} to {} ({} segments), up to {}",
+                self.first_segment, self.last_segment, self.segments, self.wal_end
+            ),
+        )?;
+        if let Some(partial) = &self.partial {
+            line(
+                "",
+                format!(
+                    "{partial} is put into pg_wal under its plain name, since nothing else has that WAL"
+                ),
+            )?;
+        }
+        if let (Some(first), Some(last)) = (self.rescued.first(), self.rescued.last()) {
+            line(
+                "",
+                format!(
+                    "{first} to {last} are taken from the replaced folder: the repository hasn't got them"
+                ),
+            )?;
+        }
+        match &self.proof {
+            Proof::Found { lsn, segment, what } => {
+                line("target", format!("proven: {what}, at {lsn} in {segment}"))?
+            }
+            Proof::NotProven(why) => line("target", format!("not proven: {why}"))?,
+            Proof::NotNeeded => {}
+        }
+        for reason in &self.reasons {
+            line("because", reason.clone())?;
+        }
+        for folder in &self.folders {
+            let name = match folder.tablespace {
+                None => "into".to_owned(),
+                Some(oid) => format!("  {oid}"),
+            };
+            let before = match (&folder.aside, &folder.facts.state) {
+                (Some(aside), _) => format!("what is there is renamed to {}", aside.display()),
+                (None, State::Unfinished(_)) => {
+                    "an interrupted restore is there and is cleared".to_owned()
+                }
+                (None, State::Missing) => "to be made".to_owned(),
+                (None, _) => "empty".to_owned(),
+            };
+            line(
+                &name,
+                format!(
+                    "{}: {} needed, {} free; {before}",
+                    folder.facts.path.display(),
+                    bytes(folder.needed_bytes),
+                    bytes(folder.facts.free_bytes)
+                ),
+            )?;
+        }
+        if self.standby {
+            line(
+                "then",
+                "a standby, which follows the latest timeline".to_owned(),
+            )?;
+        } else {
+            line("then", format!("the server will {}", self.action.name()))?;
+        }
+        match self.archive {
+            Some(false) => line("archiving", "off in the restored server, for good: it is a copy, and --archive on would say otherwise".to_owned())?,
+            Some(true) => line("archiving", "on in the restored server".to_owned())?,
+            None => line("archiving", "as in the backup: this is the cluster's own place".to_owned())?,
+        }
+        for warning in &self.warnings {
+            line("warning", warning.clone())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)?;
+        let took = duration(std::time::Duration::from_secs_f64(self.seconds.max(0.0)));
+        writeln!(
+            f,
+            "{:<12} {} in {took}",
+            "restored",
+            self.plan.data_dir.display()
+        )?;
+        if let Some(old) = self.aside.first() {
+            let (old, new) = (
+                shell_word(&old.to_string_lossy()),
+                shell_word(&self.plan.data_dir.to_string_lossy()),
+            );
+            writeln!(
+                f,
+                "{:<12} {old}; to return to it: rm -r {new} && mv {old} {new}",
+                "old cluster"
+            )?;
+        }
+        if let Some(config) = &self.config {
+            writeln!(
+                f,
+                "{:<12} configuration files from outside the data directory are in {}; those in use were not touched",
+                "configured",
+                config.display()
+            )?;
+        }
+        writeln!(f, "{:<12} {}", "start it by", self.start_command)
+    }
+}

@@ -1,0 +1,228 @@
+//! Unpacks a backup's parts into prepared folders, several workers at a time.
+//!
+//! `global/pg_control` is left under [`CONTROL`]: without it no server starts, and [`publish`]
+//! gives it its name after all else is durable. A crash before leaves a folder that can't be
+//! started; one after leaves a whole one.
+
+use std::{
+    fs::{self, DirBuilder, File, Permissions},
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use rustix::fs::syncfs;
+
+use super::{
+    contents::{Contents, Job, Member},
+    folders::{Owner, give},
+    member::{Place, Writer},
+    recovery::{RECOVERY_SIGNAL, STANDBY_SIGNAL},
+};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    postgres::{control, postmaster},
+    repo::{catalog::Backup, layout::BackupObject, repository::Repository},
+    util::{
+        cancel::Cancel,
+        fs::{folder_of, sync_file, sync_folder},
+        meter::Meter,
+    },
+};
+
+/// Where pg_control waits for the rest to be durable.
+pub const CONTROL: &str = "global/pg_control.pgstow";
+
+/// Says how a server ran where the backup was taken, which this one must not repeat.
+const LEFT_OUT: [&str; 4] = [
+    RECOVERY_SIGNAL,
+    STANDBY_SIGNAL,
+    postmaster::NAME,
+    "postmaster.opts",
+];
+
+pub struct Unpack<'a> {
+    pub repository: &'a Repository,
+    pub backup: &'a Backup,
+    pub contents: &'a Contents,
+    /// Made, with its links of tablespaces in `pg_tblspc`.
+    pub data_dir: &'a Path,
+    pub owner: Option<Owner>,
+    pub workers: usize,
+    pub cancel: &'a Cancel,
+    pub meter: &'a Meter,
+}
+
+impl Unpack<'_> {
+    pub fn run(&self) -> Result<()> {
+        self.make_folders()?;
+        self.meter.begin("unpacking", self.contents.bytes());
+        let jobs = self.contents.jobs();
+        let next = AtomicUsize::new(0);
+        let failure: Mutex<Option<Error>> = Mutex::new(None);
+        thread::scope(|scope| {
+            for _ in 0..self.workers.clamp(1, jobs.len().max(1)) {
+                scope.spawn(|| {
+                    let mut writer = Writer::new(self.owner, self.cancel, self.meter);
+                    while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let Err(error) = self.job(&mut writer, job) else {
+                            continue;
+                        };
+                        let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                        // The others only stop because of the first.
+                        if failure
+                            .as_ref()
+                            .is_none_or(|first| first.kind() == Kind::Interrupted)
+                        {
+                            *failure = Some(error);
+                        }
+                        self.cancel.set();
+                        return;
+                    }
+                });
+            }
+        });
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => self.set_folder_modes(),
+        }
+    }
+
+    fn job(&self, writer: &mut Writer<'_>, job: &Job) -> Result<()> {
+        let members = &self.contents.members[job.members.clone()];
+        let part = self
+            .backup
+            .parts
+            .iter()
+            .find(|part| part.number == job.part);
+        let (Some(part), Some(first)) = (part, members.first()) else {
+            return Err(Error::damaged(format!(
+                "backup.json of {} lists no part {}",
+                self.backup.id, job.part
+            )));
+        };
+        let name = self.repository.layout().backup_object(
+            &self.backup.id,
+            BackupObject::Part(job.part, self.backup.compression),
+        );
+        let storage = self.repository.storage();
+        let mut read = || -> Result<()> {
+            let stored = storage.get(&name, Some(job.from..job.to.unwrap_or(part.stored_bytes)))?;
+            let mut plain = self
+                .backup
+                .compression
+                .decoder(stored)
+                .map_err(|error| storage.failed("read", &name, error))?;
+            io::copy(
+                &mut plain.by_ref().take(first.offset.into()),
+                &mut io::sink(),
+            )
+            .map_err(|error| storage.failed("read", &name, error))?;
+            writer.extract(plain, members, |member| self.place(member))
+        };
+        read().map_err(|error| match error.kind() {
+            Kind::Interrupted => error,
+            _ => error.context(format!("can't unpack {}", storage.place(&name))),
+        })
+    }
+
+    fn place(&self, member: &Member) -> Place {
+        let path = member.path.as_path();
+        if LEFT_OUT.iter().any(|name| path == Path::new(name)) {
+            return Place::Nowhere;
+        }
+        match path == Path::new(control::PATH) {
+            true => Place::File(self.data_dir.join(CONTROL)),
+            false => Place::File(self.data_dir.join(path)),
+        }
+    }
+
+    /// All folders first, so that workers needn't agree who makes them; writable for us until the end.
+    fn make_folders(&self) -> Result<()> {
+        let mode = self.folder_mode();
+        for member in self.contents.members.iter().filter(|member| member.folder) {
+            self.make_folder(
+                &self.data_dir.join(member.path.as_path()),
+                member.mode | 0o700,
+            )?;
+        }
+        // The server would make these two; a person who looks for them should find them.
+        for name in ["pg_wal", "pg_wal/archive_status", "pg_tblspc", "global"] {
+            self.make_folder(&self.data_dir.join(name), mode)?;
+        }
+        Ok(())
+    }
+
+    fn make_folder(&self, path: &Path, mode: u32) -> Result<()> {
+        match DirBuilder::new().mode(mode).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_folder(folder_of(path), mode)?;
+                return self.make_folder(path, mode);
+            }
+            // A folder, not a link to one: only those of tablespaces were made, and they aren't members.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let meta = fs::symlink_metadata(path).at("look at", path)?;
+                if meta.is_dir() {
+                    return Ok(());
+                }
+                return Err(error).at("create folder", path);
+            }
+            other => other.at("create folder", path)?,
+        }
+        // Not by `create`, whose mode the umask narrows.
+        fs::set_permissions(path, Permissions::from_mode(mode)).at("give its mode to", path)?;
+        give(path, self.owner)
+    }
+
+    /// 0700, or 0750 where the cluster allows its group to read.
+    pub fn folder_mode(&self) -> u32 {
+        let global = self
+            .contents
+            .members
+            .iter()
+            .find(|member| member.folder && &*member.path.0 == b"global");
+        match global {
+            Some(global) if global.mode & 0o050 == 0o050 => 0o750,
+            _ => 0o700,
+        }
+    }
+
+    fn set_folder_modes(&self) -> Result<()> {
+        let narrow = |member: &&Member| member.folder && member.mode & 0o700 != 0o700;
+        for member in self.contents.members.iter().filter(narrow) {
+            let path = self.data_dir.join(member.path.as_path());
+            fs::set_permissions(&path, Permissions::from_mode(member.mode))
+                .at("give its mode to", &path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes all that was written durable, then gives pg_control its name.
+pub fn publish(data_dir: &Path, tablespaces: &[PathBuf], meter: &Meter) -> Result<()> {
+    meter.begin("syncing", 0);
+    let mut synced = Vec::new();
+    for folder in [data_dir]
+        .into_iter()
+        .chain(tablespaces.iter().map(PathBuf::as_path))
+    {
+        let file = File::open(folder).at("open", folder)?;
+        let device = file.metadata().at("look at", folder)?.dev();
+        // One call for each file system is much cheaper than one for each of a million files.
+        if !synced.contains(&device) {
+            syncfs(&file).at("sync the file system of", folder)?;
+            synced.push(device);
+        }
+        sync_folder(folder_of(folder))?;
+    }
+    let waiting = data_dir.join(CONTROL);
+    // syncfs tells of failed writes since Linux 5.8; of this file we want to know in any case.
+    sync_file(&waiting)?;
+    let named = data_dir.join(control::PATH);
+    crate::util::fs::rename_new(&waiting, &named)
+}
