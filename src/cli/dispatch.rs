@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     commands::{
+        self,
         context::Context,
         options::LogLevel,
         report::{Outcome, Report},
@@ -40,10 +41,10 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Base(args) => run.command(|_, layers| missing(options::base(args, layers)?)),
         Command::ArchiveWal(args) => run.command(|_, _| missing(options::archive_wal(args)?)),
         Command::RestoreWal(args) => run.command(|_, _| missing(options::restore_wal(args))),
-        Command::Restore(args) => {
-            run.command(|_, layers| missing(options::restore(*args, layers)?))
-        }
-        Command::RestoreDone(_) => run.without_settings(|_, _| missing(())),
+        Command::Restore(args) => run.command(|context, layers| {
+            commands::restore::run(context, options::restore(*args, layers)?)
+        }),
+        Command::RestoreDone(_) => run.without_settings(|_, _| commands::restore_done::run()),
         Command::List(args) => run.command(|_, _| missing(options::list(&args))),
         Command::Verify(args) => run.command(|_, layers| missing(options::verify(&args, layers)?)),
     }

@@ -3,4 +3,6 @@
 pub mod context;
 pub mod options;
 pub mod report;
+pub mod restore;
+pub mod restore_done;
 pub mod table;
