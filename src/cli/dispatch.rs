@@ -7,14 +7,15 @@ use super::{
     output::{self, Form},
     progress::Progress,
     settings::{Layers, Note, Places, show::ShownSettings},
-    signals,
+    signals, time_limit,
 };
 use crate::{
     commands::{
-        self,
+        archive_wal, base,
         context::Context,
         options::LogLevel,
         report::{Outcome, Report},
+        restore, restore_done, restore_wal, verify,
     },
     error::{Error, Result},
     util::{cancel::Cancel, meter::Meter},
@@ -38,15 +39,23 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Init(args) => run.command(|_, _| missing(options::init(&args))),
         Command::Check(args) if args.show_settings => run.show_settings(),
         Command::Check(_) => run.command(|_, _| missing(options::check(only_repo))),
-        Command::Base(args) => run.command(|_, layers| missing(options::base(args, layers)?)),
-        Command::ArchiveWal(args) => run.command(|_, _| missing(options::archive_wal(args)?)),
-        Command::RestoreWal(args) => run.command(|_, _| missing(options::restore_wal(args))),
-        Command::Restore(args) => run.command(|context, layers| {
-            commands::restore::run(context, options::restore(*args, layers)?)
-        }),
-        Command::RestoreDone(_) => run.without_settings(|_, _| commands::restore_done::run()),
+        Command::Restore(args) => {
+            run.command(|context, layers| restore::run(context, options::restore(*args, layers)?))
+        }
+        Command::RestoreDone(_) => run.without_settings(|_, _| restore_done::run()),
+        Command::Base(args) => {
+            run.command(|context, layers| base::run(context, options::base(args, layers)?))
+        }
+        Command::ArchiveWal(args) => {
+            run.command(|context, _| archive_wal::run(context, &options::archive_wal(args)?))
+        }
+        Command::RestoreWal(args) => {
+            run.command(|context, _| restore_wal::run(context, &options::restore_wal(args)))
+        }
         Command::List(args) => run.command(|_, _| missing(options::list(&args))),
-        Command::Verify(args) => run.command(|_, layers| missing(options::verify(&args, layers)?)),
+        Command::Verify(args) => {
+            run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))
+        }
     }
 }
 
@@ -74,6 +83,7 @@ impl Run {
             cancel: self.cancel,
             meter: Meter::default(),
         };
+        let _watchdog = time_limit::watch(self.row, self.form, &context.settings, &context.meter)?;
         let progress = self.draws.then(|| Progress::start(&context.meter));
         let result = work(&context, &layers);
         drop(progress);

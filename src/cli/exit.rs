@@ -15,6 +15,7 @@ Exit codes:
   restore-wal   0  the file is in place, whole
                 1  certainly not in the archive, and nothing follows it
               126  anything else: PostgreSQL must not take it as the end of the archive
+                   (in a standby, which would shut down: 1 and a warning, unless --strict)
   others        0  done
                 1  failed
                 2  wrong usage or settings
@@ -24,21 +25,42 @@ Exit codes:
 Settings: option > PGSTOW_* variable > pgstow.toml > PG* and older scripts' variables > default.
 `pgstow check --show-settings` shows each with its source.";
 
+/// What restore-wal says when it can't tell whether there is such a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InDoubt {
+    /// 126, which ends the server before it opens its database too early.
+    Fail,
+    /// 1, since a standby waits and asks again, and would be shut down by 126.
+    SayAbsent,
+}
+
 /// Which row of the table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row {
     ArchiveWal,
-    RestoreWal,
+    RestoreWal(InDoubt),
     /// As the others, but never above 125: recovery_end_command would end recovery's process.
     RestoreDone,
     Other,
 }
 
+impl InDoubt {
+    /// The only place that answers 1 for restore-wal: PostgreSQL takes it as the end of the
+    /// archive, and opens its database there (RestoreArchivedFile in xlogarchive.c).
+    fn answer(self, certainly_absent: bool) -> u8 {
+        match (certainly_absent, self) {
+            (true, _) | (false, InDoubt::SayAbsent) => 1,
+            (false, InDoubt::Fail) => 126,
+        }
+    }
+}
+
 impl Row {
-    pub fn of(command: Option<&str>) -> Self {
+    /// `in_doubt` is asked for restore-wal alone.
+    pub fn of(command: Option<&str>, in_doubt: impl FnOnce() -> InDoubt) -> Self {
         match command {
             Some("archive-wal") => Row::ArchiveWal,
-            Some("restore-wal") => Row::RestoreWal,
+            Some("restore-wal") => Row::RestoreWal(in_doubt()),
             Some("restore-done") => Row::RestoreDone,
             _ => Row::Other,
         }
@@ -47,10 +69,7 @@ impl Row {
     pub fn of_outcome(self, outcome: Outcome) -> u8 {
         match (self, outcome) {
             (_, Outcome::Done) => 0,
-            // From 1 on PostgreSQL's startup process takes "absent" as the archive's end, so
-            // nothing but that may come out as 1 (RestoreArchivedFile in xlogarchive.c).
-            (Row::RestoreWal, Outcome::Absent) => 1,
-            (Row::RestoreWal, Outcome::Findings | Outcome::Failed) => 126,
+            (Row::RestoreWal(in_doubt), _) => in_doubt.answer(outcome == Outcome::Absent),
             (Row::ArchiveWal, _) => 1,
             (Row::RestoreDone | Row::Other, Outcome::Findings) => 3,
             (Row::RestoreDone | Row::Other, Outcome::Failed | Outcome::Absent) => 1,
@@ -61,7 +80,7 @@ impl Row {
         match (self, kind) {
             // Above 125 PostgreSQL would end its archiver (shell_archive.c).
             (Row::ArchiveWal, _) => 1,
-            (Row::RestoreWal, _) => 126,
+            (Row::RestoreWal(in_doubt), _) => in_doubt.answer(false),
             (Row::RestoreDone | Row::Other, Kind::Usage) => 2,
             (Row::Other, Kind::Interrupted) => 130,
             (Row::RestoreDone | Row::Other, _) => 1,
@@ -85,9 +104,10 @@ impl Row {
 mod tests {
     use super::*;
 
-    const ROWS: [Row; 4] = [
+    const ROWS: [Row; 5] = [
         Row::ArchiveWal,
-        Row::RestoreWal,
+        Row::RestoreWal(InDoubt::Fail),
+        Row::RestoreWal(InDoubt::SayAbsent),
         Row::RestoreDone,
         Row::Other,
     ];
@@ -95,20 +115,20 @@ mod tests {
     #[test]
     fn every_kind_of_error_has_its_code() {
         for (kind, codes) in [
-            (Kind::Usage, [1, 126, 2, 2]),
-            (Kind::NotFound, [1, 126, 1, 1]),
-            (Kind::TimedOut, [1, 126, 1, 1]),
-            (Kind::Damaged, [1, 126, 1, 1]),
-            (Kind::Interrupted, [1, 126, 1, 130]),
-            (Kind::Failed, [1, 126, 1, 1]),
+            (Kind::Usage, [1, 126, 1, 2, 2]),
+            (Kind::NotFound, [1, 126, 1, 1, 1]),
+            (Kind::TimedOut, [1, 126, 1, 1, 1]),
+            (Kind::Damaged, [1, 126, 1, 1, 1]),
+            (Kind::Interrupted, [1, 126, 1, 1, 130]),
+            (Kind::Failed, [1, 126, 1, 1, 1]),
         ] {
             assert_eq!(ROWS.map(|row| row.of_error(kind)), codes, "{kind:?}");
         }
         for (outcome, codes) in [
-            (Outcome::Done, [0, 0, 0, 0]),
-            (Outcome::Findings, [1, 126, 3, 3]),
-            (Outcome::Absent, [1, 1, 1, 1]),
-            (Outcome::Failed, [1, 126, 1, 1]),
+            (Outcome::Done, [0, 0, 0, 0, 0]),
+            (Outcome::Findings, [1, 126, 1, 3, 3]),
+            (Outcome::Absent, [1, 1, 1, 1, 1]),
+            (Outcome::Failed, [1, 126, 1, 1, 1]),
         ] {
             assert_eq!(
                 ROWS.map(|row| row.of_outcome(outcome)),
@@ -122,7 +142,8 @@ mod tests {
     fn a_panic_fails_as_its_command_fails() {
         for (row, code) in [
             (Row::ArchiveWal, 1),
-            (Row::RestoreWal, 126),
+            (Row::RestoreWal(InDoubt::Fail), 126),
+            (Row::RestoreWal(InDoubt::SayAbsent), 1),
             (Row::RestoreDone, 1),
             (Row::Other, 1),
         ] {

@@ -10,6 +10,7 @@ mod output;
 mod progress;
 pub mod settings;
 mod signals;
+mod time_limit;
 
 use std::{
     env,
@@ -21,9 +22,12 @@ use std::{
 
 use clap::Parser;
 
-use crate::error::Error;
+use crate::{
+    commands::restore_wal,
+    error::{Error, Kind},
+};
 use args::Cli;
-use exit::Row;
+use exit::{InDoubt, Row};
 use output::Form;
 
 /// The whole program.
@@ -33,8 +37,14 @@ pub fn main() -> ExitCode {
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let row = Row::of(call::command_word(&readable).as_deref());
-    panic::set_hook(Box::new(report_panic));
+    let row = Row::of(call::command_word(&readable).as_deref(), || {
+        let strict = readable.iter().any(|word| word == "--strict");
+        match restore_wal::doubt_means_absent(strict) {
+            true => InDoubt::SayAbsent,
+            false => InDoubt::Fail,
+        }
+    });
+    panic::set_hook(Box::new(move |panic| report_panic(row, panic)));
     row.guard(|| run(row, words))
 }
 
@@ -49,7 +59,7 @@ fn run(row: Row, words: Vec<OsString>) -> u8 {
         Ok(outcome) => row.of_outcome(outcome),
         Err(error) => {
             output::print_error(form, &error);
-            row.of_error(error.kind())
+            fail(row, error.kind())
         }
     }
 }
@@ -67,11 +77,26 @@ fn refuse(row: Row, form: Form, refusal: &clap::Error) -> u8 {
     if form == Form::Json {
         output::print_error_document(&error);
     }
-    row.of_error(error.kind())
+    fail(row, error.kind())
+}
+
+/// The exit code of an error that was printed.
+fn fail(row: Row, kind: Kind) -> u8 {
+    warn_of_doubt(row);
+    row.of_error(kind)
+}
+
+/// For the server's log, where the exit code alone would look like a plain "absent".
+fn warn_of_doubt(row: Row) {
+    if row == Row::RestoreWal(InDoubt::SayAbsent) {
+        output::print_warning(
+            "in doubt, but a standby would shut down: it is told that the file is absent, and will ask again",
+        );
+    }
 }
 
 /// One message for the operator instead of Rust's.
-fn report_panic(panic: &PanicHookInfo<'_>) {
+fn report_panic(row: Row, panic: &PanicHookInfo<'_>) {
     let text = panic.payload_as_str().unwrap_or("unknown");
     let place = panic.location().map(|at| format!(" at {at}"));
     let place = place.unwrap_or_default();
@@ -81,4 +106,5 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
     );
     // Nowhere is left to report that standard error is gone.
     let _ = io::stderr().write_all(message.as_bytes());
+    warn_of_doubt(row);
 }

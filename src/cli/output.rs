@@ -50,6 +50,12 @@ pub fn print_error(form: Form, error: &Error) {
     }
 }
 
+/// A warning in the form of log lines, for when logging may not have begun.
+pub fn print_warning(text: &str) {
+    // Nowhere is left to report that standard error is gone.
+    let _ = io::stderr().write_all(format!("pgstow: WARN {text}\n").as_bytes());
+}
+
 /// Prints the document of an error that people were told already.
 pub fn print_error_document(error: &Error) {
     let text = serde_json::to_string_pretty(&ErrorDocument::of(error)).unwrap_or_default();

@@ -1,7 +1,11 @@
 //! What every command is given beside its options.
 
 use super::options::Settings;
-use crate::util::{cancel::Cancel, meter::Meter};
+use crate::{
+    error::Result,
+    repo::repository::Repository,
+    util::{cancel::Cancel, meter::Meter},
+};
 
 #[derive(Debug)]
 pub struct Context {
@@ -10,4 +14,14 @@ pub struct Context {
     pub cancel: Cancel,
     /// Drawn while the command runs.
     pub meter: Meter,
+}
+
+impl Context {
+    /// The first or chosen repository, opened.
+    pub fn repository(&self) -> Result<Repository> {
+        Repository::open(
+            &self.settings.repo()?.location,
+            self.settings.cluster.name.clone(),
+        )
+    }
 }

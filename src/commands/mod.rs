@@ -1,8 +1,12 @@
 //! One thin file for each subcommand: opens things, calls the domain, returns a report.
 
+pub mod archive_wal;
+pub mod base;
 pub mod context;
 pub mod options;
 pub mod report;
 pub mod restore;
 pub mod restore_done;
+pub mod restore_wal;
 pub mod table;
+pub mod verify;

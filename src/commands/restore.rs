@@ -21,7 +21,6 @@ use crate::{
         target::{Action, Target, TimelineWish, Wish},
     },
     error::{IoContext, Result},
-    repo::repository::Repository,
     util::{clock, moment},
 };
 
@@ -43,8 +42,7 @@ impl Report for RestoreReport {
 }
 
 pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> {
-    let settings = &context.settings;
-    let repository = Repository::open(&settings.repo()?.location, settings.cluster.name.clone())?;
+    let repository = context.repository()?;
     let only_plan = options.plan;
     let options = wanted(context, options)?;
     let (cancel, meter) = (&context.cancel, &context.meter);

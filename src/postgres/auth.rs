@@ -177,7 +177,8 @@ pub fn no_password(info: &ConnInfo) -> Error {
     ))
 }
 
-fn no_binding(info: &ConnInfo) -> Error {
+/// `channel_binding=require` can't be met.
+pub fn no_binding(info: &ConnInfo) -> Error {
     Error::failed(format!(
         "the server at {} didn't offer channel binding",
         info.server()

@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     auth,
+    file_checksum::Algorithm,
     lsn::{Lsn, TimelineId},
     page_failures::{PageFailure, page_failures},
     replication::{Columns, Replication, columns, parse, strange, text, timeline},
@@ -30,30 +31,6 @@ const START_LIMIT: Duration = Duration::from_secs(25 * 3600);
 /// Longest silence while data flows; the lowest MAX_RATE sends something every second.
 const IDLE_LIMIT: Duration = Duration::from_secs(600);
 
-/// Checksums of the files in the manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ManifestChecksums {
-    None,
-    Crc32c,
-    Sha224,
-    Sha256,
-    Sha384,
-    Sha512,
-}
-
-impl ManifestChecksums {
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Self::Crc32c => "CRC32C",
-            Self::Sha224 => "SHA224",
-            Self::Sha256 => "SHA256",
-            Self::Sha384 => "SHA384",
-            Self::Sha512 => "SHA512",
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct BaseBackupOptions {
     pub label: String,
@@ -63,8 +40,8 @@ pub struct BaseBackupOptions {
     pub max_rate_kb: Option<u32>,
     /// Adds the WAL that the backup needs, under pg_wal.
     pub wal: bool,
-    /// None: no manifest.
-    pub manifest: Option<ManifestChecksums>,
+    /// Of the files in the manifest.
+    pub manifest_checksums: Algorithm,
     /// The server checks the pages that it sends, if the cluster has data checksums.
     pub verify_checksums: bool,
 }
@@ -88,13 +65,11 @@ impl BaseBackupOptions {
         if let Some(rate) = self.max_rate_kb {
             let _ = write!(command, ", MAX_RATE {rate}");
         }
-        match self.manifest {
-            Some(checksums) => {
-                let name = checksums.name();
-                let _ = write!(command, ", MANIFEST 'yes', MANIFEST_CHECKSUMS '{name}'");
-            }
-            None => command.push_str(", MANIFEST 'no'"),
-        }
+        let checksums = self.manifest_checksums.name();
+        let _ = write!(
+            command,
+            ", MANIFEST 'yes', MANIFEST_CHECKSUMS '{checksums}'"
+        );
         command.push(')');
         command
     }
@@ -195,7 +170,7 @@ impl Replication {
                     let error = ServerError::parse(message.body);
                     return Err(self.failed("BASE_BACKUP", error));
                 }
-                other => return Err(auth::unexpected(&self.info, other)),
+                other => return Err(auth::unexpected(&self.wire.info, other)),
             }
             match piece(message.body).ok_or_else(strange)? {
                 Piece::Data(bytes) if in_manifest => sink.manifest(bytes)?,
@@ -221,7 +196,7 @@ impl Replication {
                     let error = ServerError::parse(message.body);
                     return Err(self.failed("BASE_BACKUP", error));
                 }
-                other => return Err(auth::unexpected(&self.info, other)),
+                other => return Err(auth::unexpected(&self.wire.info, other)),
             }
         }
     }
@@ -234,7 +209,7 @@ impl Replication {
                 let error = ServerError::parse(message.body);
                 Err(self.failed("BASE_BACKUP", error))
             }
-            other => Err(auth::unexpected(&self.info, other)),
+            other => Err(auth::unexpected(&self.wire.info, other)),
         }
     }
 
@@ -253,7 +228,7 @@ impl Replication {
                     }
                     failures = true;
                 }
-                other => return Err(auth::unexpected(&self.info, other)),
+                other => return Err(auth::unexpected(&self.wire.info, other)),
             }
         }
     }
@@ -348,7 +323,7 @@ mod tests {
             checkpoint_fast: true,
             max_rate_kb: Some(32),
             wal: false,
-            manifest: Some(ManifestChecksums::Crc32c),
+            manifest_checksums: Algorithm::Crc32c,
             verify_checksums: true,
         };
         let command = options.command();
@@ -357,10 +332,5 @@ mod tests {
             "{command}"
         );
         assert!(command.contains("MAX_RATE 32, MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C')"));
-        let bare = BaseBackupOptions {
-            manifest: None,
-            ..options
-        };
-        assert!(bare.command().ends_with("MANIFEST 'no')"));
     }
 }

@@ -37,9 +37,6 @@ use crate::{
     util::cancel::Cancel,
 };
 
-/// How soon a stop is noticed while the server works.
-const TICK: Duration = Duration::from_millis(200);
-
 /// Long for any catalog query, short for a server that hangs.
 const QUERY_LIMIT: Duration = Duration::from_secs(300);
 
@@ -81,7 +78,7 @@ impl Session {
             .enable_all()
             .build()
             .map_err(|error| Error::failed("can't start the client for SQL").because(error))?;
-        let (socket, with_tls) = encryption.open(info)?;
+        let (socket, with_tls) = encryption.open(info, cancel)?;
         let config = config(info, with_tls)?;
         let broken = |error| socket::lost(info, error);
         let logged_in = runtime.block_on(within(cancel, info.connect_timeout, info, async {
@@ -298,6 +295,9 @@ fn not_logged_in(info: &ConnInfo, error: tokio_postgres::Error) -> Error {
         Some(Ok(error)) => socket::lost(info, *error),
         // tokio-postgres has no kind for this.
         Some(Err(cause)) if cause.to_string() == "password missing" => auth::no_password(info),
+        Some(Err(cause)) if info.channel_binding == ChannelBinding::Require => {
+            auth::no_binding(info).because(cause)
+        }
         Some(Err(cause)) => Error::failed(format!(
             "can't log in to {} as {}",
             info.server(),
@@ -324,7 +324,7 @@ async fn within<T>(
     let mut work = pin!(work);
     let deadline = Instant::now() + limit;
     loop {
-        if let Ok(outcome) = tokio::time::timeout(TICK, work.as_mut()).await {
+        if let Ok(outcome) = tokio::time::timeout(socket::TICK, work.as_mut()).await {
             return outcome;
         }
         cancel.check()?;

@@ -3,10 +3,12 @@
 pub mod auth;
 pub mod backup_label;
 pub mod base_backup;
+pub mod conn_settings;
 pub mod connection;
 pub mod conninfo;
 pub mod control;
 pub mod file_checksum;
+pub mod incoming;
 pub mod lsn;
 pub mod manifest;
 pub mod page;

@@ -26,13 +26,12 @@ const DATABASE: &str = "replication";
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);
 
 /// The columns of one row; None is NULL.
-pub(super) type Columns = Vec<Option<Vec<u8>>>;
+pub type Columns = Vec<Option<Vec<u8>>>;
 
 /// A session in which the server takes replication commands. After an error of any call but
 /// an error that the server reported, it is unusable: make a new one.
 pub struct Replication {
     pub(super) wire: Wire,
-    pub(super) info: ConnInfo,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +81,7 @@ impl Replication {
             }
         }
         wire.set_limit(COMMAND_LIMIT);
-        Ok(Self {
-            wire,
-            info: info.clone(),
-        })
+        Ok(Self { wire })
     }
 
     /// Calls `callback` with each notice of the server as it comes.
@@ -168,7 +164,7 @@ impl Replication {
                 }
                 tag::ROW_DESCRIPTION | tag::COMMAND_COMPLETE => {}
                 tag::READY => break,
-                other => return Err(auth::unexpected(&self.info, other)),
+                other => return Err(auth::unexpected(&self.wire.info, other)),
             }
         }
         match failed {
@@ -186,8 +182,8 @@ impl Replication {
     pub(super) fn failed(&self, command: &str, error: ServerError) -> Error {
         let verb = command.split(' ').next().unwrap_or_default();
         error.explain(
-            format!("{verb} failed on {}", self.info.server()),
-            &self.info,
+            format!("{verb} failed on {}", self.wire.info.server()),
+            &self.wire.info,
         )
     }
 }
@@ -202,7 +198,7 @@ impl Drop for Replication {
 }
 
 /// Takes a DataRow apart: a count, then a length and the bytes of each column, -1 for NULL.
-pub(super) fn columns(body: &[u8]) -> Option<Columns> {
+pub fn columns(body: &[u8]) -> Option<Columns> {
     let (count, mut rest) = body.split_first_chunk()?;
     let count = u16::from_be_bytes(*count);
     let mut columns = Vec::new();

@@ -180,7 +180,7 @@ fn signature(function: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::postgres::conninfo::ConnParams;
+    use crate::postgres::conn_settings::ConnParams;
 
     #[test]
     fn foreign_bytes_make_an_error_and_no_panic() {

@@ -30,6 +30,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 6;
 
+/// How soon a stop is noticed while the server is silent.
+pub const TICK: Duration = Duration::from_millis(200);
+
 /// A blocking socket of either family.
 #[derive(Debug)]
 pub enum Socket {
@@ -39,7 +42,7 @@ pub enum Socket {
 
 impl Socket {
     /// Connects to the server, within `connect_timeout` for each of its addresses.
-    pub fn open(info: &ConnInfo) -> Result<Socket> {
+    fn open(info: &ConnInfo) -> Result<Socket> {
         match &info.host {
             Host::Socket(folder) => {
                 let file = ConnInfo::socket_file(folder, info.port);
@@ -55,7 +58,7 @@ impl Socket {
     }
 
     /// The longest that one read or write may block.
-    pub fn set_timeout(&self, limit: Duration) -> io::Result<()> {
+    fn set_timeout(&self, limit: Duration) -> io::Result<()> {
         match self {
             Socket::Tcp(socket) => {
                 socket.set_read_timeout(Some(limit))?;
@@ -70,14 +73,17 @@ impl Socket {
 
     /// Asks the server whether it speaks TLS. Exactly one byte is read, so that nothing which
     /// came before the encryption can be taken for something that came after it.
-    pub fn ask_for_tls(&mut self, info: &ConnInfo) -> Result<bool> {
-        let failed = |error| lost(info, error);
-        self.set_timeout(info.connect_timeout).map_err(failed)?;
+    fn ask_for_tls(&mut self, info: &ConnInfo, cancel: &Cancel) -> Result<bool> {
+        let deadline = Instant::now() + info.connect_timeout;
         let mut request = BytesMut::new();
         frontend::ssl_request(&mut request);
-        self.write_all(&request).map_err(failed)?;
+        // A new socket takes these few bytes at once.
+        self.write_all(&request)
+            .map_err(|error| lost(info, error))?;
         let mut answer = [0];
-        self.read_exact(&mut answer).map_err(failed)?;
+        while let Err(error) = self.read_exact(&mut answer) {
+            wait(error, cancel, deadline, info)?;
+        }
         match answer {
             [b'S'] => Ok(true),
             [b'N'] => Ok(false),
@@ -193,6 +199,29 @@ pub fn lost(info: &ConnInfo, error: io::Error) -> Error {
         .hint("the server's log says why, if the server ended it.")
 }
 
+/// A read or write that found nothing to do within a [`TICK`].
+pub fn is_pause(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+/// Lets the caller go on after a pause, until a stop is asked for or the time is up.
+pub fn wait(error: io::Error, cancel: &Cancel, deadline: Instant, info: &ConnInfo) -> Result<()> {
+    if !is_pause(&error) {
+        return Err(lost(info, error));
+    }
+    cancel.check()?;
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::TimedOut,
+        format!("no answer from {} within the time limit", info.server()),
+    ))
+}
+
 /// Whether a connection is to be encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
@@ -202,13 +231,16 @@ pub enum Encryption {
 }
 
 impl Encryption {
-    /// Opens a socket; true if TLS is to be started on it.
-    pub fn open(self, info: &ConnInfo) -> Result<(Socket, bool)> {
+    /// Opens a socket whose reads and writes block for a [`TICK`] at most; true if TLS is to be started on it.
+    pub fn open(self, info: &ConnInfo, cancel: &Cancel) -> Result<(Socket, bool)> {
         let mut socket = Socket::open(info)?;
+        socket
+            .set_timeout(TICK)
+            .map_err(|error| lost(info, error))?;
         if self == Encryption::Never {
             return Ok((socket, false));
         }
-        let offered = socket.ask_for_tls(info)?;
+        let offered = socket.ask_for_tls(info, cancel)?;
         if !offered && self == Encryption::Always {
             return Err(Error::failed(format!(
                 "the server at {} does not offer TLS",
@@ -265,7 +297,7 @@ fn pause(delay: Duration, cancel: &Cancel) -> Result<()> {
     let end = Instant::now() + delay;
     while let Some(left) = end.checked_duration_since(Instant::now()) {
         cancel.check()?;
-        thread::sleep(left.min(Duration::from_millis(100)));
+        thread::sleep(left.min(TICK));
     }
     cancel.check()
 }

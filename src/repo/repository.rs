@@ -44,6 +44,18 @@ pub struct System {
 }
 
 impl System {
+    /// Refuses what this version has no way to read or write.
+    pub fn check_readable(&self) -> Result<()> {
+        if !self.encrypted {
+            return Ok(());
+        }
+        Err(Error::failed(format!(
+            "the WAL of system {} is encrypted, which this version of pgstow can't do",
+            self.system_id
+        ))
+        .hint("use a newer version of pgstow."))
+    }
+
     /// How `file` is stored: history and backup files are left plain, for people to read.
     pub fn codec_of(&self, file: WalName) -> Codec {
         match file.segment() {

@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod command_line;
+mod connection;
+mod formats;
 mod harness;
 mod harness_works;
 mod imports;
 mod layers;
+mod private_server;
+mod replication;

@@ -24,9 +24,10 @@ use tracing::warn;
 use crate::{
     error::{Error, Kind, Result},
     postgres::{
-        base_backup::{BackupEnd, BaseBackupOptions, ManifestChecksums},
+        base_backup::{BackupEnd, BaseBackupOptions},
         connection::Session,
         conninfo::ConnInfo,
+        file_checksum::Algorithm,
         lsn::{Lsn, TimelineId},
         manifest::Summary,
         replication::Replication,
@@ -65,7 +66,7 @@ pub struct Options {
     pub label: String,
     pub checkpoint_fast: bool,
     pub max_rate_kb: Option<u32>,
-    pub manifest_checksums: ManifestChecksums,
+    pub manifest_checksums: Algorithm,
     pub standalone: bool,
     /// Re-read the stored parts.
     pub verify: bool,
@@ -217,7 +218,7 @@ impl Run<'_> {
             checkpoint_fast: self.options.checkpoint_fast,
             max_rate_kb: self.options.max_rate_kb,
             wal: self.options.standalone,
-            manifest: Some(self.options.manifest_checksums),
+            manifest_checksums: self.options.manifest_checksums,
             verify_checksums: true,
         };
         let to = Destination {

@@ -56,6 +56,7 @@ pub fn fetch(
     meter: &Meter,
 ) -> Result<Fetched> {
     let begin = Instant::now();
+    system.check_readable()?;
     let codec = system.codec_of(wanted.name);
     let object = repository
         .layout()

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use super::{compare::compare, offered::Offered};
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Kind, Result},
     repo::{codec::Compression, repository::Repository},
     util::meter::Meter,
 };
@@ -31,12 +31,7 @@ pub fn push(
     let name = offered.name();
     let system = repository.system(offered.system())?;
     offered.check_system(&system)?;
-    if system.encrypted {
-        return Err(Error::failed(format!(
-            "{name} must be encrypted, which this version of pgstow can't do"
-        ))
-        .hint("use the version of pgstow that made the repository, or a newer one."));
-    }
+    system.check_readable()?;
     let codec = system.codec_of(name);
     let object = repository.layout().wal_file(system.system_id, name, codec);
     let store = repository.storage();

@@ -1,0 +1,161 @@
+//! `pgstow base`: takes a base backup, or seals a pending one.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    context::Context,
+    options::{BaseOptions, Checkpoint},
+    report::{Outcome, Report},
+};
+use crate::{
+    domain::backup::{self, seal},
+    error::{Error, Result},
+    postgres::conninfo::ConnInfo,
+    repo::{catalog::Backup, repository::Repository},
+    util::{
+        clock::{self, readable},
+        units,
+    },
+};
+
+/// The backup that now counts.
+#[derive(Debug, Serialize)]
+pub struct BaseReport {
+    repository: String,
+    backup: Box<Backup>,
+}
+
+pub fn run(context: &Context, options: BaseOptions) -> Result<BaseReport> {
+    let repository = context.repository()?;
+    let backup = match options.finish {
+        Some(id) => Box::new(seal::finish_pending(&repository, id)?),
+        None => take(context, &repository, options)?,
+    };
+    Ok(BaseReport {
+        repository: repository.location().to_string(),
+        backup,
+    })
+}
+
+fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Result<Box<Backup>> {
+    let settings = &context.settings;
+    let info = settings.cluster.connection.resolve()?;
+    let options = backup::Options {
+        label: options
+            .label
+            .unwrap_or_else(|| format!("pgstow {}", readable(clock::now()))),
+        checkpoint_fast: options.checkpoint == Checkpoint::Fast,
+        // PostgreSQL counts in kibibytes.
+        max_rate_kb: options
+            .max_rate
+            .map(|rate| u32::try_from(rate / 1024).unwrap_or(u32::MAX)),
+        manifest_checksums: options.manifest_checksums,
+        standalone: options.standalone,
+        verify: options.verify,
+        compression: settings.repo()?.compression,
+        part_size: settings.repo()?.part_size,
+        workers: options.jobs,
+        wal_limit: options.wal_timeout,
+        annotations: options.annotations,
+        primary: primary(context, &info)?,
+    };
+    match backup::run(repository, &info, &options, &context.meter, &context.cancel)? {
+        backup::Outcome::Sealed(backup) => Ok(backup),
+        backup::Outcome::Pending {
+            backup,
+            missing,
+            why,
+        } => {
+            let size = backup.segment_size;
+            let wanted: Vec<String> = missing.iter().map(|range| range.describe(size)).collect();
+            Err(Error::failed(format!(
+                "backup {} is not restorable yet: after {} the WAL that it needs had not arrived: {}",
+                backup.id,
+                units::duration(options.wal_limit),
+                wanted.join(", ")
+            ))
+            .because(Error::failed(why))
+            .hint(format!(
+                "the copy is kept. Mend archiving; then `pgstow base --finish {}`, or the next base backup, makes it count.",
+                backup.id
+            )))
+        }
+    }
+}
+
+/// The primary of a standby: the same connection but for host and port.
+fn primary(context: &Context, info: &ConnInfo) -> Result<Option<ConnInfo>> {
+    let cluster = &context.settings.cluster;
+    let host = cluster.primary_host.as_deref();
+    host.map(|host| info.clone().with_server(host, cluster.primary_port))
+        .transpose()
+}
+
+impl Report for BaseReport {
+    fn text(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        let backup = &self.backup;
+        writeln!(
+            out,
+            "backup {} is complete in {}",
+            backup.id, self.repository
+        )?;
+        writeln!(
+            out,
+            "  restorable from  {} (LSN {} on timeline {})",
+            readable(backup.stop_time),
+            backup.stop_lsn,
+            backup.timeline
+        )?;
+        let percent = backup.stored_bytes * 100 / backup.bytes.max(1);
+        writeln!(
+            out,
+            "  size             {} in {} files, stored as {} ({percent} %) in {} parts",
+            units::bytes(backup.bytes),
+            backup.files,
+            units::bytes(backup.stored_bytes),
+            backup.parts.len()
+        )?;
+        writeln!(
+            out,
+            "  took             {}",
+            units::duration(backup.duration())
+        )?;
+        let checked = if backup.verified {
+            "re-read after writing"
+        } else {
+            "not re-read (--no-verify)"
+        };
+        writeln!(out, "  parts            {checked}")?;
+        for missing in &backup.config_missing {
+            writeln!(out, "  not included     {missing}")?;
+        }
+        write_page_failures(backup, out)
+    }
+
+    fn outcome(&self) -> Outcome {
+        if self.backup.page_failures.is_empty() {
+            Outcome::Done
+        } else {
+            Outcome::Findings
+        }
+    }
+}
+
+/// Pages that the server found damaged while it read them.
+pub(super) fn write_page_failures(backup: &Backup, out: &mut dyn Write) -> io::Result<()> {
+    for failure in &backup.page_failures {
+        match failure.block {
+            Some(block) => writeln!(out, "  damaged page     {}, block {block}", failure.file)?,
+            None => writeln!(out, "  damaged pages    {}", failure.file)?,
+        }
+    }
+    if !backup.page_failures.is_empty() {
+        writeln!(
+            out,
+            "  These pages are damaged in the server itself. Keep older backups, and find out with pg_amcheck what is affected."
+        )?;
+    }
+    Ok(())
+}
