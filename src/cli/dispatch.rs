@@ -16,7 +16,7 @@ use crate::{
         list,
         options::LogLevel,
         report::{Outcome, Report},
-        restore_wal, verify,
+        restore, restore_done, restore_wal, verify,
     },
     error::{Error, Result},
     util::{cancel::Cancel, meter::Meter},
@@ -40,6 +40,10 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Init(args) => run.command(|_, _| missing(options::init(&args))),
         Command::Check(args) if args.show_settings => run.show_settings(),
         Command::Check(_) => run.command(|_, _| missing(options::check(only_repo))),
+        Command::Restore(args) => {
+            run.command(|context, layers| restore::run(context, options::restore(*args, layers)?))
+        }
+        Command::RestoreDone(_) => run.without_settings(|_, _| restore_done::run()),
         Command::Base(args) => {
             run.command(|context, layers| base::run(context, options::base(args, layers)?))
         }
@@ -49,10 +53,6 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::RestoreWal(args) => {
             run.command(|context, _| restore_wal::run(context, &options::restore_wal(args)))
         }
-        Command::Restore(args) => {
-            run.command(|_, layers| missing(options::restore(*args, layers)?))
-        }
-        Command::RestoreDone(_) => run.without_settings(|_, _| missing(())),
         Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
         Command::Verify(args) => {
             run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))

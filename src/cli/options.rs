@@ -225,6 +225,7 @@ pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
         prove: args.prove,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
         bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
+        server_flags: layers.server_flags()?,
     })
 }
 

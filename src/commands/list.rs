@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         backup::{claim, seal},
-        restore::{choice::Archive, windows::Window},
+        restore::{archive::Archive, windows::Window},
     },
     error::{Error, Kind, Result},
     postgres::{

@@ -6,6 +6,8 @@ pub mod context;
 pub mod list;
 pub mod options;
 pub mod report;
+pub mod restore;
+pub mod restore_done;
 pub mod restore_wal;
 pub mod table;
 pub mod verify;

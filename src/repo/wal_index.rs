@@ -84,9 +84,7 @@ impl WalIndex {
                         index.newest = Some((segment, info.modified));
                     }
                 }
-                WalName::Partial(segment) => {
-                    index.partial.insert(segment);
-                }
+                WalName::Partial(segment) => index.add_partial(segment),
                 WalName::History(timeline) => {
                     index.histories.insert(timeline);
                 }
@@ -147,6 +145,11 @@ impl WalIndex {
             (false, true) => ranges[at] = number..=*ranges[at].end(),
             (false, false) => ranges.insert(at, number..=number),
         }
+    }
+
+    /// Notes a segment that PostgreSQL archived as `.partial`.
+    pub fn add_partial(&mut self, segment: Segment) {
+        self.partial.insert(segment);
     }
 
     pub fn size(&self) -> SegmentSize {

@@ -18,7 +18,7 @@ use super::{
     source::{Source, Sourced},
     suggest,
 };
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, IoContext, Kind, Result};
 
 const CONFIG: &str = "/etc/pgstow/pgstow.toml";
 const ENV_FILE: &str = "/etc/postgresql-backup.env";
@@ -135,6 +135,26 @@ impl Layers {
             one_repo,
             cluster,
         })
+    }
+
+    /// Flags by which a program that the server calls, in another folder and environment, comes
+    /// to the same settings.
+    pub fn server_flags(&self) -> Result<Vec<String>> {
+        let mut flags = Vec::new();
+        let mut add = |flag: &str, value: &str| flags.extend([flag.to_owned(), value.to_owned()]);
+        if self.path.exists() {
+            let path = std::path::absolute(&self.path).at("find", &self.path)?;
+            add("--config", &path.to_string_lossy());
+        }
+        if self.file.repos.contains(&self.repo) {
+            add("--repo", &self.repo);
+        }
+        let url = self.find(super::keys::REPO_URL, &self.repo)?;
+        if let Some(url) = url.filter(|url| !matches!(url.source, Source::File { .. })) {
+            add("--repo-url", &url.text);
+        }
+        add("--cluster", self.cluster()?);
+        Ok(flags)
     }
 
     /// The repositories that commands use, in the order of the file.

@@ -26,6 +26,8 @@ pub struct RestoreOptions {
     pub prove: bool,
     pub jobs: usize,
     pub bindir: Option<PathBuf>,
+    /// Global flags that lead restore-wal, called by the server, to the same settings.
+    pub server_flags: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]

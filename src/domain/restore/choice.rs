@@ -1,8 +1,7 @@
 //! Chooses timeline and backup for a wish, and the WAL to replay; or says why there is none. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{
+    archive::Archive,
     path::Reach,
     possible::possible,
     target::{Target, TimelineWish, Wish},
@@ -14,20 +13,9 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, WalName},
     },
-    repo::{catalog::Backup, wal_index::WalIndex},
+    repo::catalog::Backup,
     util::clock::readable,
 };
-
-/// What one database system has in the repository.
-#[derive(Debug)]
-pub struct Archive {
-    /// Complete ones, in any order.
-    pub backups: Vec<Backup>,
-    pub wal: WalIndex,
-    pub histories: BTreeMap<TimelineId, TimelineHistory>,
-    /// Segments behind the archive's end that the folder to be replaced still has.
-    pub rescued: BTreeSet<Segment>,
-}
 
 /// The way to the target, as far as names and positions can tell.
 #[derive(Clone, Debug)]
@@ -45,24 +33,6 @@ pub struct Choice {
 }
 
 impl Archive {
-    /// The history of a timeline of which anything is there.
-    pub fn history(&self, timeline: TimelineId) -> Option<TimelineHistory> {
-        let known = || self.timelines().contains(&timeline);
-        self.histories
-            .get(&timeline)
-            .cloned()
-            .or_else(|| known().then(|| TimelineHistory::without_ancestors(timeline)))
-    }
-
-    pub fn timelines(&self) -> BTreeSet<TimelineId> {
-        let histories = self.histories.keys().copied();
-        let backups = self.backups.iter().map(|backup| backup.timeline);
-        histories
-            .chain(self.wal.timelines())
-            .chain(backups)
-            .collect()
-    }
-
     /// The archive's WAL with what else lies at hand for this backup and timeline: the WAL in a
     /// standalone backup, segments of the old folder, the `.partial` at the very end.
     fn at_hand(&self, backup: &Backup, history: &TimelineHistory) -> AtHand {

@@ -8,9 +8,13 @@
 //! 3. all is synced, and pg_control gets its name (a whole cluster);
 //! 4. the marker goes (the same, without a stray file).
 
+pub mod archive;
 pub mod aside;
 pub mod auto_conf;
 pub mod choice;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod choice_tests;
 pub mod config_files;
 pub mod contents;
 pub mod folders;

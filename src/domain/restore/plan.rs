@@ -9,7 +9,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    choice::{Archive, Choice, choose, choose_before},
+    archive::Archive,
+    choice::{Choice, choose, choose_before},
     folders::{Facts, Owner, State, link_target},
     prove::{Proof, Prover, Scratch},
     rescue,
@@ -38,8 +39,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Options {
     pub wish: Wish,
-    /// Absolute.
-    pub data_dir: PathBuf,
+    /// Absolute; None is the cluster's own.
+    pub data_dir: Option<PathBuf>,
     /// The cluster's own, where it is known; else the one that was backed up.
     pub own_data_dir: Option<PathBuf>,
     pub replace: bool,
@@ -130,17 +131,29 @@ pub fn plan(
     meter: &Meter,
 ) -> Result<Plan> {
     options.wish.check()?;
-    if !options.data_dir.is_absolute() {
+    meter.begin("planning", 0);
+    let (system, mut archive) = load(repository, &options.wish)?;
+    let newest = archive.backups.iter().max_by_key(|backup| backup.stop_time);
+    let backed_up = newest.map(|backup| PathBuf::from(&backup.data_directory));
+    let own_data_dir = options
+        .own_data_dir
+        .clone()
+        .or(backed_up)
+        .unwrap_or_default();
+    let data_dir = options
+        .data_dir
+        .clone()
+        .unwrap_or_else(|| own_data_dir.clone());
+    if !data_dir.is_absolute() {
         return Err(Error::usage(format!(
             "the data directory must be absolute: {}",
-            options.data_dir.display()
-        )));
+            data_dir.display()
+        ))
+        .hint("say where to restore to by --data-dir."));
     }
-    meter.begin("planning", 0);
-    let mut facts = Facts::of(&options.data_dir)?;
-    let (system, mut archive) = load(repository, &options.wish)?;
+    let facts = Facts::of(&data_dir)?;
     let old_data_dir = match &facts.state {
-        State::Occupied if options.replace => Some(options.data_dir.clone()),
+        State::Occupied if options.replace => Some(data_dir.clone()),
         State::Unfinished(replaced) => replaced.clone(),
         _ => None,
     };
@@ -173,13 +186,7 @@ pub fn plan(
     )?;
     warnings.append(&mut choice.warnings);
     let backup = &choice.backup;
-    let own = is_own(
-        &options.data_dir,
-        options
-            .own_data_dir
-            .as_deref()
-            .unwrap_or(Path::new(&backup.data_directory)),
-    );
+    let own = is_own(&data_dir, &own_data_dir);
     let archive_mode = options.archive.or((!own).then_some(false));
     if own && archive_mode.is_none() && backup.host != host::name() {
         warnings.push(format!(
@@ -187,7 +194,7 @@ pub fn plan(
             backup.host
         ));
     }
-    let tablespaces = tablespaces::place(backup, &options.data_dir, own, &options.tablespaces)?;
+    let tablespaces = tablespaces::place(backup, &data_dir, own, &options.tablespaces)?;
     let owner = Owner::choose(&facts)?;
     let wal_files = 2
         + choice.rescued.len() as u64
@@ -210,7 +217,6 @@ pub fn plan(
     let replaced = (facts.state == State::Occupied).then(|| aside(&facts.path));
     // An unfinished restore's own tablespace is no obstacle.
     let unfinished = matches!(facts.state, State::Unfinished(_));
-    facts.path = options.data_dir.clone();
     let mut folders = vec![Folder {
         tablespace: None,
         needed_bytes: backup.base_bytes + wal_files * backup.segment_size.bytes(),
@@ -219,8 +225,7 @@ pub fn plan(
     }];
     for space in &tablespaces {
         let mut facts = Facts::of(&space.path)?;
-        let ours =
-            link_target(&options.data_dir, space.oid).is_some_and(|target| target == space.path);
+        let ours = link_target(&data_dir, space.oid).is_some_and(|target| target == space.path);
         if facts.state == State::Occupied && ours && unfinished {
             facts.state = State::Unfinished(None);
         }
@@ -280,7 +285,7 @@ pub fn plan(
             .map(|segment| WalName::Partial(segment).to_string()),
         rescued: choice.rescued.iter().map(ToString::to_string).collect(),
         proof,
-        data_dir: options.data_dir.clone(),
+        data_dir,
         folders,
         owner,
         archive: archive_mode,

@@ -1,6 +1,6 @@
 //! From where to where a restore is possible, for the hint of a refusal. Pure.
 
-use super::{choice::Archive, path::Reach};
+use super::{archive::Archive, path::Reach};
 use crate::{postgres::lsn::TimelineId, util::clock::readable};
 
 /// More lines would hide the message.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{choice::Archive, path::Reach};
+use super::{archive::Archive, path::Reach};
 use crate::{
     error::Result,
     postgres::{

@@ -1,0 +1,122 @@
+//! `pgstow restore`: plans a restore, and does it unless only the plan is wanted.
+
+use std::{
+    env,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::{
+    context::Context,
+    options::{RestoreOptions, TablespaceWas, Target as Typed, TargetAction, TargetTimeline},
+    report::Report,
+};
+use crate::{
+    domain::restore::{
+        self, Restored,
+        plan::{self, Options, Plan},
+        tablespaces::{Move, Was},
+        target::{Action, Target, TimelineWish, Wish},
+    },
+    error::{IoContext, Result},
+    util::{clock, moment},
+};
+
+/// The plan, or what was done.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum RestoreReport {
+    Planned(Box<Plan>),
+    Restored(Box<Restored>),
+}
+
+impl Report for RestoreReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            RestoreReport::Planned(plan) => write!(out, "{plan}"),
+            RestoreReport::Restored(restored) => write!(out, "{restored}"),
+        }
+    }
+}
+
+pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> {
+    let repository = context.repository()?;
+    let only_plan = options.plan;
+    let options = wanted(context, options)?;
+    let (cancel, meter) = (&context.cancel, &context.meter);
+    let now = clock::now();
+    let plan = plan::plan(&repository, &options, now, cancel, meter)?;
+    if only_plan {
+        return Ok(RestoreReport::Planned(Box::new(plan)));
+    }
+    let restored = restore::run(&repository, &options, plan, now, cancel, meter)?;
+    Ok(RestoreReport::Restored(Box::new(restored)))
+}
+
+/// From what was typed to what the domain takes.
+fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
+    let settings = &context.settings;
+    let program = env::current_exe().at("find", "this program")?;
+    let call = |command: &str| vec![program.to_string_lossy().into_owned(), command.to_owned()];
+    let mut wal_command = call("restore-wal");
+    wal_command.extend(options.server_flags);
+    let state = settings.state_dir.join(settings.cluster.name.as_str());
+    Ok(Options {
+        wish: Wish {
+            backup: options.backup,
+            target: target(options.target.target)?,
+            exclusive: options.target.exclusive,
+            timeline: match options.target.timeline {
+                TargetTimeline::Latest => TimelineWish::Latest,
+                TargetTimeline::Current => TimelineWish::Current,
+                TargetTimeline::Number(number) => TimelineWish::Number(number),
+            },
+            action: match options.target.action {
+                TargetAction::Pause => Action::Pause,
+                TargetAction::Promote => Action::Promote,
+                TargetAction::Shutdown => Action::Shutdown,
+            },
+            standby: options.standby,
+        },
+        data_dir: options.data_dir.as_deref().map(absolute).transpose()?,
+        own_data_dir: settings.cluster.data_dir.clone(),
+        replace: options.replace,
+        tablespaces: options
+            .tablespaces
+            .into_iter()
+            .map(|moved| Move {
+                was: match moved.was {
+                    TablespaceWas::Oid(oid) => Was::Oid(oid),
+                    TablespaceWas::At(path) => Was::At(path),
+                },
+                to: moved.to,
+            })
+            .collect(),
+        archive: options.archive,
+        prove: options.prove,
+        workers: options.jobs,
+        bindir: options.bindir,
+        scratch: env::temp_dir(),
+        notes: Some(state.join("restores")),
+        wal_command,
+        done_command: call("restore-done"),
+        without_repository: false,
+    })
+}
+
+fn target(typed: Typed) -> Result<Target> {
+    Ok(match typed {
+        Typed::Latest => Target::Latest,
+        Typed::Time(text) => Target::Time(moment::parse(&text, moment::host_zone())?),
+        Typed::Lsn(lsn) => Target::Lsn(lsn),
+        Typed::Xid(xid) => Target::Xid(xid),
+        Typed::Name(name) => Target::Name(name),
+        Typed::Immediate => Target::Immediate,
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).at("find", path)
+}
