@@ -2,7 +2,9 @@
 
 pub mod archive_wal;
 pub mod base;
+pub mod check;
 pub mod context;
+pub mod init;
 pub mod options;
 pub mod report;
 pub mod restore_wal;
