@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     commands::{
-        archive_wal, base,
+        archive_wal, base, check,
         context::Context,
-        list,
+        init, list,
         options::LogLevel,
         report::{Outcome, Report},
         restore, restore_done, restore_wal, verify,
@@ -37,9 +37,13 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
     let only_repo = cli.global.repo.is_some();
     match cli.command {
         Command::Demo(args) => run.without_settings(|_, _| missing(options::demo(args))),
-        Command::Init(args) => run.command(|_, _| missing(options::init(&args))),
+        Command::Init(args) => {
+            run.command(|context, layers| init::run(context, &options::init(&args, layers)?))
+        }
         Command::Check(args) if args.show_settings => run.show_settings(),
-        Command::Check(_) => run.command(|_, _| missing(options::check(only_repo))),
+        Command::Check(args) => run.command(|context, layers| {
+            check::run(context, &options::check(&args, only_repo, layers)?)
+        }),
         Command::Restore(args) => {
             run.command(|context, layers| restore::run(context, options::restore(*args, layers)?))
         }

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     args::{
-        ArchiveWalArgs, BaseArgs, Cli, Command, DemoArgs, GlobalArgs, InitArgs, ListArgs,
-        RestoreArgs, RestoreWalArgs, VerifyArgs,
+        ArchiveWalArgs, BaseArgs, CheckArgs, Cli, Command, DemoArgs, GlobalArgs, InitArgs,
+        ListArgs, RestoreArgs, RestoreWalArgs, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -22,7 +22,7 @@ use crate::{
         ListOptions, LogLevel, RestoreOptions, RestoreWalOptions, Target, TargetAction,
         TargetOptions, VerifyOptions,
     },
-    error::{Error, Result},
+    error::{Context, Error, Result},
     postgres::wal_name::WalName,
     repo::backup_id::BackupId,
 };
@@ -90,8 +90,12 @@ pub fn shows_progress(global: &GlobalArgs) -> bool {
     !global.no_progress && !global.quiet
 }
 
-pub fn check(only_repo: bool) -> CheckOptions {
-    CheckOptions { only_repo }
+pub fn check(args: &CheckArgs, only_repo: bool, layers: &Layers) -> Result<CheckOptions> {
+    Ok(CheckOptions {
+        only_repo,
+        archive_call: layers.archive_call()?,
+        wal_timeout: parse::time_limit(&args.wal_timeout).context(|| "--wal-timeout".to_owned())?,
+    })
 }
 
 pub fn demo(args: DemoArgs) -> DemoOptions {
@@ -101,11 +105,12 @@ pub fn demo(args: DemoArgs) -> DemoOptions {
     }
 }
 
-pub fn init(args: &InitArgs) -> InitOptions {
-    InitOptions {
+pub fn init(args: &InitArgs, layers: &Layers) -> Result<InitOptions> {
+    Ok(InitOptions {
         new_system: args.new_system,
         apply: args.apply,
-    }
+        archive_call: layers.archive_call()?,
+    })
 }
 
 pub fn list(args: &ListArgs) -> ListOptions {

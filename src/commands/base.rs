@@ -12,7 +12,6 @@ use super::{
 use crate::{
     domain::backup::{self, seal},
     error::{Error, Result},
-    postgres::conninfo::ConnInfo,
     repo::{catalog::Backup, repository::Repository},
     util::{
         clock::{self, readable},
@@ -59,7 +58,7 @@ fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Res
         workers: options.jobs,
         wal_limit: options.wal_timeout,
         annotations: options.annotations,
-        primary: primary(context, &info)?,
+        primary: settings.cluster.primary(&info)?,
     };
     match backup::run(repository, &info, &options, &context.meter, &context.cancel)? {
         backup::Outcome::Sealed(backup) => Ok(backup),
@@ -83,14 +82,6 @@ fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Res
             )))
         }
     }
-}
-
-/// The primary of a standby: the same connection but for host and port.
-fn primary(context: &Context, info: &ConnInfo) -> Result<Option<ConnInfo>> {
-    let cluster = &context.settings.cluster;
-    let host = cluster.primary_host.as_deref();
-    host.map(|host| info.clone().with_server(host, cluster.primary_port))
-        .transpose()
 }
 
 impl Report for BaseReport {

@@ -2,7 +2,9 @@
 
 pub mod archive_wal;
 pub mod base;
+pub mod check;
 pub mod context;
+pub mod init;
 pub mod list;
 pub mod options;
 pub mod report;

@@ -2,4 +2,5 @@
 
 pub mod backup;
 pub mod restore;
+pub mod setup;
 pub mod wal;

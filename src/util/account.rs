@@ -15,13 +15,20 @@ pub struct Account {
 impl Account {
     /// The account `name`; an error of kind [`Kind::NotFound`] where this host has none.
     pub fn named(name: &str) -> Result<Self> {
+        Self::find(|account| account.name == name)?
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("no user {name} on this host")))
+    }
+
+    /// The first account with that number; None where nobody has it.
+    pub fn with_uid(uid: u32) -> Result<Option<Self>> {
+        Self::find(|account| account.uid == uid)
+    }
+
+    fn find(wanted: impl Fn(&Self) -> bool) -> Result<Option<Self>> {
         let path = Path::new("/etc/passwd");
         let passwd = fs::read(path).at("read", path)?;
         let text = String::from_utf8_lossy(&passwd);
-        text.lines()
-            .filter_map(Self::parse)
-            .find(|account| account.name == name)
-            .ok_or_else(|| Error::new(Kind::NotFound, format!("no user {name} on this host")))
+        Ok(text.lines().filter_map(Self::parse).find(wanted))
     }
 
     /// `name:password:uid:gid:...`
@@ -46,5 +53,7 @@ mod tests {
         let nobody = Account::named("no:body");
         assert!(nobody.is_err_and(|error| error.kind() == Kind::NotFound));
         assert_eq!(Account::parse("# comment"), None);
+        let root = Account::with_uid(0).ok().flatten();
+        assert_eq!(root.map(|root| root.name), Some("root".to_owned()));
     }
 }

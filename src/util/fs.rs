@@ -18,7 +18,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, open, renameat_with},
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, open, renameat_with, statvfs},
     io::Errno,
 };
 
@@ -190,6 +190,12 @@ pub fn sync_file(path: &Path) -> Result<()> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .at("sync", path)
+}
+
+/// Bytes that this user may still write on the file system of `path`.
+pub fn free_bytes(path: &Path) -> Result<u64> {
+    let room = statvfs(path).at("look at the file system of", path)?;
+    Ok(room.f_bavail * room.f_frsize)
 }
 
 /// Renames durably within one file system; refuses a name that is taken.

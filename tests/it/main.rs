@@ -9,12 +9,14 @@
 )]
 
 mod archive_wal;
+mod check;
 mod command_line;
 mod connection;
 mod formats;
 mod harness;
 mod harness_works;
 mod imports;
+mod init;
 mod layers;
 mod parsers;
 mod private_server;

@@ -51,4 +51,7 @@ pub struct CheckArgs {
     /// Show every setting with its source, and stop
     #[arg(long)]
     pub show_settings: bool,
+    /// How long a WAL segment may take to arrive in the repository
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub wal_timeout: String,
 }

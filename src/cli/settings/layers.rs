@@ -20,8 +20,8 @@ use super::{
 };
 use crate::error::{Error, IoContext, Kind, Result};
 
-const CONFIG: &str = "/etc/pgstow/pgstow.toml";
-const ENV_FILE: &str = "/etc/postgresql-backup.env";
+pub(super) const CONFIG: &str = "/etc/pgstow/pgstow.toml";
+pub(super) const ENV_FILE: &str = "/etc/postgresql-backup.env";
 
 /// A key's value as an option of the command line gave it.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ mod restore;
 mod settings;
 mod wal;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub use base::{BaseMethod, BaseOptions, Checkpoint};
 pub use connection::{ConnectionSettings, PasswordFrom};
@@ -33,12 +33,18 @@ pub struct InitOptions {
     pub new_system: bool,
     /// Set the server's settings by ALTER SYSTEM.
     pub apply: bool,
+    /// The words of archive_command before `archive-wal %p`.
+    pub archive_call: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckOptions {
     /// Probe the chosen repository and nothing else.
     pub only_repo: bool,
+    /// As in [`InitOptions`].
+    pub archive_call: Vec<String>,
+    /// How long a WAL segment may take to arrive.
+    pub wal_timeout: Duration,
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 use super::connection::ConnectionSettings;
 use crate::{
     error::{Error, Result},
+    postgres::conninfo::ConnInfo,
     repo::{codec::Compression, layout::ClusterName, location::Location},
 };
 
@@ -70,6 +71,15 @@ pub struct ClusterSettings {
     /// Where a standby's backup switches WAL.
     pub primary_host: Option<String>,
     pub primary_port: Option<u16>,
+}
+
+impl ClusterSettings {
+    /// The primary of a standby: the same connection but for host and port.
+    pub fn primary(&self, info: &ConnInfo) -> Result<Option<ConnInfo>> {
+        let host = self.primary_host.as_deref();
+        host.map(|host| info.clone().with_server(host, self.primary_port))
+            .transpose()
+    }
 }
 
 /// How many workers; counted only when they are needed.

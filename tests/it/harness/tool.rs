@@ -66,6 +66,7 @@ impl Tool {
         self
     }
 
+    /// The configuration file, for who runs the program by other means.
     #[track_caller]
     pub fn config_file(&self) -> &Path {
         self.config.as_deref().expect("a configuration")

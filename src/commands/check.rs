@@ -1,0 +1,97 @@
+//! `pgstow check`: proves the set-up from the server to the repository, or one store alone.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::{
+    context::Context,
+    options::CheckOptions,
+    report::{Outcome, Report},
+};
+use crate::{
+    domain::setup::{
+        archive_command::ArchiveCommand,
+        check::{self, Configured, Subject},
+        finding::{self, Finding, State},
+    },
+    error::Result,
+};
+
+#[derive(Debug, Serialize)]
+pub struct CheckReport {
+    /// The worst of all findings.
+    state: State,
+    findings: Vec<Finding>,
+}
+
+pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
+    let settings = &context.settings;
+    let cluster = &settings.cluster.name;
+    // Refuses where none is set.
+    let first = settings.repo()?;
+    let repositories: Vec<Configured<'_>> = settings
+        .repos
+        .iter()
+        .map(|repo| Configured {
+            name: &repo.name,
+            location: &repo.location,
+        })
+        .collect();
+    let findings = if options.only_repo {
+        let configured = Configured {
+            name: &first.name,
+            location: &first.location,
+        };
+        check::store(&configured, cluster)
+    } else {
+        let info = settings.cluster.connection.resolve()?;
+        let primary = settings.cluster.primary(&info)?;
+        let subject = Subject {
+            primary: primary.as_ref(),
+            info: &info,
+            cluster,
+            repositories: &repositories,
+            command: &ArchiveCommand::new(&options.archive_call)?,
+            wal_limit: options.wal_timeout,
+        };
+        check::all(&subject, &context.cancel, &context.meter)?
+    };
+    Ok(CheckReport {
+        state: finding::worst(&findings),
+        findings,
+    })
+}
+
+impl Report for CheckReport {
+    fn text(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        let names = self.findings.iter().map(|finding| finding.name.len());
+        let width = names.max().unwrap_or_default();
+        for finding in &self.findings {
+            let state = match finding.state {
+                State::Ok => "ok",
+                State::Warning => "warning",
+                State::Critical => "CRITICAL",
+            };
+            let name = finding.name;
+            writeln!(out, "{state:<8}  {name:<width$}  {}", finding.what)?;
+            if let Some(hint) = &finding.hint {
+                writeln!(out, "{:8}  {:width$}  hint: {hint}", "", "")?;
+            }
+        }
+        let last = match self.state {
+            State::Ok => "all is well",
+            State::Warning => "it works, with warnings",
+            State::Critical => "backups, or restores from them, will fail",
+        };
+        writeln!(out, "{last}")
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.state {
+            State::Ok => Outcome::Done,
+            State::Warning => Outcome::Findings,
+            State::Critical => Outcome::Failed,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The archive_command that calls this very program, and what an existing one is.
+//!
+//! PostgreSQL replaces `%p` and `%%`, then gives the line to a shell (shell_archive.c).
+
+use crate::error::{Error, Result};
+
+/// The words that call pgstow, before `archive-wal %p`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveCommand {
+    text: String,
+}
+
+/// What a server's archive_command is, beside the one that it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Existing {
+    Empty,
+    /// Calls this program with the same options.
+    Same,
+    /// A plain call of archive-wal, with other words.
+    Ours(Call),
+    /// Calls archive-wal, among other things that can't be judged from outside.
+    Wrapped,
+    Foreign,
+}
+
+/// A plain call of archive-wal, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub program: String,
+    arguments: Vec<String>,
+}
+
+impl ArchiveCommand {
+    /// `words`: the program's absolute path, then options of pgstow.
+    pub fn new(words: &[String]) -> Result<Self> {
+        // ALTER SYSTEM takes no line ends, and none of these belongs into a path.
+        if let Some(word) = words.iter().find(|word| word.chars().any(char::is_control)) {
+            return Err(
+                Error::usage(format!("{word:?} can't stand in archive_command"))
+                    .hint("use paths without control characters."),
+            );
+        }
+        let mut text = String::new();
+        for word in words {
+            text.push_str(&quoted(word).replace('%', "%%"));
+            text.push(' ');
+        }
+        text.push_str("archive-wal %p");
+        Ok(Self { text })
+    }
+
+    /// As the setting's value.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The value of one of its options.
+    pub fn option(&self, name: &str) -> Option<String> {
+        let call = shell_words(&self.text).and_then(Call::of)?;
+        call.option(name).map(str::to_owned)
+    }
+
+    /// What `existing` is, the value of a server's archive_command.
+    pub fn compare(&self, existing: &str) -> Existing {
+        let existing = existing.trim();
+        // What SHOW tells while archive_mode is off.
+        if existing.is_empty() || existing == "(disabled)" {
+            return Existing::Empty;
+        }
+        let words = shell_words(existing);
+        if words.is_some() && words == shell_words(&self.text) {
+            return Existing::Same;
+        }
+        match words.and_then(Call::of) {
+            Some(call) => Existing::Ours(call),
+            None if existing.contains("archive-wal") => Existing::Wrapped,
+            None => Existing::Foreign,
+        }
+    }
+}
+
+impl Call {
+    fn of(mut words: Vec<String>) -> Option<Self> {
+        if words.is_empty() {
+            return None;
+        }
+        let program = words.remove(0);
+        let calls = match program.rsplit('/').next()? {
+            "archive-wal" | "pgstow-archive-wal" => true,
+            "pgstow" => words.iter().any(|word| word == "archive-wal"),
+            _ => false,
+        };
+        calls.then_some(Self {
+            program,
+            arguments: words,
+        })
+    }
+
+    /// The value of an option such as `--repo-url`.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        let mut words = self.arguments.iter();
+        while let Some(word) = words.next() {
+            if word == name {
+                return words.next().map(String::as_str);
+            }
+            let value = word.strip_prefix(name);
+            if let Some(value) = value.and_then(|rest| rest.strip_prefix('=')) {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The words of a shell command that is one plain call; None where the shell would do more.
+fn shell_words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' | '\t' => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next()? {
+                        '\'' => break,
+                        c => word.push(c),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next()? {
+                        '"' => break,
+                        '\\' => match chars.next()? {
+                            c @ ('"' | '\\' | '$' | '`') => word.push(c),
+                            c => word.extend(['\\', c]),
+                        },
+                        '$' | '`' => return None,
+                        c => word.push(c),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().push(chars.next()?),
+            ';' | '&' | '|' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '[' | '#' | '~'
+            | '\n' => return None,
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    Some(words)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> ArchiveCommand {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        ArchiveCommand::new(&words).unwrap()
+    }
+
+    #[test]
+    fn words_are_quoted_for_shell_and_server() {
+        for (words, text) in [
+            (&["/usr/bin/pgstow"][..], "/usr/bin/pgstow archive-wal %p"),
+            (
+                &["/opt/a b/pgstow", "--repo-url", "/100%/it's"],
+                r"'/opt/a b/pgstow' --repo-url '/100%%/it'\''s' archive-wal %p",
+            ),
+        ] {
+            assert_eq!(command(words).text(), text);
+            assert_eq!(command(words).compare(text), Existing::Same, "{text}");
+        }
+        assert!(ArchiveCommand::new(&["a\nb".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn an_existing_command_is_known_for_what_it_is() {
+        let wanted = command(&["/usr/bin/pgstow", "--cluster", "a"]);
+        for (text, expected) in [
+            ("", Existing::Empty),
+            ("(disabled)", Existing::Empty),
+            (
+                "'/usr/bin/pgstow' --cluster \"a\"  archive-wal %p",
+                Existing::Same,
+            ),
+            ("cp %p /archive/%f", Existing::Foreign),
+            ("/bin/true", Existing::Foreign),
+            ("pgstow list", Existing::Foreign),
+            ("echo archive-wal", Existing::Wrapped),
+            (
+                "test -e /x || /usr/bin/pgstow archive-wal %p",
+                Existing::Wrapped,
+            ),
+            ("pgstow archive-wal \"$FILE\"", Existing::Wrapped),
+            ("pgstow archive-wal 'open", Existing::Wrapped),
+        ] {
+            assert_eq!(wanted.compare(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_of_another_call_are_read() {
+        let wanted = command(&["/usr/bin/pgstow"]);
+        let text = r"/usr/libexec/pgstow/archive-wal --cluster=b --repo-url '/a b' %p";
+        let Existing::Ours(call) = wanted.compare(text) else {
+            panic!("{text}")
+        };
+        assert_eq!(call.program, "/usr/libexec/pgstow/archive-wal");
+        assert_eq!(call.option("--cluster"), Some("b"));
+        assert_eq!(call.option("--repo-url"), Some("/a b"));
+        assert_eq!(call.option("--repo"), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Sends a real segment through the archiver, and waits until it is in every repository.
+
+use std::{
+    collections::VecDeque,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{checks, finding::Finding};
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::{connection::Session, server_facts::ArchiverState, wal_name::WalName},
+    repo::repository::{Repository, System},
+    util::{cancel::Cancel, meter::Meter, units},
+};
+
+const NAME: &str = "wal";
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The archiver tries a file so often in a row (NUM_ARCHIVE_RETRIES in pgarch.c), then waits up
+/// to a minute: what failed that often won't come soon.
+const RETRIES: u64 = 3;
+
+/// Where the segment must arrive.
+pub struct Destination<'a> {
+    pub name: &'a str,
+    pub repository: &'a Repository,
+    pub system: &'a System,
+}
+
+/// Switches to a new segment on `session`'s server, a primary; one finding for each destination.
+pub fn prove(
+    session: &Session,
+    destinations: &[Destination<'_>],
+    waiting: Option<u64>,
+    limit: Duration,
+    cancel: &Cancel,
+    meter: &Meter,
+) -> Result<Vec<Finding>> {
+    let before = ArchiverState::gather(session)?;
+    // Without a record since the last switch there would be nothing to switch.
+    session.query_rows(
+        "SELECT pg_logical_emit_message(false, 'pgstow', 'check')",
+        &[],
+    )?;
+    let row = session.query_one("SELECT pg_walfile_name(pg_switch_wal())", &[])?;
+    let file: WalName = row.text(0)?.parse()?;
+    meter.begin(&format!("waiting for {file}"), 0);
+
+    let started = Instant::now();
+    let mut findings = Vec::new();
+    let mut missing: VecDeque<&Destination<'_>> = destinations.iter().collect();
+    loop {
+        // Asked first: what the archiver has done, the look below must find.
+        let state = ArchiverState::gather(session)?;
+        let mut still = VecDeque::new();
+        while let Some(one) = missing.pop_front() {
+            if has(one, file)? {
+                findings.push(arrived(one, file, started.elapsed()));
+            } else {
+                still.push_back(one);
+            }
+        }
+        missing = still;
+        if missing.is_empty() {
+            return Ok(findings);
+        }
+        let why = hopeless(&state, &before, file, waiting)
+            .or_else(|| (started.elapsed() >= limit).then(|| too_late(&state, limit, waiting)));
+        if let Some(why) = why {
+            findings.extend(missing.into_iter().map(|one| {
+                Finding::critical(
+                    NAME,
+                    format!(
+                        "{file} is not in repository {}: {}",
+                        one.name,
+                        why.message()
+                    ),
+                    why.hint_text().unwrap_or_default(),
+                )
+            }));
+            return Ok(findings);
+        }
+        cancel.check()?;
+        thread::sleep(PAUSE);
+    }
+}
+
+fn has(one: &Destination<'_>, file: WalName) -> Result<bool> {
+    let codec = one.system.codec_of(file);
+    let layout = one.repository.layout();
+    let object = layout.wal_file(one.system.system_id, file, codec);
+    match one.repository.storage().head(&object) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn arrived(one: &Destination<'_>, file: WalName, took: Duration) -> Finding {
+    Finding::ok(
+        NAME,
+        format!(
+            "{file} arrived in repository {} after {}",
+            one.name,
+            units::duration(took)
+        ),
+    )
+}
+
+/// Why the segment won't come, where the archiver says so already.
+fn hopeless(
+    state: &ArchiverState,
+    before: &ArchiverState,
+    file: WalName,
+    waiting: Option<u64>,
+) -> Option<Error> {
+    let archived = state.last_archived.as_ref();
+    if archived.is_some_and(|(name, _)| *name == file.to_string()) {
+        return Some(Error::failed("the server says that it is archived").hint(
+            "archive_command stores elsewhere, or nothing at all: set it with `pgstow init`.",
+        ));
+    }
+    let failures = state.failed - before.failed.min(state.failed);
+    (failures >= RETRIES && state.is_failing()).then(|| fails(state, waiting))
+}
+
+fn fails(state: &ArchiverState, waiting: Option<u64>) -> Error {
+    let last = state.last_failed.as_ref().map_or("", |(name, _)| name);
+    Error::failed(format!(
+        "archive_command fails with {last}{}",
+        checks::waiting(waiting)
+    ))
+    .hint("the server's log tells why.")
+}
+
+fn too_late(state: &ArchiverState, limit: Duration, waiting: Option<u64>) -> Error {
+    if state.is_failing() {
+        return fails(state, waiting);
+    }
+    let last = match &state.last_archived {
+        Some((name, _)) => format!("the last that was archived is {name}"),
+        None => "nothing was archived yet".to_owned(),
+    };
+    Error::failed(format!(
+        "not within {}; {last}{}",
+        units::duration(limit),
+        checks::waiting(waiting)
+    ))
+    .hint(
+        "the archiver is slow, or hangs: see what archive_command does, or give it more time with --wal-timeout.",
+    )
+}

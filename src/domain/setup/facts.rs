@@ -1,0 +1,129 @@
+//! What `check` asks of the server and of this host, before anything is judged.
+
+use chrono::TimeDelta;
+
+use super::server_user::ServerUser;
+use crate::{
+    error::{Kind, Result},
+    postgres::{
+        connection::Session,
+        conninfo::ConnInfo,
+        lsn::SystemId,
+        replication::Replication,
+        server_facts::{self, ArchiverState, ServerFacts},
+    },
+    util::{cancel::Cancel, clock},
+};
+
+#[derive(Debug)]
+pub struct Facts {
+    pub server: ServerFacts,
+    /// The role that backups connect as.
+    pub role: String,
+    /// The system that a walsender of this role tells of.
+    pub walsender: Result<SystemId>,
+    pub may_switch_wal: bool,
+    /// Walsenders that may still be started.
+    pub free_senders: i64,
+    /// As set, even while archive_mode is off.
+    pub archive_command: String,
+    pub archive_library: String,
+    pub archiver: ArchiverState,
+    /// Files that wait to be archived; None where the role may not look.
+    pub waiting: Option<u64>,
+    pub leftovers: Vec<Leftover>,
+    pub full_page_writes: bool,
+    /// By how much the server's clock is ahead of this host's, as far as one question can tell.
+    pub clock_ahead: TimeDelta,
+    /// None where the server is not on this host.
+    pub user: Option<ServerUser>,
+}
+
+/// A recovery target that is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    pub name: String,
+    pub value: String,
+    /// The server's files say something else than the running server.
+    pub pending: bool,
+}
+
+const SETTINGS: &str = "
+    SELECT current_user, has_function_privilege('pg_catalog.pg_switch_wal()', 'EXECUTE'),
+        current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
+        (SELECT reset_val FROM pg_settings WHERE name = 'archive_command'),
+        (SELECT reset_val FROM pg_settings WHERE name = 'archive_library'),
+        current_setting('full_page_writes') = 'on',
+        has_function_privilege('pg_catalog.pg_ls_archive_statusdir()', 'EXECUTE')";
+
+/// Values of recovery that a server in service has no use for.
+const LEFTOVERS: &str = "
+    SELECT name, setting, pending_restart FROM pg_settings
+    WHERE name IN ('recovery_target', 'recovery_target_lsn', 'recovery_target_name',
+            'recovery_target_time', 'recovery_target_xid', 'recovery_target_timeline')
+        AND (setting <> boot_val OR pending_restart)
+    ORDER BY name";
+
+const WAITING: &str =
+    "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE right(name, 6) = '.ready'";
+
+impl Facts {
+    pub fn gather(session: &Session, info: &ConnInfo, cancel: &Cancel) -> Result<Self> {
+        let server = ServerFacts::gather(session)?;
+        let row = session.query_one(SETTINGS, &[])?;
+        let may_list: bool = row.parse(6)?;
+        let waiting = match may_list {
+            true => Some(session.query_one(WAITING, &[])?.parse(0)?),
+            false => None,
+        };
+        let leftovers = session.query_rows(LEFTOVERS, &[])?;
+        let user = ServerUser::find(info, &server)?;
+        Ok(Self {
+            role: row.text(0)?,
+            may_switch_wal: row.parse(1)?,
+            free_senders: row.parse(2)?,
+            archive_command: row.text(3)?,
+            archive_library: row.text(4)?,
+            full_page_writes: row.parse(5)?,
+            archiver: ArchiverState::gather(session)?,
+            waiting,
+            leftovers: leftovers
+                .iter()
+                .map(|row| {
+                    Ok(Leftover {
+                        name: row.text(0)?,
+                        value: row.text(1)?,
+                        pending: row.parse(2)?,
+                    })
+                })
+                .collect::<Result<_>>()?,
+            clock_ahead: clock_ahead(session)?,
+            walsender: walsender(info, cancel)?,
+            user,
+            server,
+        })
+    }
+}
+
+/// Opens a walsender for real: pg_hba.conf has lines of its own for them. Outer error: stopped.
+fn walsender(info: &ConnInfo, cancel: &Cancel) -> Result<Result<SystemId>> {
+    let told = Replication::connect(info, cancel).and_then(|mut sender| sender.identify_system());
+    match told {
+        Err(error) if error.kind() == Kind::Interrupted => Err(error),
+        told => Ok(told.map(|system| system.system_id)),
+    }
+}
+
+fn clock_ahead(session: &Session) -> Result<TimeDelta> {
+    let asked = clock::now();
+    let server = server_facts::now(session)?;
+    // The server answered somewhere between question and answer.
+    let answered = clock::now();
+    Ok(if server < asked {
+        server - asked
+    } else if server > answered {
+        server - answered
+    } else {
+        TimeDelta::zero()
+    })
+}

@@ -1,0 +1,15 @@
+//! Setting a cluster up for backups, and proving that the set-up works.
+//!
+//! `init` registers the system and words the server's settings; `check` gathers facts, which
+//! `checks` judges without touching anything, and sends a real segment through the archiver.
+
+pub mod archive_command;
+mod arrival;
+pub mod check;
+mod checks;
+mod facts;
+pub mod finding;
+pub mod init;
+pub mod probe;
+pub mod server_settings;
+pub mod server_user;
