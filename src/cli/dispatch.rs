@@ -13,6 +13,7 @@ use crate::{
     commands::{
         archive_wal, base,
         context::Context,
+        list,
         options::LogLevel,
         report::{Outcome, Report},
         restore, restore_done, restore_wal, verify,
@@ -52,7 +53,7 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::RestoreWal(args) => {
             run.command(|context, _| restore_wal::run(context, &options::restore_wal(args)))
         }
-        Command::List(args) => run.command(|_, _| missing(options::list(&args))),
+        Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
         Command::Verify(args) => {
             run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))
         }

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use super::output;
 use crate::{commands::report::Outcome, error::Kind};
 
 /// As `--help` prints it.
@@ -84,6 +85,22 @@ impl Row {
             (Row::RestoreDone | Row::Other, Kind::Usage) => 2,
             (Row::Other, Kind::Interrupted) => 130,
             (Row::RestoreDone | Row::Other, _) => 1,
+        }
+    }
+
+    /// The exit code of an error that was printed.
+    pub fn fail(self, kind: Kind) -> u8 {
+        self.warn_of_doubt();
+        self.of_error(kind)
+    }
+
+    /// For the server's log, where the exit code alone would look like a plain "absent".
+    pub fn warn_of_doubt(self) {
+        if self == Row::RestoreWal(InDoubt::SayAbsent) {
+            output::print_warning(
+                "in doubt, but a standby would shut down: it is told that the file is absent, \
+                 and will ask again",
+            );
         }
     }
 

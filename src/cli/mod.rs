@@ -22,10 +22,7 @@ use std::{
 
 use clap::Parser;
 
-use crate::{
-    commands::restore_wal,
-    error::{Error, Kind},
-};
+use crate::{commands::restore_wal, error::Error};
 use args::Cli;
 use exit::{InDoubt, Row};
 use output::Form;
@@ -59,7 +56,7 @@ fn run(row: Row, words: Vec<OsString>) -> u8 {
         Ok(outcome) => row.of_outcome(outcome),
         Err(error) => {
             output::print_error(form, &error);
-            fail(row, error.kind())
+            row.fail(error.kind())
         }
     }
 }
@@ -77,22 +74,7 @@ fn refuse(row: Row, form: Form, refusal: &clap::Error) -> u8 {
     if form == Form::Json {
         output::print_error_document(&error);
     }
-    fail(row, error.kind())
-}
-
-/// The exit code of an error that was printed.
-fn fail(row: Row, kind: Kind) -> u8 {
-    warn_of_doubt(row);
-    row.of_error(kind)
-}
-
-/// For the server's log, where the exit code alone would look like a plain "absent".
-fn warn_of_doubt(row: Row) {
-    if row == Row::RestoreWal(InDoubt::SayAbsent) {
-        output::print_warning(
-            "in doubt, but a standby would shut down: it is told that the file is absent, and will ask again",
-        );
-    }
+    row.fail(error.kind())
 }
 
 /// One message for the operator instead of Rust's.
@@ -106,5 +88,5 @@ fn report_panic(row: Row, panic: &PanicHookInfo<'_>) {
     );
     // Nowhere is left to report that standard error is gone.
     let _ = io::stderr().write_all(message.as_bytes());
-    warn_of_doubt(row);
+    row.warn_of_doubt();
 }

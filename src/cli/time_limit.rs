@@ -25,7 +25,7 @@ pub fn watch(row: Row, form: Form, settings: &Settings, meter: &Meter) -> Result
     let expired = move || {
         let error = expired(limit, key, &meter);
         output::print_error(form, &error);
-        process::exit(super::fail(row, error.kind()).into())
+        process::exit(row.fail(error.kind()).into())
     };
     Watchdog::start(limit, expired).map(Some)
 }

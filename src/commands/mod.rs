@@ -3,6 +3,7 @@
 pub mod archive_wal;
 pub mod base;
 pub mod context;
+pub mod list;
 pub mod options;
 pub mod report;
 pub mod restore;

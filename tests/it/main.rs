@@ -1,8 +1,14 @@
 //! Integration tests: one binary, a module for each subject.
 
 // A test may stop at the first surprise, and speak while it runs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout
+)]
 
+mod archive_wal;
 mod command_line;
 mod connection;
 mod formats;
@@ -12,3 +18,4 @@ mod imports;
 mod layers;
 mod private_server;
 mod replication;
+mod restore_wal;

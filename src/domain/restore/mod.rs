@@ -30,6 +30,7 @@ pub mod start;
 pub mod tablespaces;
 pub mod target;
 pub mod unpack;
+pub mod windows;
 
 use std::{
     fs::{self, Permissions},

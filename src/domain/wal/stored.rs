@@ -7,7 +7,7 @@ use super::{
     pass::pass,
 };
 use crate::{
-    error::Result,
+    error::{Kind, Result},
     postgres::wal_name::WalName,
     repo::{
         layout::ObjectName,
@@ -31,6 +31,24 @@ impl Stored<'_> {
     pub fn read(
         &self,
         reader: impl Read + Send,
+        sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.decode(reader, sink).map_err(|error| {
+            if error.kind() != Kind::Damaged {
+                return error;
+            }
+            let place = self.repository.storage().place(self.object);
+            error
+                .context(format!("what is stored as {place} can't be used"))
+                .hint(
+                    "`pgstow verify --wal` shows what else is damaged and which restores it harms.",
+                )
+        })
+    }
+
+    fn decode(
+        &self,
+        reader: impl Read + Send,
         mut sink: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let store = self.repository.storage();
@@ -44,13 +62,6 @@ impl Stored<'_> {
             first.extend(bytes.iter().take(keep - first.len()));
             sink(bytes)
         })?;
-        check(self.system, self.file, &first, length).map_err(|error| {
-            let place = store.place(self.object);
-            error
-                .context(format!("what is stored as {place} can't be used"))
-                .hint(
-                    "`pgstow verify --wal` shows what else is damaged and which restores it harms.",
-                )
-        })
+        check(self.system, self.file, &first, length)
     }
 }

@@ -1,6 +1,7 @@
 //! What the integration tests stand on: a fresh folder per test, real servers, the built
 //! `pgstow`, writers that know the truth, and things that go wrong on purpose.
 
+pub mod archive;
 pub mod cluster;
 pub mod full_disk;
 pub mod golden;
@@ -9,15 +10,18 @@ pub mod judge;
 pub mod load;
 pub mod output;
 pub mod pg;
+pub mod random;
 pub mod scratch;
 pub mod tool;
 pub mod user;
 pub mod witness;
 
+pub use archive::Archive;
 pub use cluster::{Cluster, Shutdown};
 pub use full_disk::FullDisk;
 pub use load::Load;
 pub(crate) use pg::on_every_major;
 pub use pg::{PgBin, pg};
 pub use scratch::Scratch;
+pub use tool::Tool;
 pub use witness::Witness;

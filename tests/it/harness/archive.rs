@@ -1,0 +1,115 @@
+//! A repository that knows the systems of the test's clusters, and `pgstow` set up to use it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use pgstow::{
+    postgres::{control::Control, wal_name::WalName},
+    repo::{
+        codec::Compression,
+        document::FORMAT,
+        location::Location,
+        repository::{Repository, System},
+    },
+    util::clock::now,
+};
+
+use super::{Cluster, Scratch, Tool, initdb::Builder, user};
+
+pub struct Archive {
+    pub tool: Tool,
+    root: PathBuf,
+    repository: Repository,
+    compression: Compression,
+}
+
+impl Archive {
+    pub fn new(scratch: &Scratch, compression: &str) -> Self {
+        Self::at(scratch, &scratch.folder("repository"), compression)
+    }
+
+    /// In the folder `root`, which is there.
+    pub fn at(scratch: &Scratch, root: &Path, compression: &str) -> Self {
+        let location = Location::Folder(root.to_owned());
+        let (repository, _) =
+            Repository::open_or_create(&location, "main".parse().unwrap()).unwrap();
+        own_all(root);
+        let url = root.display();
+        let tool = Tool::new(scratch).config(&format!(
+            "[repo.local]\nurl = \"{url}\"\ncompression = \"{compression}\"\n[cluster.main]\n"
+        ));
+        Self {
+            tool,
+            root: root.to_owned(),
+            repository,
+            compression: compression.parse().unwrap(),
+        }
+    }
+
+    /// Lets `cluster` archive here.
+    pub fn register(&self, cluster: &Cluster) -> System {
+        let control = Control::read(cluster.data_dir()).unwrap();
+        let system = System {
+            format: FORMAT,
+            system_id: control.system,
+            postgres_major: control.major.number(),
+            segment_size: control.segment_size,
+            wal_codec: self.compression.codec,
+            encrypted: false,
+            registered: now(),
+        };
+        self.repository.register(&system).unwrap();
+        own_all(&self.root);
+        system
+    }
+
+    /// Where `file` of `system` is stored.
+    pub fn object(&self, system: &System, file: &str) -> PathBuf {
+        let file: WalName = file.parse().unwrap();
+        let codec = system.codec_of(file);
+        let layout = self.repository.layout();
+        self.root
+            .join(layout.wal_file(system.system_id, file, codec).as_str())
+    }
+
+    /// The names of all files below the repository's WAL, without their folders.
+    pub fn stored(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        collect(&self.root.join("main/wal"), &mut names);
+        names.sort();
+        names
+    }
+}
+
+impl Builder<'_> {
+    /// Archives by `command`, which may say `%p` and `%f`.
+    pub fn archiving(self, command: &str) -> Self {
+        self.conf("archive_mode", "on")
+            .conf("archive_command", command)
+    }
+}
+
+fn collect(folder: &Path, names: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, names);
+        } else {
+            names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+}
+
+fn own_all(path: &Path) {
+    user::own(path);
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            own_all(&entry.unwrap().path());
+        }
+    }
+}
