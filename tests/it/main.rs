@@ -18,4 +18,5 @@ mod imports;
 mod layers;
 mod private_server;
 mod replication;
+mod restore;
 mod restore_wal;

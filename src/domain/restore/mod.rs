@@ -48,7 +48,7 @@ use crate::{
     util::{
         cancel::Cancel,
         clock::Time,
-        fs::{NewFile, create_folders, folder_of, write_over},
+        fs::{NewFile, write_over},
         hash::{Sha256Reader, copy},
         meter::Meter,
         process,
@@ -105,7 +105,7 @@ pub fn run(
     let start_command = run.start_command(config.as_deref());
     let mut plan = plan;
     plan.warnings.extend(warning);
-    let restored = Restored {
+    let mut restored = Restored {
         start_command,
         seconds: began.elapsed().as_secs_f64(),
         plan,
@@ -113,7 +113,10 @@ pub fn run(
         aside,
         config,
     };
-    restored.note(options)?;
+    // The restore itself is done.
+    if let Err(error) = restored.note(options) {
+        restored.plan.warnings.push(error.in_one_line());
+    }
     Ok(restored)
 }
 
@@ -330,7 +333,8 @@ impl Restored {
         ));
         let json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::failed("can't note the restore").because(error))?;
-        create_folders(folder_of(&path), 0o750)?;
-        write_over(&path, 0o640, &json)
+        make(folder, 0o750, self.plan.owner)?;
+        write_over(&path, 0o640, &json)?;
+        give(&path, self.plan.owner)
     }
 }
