@@ -66,7 +66,8 @@ impl dyn Storage + '_ {
 
     /// Reads a small object whole; more than `limit` bytes are damage.
     pub fn read(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        // Room for most of them, so that one read gets all.
+        let mut bytes = Vec::with_capacity(4096);
         let mut reader = self.get(name, None)?.take(limit + 1);
         reader
             .read_to_end(&mut bytes)

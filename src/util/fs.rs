@@ -1,20 +1,24 @@
 //! Durable file work: what is published is whole, and survives a power cut.
 //!
-//! The order is always: write a temporary file in the target's folder, sync it, give it its
-//! name, sync the folder. A crash before the rename leaves a `.tmp` file that no reader looks
-//! at; one after it leaves the whole file. The only file of pgstow that renames or creates.
+//! The order is always: write a file without a name, sync it, give it its name, sync the
+//! folder. A crash before the name leaves nothing, one after it the whole file. Where the file
+//! system has no nameless files (NFS), a `.tmp` file takes their place, which no reader looks
+//! at. The only file of pgstow that renames or creates.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     process,
-    sync::atomic::{AtomicU32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, open, renameat_with},
     io::Errno,
 };
 
@@ -23,82 +27,118 @@ use crate::error::{IoContext, Result};
 /// The ending of files that are still being written.
 pub const TEMPORARY: &str = ".tmp";
 
-/// A file that appears under its name whole, or not at all. Dropped unpublished, it is removed.
+/// A file that appears under its name whole, or not at all. Dropped unpublished, it is gone.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    temporary: PathBuf,
+    /// Where the file system has no files without a name.
+    temporary: Option<PathBuf>,
     target: PathBuf,
-    published: bool,
 }
 
 impl NewFile {
     /// Begins `target` with permission bits `mode` (less the umask); its folder must exist.
     pub fn create(target: &Path, mode: u32) -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let temporary =
-            target.with_file_name(format!(".{name}.{}-{number}{TEMPORARY}", process::id()));
-        // A process of the same id may have died here before: its leftover has no other use.
-        let file = match Self::open_new(&temporary, mode) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&temporary).at("remove", &temporary)?;
-                Self::open_new(&temporary, mode)
+        let folder = folder_of(target);
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match open(folder, flags, Mode::from_raw_mode(mode)) {
+            Ok(file) => {
+                return Ok(Self {
+                    file: file.into(),
+                    temporary: None,
+                    target: target.to_owned(),
+                });
             }
-            other => other,
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+            Err(error) => return Err(error).at("create a file in", folder),
         }
-        .at("create", &temporary)?;
-        Ok(Self {
-            file,
-            temporary,
-            target: target.to_owned(),
-            published: false,
-        })
-    }
-
-    fn open_new(path: &Path, mode: u32) -> io::Result<File> {
-        OpenOptions::new()
+        let temporary = hidden(target);
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(mode)
-            .open(path)
+            .open(&temporary)
+            .at("create", &temporary)?;
+        Ok(Self {
+            file,
+            temporary: Some(temporary),
+            target: target.to_owned(),
+        })
     }
 
     pub fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Where the bytes lie until they are published.
-    pub fn temporary(&self) -> &Path {
-        &self.temporary
-    }
-
     /// Syncs and names the file; an error of kind `AlreadyExists` if the name is taken.
-    pub fn publish_new(self) -> Result<()> {
-        self.publish(
-            |from, to| match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-                // File systems without this flag, NFS among them, still have exclusive links.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                    fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
+    pub fn publish_new(mut self) -> Result<()> {
+        self.file.sync_all().at("sync", &self.target)?;
+        let target = &self.target;
+        match &self.temporary {
+            None => self.link(target),
+            Some(temporary) => {
+                match renameat_with(CWD, temporary, CWD, target, RenameFlags::NOREPLACE) {
+                    // Without this flag there still are exclusive links; the old name goes with `drop`.
+                    Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                        fs::hard_link(temporary, target)
+                    }
+                    renamed => renamed.map_err(io::Error::from),
                 }
-                other => Ok(other?),
-            },
-        )
+            }
+        }
+        .at("create", target)?;
+        self.remove_temporary();
+        sync_folder(folder_of(&self.target))
     }
 
     /// Syncs and names the file, in the place of one that may be there.
-    pub fn publish_over(self) -> Result<()> {
-        self.publish(|from, to| fs::rename(from, to))
-    }
-
-    fn publish(mut self, name: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<()> {
-        self.file.sync_all().at("sync", &self.temporary)?;
-        name(&self.temporary, &self.target).at("create", &self.target)?;
-        self.published = true;
+    pub fn publish_over(mut self) -> Result<()> {
+        self.file.sync_all().at("sync", &self.target)?;
+        if self.temporary.is_none() {
+            // Only a file with a name can take another's.
+            let temporary = hidden(&self.target);
+            self.link(&temporary).at("create", &temporary)?;
+            self.temporary = Some(temporary);
+        }
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.target).at("create", &self.target)?;
+        }
+        self.temporary = None;
         sync_folder(folder_of(&self.target))
     }
+
+    /// Names a nameless file, as open(2) tells to do it without privileges.
+    fn link(&self, name: &Path) -> io::Result<()> {
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(linkat(
+            CWD,
+            own.as_str(),
+            CWD,
+            name,
+            AtFlags::SYMLINK_FOLLOW,
+        )?)
+    }
+
+    fn remove_temporary(&mut self) {
+        if let Some(temporary) = self.temporary.take() {
+            // Nobody looks at a temporary file: what can't be removed does no harm.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// A name beside `target` that no other process and no reader uses.
+fn hidden(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    target.with_file_name(format!(
+        ".{name}.{}-{}{TEMPORARY}",
+        process::id(),
+        now.as_nanos()
+    ))
 }
 
 impl Write for NewFile {
@@ -113,10 +153,7 @@ impl Write for NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        if !self.published {
-            // Nobody looks at a temporary file: what can't be removed does no harm.
-            let _ = fs::remove_file(&self.temporary);
-        }
+        self.remove_temporary();
     }
 }
 
@@ -180,6 +217,15 @@ pub fn folder_of(path: &Path) -> &Path {
 mod tests {
     use super::*;
     use crate::error::Kind;
+
+    #[test]
+    fn nothing_is_there_before_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = NewFile::create(&folder.path().join("object"), 0o640).unwrap();
+        file.write_all(b"half").unwrap();
+        // On the file systems of test machines; a killed process leaves as little.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_name_is_taken_once_and_unpublished_files_go() {

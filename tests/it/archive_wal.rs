@@ -10,7 +10,8 @@ use std::{
 use rustix::process::Signal;
 
 use crate::harness::{
-    Archive, Cluster, FullDisk, Load, PgBin, Scratch, on_every_major, pg, random::Random, user,
+    Archive, Cluster, FullDisk, Load, PgBin, Scratch, archive::stored_in, on_every_major, pg,
+    random::Random, user,
 };
 
 on_every_major!(what_a_server_archives_comes_back);
@@ -247,6 +248,35 @@ fn a_full_disk_stops_archiving_and_room_lets_it_go_on() {
     disk.resize(256 << 20);
     main.switch_wal();
     assert!(archive.stored().len() > stored.len());
+}
+
+#[test]
+fn every_repository_gets_it_even_if_one_fails() {
+    let scratch = Scratch::new();
+    let archive = Archive::new(&scratch, "zstd");
+    let (_main, paths) = segments(&scratch, &archive, 1);
+    let (first, second) = (scratch.join("repository"), scratch.join("second"));
+    user::run_ok(
+        user::command("cp", "KILL")
+            .arg("-a")
+            .arg(&first)
+            .arg(&second),
+    );
+    archive.add_repository("second", &second);
+    let away = scratch.join("away");
+    fs::rename(&first, &away).unwrap();
+    let push = || archive.tool.command(&["archive-wal", word(&paths[0])]);
+    push().fails(1).stderr_contains("in repository local");
+    assert_eq!(stored_in(&second), [format!("{}.zst", name_of(&paths[0]))]);
+    fs::rename(&away, &first).unwrap();
+    push().ok();
+    assert_eq!(stored_in(&first), stored_in(&second));
+    fs::rename(&first, &away).unwrap();
+    fs::rename(&second, scratch.join("away too")).unwrap();
+    push()
+        .fails(1)
+        .stderr_contains("in repository local")
+        .stderr_contains("in repository second");
 }
 
 /// The store hangs: a FIFO that nobody writes stands where a system is registered.

@@ -16,6 +16,7 @@ mod harness;
 mod harness_works;
 mod imports;
 mod layers;
+mod parsers;
 mod private_server;
 mod replication;
 mod restore;

@@ -2,7 +2,7 @@
 
 mod build;
 mod connection;
-mod env_file;
+pub mod env_file;
 mod environment;
 mod file;
 mod layers;

@@ -74,13 +74,25 @@ impl Archive {
             .join(layout.wal_file(system.system_id, file, codec).as_str())
     }
 
-    /// The names of all files below the repository's WAL, without their folders.
     pub fn stored(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        collect(&self.root.join("main/wal"), &mut names);
-        names.sort();
-        names
+        stored_in(&self.root)
     }
+
+    /// Has the tool use another repository too.
+    pub fn add_repository(&self, name: &str, root: &Path) {
+        let config = self.tool.config_file();
+        let text = fs::read_to_string(config).unwrap();
+        let url = root.display();
+        fs::write(config, format!("{text}[repo.{name}]\nurl = \"{url}\"\n")).unwrap();
+    }
+}
+
+/// The names of all files below a repository's WAL, without their folders.
+pub fn stored_in(root: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    collect(&root.join("main/wal"), &mut names);
+    names.sort();
+    names
 }
 
 impl Builder<'_> {

@@ -66,6 +66,11 @@ impl Tool {
         self
     }
 
+    #[track_caller]
+    pub fn config_file(&self) -> &Path {
+        self.config.as_deref().expect("a configuration")
+    }
+
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
         self

@@ -1,0 +1,84 @@
+//! Parsers of foreign bytes don't panic: random bytes, and valid documents with random damage.
+//! The fuzzer in tests/fuzz goes further with the same table.
+
+#[path = "../fuzz/parsers.rs"]
+mod table;
+
+use std::{
+    panic,
+    time::{Duration, Instant, SystemTime},
+};
+
+use table::PARSERS;
+
+/// Documents for the damage to begin with, each tried on every parser.
+const SEEDS: &[&[u8]] = &[
+    b"1\t0/3000148\tno recovery target specified\n2\t0/5000060\tbefore 2026-11-21 02:00:00+00\n",
+    b"{ \"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [\n{ \"Path\": \"PG_VERSION\", \"Size\": 3, \"Last-Modified\": \"2026-11-21 03:46:44 GMT\", \"Checksum-Algorithm\": \"CRC32C\", \"Checksum\": \"64440205\" }\n],\n\"WAL-Ranges\": [\n{ \"Timeline\": 1, \"Start-LSN\": \"0/2000028\", \"End-LSN\": \"0/2000100\" }\n],\n\"Manifest-Checksum\": \"00\"}\n",
+    b"START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\nCHECKPOINT LOCATION: 0/2000060\nBACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: 2026-11-21 03:46:44 UTC\nLABEL: x\nSTART TIMELINE: 1\n",
+    b"localhost:5432:*:y:pass\\:word\n# comment\n*:*:*:*:\\\\\n",
+    b"[x]\nhost=localhost\nport=5432\n[y]\ndbname=a b\n",
+    b"SWARNING\0VWARNING\0C01000\0Mchecksum verification failed in file \"./base/5/1259\", block 7: calculated 1 but expected 2\0\0",
+    b"export PGHOST='a b' # c\nPGPORT=\"5432\"\n",
+    b"restore_command = 'cp ''x'' %p' # y\nwork_mem = 4MB\n",
+    b"000000010000000A000000FE.00000028.backup",
+    b"base/5/16384_vm.1",
+    b"{\"format\":1,\"files\":[\n{\"path\":\"a\",\"part\":1,\"frame\":0,\"offset\":0,\"size\":1,\"mode\":384,\"mtime\":1,\"crc32c\":1}\n]}\n",
+];
+
+#[test]
+fn no_parser_panics() {
+    let long = std::env::var_os("PGSTOW_TEST_LONG").is_some();
+    let limit = Duration::from_secs(if long { 600 } else { 5 });
+    let begun = Instant::now();
+    let seed = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as u64;
+    eprintln!("seed {seed}");
+    let mut random = Random(seed | 1);
+    let mut tried = 0u64;
+    while begun.elapsed() < limit {
+        let input = random.input();
+        for (name, parse) in PARSERS {
+            let result = panic::catch_unwind(|| parse(&input));
+            assert!(result.is_ok(), "{name} panics on {input:?}");
+            tried += 1;
+        }
+    }
+    eprintln!("{tried} calls");
+    assert!(tried > 1000);
+}
+
+/// xorshift64*: a few lines are enough for bytes that need only be various.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 33) as usize % end.max(1)
+    }
+
+    fn input(&mut self) -> Vec<u8> {
+        let mut bytes = match self.below(3) {
+            0 => (0..self.below(600)).map(|_| self.next() as u8).collect(),
+            _ => SEEDS[self.below(SEEDS.len())].to_vec(),
+        };
+        for _ in 0..self.below(8) {
+            let at = self.below(bytes.len());
+            match self.below(4) {
+                0 => bytes.truncate(at),
+                1 if !bytes.is_empty() => bytes[at] = self.next() as u8,
+                2 => bytes.insert(at, self.next() as u8),
+                _ => bytes.extend_from_within(at..),
+            }
+        }
+        bytes
+    }
+}
