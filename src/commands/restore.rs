@@ -61,7 +61,9 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
     let program = env::current_exe().at("find", "this program")?;
     let call = |command: &str| vec![program.to_string_lossy().into_owned(), command.to_owned()];
     let mut wal_command = call("restore-wal");
-    wal_command.extend(options.server_flags);
+    wal_command.extend_from_slice(&options.server_flags);
+    let mut archive_command = call("archive-wal");
+    archive_command.extend(options.server_flags);
     let state = settings.state_dir.join(settings.cluster.name.as_str());
     Ok(Options {
         wish: Wish {
@@ -101,6 +103,7 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
         scratch: env::temp_dir(),
         notes: Some(state.join("restores")),
         wal_command,
+        archive_command,
         done_command: call("restore-done"),
         without_repository: false,
     })

@@ -21,4 +21,5 @@ mod layers;
 mod parsers;
 mod private_server;
 mod replication;
+mod restore;
 mod restore_wal;

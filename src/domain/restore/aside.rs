@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{MetadataExt, lchown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -33,6 +33,8 @@ pub fn rename(plan: &Plan) -> Result<Vec<PathBuf>> {
 fn point(link: &Path, target: &Path) -> Result<()> {
     let temporary = link.with_extension("pgstow");
     symlink(target, &temporary).at("create link", &temporary)?;
+    let old = fs::symlink_metadata(link).at("look at", link)?;
+    lchown(&temporary, Some(old.uid()), Some(old.gid())).at("give its owner to", &temporary)?;
     fs::rename(&temporary, link).at("rename to", link)?;
     sync_folder(folder_of(link))
 }

@@ -48,7 +48,7 @@ use crate::{
     util::{
         cancel::Cancel,
         clock::Time,
-        fs::{NewFile, create_folders, folder_of, write_over},
+        fs::{NewFile, write_over},
         hash::{Sha256Reader, copy},
         meter::Meter,
         process,
@@ -100,17 +100,23 @@ pub fn run(
         cancel,
         meter,
     };
-    let config = run.fill().map_err(|error| run.explain(error))?;
+    let (config, warning) = run.fill().map_err(|error| run.explain(error))?;
     let finished = now + began.elapsed();
-    let restored = Restored {
-        start_command: run.start_command(config.as_deref()),
+    let start_command = run.start_command(config.as_deref());
+    let mut plan = plan;
+    plan.warnings.extend(warning);
+    let mut restored = Restored {
+        start_command,
         seconds: began.elapsed().as_secs_f64(),
         plan,
         finished,
         aside,
         config,
     };
-    restored.note(options)?;
+    // The restore itself is done.
+    if let Err(error) = restored.note(options) {
+        restored.plan.warnings.push(error.in_one_line());
+    }
     Ok(restored)
 }
 
@@ -127,7 +133,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn fill(&self) -> Result<Option<PathBuf>> {
+    /// Where configuration files were put, and what did not work but is no reason to stop.
+    fn fill(&self) -> Result<(Option<PathBuf>, Option<String>)> {
         let (plan, data_dir) = (self.plan, self.plan.data_dir.as_path());
         let backup = &plan.choice.backup;
         self.clear_unfinished()?;
@@ -140,6 +147,7 @@ impl Run<'_> {
                 replaced: self.replaced.clone(),
             },
         )?;
+        let warning = self.archive_rescued()?;
         self.link_tablespaces()?;
         let unpack = Unpack {
             repository: self.repository,
@@ -154,14 +162,12 @@ impl Run<'_> {
         unpack.run()?;
         self.meter.begin("setting up recovery", 0);
         self.put_manifest()?;
-        let archives = plan.archive != Some(false);
         rescue::put(
             &plan.choice,
             self.repository,
             &plan.system,
             self.old_wal.as_deref(),
             &data_dir.join("pg_wal"),
-            archives,
             plan.owner,
         )?;
         let config = config_files::restore(self.repository, backup, data_dir, plan.owner)?;
@@ -178,7 +184,21 @@ impl Run<'_> {
             .collect();
         publish(data_dir, &tablespaces, self.meter)?;
         marker.remove()?;
-        Ok(config)
+        Ok((config, warning))
+    }
+
+    fn archive_rescued(&self) -> Result<Option<String>> {
+        match &self.replaced {
+            // A copy leaves the archive alone.
+            Some(old) if self.plan.archive != Some(false) => rescue::archive(
+                &self.plan.choice,
+                &self.options.archive_command,
+                old,
+                self.plan.owner,
+                self.cancel,
+            ),
+            _ => Ok(None),
+        }
     }
 
     /// What an interrupted restore left, in the order that keeps it known as such.
@@ -313,7 +333,8 @@ impl Restored {
         ));
         let json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::failed("can't note the restore").because(error))?;
-        create_folders(folder_of(&path), 0o750)?;
-        write_over(&path, 0o640, &json)
+        make(folder, 0o750, self.plan.owner)?;
+        write_over(&path, 0o640, &json)?;
+        give(&path, self.plan.owner)
     }
 }

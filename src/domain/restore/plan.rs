@@ -56,6 +56,8 @@ pub struct Options {
     /// The program and its arguments, up to and with `restore-wal`; without `--system-id` and
     /// `--last`, which the plan knows.
     pub wal_command: Vec<String>,
+    /// The program and its arguments, up to and with `archive-wal` and its flags.
+    pub archive_command: Vec<String>,
     pub done_command: Vec<String>,
     /// The restored server can't reach the repository; only for standalone backups.
     pub without_repository: bool,

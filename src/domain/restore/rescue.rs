@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Write},
+    os::unix::process::CommandExt,
     path::Path,
+    process::Command,
+    time::Duration,
 };
 
 use super::{
@@ -14,15 +17,12 @@ use super::{
 };
 use crate::{
     error::{IoContext, Result},
-    postgres::{
-        wal_header::WalHeader,
-        wal_name::{Segment, WalName},
-    },
+    postgres::{wal_header::WalHeader, wal_name::Segment},
     repo::{
         repository::{Repository, System},
         wal_index::WalIndex,
     },
-    util::{fs::write_over, hash::copy},
+    util::{cancel::Cancel, hash::copy, process},
 };
 
 /// The segments in `pg_wal` that are of this system, whole by their header, and not archived.
@@ -60,16 +60,12 @@ pub fn find(pg_wal: &Path, system: &System, wal: &WalIndex) -> Result<BTreeSet<S
 
 /// Puts the choice's rescued segments and its `.partial` into the new pg_wal under their plain
 /// names, where the server finds them once the archive has no more.
-///
-/// Where the server will archive, the rescued ones but the last are marked for it: else the
-/// archive would keep a hole in front of the new timeline.
 pub fn put(
     choice: &Choice,
     repository: &Repository,
     system: &System,
     old_wal: Option<&Path>,
     pg_wal: &Path,
-    archives: bool,
     owner: Option<Owner>,
 ) -> Result<()> {
     for segment in choice.rescued.iter().chain(&choice.partial) {
@@ -90,16 +86,48 @@ pub fn put(
         file.publish_over()?;
         give(&path, owner)?;
     }
-    let last = choice.rescued.last();
-    for segment in choice
-        .rescued
-        .iter()
-        .filter(|segment| archives && Some(*segment) != last)
-    {
-        let ready = format!("{}.ready", WalName::Segment(*segment));
-        let path = pg_wal.join("archive_status").join(ready);
-        write_over(&path, 0o600, b"")?;
-        give(&path, owner)?;
-    }
     Ok(())
+}
+
+/// Archives the rescued segments that are whole, all but the last; says what failed.
+///
+/// The restored server won't: at the end of recovery it recycles what came before its new
+/// timeline, whatever archive_status says (XLogArchiveCheckDone in
+/// `src/backend/access/transam/xlogarchive.c`), and a hole would stay in front of it.
+pub fn archive(
+    choice: &Choice,
+    command: &[String],
+    old_data_dir: &Path,
+    owner: Option<Owner>,
+    cancel: &Cancel,
+) -> Result<Option<String>> {
+    /// For one segment; archive-wal has a limit of its own.
+    const PATIENCE: Duration = Duration::from_secs(600);
+    let Some((program, arguments)) = command.split_first() else {
+        return Ok(None);
+    };
+    let whole = choice
+        .rescued
+        .split_last()
+        .map_or(&[][..], |(_, whole)| whole);
+    for segment in whole {
+        let mut archiver = Command::new(program);
+        archiver
+            .args(arguments)
+            .arg(Path::new("pg_wal").join(segment.to_string()))
+            .current_dir(old_data_dir);
+        if let Some(owner) = owner {
+            // As the server's own archiver: what root stores, the server could not read.
+            archiver.gid(owner.group).uid(owner.user);
+        }
+        if let Err(error) = process::run(&mut archiver, PATIENCE, cancel) {
+            cancel.check()?;
+            return Ok(Some(format!(
+                "segment {segment} of the replaced cluster could not be archived ({}): take a new backup once the \
+                 server runs, since older ones don't lead to its new timeline",
+                error.in_one_line()
+            )));
+        }
+    }
+    Ok(None)
 }
