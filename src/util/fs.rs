@@ -178,6 +178,14 @@ pub fn create_folders(path: &Path, mode: u32) -> Result<()> {
     sync_folder(above)
 }
 
+/// Makes one folder, which must not exist yet; an error of kind `AlreadyExists` if it does.
+pub fn create_new_folder(path: &Path, mode: u32) -> Result<()> {
+    DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        .at("create folder", path)
+}
+
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> Result<()> {
     File::open(path)

@@ -12,6 +12,7 @@ mod archive_wal;
 mod check;
 mod command_line;
 mod connection;
+mod demo;
 mod formats;
 mod harness;
 mod harness_works;
