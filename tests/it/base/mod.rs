@@ -1,0 +1,3 @@
+//! `pgstow base` with real servers.
+
+mod by_hand;
