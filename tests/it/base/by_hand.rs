@@ -18,9 +18,12 @@ struct Oddities {
 
 fn make_odd(scratch: &Scratch, stow: &Stow) -> Oddities {
     let cluster = &stow.cluster;
-    let place = scratch.folder("it's far away");
-    let place = place.display().to_string().replace('\'', "''");
-    cluster.psql(&format!("create tablespace far location '{place}'"));
+    // PostgreSQL itself refuses single quotes there.
+    let place = scratch.folder("far \"away\" ä");
+    cluster.psql(&format!(
+        "create tablespace far location '{}'",
+        place.display()
+    ));
     cluster.psql("create tablespace near location ''");
     let rows = "as select n, repeat('x', 100) as text from generate_series(1, 20000) n";
     for (name, how) in [("far", "tablespace far"), ("near", "tablespace near")] {

@@ -63,7 +63,7 @@ impl Stored {
         list.lines().map(str::to_owned).collect()
     }
 
-    /// The plain text of a compressed object.
+    /// The plain text of a compressed object, without the last newline.
     #[track_caller]
     pub fn text(&self, name: &str) -> String {
         shell(&decompress(&self.object(name)))
@@ -90,8 +90,11 @@ impl Stored {
         for part in self.parts() {
             shell(&format!("{} | tar -x -C {}", decompress(&part), quoted(to)));
         }
-        fs::write(to.join("backup_manifest"), self.text("backup_manifest.zst")).unwrap();
-        user::own(&to.join("backup_manifest"));
+        let manifest = decompress(&self.object("backup_manifest.zst"));
+        shell(&format!(
+            "{manifest} > {}",
+            quoted(&to.join("backup_manifest"))
+        ));
     }
 
     #[track_caller]
