@@ -9,6 +9,7 @@
 )]
 
 mod archive_wal;
+mod base;
 mod check;
 mod command_line;
 mod connection;

@@ -1,0 +1,148 @@
+//! A backup counts only when its WAL has arrived; until then `base` says what is wrong.
+
+use std::fs;
+
+use crate::harness::{Scratch, Stow, pg};
+
+#[test]
+fn without_archiving_only_standalone() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(15)).no_archiving().start();
+    stow.base(&[])
+        .fails(1)
+        .stderr_contains("archive_mode is off")
+        .stderr_contains("--standalone");
+    assert!(stow.folders().is_empty());
+
+    let backup = stow.backup(&["--standalone"]);
+    let json = backup.json();
+    assert_eq!(json["standalone"], true);
+    let segment = json["stop_segment"].as_str().unwrap();
+    let parts = backup.parts();
+    let members: Vec<String> = parts.iter().flat_map(|part| backup.members(part)).collect();
+    assert!(
+        members.contains(&format!("pg_wal/{segment}")),
+        "{members:?}"
+    );
+    assert_eq!(members.last().unwrap(), "global/pg_control");
+    let copy = scratch.join("copy");
+    backup.unpack(&copy);
+    stow.cluster.pg.verifybackup(&copy).unwrap();
+    // The slot that held the WAL went with its session.
+    assert_eq!(
+        stow.cluster
+            .psql("select count(*) from pg_replication_slots"),
+        "0"
+    );
+    let listed = &stow.backups()[0];
+    assert_eq!(listed["state"], "complete");
+    assert_eq!(listed["windows"][0]["missing"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_broken_archive_command_leaves_a_pending_backup() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(17))
+        .archive_command("false")
+        .start();
+    stow.cluster.psql("select pg_switch_wal()");
+    stow.cluster
+        .wait_until("select failed_count > 0 from pg_stat_archiver", "t");
+
+    let output = stow
+        .base(&["--wal-timeout", "1s"])
+        .expect_warning("archiving may not work")
+        .fails(1)
+        .stderr_contains("not restorable yet")
+        .stderr_contains("fails: ")
+        .stderr_contains("base --finish");
+    // What it is set to, before the copy and at the end.
+    assert_eq!(
+        output
+            .stderr
+            .matches("archive_command is \"false\"")
+            .count(),
+        2,
+        "{output}"
+    );
+    let first = stow.folders().remove(0);
+    assert!(
+        stow.root()
+            .join("main/base")
+            .join(&first)
+            .join("pending.json")
+            .exists()
+    );
+    let text = stow.tool().command(&["list"]).ok();
+    let text = text
+        .stdout_contains("NOT RESTORABLE YET")
+        .stdout_contains("pending");
+    drop(text);
+    let listed = &stow.backups()[0];
+    assert_eq!(listed["state"], "pending");
+    assert_eq!(listed["waits_for"].as_array().unwrap().len(), 1);
+    stow.base(&["--finish", &first])
+        .fails(1)
+        .stderr_contains("still pending");
+    // A second one does not wait for the first, and leaves it alone.
+    stow.base(&["--wal-timeout", "0s"])
+        .expect_warning("archiving may not work")
+        .expect_warning("still pending")
+        .fails(1);
+    let second = stow.folders().remove(1);
+
+    stow.cluster
+        .set("archive_command", &stow.tool().shell("archive-wal %p"));
+    stow.cluster.switch_wal();
+    let output = stow.base(&["--finish", &first]).ok();
+    assert_eq!(output.json()["backup"]["id"], first);
+    stow.base(&["--finish", &first]).ok();
+    // The next one seals what is left.
+    stow.backup(&[]);
+    let listed = stow.backups();
+    let of = |n: usize| {
+        (
+            listed[n]["id"].as_str().unwrap(),
+            listed[n]["state"].as_str().unwrap(),
+        )
+    };
+    assert_eq!(
+        (of(0), of(1)),
+        ((&*first, "complete"), (&*second, "complete"))
+    );
+    assert_eq!(listed.len(), 3);
+}
+
+#[test]
+fn a_command_that_stores_nothing_is_named() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(16))
+        .archive_command("true")
+        .start();
+    stow.cluster.switch_wal();
+    let output = stow
+        .base(&["--wal-timeout", "1s"])
+        .expect_warning("but it is not in repository")
+        .fails(1);
+    let error = output.stderr.split("error:").nth(1).unwrap();
+    assert!(error.contains("archive_command is \"true\""), "{output}");
+}
+
+#[test]
+fn another_cluster_is_refused() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(18));
+    let system = stow.root().join("main/systems");
+    let own = fs::read_dir(&system)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    fs::rename(&own, system.join("1.json")).unwrap();
+    stow.base(&[])
+        .fails(1)
+        .stderr_contains("is not registered")
+        .stderr_contains("init --new-system");
+    assert!(stow.folders().is_empty());
+}

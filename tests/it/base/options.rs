@@ -1,0 +1,133 @@
+//! Options of `base`, and what it costs.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use crate::harness::{Cluster, Scratch, Stow, pg, tool::Running};
+
+#[test]
+fn label_annotations_and_rate() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(18))
+        .setting("max_rate = \"8MB\"")
+        .start();
+    let begun = Instant::now();
+    let backup = stow.backup(&[
+        "--label",
+        "it's the \"first\"",
+        "--annotate",
+        "why=before = after",
+        "--annotate",
+        "ticket=7",
+    ]);
+    let took = begun.elapsed();
+    let json = &stow.backups()[0]["backup"];
+    assert_eq!(json["label"], "it's the \"first\"");
+    assert_eq!(json["annotations"]["why"], "before = after");
+    assert_eq!(json["annotations"]["ticket"], "7");
+    let copy = scratch.join("copy");
+    backup.unpack(&copy);
+    let label = fs::read_to_string(copy.join("backup_label")).unwrap();
+    assert!(label.contains("LABEL: it's the \"first\"\n"), "{label}");
+
+    // A new cluster has some 22 MB.
+    let rate = json["bytes"].as_f64().unwrap() / took.as_secs_f64();
+    assert!(rate < 1.3 * f64::from(8 << 20), "{rate} bytes a second");
+
+    let begun = Instant::now();
+    stow.backup(&["--max-rate", "1GB"]);
+    assert!(begun.elapsed() < took, "the option outranks the setting");
+}
+
+/// Many files cost little memory: the rule of the design is 32 MiB, 16 MiB a worker and 200
+/// bytes a file, on top of what the program and its libraries take.
+#[test]
+fn memory_stays_bounded() {
+    let long = std::env::var_os("PGSTOW_TEST_LONG").is_some();
+    let tables = if long { 20_000 } else { 2_000 };
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(17))
+        .cluster(|cluster| cluster.conf("max_locks_per_transaction", "1000"))
+        .repo("part_size = \"64MB\"")
+        .start();
+    make_tables(&stow.cluster, tables);
+    // Much data beside the many files, so that all queues are full.
+    let rows = "select n, md5(n::text) from generate_series(1, 400000) n";
+    stow.cluster.psql(&format!("create table large as {rows}"));
+
+    let running = stow
+        .base(&["--jobs", "2"])
+        .limit(Duration::from_secs(600))
+        .spawn();
+    let (output, peak) = watched(running);
+    assert!(output.status.success(), "{output}");
+    let backup = stow.stored(&output);
+    let json = backup.json();
+    let files = json["files"].as_u64().unwrap();
+    assert!(files > tables);
+    let bound = (32 << 20) + 2 * (16 << 20) + 200 * files;
+    println!("{files} files: {peak} bytes of {bound}");
+    assert!(peak < bound, "{peak} bytes, {bound} are allowed");
+
+    let copy = scratch.join("copy");
+    backup.unpack(&copy);
+    stow.cluster.pg.verifybackup(&copy).unwrap();
+    let relations = backup.text("relations.json.zst");
+    assert!(relations.contains(&format!("\"t_{tables}\"")));
+    let verify = stow.tool().command(&["verify", "--jobs", "2"]).spawn();
+    let (output, peak) = watched(verify);
+    assert!(output.status.success(), "{output}");
+    println!("verify: {peak} bytes");
+    assert!(peak < bound, "verify: {peak} bytes, {bound} are allowed");
+}
+
+fn make_tables(cluster: &Cluster, tables: u64) {
+    for first in (1..=tables).step_by(1000) {
+        let last = (first + 999).min(tables);
+        cluster.psql(&format!(
+            "do $$ begin for n in {first}..{last} loop
+                execute format('create table t_%s as select %s as n', n, n);
+             end loop; end $$"
+        ));
+    }
+}
+
+/// Runs it to its end; with its peak memory in bytes.
+fn watched(mut running: Running) -> (crate::harness::output::Output, u64) {
+    let status = format!("/proc/{}/status", running.id());
+    let mut peak = 0;
+    while running.is_running() {
+        // Gone between the two, it is a zombie without memory.
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        if let Some(kib) = line.and_then(|line| line.trim().strip_suffix(" kB")) {
+            peak = peak.max(kib.trim().parse::<u64>().unwrap() * 1024);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(peak > 0);
+    (running.wait(), peak)
+}
+
+/// More than one segment file, mostly holes on disk; some minutes.
+#[test]
+fn a_relation_of_several_files() {
+    if std::env::var_os("PGSTOW_TEST_LONG").is_none() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(16));
+    stow.cluster.psql(
+        "create table large as select n, repeat('x', 1000) from generate_series(1, 1200000) n",
+    );
+    let path = stow.cluster.psql("select pg_relation_filepath('large')");
+    assert!(stow.cluster.data_dir().join(format!("{path}.1")).exists());
+    let backup = stow.backup(&[]);
+    // A file larger than part_size has a part of its own.
+    assert!(backup.parts().len() > 2);
+    let copy = scratch.join("copy");
+    backup.unpack(&copy);
+    stow.cluster.pg.verifybackup(&copy).unwrap();
+}

@@ -1,0 +1,72 @@
+//! Base backups of a standby.
+
+use std::{thread, time::Duration};
+
+use crate::harness::{Cluster, PgBin, Scratch, Stow, on_every_major, pg};
+
+on_every_major!(a_standby_is_backed_up);
+
+/// A streaming standby of the cluster.
+fn standby(scratch: &Scratch, stow: &Stow) -> Cluster {
+    let copy = scratch.join("copy");
+    stow.cluster.basebackup(&copy, &["--write-recovery-conf"]);
+    let pg = stow.cluster.pg.clone();
+    let mut standby = Cluster::existing(scratch, pg, "standby", &copy);
+    standby.start();
+    standby.wait_until("select count(*) from pg_stat_wal_receiver", "1");
+    standby
+}
+
+fn a_standby_is_backed_up(pg: PgBin) {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg);
+    let standby = standby(&scratch, &stow);
+    let primary = stow.cluster.host().display().to_string();
+    let (output, state) = {
+        let base = stow.base(&[]);
+        let base = base.env("PGSTOW_CLUSTER_HOST", standby.host());
+        let output = base.env("PGSTOW_CLUSTER_PRIMARY_HOST", primary).ok();
+        (output, stow.backups()[0].clone())
+    };
+    assert_eq!(state["state"], "complete");
+    assert_eq!(state["backup"]["standby"], true);
+    let backup = stow.stored(&output);
+    let restored = scratch.join("restored");
+    backup.unpack(&restored);
+    stow.cluster.pg.verifybackup(&restored).unwrap();
+}
+
+#[test]
+fn without_its_primary_it_stays_pending() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(16));
+    let standby = standby(&scratch, &stow);
+    stow.base(&["--wal-timeout", "1s"])
+        .env("PGSTOW_CLUSTER_HOST", standby.host())
+        .fails(1)
+        .stderr_contains("primary_host");
+    let id = stow.folders().remove(0);
+    // On a primary at work the segment ends by itself.
+    stow.cluster.switch_wal();
+    stow.base(&["--finish", &id]).ok();
+}
+
+#[test]
+fn a_promotion_meanwhile_is_an_error() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(17));
+    let standby = standby(&scratch, &stow);
+    let running = stow
+        .base(&["--max-rate", "4MB"])
+        .env("PGSTOW_CLUSTER_HOST", standby.host())
+        .spawn();
+    while stow.folders().is_empty() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(500));
+    standby.promote();
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(1), "{output}");
+    assert!(output.stderr.contains("promoted"), "{output}");
+    assert!(stow.folders().is_empty(), "{output}");
+}

@@ -1,0 +1,79 @@
+//! Damaged pages and full disks.
+
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt,
+};
+
+use crate::harness::{FullDisk, PgBin, Scratch, Shutdown, Stow, on_every_major, pg};
+
+on_every_major!(damaged_pages_are_recorded);
+
+fn damaged_pages_are_recorded(pg: PgBin) {
+    let scratch = Scratch::new();
+    let mut stow = Stow::start(&scratch, pg);
+    let cluster = &mut stow.cluster;
+    cluster.psql("create table t as select n, repeat('x', 500) from generate_series(1, 1000) n");
+    let file = cluster.psql("select pg_relation_filepath('t')");
+    cluster.stop(Shutdown::Fast);
+    let relation = OpenOptions::new()
+        .write(true)
+        .open(cluster.data_dir().join(&file));
+    for block in [3, 7] {
+        relation
+            .as_ref()
+            .unwrap()
+            .write_at(b"?", block * 8192 + 5000)
+            .unwrap();
+    }
+    cluster.start();
+
+    let output = stow.base(&[]).fails(3);
+    let failures = output.json()["backup"]["page_failures"].clone();
+    let failure = |block: u32| serde_json::json!({"file": file, "block": block});
+    assert_eq!(
+        failures,
+        serde_json::json!([failure(3), failure(7)]),
+        "{output}"
+    );
+    let text = stow.tool().command(&["list"]).ok();
+    let text = text
+        .stdout_contains("DAMAGED PAGES")
+        .stdout_contains(&format!("{file}, block 3"))
+        .stdout_contains(&format!("{file}, block 7"));
+    drop(text);
+    assert_eq!(stow.backups()[0]["state"], "complete");
+    assert_eq!(stow.backups()[0]["backup"]["page_failures"], failures);
+    // What was stored is what the server sent.
+    stow.tool().command(&["verify"]).ok();
+}
+
+#[test]
+fn a_full_repository() {
+    let scratch = Scratch::new();
+    let disk = FullDisk::mount(&scratch, "disk", 24 << 20);
+    let stow = Stow::build(&scratch, pg(17))
+        .root(disk.path())
+        .repo("compression = \"none\"")
+        .start();
+    let output = stow.base(&[]).fails(1);
+    assert!(
+        output.stderr.contains("No space left on device"),
+        "{output}"
+    );
+    assert!(output.stderr.contains("part-0001"), "{output}");
+    assert!(output.stderr.contains("hint: "), "{output}");
+    assert!(stow.folders().is_empty(), "{:?}", stow.folders());
+    assert_eq!(stow.backups().len(), 0);
+    // Nothing of it takes up the room, so archiving goes on.
+    stow.cluster.switch_wal();
+    let left = fs::read_dir(disk.path().join("main")).unwrap();
+    assert!(
+        left.into_iter()
+            .all(|entry| entry.unwrap().file_name() != "base")
+    );
+
+    disk.resize(200 << 20);
+    stow.backup(&[]);
+    stow.tool().command(&["verify", "--all"]).ok();
+}

@@ -1,0 +1,133 @@
+//! A stored backup, looked at as a person without pgstow would: with tar, the program of the
+//! codec and sha256sum.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::user;
+
+pub struct Stored {
+    folder: PathBuf,
+}
+
+impl Stored {
+    pub fn at(folder: &Path) -> Self {
+        assert!(folder.is_dir(), "no {}", folder.display());
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn id(&self) -> &str {
+        self.folder.file_name().unwrap().to_str().unwrap()
+    }
+
+    pub fn object(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// `backup.json`.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.object("backup.json")).unwrap()).unwrap()
+    }
+
+    /// In order.
+    pub fn parts(&self) -> Vec<PathBuf> {
+        let mut parts: Vec<PathBuf> = fs::read_dir(&self.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                path.file_name()
+                    .unwrap()
+                    .as_encoded_bytes()
+                    .starts_with(b"part-")
+            })
+            .collect();
+        parts.sort();
+        parts
+    }
+
+    /// What is in an archive, as GNU tar names it.
+    #[track_caller]
+    pub fn members(&self, part: &Path) -> Vec<String> {
+        let list = shell(&format!("{} | tar -t", decompress(part)));
+        list.lines().map(str::to_owned).collect()
+    }
+
+    /// The plain text of a compressed object, without the last newline.
+    #[track_caller]
+    pub fn text(&self, name: &str) -> String {
+        shell(&decompress(&self.object(name)))
+    }
+
+    /// Unpacks all parts in order into `to`, whose tablespaces come to lie in `to` with
+    /// `-OID` behind it.
+    #[track_caller]
+    pub fn unpack(&self, to: &Path) {
+        let tablespaces = self.json()["tablespaces"].as_array().unwrap().clone();
+        let links = to.join("pg_tblspc");
+        for folder in [to, &links] {
+            make(folder);
+        }
+        for tablespace in tablespaces {
+            if tablespace["in_place"].as_bool().unwrap() {
+                continue;
+            }
+            let oid = tablespace["oid"].as_u64().unwrap();
+            let place = PathBuf::from(format!("{}-{oid}", to.display()));
+            make(&place);
+            symlink(&place, links.join(oid.to_string())).unwrap();
+        }
+        for part in self.parts() {
+            shell(&format!("{} | tar -x -C {}", decompress(&part), quoted(to)));
+        }
+        let manifest = decompress(&self.object("backup_manifest.zst"));
+        shell(&format!(
+            "{manifest} > {}",
+            quoted(&to.join("backup_manifest"))
+        ));
+    }
+
+    #[track_caller]
+    pub fn check_sums(&self) -> String {
+        shell(&format!(
+            "cd {} && sha256sum -c SHA256SUMS",
+            quoted(&self.folder)
+        ))
+    }
+}
+
+fn make(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    user::own(folder);
+}
+
+fn decompress(path: &Path) -> String {
+    let program = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("zst") => "zstd -dcq",
+        Some("gz") => "gzip -dc",
+        Some("lz4") => "lz4 -dcq",
+        _ => "cat",
+    };
+    format!("{program} {}", quoted(path))
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+/// Of a pipe, any failure counts.
+#[track_caller]
+fn shell(script: &str) -> String {
+    user::run_ok(user::command("bash", "KILL").args(["-o", "pipefail", "-c", script]))
+}

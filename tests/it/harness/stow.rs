@@ -1,0 +1,198 @@
+//! A cluster that archives into a repository, and `pgstow` set up for both: what nearly every
+//! story begins with. pgstow connects as the role with the least rights that its commands need.
+
+use std::path::{Path, PathBuf};
+
+use pgstow::repo::repository::System;
+use serde_json::Value;
+
+use super::{
+    Archive, Cluster, PgBin, Scratch, Stored, Tool, initdb::Builder as ClusterBuilder,
+    output::Output, tool::Invocation,
+};
+
+/// What pgstow connects as.
+pub const ROLE: &str = "backup";
+
+/// As in docs/roles.md.
+const GRANTS: &str = "
+    create role backup login replication;
+    grant pg_read_all_settings to backup;
+    grant execute on function pg_switch_wal() to backup";
+
+pub struct Stow {
+    pub cluster: Cluster,
+    pub archive: Archive,
+    pub system: System,
+    root: PathBuf,
+}
+
+impl Stow {
+    pub fn build(scratch: &Scratch, pg: PgBin) -> Builder<'_> {
+        Builder {
+            scratch,
+            cluster: Cluster::build(scratch, pg),
+            root: None,
+            compression: "zstd:1",
+            repo: String::new(),
+            settings: String::new(),
+            archive_command: ArchiveCommand::ArchiveWal,
+        }
+    }
+
+    /// With all defaults.
+    pub fn start(scratch: &Scratch, pg: PgBin) -> Self {
+        Self::build(scratch, pg).start()
+    }
+
+    pub fn tool(&self) -> &Tool {
+        &self.archive.tool
+    }
+
+    /// The repository's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `pgstow base` with a checkpoint at once.
+    pub fn base(&self, arguments: &[&str]) -> Invocation {
+        let fixed = ["--json", "base", "--checkpoint", "fast"];
+        self.tool().command(&[&fixed, arguments].concat())
+    }
+
+    /// Takes a backup that must succeed.
+    #[track_caller]
+    pub fn backup(&self, arguments: &[&str]) -> Stored {
+        self.stored(&self.base(arguments).ok())
+    }
+
+    /// The backup that `pgstow base` reported.
+    #[track_caller]
+    pub fn stored(&self, output: &Output) -> Stored {
+        let id = output.json()["backup"]["id"].as_str().unwrap().to_owned();
+        self.stored_as(&id)
+    }
+
+    pub fn stored_as(&self, id: &str) -> Stored {
+        Stored::at(&self.root.join("main/base").join(id))
+    }
+
+    /// `pgstow list --json`.
+    #[track_caller]
+    pub fn list(&self) -> Value {
+        self.tool().command(&["list", "--json"]).ok().json()
+    }
+
+    /// What `pgstow list` shows of each backup, oldest first.
+    #[track_caller]
+    pub fn backups(&self) -> Vec<Value> {
+        self.list()["backups"].as_array().unwrap().clone()
+    }
+
+    /// The names of all folders of backups, whatever is in them.
+    pub fn folders(&self) -> Vec<String> {
+        let Ok(entries) = self.root.join("main/base").read_dir() else {
+            return Vec::new();
+        };
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<String> = entries
+            .map(|entry| name(entry).into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+enum ArchiveCommand<'a> {
+    ArchiveWal,
+    Other(&'a str),
+    Off,
+}
+
+pub struct Builder<'a> {
+    scratch: &'a Scratch,
+    cluster: ClusterBuilder<'a>,
+    root: Option<PathBuf>,
+    compression: &'a str,
+    repo: String,
+    settings: String,
+    archive_command: ArchiveCommand<'a>,
+}
+
+impl<'a> Builder<'a> {
+    /// How the cluster is made.
+    pub fn cluster(
+        mut self,
+        change: impl FnOnce(ClusterBuilder<'a>) -> ClusterBuilder<'a>,
+    ) -> Self {
+        self.cluster = change(self.cluster);
+        self
+    }
+
+    /// A folder for the repository, which is there.
+    pub fn root(mut self, root: &Path) -> Self {
+        self.root = Some(root.to_owned());
+        self
+    }
+
+    pub fn compression(mut self, compression: &'a str) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// A line below `[repo.local]`.
+    pub fn repo(mut self, line: &str) -> Self {
+        self.repo += &format!("{line}\n");
+        self
+    }
+
+    /// A line below `[cluster.main]`.
+    pub fn setting(mut self, line: &str) -> Self {
+        self.settings += &format!("{line}\n");
+        self
+    }
+
+    /// Archives by another command than archive-wal.
+    pub fn archive_command(mut self, command: &'a str) -> Self {
+        self.archive_command = ArchiveCommand::Other(command);
+        self
+    }
+
+    pub fn no_archiving(mut self) -> Self {
+        self.archive_command = ArchiveCommand::Off;
+        self
+    }
+
+    pub fn start(self) -> Stow {
+        let root = self
+            .root
+            .unwrap_or_else(|| self.scratch.folder("repository"));
+        let mut archive = Archive::at(self.scratch, &root, self.compression);
+        let archive_wal = archive.tool.shell("archive-wal %p");
+        let cluster = match self.archive_command {
+            ArchiveCommand::ArchiveWal => self.cluster.archiving(&archive_wal),
+            ArchiveCommand::Other(command) => self.cluster.archiving(command),
+            ArchiveCommand::Off => self.cluster,
+        };
+        let mut cluster = cluster.make();
+        archive.tool = archive.tool.config(&format!(
+            "[repo.local]\nurl = \"{}\"\ncompression = \"{}\"\n{}\
+             [cluster.main]\nhost = \"{}\"\nport = {}\nuser = \"{ROLE}\"\n{}",
+            root.display(),
+            self.compression,
+            self.repo,
+            cluster.host().display(),
+            cluster.port(),
+            self.settings,
+        ));
+        let system = archive.register(&cluster);
+        cluster.start();
+        cluster.psql(GRANTS);
+        Stow {
+            cluster,
+            archive,
+            system,
+            root,
+        }
+    }
+}
