@@ -52,18 +52,23 @@ pub fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
         })?;
     backups.retain(|backup| backup.system_id == system);
     let system = repository.system(system)?;
-    let wal = WalIndex::load(repository, &system)?;
+    let archive = archive(repository, &system, backups)?;
+    Ok((system, archive))
+}
+
+/// What the repository holds of one system; `backups` are its complete ones.
+pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -> Result<Archive> {
+    let wal = WalIndex::load(repository, system)?;
     let mut histories = BTreeMap::new();
     for timeline in wal.histories() {
-        histories.insert(*timeline, read_history(repository, &system, *timeline)?);
+        histories.insert(*timeline, read_history(repository, system, *timeline)?);
     }
-    let archive = Archive {
+    Ok(Archive {
         backups,
         wal,
         histories,
         rescued: Default::default(),
-    };
-    Ok((system, archive))
+    })
 }
 
 fn read_history(
