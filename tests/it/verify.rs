@@ -124,7 +124,7 @@ fn remove(path: &Path) {
 }
 
 /// Replaces text in an object, compressed or not.
-fn edit(from: &str, to: &str) -> impl FnOnce(&Path) {
+fn edit<'a>(from: &'a str, to: &'a str) -> impl FnOnce(&Path) + 'a {
     move |path: &Path| {
         let stored = fs::read(path).unwrap();
         let compressed = path.extension().is_some_and(|ending| ending == "zst");
@@ -311,6 +311,33 @@ fn a_manifest_of_another_system_is_named() {
         edit(&system, &other)(path);
     });
     assert!(!findings.is_empty());
+}
+
+/// A description that can't be read costs one backup, not all that is about the others.
+#[test]
+fn a_damaged_description_is_named_and_stands_alone() {
+    let scratch = Scratch::new();
+    let sound = Sound::new(&scratch, 16, "zstd:1");
+    let description = sound.backup.object("backup.json");
+    let state = |number: usize| sound.stow.backups()[number]["state"].clone();
+    for (problem, damage) in [
+        ("can't be understood", edit("{", "[")),
+        ("has format 2", edit("\"format\": 1", "\"format\": 2")),
+    ] {
+        sound.damaged(&description, problem, |path| {
+            damage(path);
+            assert_eq!(
+                (state(0), state(1)),
+                ("complete".into(), "unreadable".into())
+            );
+            let list = sound.stow.tool.command(&["list"]).ok();
+            drop(list.stdout_contains("UNREADABLE").stdout_contains(problem));
+            let third = sound.stow.backup(&[]);
+            fs::remove_dir_all(third.folder()).unwrap();
+        });
+    }
+    sound.damaged(&description, "can't be understood", truncate);
+    sound.is_sound();
 }
 
 #[test]

@@ -102,9 +102,8 @@ fn a_file_that_may_not_be_read_is_named() {
     let mut stow = Stow::start(&scratch, pg(18));
     let folder = move_outside(&scratch, &mut stow);
     let hba = folder.join("pg_hba.conf");
-    // The server has read it; now it is root's alone.
-    std::os::unix::fs::chown(&hba, Some(0), Some(0)).unwrap();
-    fs::set_permissions(&hba, fs::Permissions::from_mode(0o600)).unwrap();
+    // The server has read it; now nobody may.
+    fs::set_permissions(&hba, fs::Permissions::from_mode(0o000)).unwrap();
     let output = stow
         .base(&[])
         .expect_warning("key.conf")

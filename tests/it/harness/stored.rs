@@ -23,6 +23,10 @@ impl Stored {
         }
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn id(&self) -> &str {
         self.folder.file_name().unwrap().to_str().unwrap()
     }
