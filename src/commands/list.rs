@@ -54,7 +54,7 @@ struct Line {
     windows: Vec<ShownWindow>,
     /// WAL that a pending one waits for.
     waits_for: Vec<Missing>,
-    /// Of one that runs or was interrupted.
+    /// Of one that runs, was interrupted or can't be read.
     note: Option<String>,
 }
 
@@ -65,6 +65,7 @@ enum LineState {
     Pending,
     Running,
     Interrupted,
+    Unreadable,
 }
 
 #[derive(Debug, Serialize)]
@@ -164,6 +165,10 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
                 LineState::Interrupted
             };
             line.note = Some(who(&unfinished));
+        }
+        State::Unreadable(why) => {
+            line.state = LineState::Unreadable;
+            line.note = Some(why);
         }
     }
     Ok(line)
@@ -338,6 +343,7 @@ impl LineState {
         match self {
             LineState::Complete => "complete",
             LineState::Pending => "pending",
+            LineState::Unreadable => "UNREADABLE",
             LineState::Running => "running",
             LineState::Interrupted => "interrupted",
         }

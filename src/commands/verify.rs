@@ -18,6 +18,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State},
+        layout::BackupObject,
         repository::Repository,
     },
     util::units,
@@ -50,26 +51,29 @@ struct CheckedWal {
 
 pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     let repository = context.repository()?;
-    let backups = chosen(&repository, &options)?;
     let mut report = VerifyReport {
         repository: repository.location().to_string(),
         backups: Vec::new(),
         wal: Vec::new(),
     };
-    for backup in &backups {
-        let findings = verify::verify(
-            &repository,
-            backup,
-            options.jobs,
-            &context.meter,
-            &context.cancel,
-        )?;
-        report.backups.push(CheckedBackup {
-            backup: backup.id,
-            stored_bytes: backup.stored_bytes,
-            files: backup.files,
-            findings,
-        });
+    for Entry { id, state } in chosen(&repository, &options)? {
+        let checked = match state {
+            State::Complete(backup) | State::Pending(backup) => CheckedBackup {
+                backup: id,
+                stored_bytes: backup.stored_bytes,
+                files: backup.files,
+                findings: verify::verify(
+                    &repository,
+                    &backup,
+                    options.jobs,
+                    &context.meter,
+                    &context.cancel,
+                )?,
+            },
+            State::Unreadable(problem) => unreadable(&repository, id, problem),
+            State::Unfinished(_) => continue,
+        };
+        report.backups.push(checked);
     }
     if options.wal || options.all {
         let all = complete(&repository)?;
@@ -96,51 +100,61 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     Ok(report)
 }
 
+/// Without its description nothing else of a backup can be judged.
+fn unreadable(repository: &Repository, id: BackupId, problem: String) -> CheckedBackup {
+    let name = repository.layout().backup_object(&id, BackupObject::Backup);
+    CheckedBackup {
+        backup: id,
+        stored_bytes: 0,
+        files: 0,
+        findings: vec![Finding {
+            object: repository.storage().place(&name),
+            file: None,
+            problem,
+        }],
+    }
+}
+
 fn complete(repository: &Repository) -> Result<Vec<Backup>> {
     let entries = repository.backups()?.into_iter();
     Ok(entries
         .filter_map(|entry| match entry.state {
             State::Complete(backup) => Some(*backup),
-            State::Pending(_) | State::Unfinished(_) => None,
+            State::Pending(_) | State::Unfinished(_) | State::Unreadable(_) => None,
         })
         .collect())
 }
 
-fn chosen(repository: &Repository, options: &VerifyOptions) -> Result<Vec<Backup>> {
+fn chosen(repository: &Repository, options: &VerifyOptions) -> Result<Vec<Entry>> {
+    let mut entries = repository.backups()?;
     if let Some(id) = options.backup {
-        let found = repository
-            .backups()?
-            .into_iter()
-            .find(|entry| entry.id == id);
-        return match found {
-            Some(Entry {
-                state: State::Complete(backup) | State::Pending(backup),
-                ..
-            }) => Ok(vec![*backup]),
-            _ => Err(Error::new(
+        entries.retain(|entry| entry.id == id && !matches!(entry.state, State::Unfinished(_)));
+        if entries.is_empty() {
+            return Err(Error::new(
                 Kind::NotFound,
                 format!("there is no backup {id} in {}", repository.location()),
             )
-            .hint("`pgstow list` shows all backups.")),
-        };
+            .hint("`pgstow list` shows all backups."));
+        }
+        return Ok(entries);
     }
-    let mut all = complete(repository)?;
+    let counts = |state: &State| matches!(state, State::Complete(_) | State::Unreadable(_));
+    entries.retain(|entry| counts(&entry.state));
     if !options.all {
         // The newest one; `--wal` alone reads WAL alone.
-        all = if options.wal {
-            Vec::new()
-        } else {
-            all.pop().into_iter().collect()
+        entries = match options.wal {
+            true => Vec::new(),
+            false => entries.pop().into_iter().collect(),
         };
     }
-    if all.is_empty() && !options.wal {
+    if entries.is_empty() && !options.wal {
         return Err(Error::failed(format!(
             "there is no backup to verify in {}",
             repository.location()
         ))
         .hint("take one with `pgstow base`."));
     }
-    Ok(all)
+    Ok(entries)
 }
 
 /// What the first damage behind a backup means for its restores.

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     backup_id::{BackupId, BackupKind},
     codec::Codec,
+    document::FORMAT,
     layout::{BackupObject, ObjectName},
     repository::Repository,
 };
 use crate::{
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     postgres::{
         lsn::{Lsn, SystemId, TimelineId},
         wal_name::{Segment, SegmentSize, segment_numbers},
@@ -195,6 +196,9 @@ pub enum State {
     Pending(Box<Backup>),
     /// Running, or the remains of one that failed.
     Unfinished(Unfinished),
+    /// Its description is there, but says nothing to us: why. The other backups count all the
+    /// same.
+    Unreadable(String),
 }
 
 #[derive(Clone, Debug)]
@@ -236,8 +240,22 @@ impl Repository {
 
     /// The backup of that id; an error of kind `NotFound` unless it is complete.
     pub fn backup(&self, id: BackupId) -> Result<Backup> {
-        self.storage()
-            .read_json(&self.layout().backup_object(&id, BackupObject::Backup))
+        self.description(id, BackupObject::Backup)
+    }
+
+    /// `backup.json`, or `pending.json`, which has its form.
+    pub fn description(&self, id: BackupId, object: BackupObject) -> Result<Backup> {
+        let name = self.layout().backup_object(&id, object);
+        let backup: Backup = self.storage().read_json(&name)?;
+        if backup.format == FORMAT {
+            return Ok(backup);
+        }
+        Err(Error::damaged(format!(
+            "{} has format {}, this version of pgstow knows format {FORMAT}",
+            self.storage().place(&name),
+            backup.format
+        ))
+        .hint("use a newer version of pgstow."))
     }
 
     /// The newest id that anybody claimed.
@@ -297,14 +315,11 @@ impl Repository {
     fn state(&self, group: &Group) -> Result<Option<State>> {
         let has = |object| group.objects.contains(&object);
         let read = |object| self.layout().backup_object(&group.id, object);
+        let described = |object| self.description(group.id, object).map(Box::new);
         let state = if has(BackupObject::Backup) {
-            self.storage()
-                .read_json(&read(BackupObject::Backup))
-                .map(State::Complete)
+            described(BackupObject::Backup).map(State::Complete)
         } else if has(BackupObject::Pending) {
-            self.storage()
-                .read_json(&read(BackupObject::Pending))
-                .map(State::Pending)
+            described(BackupObject::Pending).map(State::Pending)
         } else {
             let started = self.storage().read_json(&read(BackupObject::Started)).ok();
             let alive = has(BackupObject::Alive(1))
@@ -318,6 +333,9 @@ impl Repository {
         };
         match state {
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) if error.kind() == Kind::Damaged => {
+                Ok(Some(State::Unreadable(error.in_one_line())))
+            }
             other => other.map(Some),
         }
     }

@@ -162,14 +162,12 @@ pub fn keep_pending(repository: &Repository, backup: &Backup) -> Result<()> {
 
 /// Seals the pending backup `id`, or says what it still lacks.
 pub fn finish_pending(repository: &Repository, id: BackupId) -> Result<Backup> {
-    let name = |object| repository.layout().backup_object(&id, object);
     match repository.backup(id) {
         Err(error) if error.kind() == Kind::NotFound => {}
         sealed => return sealed,
     }
-    let backup: Backup = repository
-        .storage()
-        .read_json(&name(BackupObject::Pending))
+    let backup = repository
+        .description(id, BackupObject::Pending)
         .map_err(|error| {
             if error.kind() != Kind::NotFound {
                 return error;
@@ -192,20 +190,19 @@ pub fn finish_pending(repository: &Repository, id: BackupId) -> Result<Backup> {
     Ok(backup)
 }
 
-/// Seals all pending backups whose WAL has come; the ids of those sealed.
-pub fn finish_all(repository: &Repository) -> Result<Vec<BackupId>> {
-    let mut sealed = Vec::new();
+/// Seals all pending backups whose WAL has come. One that can't be sealed is no reason against
+/// a new one.
+pub fn finish_all(repository: &Repository) -> Result<()> {
     for Entry { id, state } in repository.backups()? {
         let State::Pending(backup) = state else {
             continue;
         };
         let system = repository.system(backup.system_id)?;
-        if missing_wal(repository, &system, &backup)?.is_empty() {
-            commit(repository, &backup)?;
-            sealed.push(id);
-        } else {
+        if !missing_wal(repository, &system, &backup)?.is_empty() {
             warn!("backup {id} is still pending: its WAL has not arrived");
+        } else if let Err(error) = commit(repository, &backup) {
+            warn!("backup {id} is still pending: {}", error.in_one_line());
         }
     }
-    Ok(sealed)
+    Ok(())
 }

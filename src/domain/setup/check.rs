@@ -200,7 +200,7 @@ fn space(configured: &Configured<'_>, repository: &Repository) -> Option<Finding
     };
     let newest = entries.iter().rev().find_map(|entry| match &entry.state {
         State::Complete(backup) | State::Pending(backup) => Some(backup.stored_bytes),
-        State::Unfinished(_) => None,
+        State::Unfinished(_) | State::Unreadable(_) => None,
     });
     Some(judge_space(configured.name, free, newest))
 }

@@ -25,7 +25,10 @@ fn move_outside(scratch: &Scratch, stow: &mut Stow) -> PathBuf {
     // A key has no place among the settings, but somebody may put it there.
     write(
         "key.conf",
-        &format!("work_mem = '6MB'\n# {}", KEY.replace('\n', "\n#")),
+        &format!(
+            "maintenance_work_mem = '6MB'\n# {}",
+            KEY.replace('\n', "\n#")
+        ),
     );
     let mut conf = OpenAppend::new(&data_dir.join("postgresql.conf"));
     for (name, file) in [("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")] {
@@ -99,17 +102,13 @@ fn a_file_that_may_not_be_read_is_named() {
     let mut stow = Stow::start(&scratch, pg(18));
     let folder = move_outside(&scratch, &mut stow);
     let hba = folder.join("pg_hba.conf");
-    // The server has read it; now it is root's alone.
-    std::os::unix::fs::chown(&hba, Some(0), Some(0)).unwrap();
-    fs::set_permissions(&hba, fs::Permissions::from_mode(0o600)).unwrap();
+    // The server has read it; now nobody may.
+    fs::set_permissions(&hba, fs::Permissions::from_mode(0o000)).unwrap();
     let output = stow
         .base(&[])
         .expect_warning("key.conf")
         .expect_warning("pg_hba.conf: Permission denied")
         .ok();
-    let text = stow
-        .tool()
-        .command(&["list", stow.stored(&output).id()])
-        .ok();
+    let text = stow.tool.command(&["list", stow.stored(&output).id()]).ok();
     drop(text.stdout_contains("pg_hba.conf: Permission denied"));
 }
