@@ -100,7 +100,6 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
         prove: options.prove,
         workers: options.jobs,
         bindir: options.bindir,
-        scratch: env::temp_dir(),
         notes: Some(state.join("restores")),
         wal_command,
         archive_command,

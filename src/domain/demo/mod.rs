@@ -322,7 +322,6 @@ impl Story<'_> {
             prove: false,
             workers: WORKERS,
             bindir: Some(place.programs().bindir().to_owned()),
-            scratch: place.folder().to_owned(),
             notes: None,
             wal_command: place.call("restore-wal"),
             archive_command: place.call("archive-wal"),

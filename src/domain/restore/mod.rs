@@ -27,6 +27,8 @@ pub mod prove;
 pub mod recovery;
 mod report;
 mod rescue;
+mod search;
+mod segments;
 pub mod start;
 pub mod tablespaces;
 pub mod target;
@@ -36,7 +38,7 @@ pub mod windows;
 use std::{
     fs::{self, Permissions},
     io,
-    os::unix::fs::{PermissionsExt, lchown, symlink},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -49,7 +51,7 @@ use crate::{
     util::{
         cancel::Cancel,
         clock::Time,
-        fs::{NewFile, write_over},
+        fs::{NewFile, link_new, write_over},
         hash::{Sha256Reader, copy},
         meter::Meter,
         process,
@@ -59,6 +61,7 @@ use contents::{Contents, check_object};
 use folders::{Marker, Notes, State, clear, clear_unfinished, give, make};
 use plan::{Options, Plan};
 use recovery::{Recovery, WalSource};
+use segments::Segments;
 use unpack::{Unpack, publish};
 
 /// What a restore did.
@@ -163,14 +166,13 @@ impl Run<'_> {
         unpack.run()?;
         self.meter.begin("setting up recovery", 0);
         self.put_manifest()?;
-        rescue::put(
-            &plan.choice,
-            self.repository,
-            &plan.system,
-            self.old_wal.as_deref(),
-            &data_dir.join("pg_wal"),
-            plan.owner,
-        )?;
+        let segments = Segments {
+            repository: self.repository,
+            system: &plan.system,
+            choice: &plan.choice,
+            old_wal: self.old_wal.as_deref(),
+        };
+        rescue::put(&segments, &data_dir.join("pg_wal"), plan.owner)?;
         let config = config_files::restore(self.repository, backup, data_dir, plan.owner)?;
         for path in self.recovery().write(data_dir)? {
             give(&path, plan.owner)?;
@@ -225,11 +227,8 @@ impl Run<'_> {
             fs::set_permissions(&space.path, Permissions::from_mode(0o700))
                 .at("give its mode to", &space.path)?;
             let link = links.join(space.oid.to_string());
-            symlink(&space.path, &link).at("create link", &link)?;
-            if let Some(owner) = self.plan.owner {
-                lchown(&link, Some(owner.user), Some(owner.group))
-                    .at("give its owner to", &link)?;
-            }
+            let owner = self.plan.owner.map(|owner| (owner.user, owner.group));
+            link_new(&space.path, &link, owner)?;
         }
         Ok(())
     }

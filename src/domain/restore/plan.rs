@@ -8,11 +8,10 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    archive::Archive,
-    choice::{Choice, choose, choose_before},
+    choice::{Choice, choose},
     folders::{Facts, Owner, State, link_target},
     load::load,
-    prove::{Proof, Prover, Scratch},
+    prove::{Proof, Prover},
     rescue,
     tablespaces::{self, Move, Tablespace},
     target::{Action, Target, Wish},
@@ -46,8 +45,6 @@ pub struct Options {
     pub prove: bool,
     pub workers: usize,
     pub bindir: Option<PathBuf>,
-    /// Where WAL is looked into; two segments must fit.
-    pub scratch: PathBuf,
     /// Where a note of what was done goes.
     pub notes: Option<PathBuf>,
     /// The program and its arguments, up to and with `restore-wal`; without `--system-id` and
@@ -173,16 +170,18 @@ pub fn plan(
             None
         }
     };
-    let proof = prove(
-        &mut choice,
-        &archive,
+    let old_wal = old_data_dir.as_ref().map(|old| old.join("pg_wal"));
+    let prover = Prover {
         repository,
-        &system,
-        options,
-        programs.as_ref(),
-        old_data_dir.as_deref(),
+        system: &system,
+        archive: &archive,
+        wish: &options.wish,
+        asked: options.prove,
+        programs: programs.as_ref(),
+        old_wal: old_wal.as_deref(),
         cancel,
-    )?;
+    };
+    let proof = prover.prove(&mut choice)?;
     warnings.append(&mut choice.warnings);
     let backup = &choice.backup;
     let own = is_own(&data_dir, &own_data_dir);
@@ -296,92 +295,6 @@ pub fn plan(
         programs,
         old_data_dir,
     })
-}
-
-/// Looks for the target in the WAL where its position alone doesn't tell, and leaves out what
-/// isn't needed for it.
-#[expect(clippy::too_many_arguments)]
-fn prove(
-    choice: &mut Choice,
-    archive: &Archive,
-    repository: &Repository,
-    system: &System,
-    options: &Options,
-    programs: Option<&Programs>,
-    old: Option<&Path>,
-    cancel: &Cancel,
-) -> Result<Proof> {
-    let wish = &options.wish;
-    let asked = match wish.target {
-        Target::Latest | Target::Immediate => return Ok(Proof::NotNeeded),
-        Target::Time(_) | Target::Lsn(_) => true,
-        Target::Xid(_) | Target::Name(_) => options.prove,
-    };
-    if !asked {
-        return Ok(Proof::NotProven(
-            "--prove looks for it in the WAL".to_owned(),
-        ));
-    }
-    let Some(programs) = programs else {
-        return Ok(Proof::NotProven(
-            "there is no pg_waldump to look for it".to_owned(),
-        ));
-    };
-    let waldump = programs.pg_waldump()?;
-    let scratch = Scratch::make(&options.scratch)?;
-    let old_wal = old.map(|old| old.join("pg_wal"));
-    loop {
-        let prover = Prover {
-            repository,
-            system,
-            choice,
-            waldump: &waldump,
-            scratch: &scratch.0,
-            old_wal: old_wal.as_deref(),
-            cancel,
-        };
-        let found = match &wish.target {
-            Target::Time(time) => {
-                let proof = prover.time(*time, wish.exclusive)?;
-                cut(choice, archive, &proof);
-                return Ok(proof);
-            }
-            Target::Lsn(lsn) => prover
-                .lsn(*lsn)?
-                .map(|at| prover.found(at, "the first record there".to_owned())),
-            Target::Xid(xid) => prover
-                .xid(*xid)?
-                .map(|at| prover.found(at, format!("the end of transaction {xid}"))),
-            Target::Name(name) => prover
-                .name(name)?
-                .map(|at| prover.found(at, format!("restore point {name:?}"))),
-            Target::Latest | Target::Immediate => return Ok(Proof::NotNeeded),
-        };
-        if let Some(proof) = found {
-            cut(choice, archive, &proof);
-            return Ok(proof);
-        }
-        let missing = Error::failed(format!(
-            "{} is not in the WAL behind the end of backup {}",
-            wish.target, choice.backup.id
-        ));
-        // It may lie before the newest backup: an older one leads there.
-        if matches!(wish.target, Target::Lsn(_)) || wish.backup.is_some() {
-            return Err(missing.hint(
-                "the WAL that holds it may still be on its way, or it lies before this backup.",
-            ));
-        }
-        *choice = choose_before(archive, wish, Some(&choice.backup)).map_err(|_| missing)?;
-    }
-}
-
-fn cut(choice: &mut Choice, archive: &Archive, proof: &Proof) {
-    if let Proof::Found { lsn, .. } = proof {
-        let number = lsn.0 / archive.wal.size().bytes();
-        let stop = *choice.backup.needed_segments().end();
-        // The record may end in the next segment; where there is none, it doesn't.
-        choice.cut_behind(number.max(stop) + 1, archive);
-    }
 }
 
 fn is_own(data_dir: &Path, own: &Path) -> bool {
