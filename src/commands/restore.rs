@@ -104,7 +104,7 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
         wal_command,
         archive_command,
         done_command: call("restore-done"),
-        without_repository: false,
+        offline: options.offline,
     })
 }
 

@@ -1,5 +1,12 @@
 //! `restore`: every kind of target, timelines, folders that are in the way, damage.
 
+mod config;
+mod copy;
+mod formats;
+mod holes;
+mod space;
+mod standalone;
+
 use std::{
     fs::{self, OpenOptions},
     io::{Seek, SeekFrom, Write},

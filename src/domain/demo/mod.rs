@@ -326,7 +326,7 @@ impl Story<'_> {
             wal_command: place.call("restore-wal"),
             archive_command: place.call("archive-wal"),
             done_command: place.call("restore-done"),
-            without_repository: false,
+            offline: false,
         };
         let now = clock::now();
         let plan = plan(repository, &options, now, self.cancel, self.meter)?;

@@ -23,6 +23,7 @@ pub mod member;
 pub mod path;
 pub mod plan;
 mod possible;
+pub mod proof;
 pub mod prove;
 pub mod recovery;
 mod report;
@@ -268,7 +269,7 @@ impl Run<'_> {
             timeline: plan.timeline,
             action: plan.action,
             standby: plan.standby,
-            wal: match self.options.without_repository {
+            wal: match plan.offline {
                 true => WalSource::Nowhere,
                 false => WalSource::Command(words),
             },

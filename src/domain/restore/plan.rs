@@ -8,10 +8,12 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    archive::Archive,
     choice::{Choice, choose},
     folders::{Facts, Owner, State, link_target},
     load::load,
-    prove::{Proof, Prover},
+    proof::Proof,
+    prove::Prover,
     rescue,
     tablespaces::{self, Move, Tablespace},
     target::{Action, Target, Wish},
@@ -54,7 +56,7 @@ pub struct Options {
     pub archive_command: Vec<String>,
     pub done_command: Vec<String>,
     /// The restored server can't reach the repository; only for standalone backups.
-    pub without_repository: bool,
+    pub offline: bool,
 }
 
 /// A folder that will be filled.
@@ -101,6 +103,8 @@ pub struct Plan {
     pub folders: Vec<Folder>,
     /// To whom files will belong, where not to us.
     pub owner: Option<Owner>,
+    /// The server will use the WAL in the backup alone.
+    pub offline: bool,
     /// What is written for archive_mode; None leaves it as it was.
     pub archive: Option<bool>,
     pub reasons: Vec<String>,
@@ -129,6 +133,9 @@ pub fn plan(
     options.wish.check()?;
     meter.begin("planning", 0);
     let (system, mut archive) = load(repository, &options.wish)?;
+    if options.offline {
+        keep_standalone(&mut archive, &options.wish)?;
+    }
     let newest = archive.backups.iter().max_by_key(|backup| backup.stop_time);
     let backed_up = newest.map(|backup| PathBuf::from(&backup.data_directory));
     let own_data_dir = options
@@ -249,8 +256,10 @@ pub fn plan(
     let name = |segment: Option<crate::postgres::wal_name::Segment>| {
         segment.map_or(String::new(), |segment| segment.to_string())
     };
-    let last_needed = match (&choice.backup, &options.wish.target, &proof) {
-        (_, Target::Latest, _) | (_, _, Proof::NotProven(_)) => None,
+    // An archive that is empty now can't prove where it ends, so the plan says it.
+    let last_needed = match (&options.wish.target, &proof) {
+        (Target::Latest, _) if archive.wal.segments() > 0 => None,
+        (_, Proof::NotProven(_)) => None,
         _ => choice.reach.last(size).map(|last| last.to_string()),
     };
     Ok(Plan {
@@ -286,6 +295,7 @@ pub fn plan(
         data_dir,
         folders,
         owner,
+        offline: options.offline || archive.begins_behind(backup),
         archive: archive_mode,
         reasons: std::mem::take(&mut choice.reasons),
         warnings,
@@ -295,6 +305,21 @@ pub fn plan(
         programs,
         old_data_dir,
     })
+}
+
+/// Refuses what needs the repository's WAL.
+fn keep_standalone(archive: &mut Archive, wish: &Wish) -> Result<()> {
+    archive.offline();
+    let named = |id| archive.backups.iter().any(|backup| backup.id == id);
+    let what = match wish.backup {
+        Some(id) if !named(id) => format!("backup {id} doesn't hold its own WAL"),
+        None if archive.backups.is_empty() => "no backup holds its own WAL".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Error::failed(what).hint(
+        "leave out --offline, or take a backup that can be restored without the repository with \
+         `pgstow base --standalone`.",
+    ))
 }
 
 fn is_own(data_dir: &Path, own: &Path) -> bool {

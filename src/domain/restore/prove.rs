@@ -2,40 +2,23 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
 use super::{
     archive::Archive,
     choice::{Choice, choose_before},
+    proof::Proof,
     search::Search,
     segments::Segments,
     target::{Target, Wish},
 };
 use crate::{
     error::{Error, Result},
-    postgres::{lsn::Lsn, programs::Programs},
+    postgres::programs::Programs,
     repo::repository::{Repository, System},
     util::{cancel::Cancel, scratch::Scratch},
 };
 
 /// Where WAL is looked into.
 const SCRATCH: &str = "pgstow-prove";
-
-/// What the search found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Proof {
-    /// The server will come by this record.
-    Found {
-        lsn: Lsn,
-        segment: String,
-        what: String,
-    },
-    /// Nothing was looked for: positions and names of segments are enough.
-    NotNeeded,
-    /// Why nothing is known.
-    NotProven(String),
-}
 
 /// What the search is about.
 #[derive(Clone, Copy)]

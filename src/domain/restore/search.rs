@@ -4,7 +4,7 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::{prove::Proof, segments::Segments};
+use super::{proof::Proof, segments::Segments};
 use crate::{
     error::{Error, Result},
     postgres::{
