@@ -2,8 +2,10 @@
 
 mod config;
 mod copy;
+mod done;
 mod formats;
 mod holes;
+mod memory;
 mod space;
 mod standalone;
 
