@@ -96,6 +96,13 @@ impl NewFile {
     pub fn publish_over(mut self) -> Result<()> {
         self.file.sync_all().at("sync", &self.target)?;
         if self.temporary.is_none() {
+            match self.link(&self.target) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => {
+                    other.at("create", &self.target)?;
+                    return sync_folder(folder_of(&self.target));
+                }
+            }
             // Only a file with a name can take another's.
             let temporary = hidden(&self.target);
             self.link(&temporary).at("create", &temporary)?;

@@ -5,6 +5,7 @@ mod copy;
 mod done;
 mod formats;
 mod holes;
+mod lower;
 mod memory;
 mod space;
 mod standalone;

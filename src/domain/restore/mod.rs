@@ -19,6 +19,7 @@ pub mod config_files;
 pub mod contents;
 pub mod folders;
 pub mod load;
+mod lower;
 pub mod member;
 pub mod path;
 pub mod plan;
@@ -60,6 +61,7 @@ use crate::{
 };
 use contents::{Contents, check_object};
 use folders::{Marker, Notes, State, clear, clear_unfinished, give, make};
+use lower::Configuration;
 use plan::{Options, Plan};
 use recovery::{Recovery, WalSource};
 use segments::Segments;
@@ -108,8 +110,10 @@ pub fn run(
     let (config, warning) = run.fill().map_err(|error| run.explain(error))?;
     let finished = now + began.elapsed();
     let start_command = run.start_command(config.as_deref());
+    let lower = run.lower_settings(config.as_deref());
     let mut plan = plan;
     plan.warnings.extend(warning);
+    plan.warnings.extend(lower);
     let mut restored = Restored {
         start_command,
         seconds: began.elapsed().as_secs_f64(),
@@ -295,17 +299,50 @@ impl Run<'_> {
         explained.hint("run the restore again: it clears what this one left.")
     }
 
+    /// The restored server settings that recovery would refuse. The restore itself is done, so
+    /// that a configuration that can't be read is a warning too.
+    fn lower_settings(&self, config: Option<&Path>) -> Vec<String> {
+        let plan = self.plan;
+        let postgres = plan.programs.as_ref().map(|programs| programs.postgres());
+        let Some(Ok(postgres)) = postgres else {
+            return Vec::new();
+        };
+        // In the cluster's own place, those in use outside the data directory stay in use.
+        let live = self.main_config().filter(|live| {
+            plan.data_dir == Path::new(&plan.choice.backup.data_directory) && live.exists()
+        });
+        let config_file = live.or_else(|| self.restored_config(config));
+        let configuration = Configuration {
+            postgres: &postgres,
+            data_dir: &plan.data_dir,
+            config_file: config_file.as_deref(),
+            owner: plan.owner,
+        };
+        configuration
+            .lower(&plan.choice.backup.settings, self.cancel)
+            .unwrap_or_else(|error| {
+                vec![format!(
+                    "whether the server can go through recovery with its settings is not known: {}",
+                    error.in_one_line()
+                )]
+            })
+    }
+
+    /// The main configuration file, where it lay outside the data directory.
+    fn main_config(&self) -> Option<PathBuf> {
+        let mut files = self.plan.choice.backup.config_files.iter();
+        let main = files.find(|path| path.ends_with("/postgresql.conf"));
+        main.map(PathBuf::from)
+    }
+
+    fn restored_config(&self, config: Option<&Path>) -> Option<PathBuf> {
+        let main = self.main_config()?;
+        Some(config?.join(main.strip_prefix("/").unwrap_or(&main)))
+    }
+
     fn start_command(&self, config: Option<&Path>) -> String {
         let plan = self.plan;
-        let config_file = plan
-            .choice
-            .backup
-            .config_files
-            .iter()
-            .find(|path| path.ends_with("/postgresql.conf"));
-        let config_file = config
-            .zip(config_file)
-            .map(|(folder, file)| folder.join(file.trim_start_matches('/')));
+        let config_file = self.restored_config(config);
         let folders = std::env::var_os("PATH");
         let folders = folders.iter().flat_map(std::env::split_paths);
         start::command(
