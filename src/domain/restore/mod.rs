@@ -22,6 +22,7 @@ pub mod load;
 mod lower;
 pub mod member;
 pub mod path;
+pub mod places;
 pub mod plan;
 mod possible;
 pub mod proof;
@@ -212,7 +213,7 @@ impl Run<'_> {
     /// What an interrupted restore left, in the order that keeps it known as such.
     fn clear_unfinished(&self) -> Result<()> {
         let unfinished =
-            |folder: &&plan::Folder| matches!(folder.facts.state, State::Unfinished(_));
+            |folder: &&places::Folder| matches!(folder.facts.state, State::Unfinished(_));
         for folder in self.plan.folders.iter().filter(unfinished) {
             if folder.tablespace.is_some() {
                 clear(&folder.facts.path, None)?;

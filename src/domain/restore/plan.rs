@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::{
     archive::Archive,
     choice::{Choice, choose},
-    folders::{Facts, Owner, State, link_target},
+    folders::{Facts, Owner, State},
     load::load,
+    places::{Folder, Wanted},
     proof::Proof,
     prove::Prover,
     rescue,
@@ -19,7 +20,7 @@ use super::{
     target::{Action, Target, Wish},
 };
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     postgres::{
         lsn::{Lsn, SystemId, TimelineId},
         programs::{Programs, Search},
@@ -30,7 +31,7 @@ use crate::{
         backup_id::BackupId,
         repository::{Repository, System},
     },
-    util::{cancel::Cancel, clock::Time, host, meter::Meter, units},
+    util::{cancel::Cancel, clock::Time, host, meter::Meter},
 };
 
 /// What was asked for, and what the surroundings are.
@@ -57,18 +58,6 @@ pub struct Options {
     pub done_command: Vec<String>,
     /// The restored server can't reach the repository; only for standalone backups.
     pub offline: bool,
-}
-
-/// A folder that will be filled.
-#[derive(Clone, Debug, Serialize)]
-pub struct Folder {
-    /// None for the data directory.
-    pub tablespace: Option<u32>,
-    #[serde(flatten)]
-    pub facts: Facts,
-    pub needed_bytes: u64,
-    /// Where what is there goes first.
-    pub aside: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -201,57 +190,14 @@ pub fn plan(
     }
     let tablespaces = tablespaces::place(backup, &data_dir, own, &options.tablespaces)?;
     let owner = Owner::choose(&facts)?;
-    let wal_files = 2
-        + choice.rescued.len() as u64
-        + u64::from(choice.partial.is_some())
-        + if backup.standalone {
-            backup.needed_segments().count() as u64
-        } else {
-            0
-        };
-    let aside = |path: &Path| -> PathBuf {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".old-{}", now.format("%Y%m%dT%H%M%SZ")));
-        name.into()
+    let wanted = Wanted {
+        choice: &choice,
+        data_dir: facts,
+        tablespaces: &tablespaces,
+        replace: options.replace,
+        now,
     };
-    if !options.replace && facts.state == State::Occupied {
-        return Err(occupied(&facts.path).hint(
-            "give an empty folder by --data-dir, or rename what is there aside with --replace.",
-        ));
-    }
-    let replaced = (facts.state == State::Occupied).then(|| aside(&facts.path));
-    // An unfinished restore's own tablespace is no obstacle.
-    let unfinished = matches!(facts.state, State::Unfinished(_));
-    let mut folders = vec![Folder {
-        tablespace: None,
-        needed_bytes: backup.base_bytes + wal_files * backup.segment_size.bytes(),
-        aside: replaced.clone(),
-        facts,
-    }];
-    for space in &tablespaces {
-        let mut facts = Facts::of(&space.path)?;
-        let ours = link_target(&data_dir, space.oid).is_some_and(|target| target == space.path);
-        if facts.state == State::Occupied && ours && unfinished {
-            facts.state = State::Unfinished(None);
-        }
-        let aside = match facts.state == State::Occupied {
-            true if ours && replaced.is_some() => Some(aside(&space.path)),
-            true => {
-                return Err(occupied(&space.path).hint(format!(
-                    "give tablespace {} an empty folder: --tablespace {}=DIR.",
-                    space.oid, space.oid
-                )));
-            }
-            false => None,
-        };
-        folders.push(Folder {
-            tablespace: Some(space.oid),
-            needed_bytes: space.bytes,
-            aside,
-            facts,
-        });
-    }
-    fits(&folders)?;
+    let folders = wanted.folders()?;
     let size = system.segment_size;
     let name = |segment: Option<crate::postgres::wal_name::Segment>| {
         segment.map_or(String::new(), |segment| segment.to_string())
@@ -325,41 +271,4 @@ fn keep_standalone(archive: &mut Archive, wish: &Wish) -> Result<()> {
 fn is_own(data_dir: &Path, own: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     real(data_dir) == real(own)
-}
-
-fn occupied(path: &Path) -> Error {
-    Error::new(
-        Kind::AlreadyExists,
-        format!("{} is not empty", path.display()),
-    )
-}
-
-/// Whether we may write everywhere, rename what must be renamed, and have the room.
-fn fits(folders: &[Folder]) -> Result<()> {
-    for folder in folders {
-        let path = folder.facts.path.display();
-        if !folder.facts.writable {
-            return Err(Error::failed(format!("{path} can't be written to by this user"))
-                .hint("run restore as root or as the user that the server runs as, or make the folder for that user first."));
-        }
-        if folder.aside.is_some() && folder.facts.mount_point {
-            return Err(Error::failed(format!(
-                "{path} is a mount point, which can't be renamed aside"
-            ))
-            .hint("move what is in it elsewhere, and restore into the empty folder."));
-        }
-        let same = folders
-            .iter()
-            .filter(|other| other.facts.device == folder.facts.device);
-        let needed: u64 = same.map(|other| other.needed_bytes).sum();
-        if needed > folder.facts.free_bytes {
-            return Err(Error::failed(format!(
-                "not enough space on the file system of {path}: {} are needed, {} are free",
-                units::bytes(needed),
-                units::bytes(folder.facts.free_bytes)
-            ))
-            .hint("free space there, or restore to another place by --data-dir or --tablespace."));
-        }
-    }
-    Ok(())
 }
