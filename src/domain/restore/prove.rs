@@ -69,8 +69,12 @@ impl Prover<'_> {
                 self.cut(choice, &proof);
                 return Ok(proof);
             }
+            let hole = choice.reach.hole.map_or(String::new(), |hole| {
+                let segment = hole.describe(self.archive.wal.size());
+                format!(" up to WAL segment {segment}, which is missing")
+            });
             let missing = Error::failed(format!(
-                "{} is not in the WAL behind the end of backup {}",
+                "{} is not in the WAL behind the end of backup {}{hole}",
                 self.wish.target, choice.backup.id
             ));
             // It may lie before the newest backup: an older one leads there.
