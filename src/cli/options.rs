@@ -226,6 +226,7 @@ pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
         tablespaces: args.tablespace,
         standby: args.standby,
         archive: args.archive.map(|word| word == "on"),
+        offline: args.offline,
         plan: args.plan,
         prove: args.prove,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),

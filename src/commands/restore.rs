@@ -100,12 +100,11 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
         prove: options.prove,
         workers: options.jobs,
         bindir: options.bindir,
-        scratch: env::temp_dir(),
         notes: Some(state.join("restores")),
         wal_command,
         archive_command,
         done_command: call("restore-done"),
-        without_repository: false,
+        offline: options.offline,
     })
 }
 

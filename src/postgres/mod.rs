@@ -31,4 +31,5 @@ pub mod tls_verify;
 pub mod version;
 pub mod wal_header;
 pub mod wal_name;
+pub mod waldump;
 pub mod wire;

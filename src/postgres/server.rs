@@ -2,7 +2,7 @@
 //! folder of its own, and an end together with ours.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    util::{account::Account, cancel::Cancel, process, units},
+    util::{account::Account, cancel::Cancel, fs::open_log, process, units},
 };
 
 /// The superuser of clusters that [`initdb`] makes.
@@ -122,11 +122,7 @@ impl Server {
     /// (see [`dies_with_us`]), so that it survives no `kill -9` of ours.
     pub fn start(options: Options, cancel: &Cancel) -> Result<Self> {
         check_socket_path(&options)?;
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&options.log)
-            .at("open", &options.log)?;
+        let log = open_log(&options.log)?;
         let logged = log.metadata().at("read", &options.log)?.len();
         let errors = log.try_clone().at("open", &options.log)?;
         let mut command = command(&options)?;

@@ -10,7 +10,7 @@ use std::{
     io::{self, Write},
     os::{
         fd::AsRawFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown},
+        unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink},
     },
     path::{Path, PathBuf},
     process,
@@ -96,6 +96,13 @@ impl NewFile {
     pub fn publish_over(mut self) -> Result<()> {
         self.file.sync_all().at("sync", &self.target)?;
         if self.temporary.is_none() {
+            match self.link(&self.target) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => {
+                    other.at("create", &self.target)?;
+                    return sync_folder(folder_of(&self.target));
+                }
+            }
             // Only a file with a name can take another's.
             let temporary = hidden(&self.target);
             self.link(&temporary).at("create", &temporary)?;
@@ -194,6 +201,43 @@ pub fn create_new_folder(path: &Path, mode: u32) -> Result<()> {
         .at("create folder", path)
 }
 
+/// Makes a file that must not be there yet, readable for nobody else. Not durable: for a folder
+/// that gets its name, or is synced, as a whole.
+pub fn create_file(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .at("create", path)
+}
+
+/// Opens a log to write behind what is there; makes it if it is missing.
+pub fn open_log(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .at("open", path)
+}
+
+/// Makes a link, which must not be there yet; `owner` (user and group) is given it. Not durable.
+pub fn link_new(target: &Path, link: &Path, owner: Option<(u32, u32)>) -> Result<()> {
+    symlink(target, link).at("create link", link)?;
+    match owner {
+        Some((user, group)) => lchown(link, Some(user), Some(group)).at("give its owner to", link),
+        None => Ok(()),
+    }
+}
+
+/// Makes a link in the place of one that may be there, durably.
+pub fn link_over(target: &Path, link: &Path, owner: Option<(u32, u32)>) -> Result<()> {
+    let temporary = hidden(link);
+    link_new(target, &temporary, owner)?;
+    fs::rename(&temporary, link).at("create link", link)?;
+    sync_folder(folder_of(link))
+}
+
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> Result<()> {
     File::open(path)
@@ -268,5 +312,20 @@ mod tests {
         write_over(&target, 0o640, b"third").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"third");
         assert_eq!(fs::read_dir(folder_of(&target)).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn links_and_files_are_made_once_and_links_are_replaced_when_told_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        link_new(Path::new("/first"), &link, None).unwrap();
+        let taken = link_new(Path::new("/second"), &link, None).unwrap_err();
+        assert_eq!(taken.kind(), Kind::AlreadyExists);
+        link_over(Path::new("/second"), &link, None).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("/second"));
+        let file = folder.path().join("file");
+        create_file(&file).unwrap();
+        assert_eq!(create_file(&file).unwrap_err().kind(), Kind::AlreadyExists);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

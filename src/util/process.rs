@@ -27,16 +27,50 @@ pub fn run(command: &mut Command, limit: Duration, cancel: &Cancel) -> Result<Ve
 }
 
 /// Runs `command` to its end, its standard output going to `sink` as it comes.
-///
-/// The program is killed, with all that it started, when `limit` is over, a stop is asked for, or
-/// `sink` takes no more.
 pub fn run_into(
     command: &mut Command,
     sink: &mut (impl Write + Send),
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<()> {
-    let name = name_of(command);
+    let end = run_to_any_end(command, sink, limit, cancel)?;
+    match end.status.success() {
+        true => Ok(()),
+        false => Err(end.failure()),
+    }
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct End {
+    program: String,
+    pub status: ExitStatus,
+    /// The last lines of its standard error.
+    words: String,
+}
+
+impl End {
+    /// For who takes this end for a failure.
+    pub fn failure(self) -> Error {
+        let error = Error::failed(format!("{} failed ({})", self.program, self.status));
+        match self.words.is_empty() {
+            true => error,
+            false => error.because(self.words),
+        }
+    }
+}
+
+/// As [`run_into`], but what the exit code means is for the caller to judge.
+///
+/// The program is killed, with all that it started, when `limit` is over, a stop is asked for, or
+/// `sink` takes no more.
+pub fn run_to_any_end(
+    command: &mut Command,
+    sink: &mut (impl Write + Send),
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<End> {
+    let program = name_of(command);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -53,7 +87,7 @@ pub fn run_into(
             None => Ok(()),
         });
         let words = scope.spawn(move || stderr.map_or_else(String::new, last_lines));
-        let ended = wait(&mut child, &name, limit, cancel, || {
+        let ended = wait(&mut child, &program, limit, cancel, || {
             copied.is_finished() && words.is_finished()
         });
         if ended.is_err() {
@@ -63,16 +97,12 @@ pub fn run_into(
         let words = words.join().unwrap_or_default();
         let status = ended?;
         if let Ok(Err(error)) = copied {
-            return Err(Error::failed(format!("can't take the output of {name}")).because(error));
+            return Err(Error::failed(format!("can't take the output of {program}")).because(error));
         }
-        if status.success() {
-            return Ok(());
-        }
-        let error = Error::failed(format!("{name} failed ({status})"));
-        Err(if words.is_empty() {
-            error
-        } else {
-            error.because(words)
+        Ok(End {
+            program,
+            status,
+            words,
         })
     })
 }

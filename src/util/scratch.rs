@@ -1,12 +1,19 @@
-//! A private folder for passing work, gone when it is dropped.
+//! A private folder for passing work, gone when it is dropped. What a killed process left can be
+//! told by its lock, which nobody holds any more.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::geteuid,
+};
 use tracing::warn;
 
 use super::fs::create_new_folder;
@@ -19,19 +26,16 @@ const LONGEST: usize = 60;
 pub struct Scratch {
     path: PathBuf,
     keep: bool,
+    _locked: File,
 }
 
 impl Scratch {
     /// A new folder `<name>-<random>` in the first of TMPDIR, /tmp and /var/tmp that takes it;
     /// with `keep` it stays.
     pub fn make(name: &str, keep: bool) -> Result<Self> {
-        let places = [env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
         let mut refusal = None;
-        for place in places
-            .iter()
-            .filter(|place| place.as_os_str().len() <= LONGEST)
-        {
-            match Self::make_in(place, name, keep) {
+        for place in places() {
+            match Self::make_in(&place, name, keep) {
                 Ok(scratch) => return Ok(scratch),
                 Err(error) => refusal = refusal.or(Some(error)),
             }
@@ -47,7 +51,20 @@ impl Scratch {
             let now = now.map_or(0, |time| time.subsec_nanos());
             let path = place.join(format!("{name}-{:x}{now:08x}", process::id()));
             match create_new_folder(&path, 0o700) {
-                Ok(()) => return Ok(Self { path, keep }),
+                Ok(()) => {
+                    // Whoever sweeps may have been faster; then another is made.
+                    let opened = File::open(&path);
+                    if let Ok(locked) = opened
+                        && lock(&locked)
+                        && is_same(&locked, &path)
+                    {
+                        return Ok(Self {
+                            path,
+                            keep,
+                            _locked: locked,
+                        });
+                    }
+                }
                 // Never one that somebody else has made.
                 Err(error) if error.kind() == Kind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -58,6 +75,43 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Removes what killed processes of this user left under `name`; nobody needs it, so what
+    /// can't be removed stays.
+    pub fn sweep(name: &str) {
+        let begin = format!("{name}-");
+        for place in places() {
+            let entries = fs::read_dir(place).into_iter().flatten().flatten();
+            for entry in entries {
+                let named = entry.file_name().to_string_lossy().starts_with(&begin);
+                if named && is_left_behind(&entry.path()) {
+                    let _ = fs::remove_dir_all(entry.path());
+                }
+            }
+        }
+    }
+}
+
+fn places() -> impl Iterator<Item = PathBuf> {
+    [env::temp_dir(), "/tmp".into(), "/var/tmp".into()]
+        .into_iter()
+        .filter(|place| place.as_os_str().len() <= LONGEST)
+}
+
+fn lock(folder: &File) -> bool {
+    flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+fn is_same(opened: &File, path: &Path) -> bool {
+    let found = fs::symlink_metadata(path).and_then(|found| Ok((found, opened.metadata()?)));
+    found.is_ok_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+/// A folder of ours, not a link to one, that no process holds.
+fn is_left_behind(path: &Path) -> bool {
+    let ours = fs::symlink_metadata(path)
+        .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw());
+    ours && File::open(path).is_ok_and(|folder| lock(&folder))
 }
 
 impl Drop for Scratch {
@@ -87,5 +141,16 @@ mod tests {
         drop(second);
         assert!(!gone.exists() && kept.is_dir());
         fs::remove_dir(kept).unwrap();
+    }
+
+    #[test]
+    fn only_what_nobody_holds_is_swept() {
+        let name = "pgstow-sweep-test";
+        let held = Scratch::make(name, false).unwrap();
+        let left = Scratch::make(name, true).unwrap();
+        let left_path = left.path().to_owned();
+        drop(left);
+        Scratch::sweep(name);
+        assert!(held.path().is_dir() && !left_path.exists());
     }
 }

@@ -10,8 +10,11 @@ use std::{
 use rustix::process::Signal;
 
 use crate::harness::{
-    Archive, Cluster, FullDisk, Load, PgBin, Scratch, archive::stored_in, on_every_major, pg,
-    random::Random, user,
+    Archive, Cluster, FullDisk, Load, PgBin, Scratch,
+    archive::{hidden_in, stored_in},
+    on_every_major, pg,
+    random::Random,
+    user,
 };
 
 on_every_major!(what_a_server_archives_comes_back);
@@ -347,6 +350,8 @@ fn kill_9_leaves_nothing_half_done() {
         let acknowledged = running.wait().status.success();
         killed += usize::from(!acknowledged);
         assert!(object.exists() || !acknowledged);
+        assert_eq!(hidden_in(&scratch.join("repository")), [] as [PathBuf; 0]);
+        assert_eq!(hidden_in(main.data_dir()), [] as [PathBuf; 0]);
         let back = || {
             let fetched = scratch.join("fetched");
             archive
@@ -361,6 +366,39 @@ fn kill_9_leaves_nothing_half_done() {
         }
         push(path).ok();
         back();
+    }
+    assert!(killed > 0, "no run was killed in time");
+}
+
+#[test]
+fn a_killed_restore_wal_leaves_nothing_or_the_whole_file() {
+    let long = std::env::var_os("PGSTOW_TEST_LONG").is_some();
+    let mut random = Random::new("a_killed_restore_wal_leaves_nothing_or_the_whole_file");
+    let scratch = Scratch::new();
+    let archive = Archive::new(&scratch, "none");
+    let (main, paths) = segments(&scratch, &archive, 1);
+    archive.register(&main);
+    archive.tool.command(&["archive-wal", word(&paths[0])]).ok();
+    let fetched = main.data_dir().join("pg_wal/RECOVERYXLOG");
+    let fetch = || {
+        let words = ["restore-wal", name_of(&paths[0]), "pg_wal/RECOVERYXLOG"];
+        archive.tool.command(&words).current_dir(main.data_dir())
+    };
+    let begin = Instant::now();
+    fetch().ok();
+    let usual = begin.elapsed();
+    let mut killed = 0;
+    for _ in 0..if long { 50 } else { 10 } {
+        // As PostgreSQL does before it asks.
+        let _ = fs::remove_file(&fetched);
+        let running = fetch().spawn();
+        thread::sleep(usual.mul_f64(random.below(1000) as f64 / 900.0));
+        running.signal(Signal::KILL);
+        killed += usize::from(!running.wait().status.success());
+        if let Ok(bytes) = fs::read(&fetched) {
+            assert!(bytes == fs::read(&paths[0]).unwrap());
+        }
+        assert_eq!(hidden_in(main.data_dir()), [] as [PathBuf; 0]);
     }
     assert!(killed > 0, "no run was killed in time");
 }

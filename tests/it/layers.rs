@@ -40,6 +40,29 @@ fn the_house_keeps_its_order() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
+/// What has to be durable is made in one place, in one order.
+#[test]
+fn one_file_creates_and_renames() {
+    let sources = read(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").as_path());
+    assert!(sources["util::fs"].contains("OpenOptions::new"));
+    for (module, source) in &sources {
+        let in_tests = module.contains("tests") || module == "util::fs";
+        let code = source.split("\nmod tests {").next().unwrap();
+        let code = code.replace("NewFile::create", "");
+        for call in [
+            "File::create",
+            "OpenOptions",
+            "DirBuilder",
+            "fs::rename",
+            "fs::write(",
+            "fs::create_dir",
+            "symlink(",
+        ] {
+            assert!(in_tests || !code.contains(call), "{module} uses {call}");
+        }
+    }
+}
+
 fn read(folder: &Path) -> Sources {
     fn walk(folder: &Path, module: &str, sources: &mut Sources) {
         for entry in fs::read_dir(folder).unwrap() {

@@ -1,5 +1,15 @@
 //! `restore`: every kind of target, timelines, folders that are in the way, damage.
 
+mod config;
+mod copy;
+mod done;
+mod formats;
+mod holes;
+mod lower;
+mod memory;
+mod space;
+mod standalone;
+
 use std::{
     fs::{self, OpenOptions},
     io::{Seek, SeekFrom, Write},

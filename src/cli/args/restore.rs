@@ -68,6 +68,9 @@ pub struct RestoreArgs {
     /// Whether the restored server archives (default: only in the cluster's own place)
     #[arg(long, value_parser = ["on", "off"])]
     pub archive: Option<String>,
+    /// The restored server can't reach the repository: use the WAL in the backup alone
+    #[arg(long, conflicts_with = "prove")]
+    pub offline: bool,
     /// Only show what would be done
     #[arg(long)]
     pub plan: bool,

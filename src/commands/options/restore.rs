@@ -20,6 +20,8 @@ pub struct RestoreOptions {
     pub standby: bool,
     /// None: on in the cluster's own data directory, off elsewhere.
     pub archive: Option<bool>,
+    /// The restored server can't reach the repository: only a standalone backup will do.
+    pub offline: bool,
     /// Only show what would be done.
     pub plan: bool,
     /// Look for a target's xid or name in the WAL before anything is written.

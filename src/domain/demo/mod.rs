@@ -322,12 +322,11 @@ impl Story<'_> {
             prove: false,
             workers: WORKERS,
             bindir: Some(place.programs().bindir().to_owned()),
-            scratch: place.folder().to_owned(),
             notes: None,
             wal_command: place.call("restore-wal"),
             archive_command: place.call("archive-wal"),
             done_command: place.call("restore-done"),
-            without_repository: false,
+            offline: false,
         };
         let now = clock::now();
         let plan = plan(repository, &options, now, self.cancel, self.meter)?;

@@ -27,6 +27,20 @@ impl Archive {
             .or_else(|| known().then(|| TimelineHistory::without_ancestors(timeline)))
     }
 
+    /// What is left without a repository: the backups that hold their own WAL.
+    pub fn offline(&mut self) {
+        self.backups.retain(|backup| backup.standalone);
+        self.wal = WalIndex::new(self.wal.size());
+        self.histories.clear();
+    }
+
+    /// Whether restore-wal has nothing to give for `backup`'s own WAL, but takes later WAL for the
+    /// proof of a hole. An archive without any WAL is no such case.
+    pub fn begins_behind(&self, backup: &Backup) -> bool {
+        let own = self.wal.missing(backup.timeline, &backup.needed_segments());
+        backup.standalone && !own.is_empty() && self.wal.segments() > 0
+    }
+
     pub fn timelines(&self) -> BTreeSet<TimelineId> {
         let histories = self.histories.keys().copied();
         let backups = self.backups.iter().map(|backup| backup.timeline);

@@ -5,14 +5,14 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, lchown, symlink},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use super::plan::Plan;
 use crate::{
     error::{IoContext, Result},
-    util::fs::{folder_of, rename_new, sync_folder},
+    util::fs::{link_over, rename_new},
 };
 
 /// Renames what the plan says; gives the new names, the data directory's first.
@@ -29,12 +29,8 @@ pub fn rename(plan: &Plan) -> Result<Vec<PathBuf>> {
     Ok(renamed)
 }
 
-/// Replaces a link by one to `target`.
+/// Has a link point to `target`.
 fn point(link: &Path, target: &Path) -> Result<()> {
-    let temporary = link.with_extension("pgstow");
-    symlink(target, &temporary).at("create link", &temporary)?;
     let old = fs::symlink_metadata(link).at("look at", link)?;
-    lchown(&temporary, Some(old.uid()), Some(old.gid())).at("give its owner to", &temporary)?;
-    fs::rename(&temporary, link).at("rename to", link)?;
-    sync_folder(folder_of(link))
+    link_over(target, link, Some((old.uid(), old.gid())))
 }

@@ -323,11 +323,12 @@ impl Choice {
         }
         match target {
             Target::Immediate => self.cut_behind(*needed.end(), archive),
-            Target::Lsn(lsn) if *lsn < end => self.cut_behind(lsn.0 / size.bytes(), archive),
+            // What is needed ends with the first record behind it, which may be segments later.
+            Target::Lsn(lsn) if *lsn < end => {}
             Target::Lsn(lsn) => {
                 return Err(Error::failed(match self.reach.hole {
                     Some(_) => format!(
-                        "{} is missing on the way to LSN {lsn}: a restore can go up to --target-lsn {end}, exclusively",
+                        "{} is missing on the way to LSN {lsn}: a restore can go to any target before LSN {end}",
                         hole(&self.reach)
                     ),
                     None => format!("LSN {lsn} isn't in the repository yet: its WAL ends at {end}"),
@@ -335,7 +336,7 @@ impl Choice {
             }
             Target::Latest if self.reach.hole.is_some() => {
                 return Err(Error::failed(format!(
-                    "{} is missing, and later WAL is there: the end of the archive can't be reached; a restore can go up to --target-lsn {end}, exclusively",
+                    "{} is missing, and later WAL is there: the end of the archive can't be reached; a restore can go to any target before LSN {end}",
                     hole(&self.reach)
                 )));
             }

@@ -1,16 +1,16 @@
 //! Reads members out of a part and makes files of them, each checked before it counts.
 
 use std::{
-    fs::{File, OpenOptions, Permissions},
+    fs::{File, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown},
+    os::unix::fs::{PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
 use super::{contents::Member, folders::Owner};
 use crate::{
     error::{Error, IoContext, Result},
-    util::{cancel::Cancel, meter::Meter},
+    util::{cancel::Cancel, fs::create_file, meter::Meter},
 };
 
 /// Large enough that hashing and writing, not the call, is what costs.
@@ -103,17 +103,11 @@ impl<'a> Writer<'a> {
     }
 
     fn create(&self, path: &Path, mode: u32) -> Result<File> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .at("create", path)?;
+        let file = create_file(path)?;
         if let Some(owner) = self.owner {
             fchown(&file, Some(owner.user), Some(owner.group)).at("give its owner to", path)?;
         }
         if mode != 0o600 {
-            // Not by `open`, whose mode the umask narrows.
             file.set_permissions(Permissions::from_mode(mode))
                 .at("give its mode to", path)?;
         }

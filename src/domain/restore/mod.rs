@@ -19,14 +19,19 @@ pub mod config_files;
 pub mod contents;
 pub mod folders;
 pub mod load;
+mod lower;
 pub mod member;
 pub mod path;
+pub mod places;
 pub mod plan;
 mod possible;
+pub mod proof;
 pub mod prove;
 pub mod recovery;
 mod report;
 mod rescue;
+mod search;
+mod segments;
 pub mod start;
 pub mod tablespaces;
 pub mod target;
@@ -36,7 +41,7 @@ pub mod windows;
 use std::{
     fs::{self, Permissions},
     io,
-    os::unix::fs::{PermissionsExt, lchown, symlink},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -49,7 +54,7 @@ use crate::{
     util::{
         cancel::Cancel,
         clock::Time,
-        fs::{NewFile, write_over},
+        fs::{NewFile, link_new, write_over},
         hash::{Sha256Reader, copy},
         meter::Meter,
         process,
@@ -57,8 +62,10 @@ use crate::{
 };
 use contents::{Contents, check_object};
 use folders::{Marker, Notes, State, clear, clear_unfinished, give, make};
+use lower::Configuration;
 use plan::{Options, Plan};
 use recovery::{Recovery, WalSource};
+use segments::Segments;
 use unpack::{Unpack, publish};
 
 /// What a restore did.
@@ -104,8 +111,10 @@ pub fn run(
     let (config, warning) = run.fill().map_err(|error| run.explain(error))?;
     let finished = now + began.elapsed();
     let start_command = run.start_command(config.as_deref());
+    let lower = run.lower_settings(config.as_deref());
     let mut plan = plan;
     plan.warnings.extend(warning);
+    plan.warnings.extend(lower);
     let mut restored = Restored {
         start_command,
         seconds: began.elapsed().as_secs_f64(),
@@ -163,14 +172,13 @@ impl Run<'_> {
         unpack.run()?;
         self.meter.begin("setting up recovery", 0);
         self.put_manifest()?;
-        rescue::put(
-            &plan.choice,
-            self.repository,
-            &plan.system,
-            self.old_wal.as_deref(),
-            &data_dir.join("pg_wal"),
-            plan.owner,
-        )?;
+        let segments = Segments {
+            repository: self.repository,
+            system: &plan.system,
+            choice: &plan.choice,
+            old_wal: self.old_wal.as_deref(),
+        };
+        rescue::put(&segments, &data_dir.join("pg_wal"), plan.owner)?;
         let config = config_files::restore(self.repository, backup, data_dir, plan.owner)?;
         for path in self.recovery().write(data_dir)? {
             give(&path, plan.owner)?;
@@ -205,7 +213,7 @@ impl Run<'_> {
     /// What an interrupted restore left, in the order that keeps it known as such.
     fn clear_unfinished(&self) -> Result<()> {
         let unfinished =
-            |folder: &&plan::Folder| matches!(folder.facts.state, State::Unfinished(_));
+            |folder: &&places::Folder| matches!(folder.facts.state, State::Unfinished(_));
         for folder in self.plan.folders.iter().filter(unfinished) {
             if folder.tablespace.is_some() {
                 clear(&folder.facts.path, None)?;
@@ -225,11 +233,8 @@ impl Run<'_> {
             fs::set_permissions(&space.path, Permissions::from_mode(0o700))
                 .at("give its mode to", &space.path)?;
             let link = links.join(space.oid.to_string());
-            symlink(&space.path, &link).at("create link", &link)?;
-            if let Some(owner) = self.plan.owner {
-                lchown(&link, Some(owner.user), Some(owner.group))
-                    .at("give its owner to", &link)?;
-            }
+            let owner = self.plan.owner.map(|owner| (owner.user, owner.group));
+            link_new(&space.path, &link, owner)?;
         }
         Ok(())
     }
@@ -269,7 +274,7 @@ impl Run<'_> {
             timeline: plan.timeline,
             action: plan.action,
             standby: plan.standby,
-            wal: match self.options.without_repository {
+            wal: match plan.offline {
                 true => WalSource::Nowhere,
                 false => WalSource::Command(words),
             },
@@ -295,17 +300,50 @@ impl Run<'_> {
         explained.hint("run the restore again: it clears what this one left.")
     }
 
+    /// The restored server settings that recovery would refuse. The restore itself is done, so
+    /// that a configuration that can't be read is a warning too.
+    fn lower_settings(&self, config: Option<&Path>) -> Vec<String> {
+        let plan = self.plan;
+        let postgres = plan.programs.as_ref().map(|programs| programs.postgres());
+        let Some(Ok(postgres)) = postgres else {
+            return Vec::new();
+        };
+        // In the cluster's own place, those in use outside the data directory stay in use.
+        let live = self.main_config().filter(|live| {
+            plan.data_dir == Path::new(&plan.choice.backup.data_directory) && live.exists()
+        });
+        let config_file = live.or_else(|| self.restored_config(config));
+        let configuration = Configuration {
+            postgres: &postgres,
+            data_dir: &plan.data_dir,
+            config_file: config_file.as_deref(),
+            owner: plan.owner,
+        };
+        configuration
+            .lower(&plan.choice.backup.settings, self.cancel)
+            .unwrap_or_else(|error| {
+                vec![format!(
+                    "whether the server can go through recovery with its settings is not known: {}",
+                    error.in_one_line()
+                )]
+            })
+    }
+
+    /// The main configuration file, where it lay outside the data directory.
+    fn main_config(&self) -> Option<PathBuf> {
+        let mut files = self.plan.choice.backup.config_files.iter();
+        let main = files.find(|path| path.ends_with("/postgresql.conf"));
+        main.map(PathBuf::from)
+    }
+
+    fn restored_config(&self, config: Option<&Path>) -> Option<PathBuf> {
+        let main = self.main_config()?;
+        Some(config?.join(main.strip_prefix("/").unwrap_or(&main)))
+    }
+
     fn start_command(&self, config: Option<&Path>) -> String {
         let plan = self.plan;
-        let config_file = plan
-            .choice
-            .backup
-            .config_files
-            .iter()
-            .find(|path| path.ends_with("/postgresql.conf"));
-        let config_file = config
-            .zip(config_file)
-            .map(|(folder, file)| folder.join(file.trim_start_matches('/')));
+        let config_file = self.restored_config(config);
         let folders = std::env::var_os("PATH");
         let folders = folders.iter().flat_map(std::env::split_paths);
         start::command(

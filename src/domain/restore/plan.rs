@@ -9,16 +9,18 @@ use serde::Serialize;
 
 use super::{
     archive::Archive,
-    choice::{Choice, choose, choose_before},
-    folders::{Facts, Owner, State, link_target},
+    choice::{Choice, choose},
+    folders::{Facts, Owner, State},
     load::load,
-    prove::{Proof, Prover, Scratch},
+    places::{Folder, Wanted},
+    proof::Proof,
+    prove::Prover,
     rescue,
     tablespaces::{self, Move, Tablespace},
     target::{Action, Target, Wish},
 };
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     postgres::{
         lsn::{Lsn, SystemId, TimelineId},
         programs::{Programs, Search},
@@ -29,7 +31,7 @@ use crate::{
         backup_id::BackupId,
         repository::{Repository, System},
     },
-    util::{cancel::Cancel, clock::Time, host, meter::Meter, units},
+    util::{cancel::Cancel, clock::Time, host, meter::Meter},
 };
 
 /// What was asked for, and what the surroundings are.
@@ -46,8 +48,6 @@ pub struct Options {
     pub prove: bool,
     pub workers: usize,
     pub bindir: Option<PathBuf>,
-    /// Where WAL is looked into; two segments must fit.
-    pub scratch: PathBuf,
     /// Where a note of what was done goes.
     pub notes: Option<PathBuf>,
     /// The program and its arguments, up to and with `restore-wal`; without `--system-id` and
@@ -57,19 +57,7 @@ pub struct Options {
     pub archive_command: Vec<String>,
     pub done_command: Vec<String>,
     /// The restored server can't reach the repository; only for standalone backups.
-    pub without_repository: bool,
-}
-
-/// A folder that will be filled.
-#[derive(Clone, Debug, Serialize)]
-pub struct Folder {
-    /// None for the data directory.
-    pub tablespace: Option<u32>,
-    #[serde(flatten)]
-    pub facts: Facts,
-    pub needed_bytes: u64,
-    /// Where what is there goes first.
-    pub aside: Option<PathBuf>,
+    pub offline: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -104,6 +92,8 @@ pub struct Plan {
     pub folders: Vec<Folder>,
     /// To whom files will belong, where not to us.
     pub owner: Option<Owner>,
+    /// The server will use the WAL in the backup alone.
+    pub offline: bool,
     /// What is written for archive_mode; None leaves it as it was.
     pub archive: Option<bool>,
     pub reasons: Vec<String>,
@@ -132,6 +122,9 @@ pub fn plan(
     options.wish.check()?;
     meter.begin("planning", 0);
     let (system, mut archive) = load(repository, &options.wish)?;
+    if options.offline {
+        keep_standalone(&mut archive, &options.wish)?;
+    }
     let newest = archive.backups.iter().max_by_key(|backup| backup.stop_time);
     let backed_up = newest.map(|backup| PathBuf::from(&backup.data_directory));
     let own_data_dir = options
@@ -173,16 +166,18 @@ pub fn plan(
             None
         }
     };
-    let proof = prove(
-        &mut choice,
-        &archive,
+    let old_wal = old_data_dir.as_ref().map(|old| old.join("pg_wal"));
+    let prover = Prover {
         repository,
-        &system,
-        options,
-        programs.as_ref(),
-        old_data_dir.as_deref(),
+        system: &system,
+        archive: &archive,
+        wish: &options.wish,
+        asked: options.prove,
+        programs: programs.as_ref(),
+        old_wal: old_wal.as_deref(),
         cancel,
-    )?;
+    };
+    let proof = prover.prove(&mut choice)?;
     warnings.append(&mut choice.warnings);
     let backup = &choice.backup;
     let own = is_own(&data_dir, &own_data_dir);
@@ -195,63 +190,22 @@ pub fn plan(
     }
     let tablespaces = tablespaces::place(backup, &data_dir, own, &options.tablespaces)?;
     let owner = Owner::choose(&facts)?;
-    let wal_files = 2
-        + choice.rescued.len() as u64
-        + u64::from(choice.partial.is_some())
-        + if backup.standalone {
-            backup.needed_segments().count() as u64
-        } else {
-            0
-        };
-    let aside = |path: &Path| -> PathBuf {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".old-{}", now.format("%Y%m%dT%H%M%SZ")));
-        name.into()
+    let wanted = Wanted {
+        choice: &choice,
+        data_dir: facts,
+        tablespaces: &tablespaces,
+        replace: options.replace,
+        now,
     };
-    if !options.replace && facts.state == State::Occupied {
-        return Err(occupied(&facts.path).hint(
-            "give an empty folder by --data-dir, or rename what is there aside with --replace.",
-        ));
-    }
-    let replaced = (facts.state == State::Occupied).then(|| aside(&facts.path));
-    // An unfinished restore's own tablespace is no obstacle.
-    let unfinished = matches!(facts.state, State::Unfinished(_));
-    let mut folders = vec![Folder {
-        tablespace: None,
-        needed_bytes: backup.base_bytes + wal_files * backup.segment_size.bytes(),
-        aside: replaced.clone(),
-        facts,
-    }];
-    for space in &tablespaces {
-        let mut facts = Facts::of(&space.path)?;
-        let ours = link_target(&data_dir, space.oid).is_some_and(|target| target == space.path);
-        if facts.state == State::Occupied && ours && unfinished {
-            facts.state = State::Unfinished(None);
-        }
-        let aside = match facts.state == State::Occupied {
-            true if ours && replaced.is_some() => Some(aside(&space.path)),
-            true => {
-                return Err(occupied(&space.path).hint(format!(
-                    "give tablespace {} an empty folder: --tablespace {}=DIR.",
-                    space.oid, space.oid
-                )));
-            }
-            false => None,
-        };
-        folders.push(Folder {
-            tablespace: Some(space.oid),
-            needed_bytes: space.bytes,
-            aside,
-            facts,
-        });
-    }
-    fits(&folders)?;
+    let folders = wanted.folders()?;
     let size = system.segment_size;
     let name = |segment: Option<crate::postgres::wal_name::Segment>| {
         segment.map_or(String::new(), |segment| segment.to_string())
     };
-    let last_needed = match (&choice.backup, &options.wish.target, &proof) {
-        (_, Target::Latest, _) | (_, _, Proof::NotProven(_)) => None,
+    // An archive that is empty now can't prove where it ends, so the plan says it.
+    let last_needed = match (&options.wish.target, &proof) {
+        (Target::Latest, _) if archive.wal.segments() > 0 => None,
+        (_, Proof::NotProven(_)) => None,
         _ => choice.reach.last(size).map(|last| last.to_string()),
     };
     Ok(Plan {
@@ -287,6 +241,7 @@ pub fn plan(
         data_dir,
         folders,
         owner,
+        offline: options.offline || archive.begins_behind(backup),
         archive: archive_mode,
         reasons: std::mem::take(&mut choice.reasons),
         warnings,
@@ -298,130 +253,22 @@ pub fn plan(
     })
 }
 
-/// Looks for the target in the WAL where its position alone doesn't tell, and leaves out what
-/// isn't needed for it.
-#[expect(clippy::too_many_arguments)]
-fn prove(
-    choice: &mut Choice,
-    archive: &Archive,
-    repository: &Repository,
-    system: &System,
-    options: &Options,
-    programs: Option<&Programs>,
-    old: Option<&Path>,
-    cancel: &Cancel,
-) -> Result<Proof> {
-    let wish = &options.wish;
-    let asked = match wish.target {
-        Target::Latest | Target::Immediate => return Ok(Proof::NotNeeded),
-        Target::Time(_) | Target::Lsn(_) => true,
-        Target::Xid(_) | Target::Name(_) => options.prove,
+/// Refuses what needs the repository's WAL.
+fn keep_standalone(archive: &mut Archive, wish: &Wish) -> Result<()> {
+    archive.offline();
+    let named = |id| archive.backups.iter().any(|backup| backup.id == id);
+    let what = match wish.backup {
+        Some(id) if !named(id) => format!("backup {id} doesn't hold its own WAL"),
+        None if archive.backups.is_empty() => "no backup holds its own WAL".to_owned(),
+        _ => return Ok(()),
     };
-    if !asked {
-        return Ok(Proof::NotProven(
-            "--prove looks for it in the WAL".to_owned(),
-        ));
-    }
-    let Some(programs) = programs else {
-        return Ok(Proof::NotProven(
-            "there is no pg_waldump to look for it".to_owned(),
-        ));
-    };
-    let waldump = programs.pg_waldump()?;
-    let scratch = Scratch::make(&options.scratch)?;
-    let old_wal = old.map(|old| old.join("pg_wal"));
-    loop {
-        let prover = Prover {
-            repository,
-            system,
-            choice,
-            waldump: &waldump,
-            scratch: &scratch.0,
-            old_wal: old_wal.as_deref(),
-            cancel,
-        };
-        let found = match &wish.target {
-            Target::Time(time) => {
-                let proof = prover.time(*time, wish.exclusive)?;
-                cut(choice, archive, &proof);
-                return Ok(proof);
-            }
-            Target::Lsn(lsn) => prover
-                .lsn(*lsn)?
-                .map(|at| prover.found(at, "the first record there".to_owned())),
-            Target::Xid(xid) => prover
-                .xid(*xid)?
-                .map(|at| prover.found(at, format!("the end of transaction {xid}"))),
-            Target::Name(name) => prover
-                .name(name)?
-                .map(|at| prover.found(at, format!("restore point {name:?}"))),
-            Target::Latest | Target::Immediate => return Ok(Proof::NotNeeded),
-        };
-        if let Some(proof) = found {
-            cut(choice, archive, &proof);
-            return Ok(proof);
-        }
-        let missing = Error::failed(format!(
-            "{} is not in the WAL behind the end of backup {}",
-            wish.target, choice.backup.id
-        ));
-        // It may lie before the newest backup: an older one leads there.
-        if matches!(wish.target, Target::Lsn(_)) || wish.backup.is_some() {
-            return Err(missing.hint(
-                "the WAL that holds it may still be on its way, or it lies before this backup.",
-            ));
-        }
-        *choice = choose_before(archive, wish, Some(&choice.backup)).map_err(|_| missing)?;
-    }
-}
-
-fn cut(choice: &mut Choice, archive: &Archive, proof: &Proof) {
-    if let Proof::Found { lsn, .. } = proof {
-        let number = lsn.0 / archive.wal.size().bytes();
-        let stop = *choice.backup.needed_segments().end();
-        // The record may end in the next segment; where there is none, it doesn't.
-        choice.cut_behind(number.max(stop) + 1, archive);
-    }
+    Err(Error::failed(what).hint(
+        "leave out --offline, or take a backup that can be restored without the repository with \
+         `pgstow base --standalone`.",
+    ))
 }
 
 fn is_own(data_dir: &Path, own: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     real(data_dir) == real(own)
-}
-
-fn occupied(path: &Path) -> Error {
-    Error::new(
-        Kind::AlreadyExists,
-        format!("{} is not empty", path.display()),
-    )
-}
-
-/// Whether we may write everywhere, rename what must be renamed, and have the room.
-fn fits(folders: &[Folder]) -> Result<()> {
-    for folder in folders {
-        let path = folder.facts.path.display();
-        if !folder.facts.writable {
-            return Err(Error::failed(format!("{path} can't be written to by this user"))
-                .hint("run restore as root or as the user that the server runs as, or make the folder for that user first."));
-        }
-        if folder.aside.is_some() && folder.facts.mount_point {
-            return Err(Error::failed(format!(
-                "{path} is a mount point, which can't be renamed aside"
-            ))
-            .hint("move what is in it elsewhere, and restore into the empty folder."));
-        }
-        let same = folders
-            .iter()
-            .filter(|other| other.facts.device == folder.facts.device);
-        let needed: u64 = same.map(|other| other.needed_bytes).sum();
-        if needed > folder.facts.free_bytes {
-            return Err(Error::failed(format!(
-                "not enough space on the file system of {path}: {} are needed, {} are free",
-                units::bytes(needed),
-                units::bytes(folder.facts.free_bytes)
-            ))
-            .hint("free space there, or restore to another place by --data-dir or --tablespace."));
-        }
-    }
-    Ok(())
 }

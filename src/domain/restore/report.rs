@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Restored, folders::State, plan::Plan, prove::Proof, recovery::shell_word};
+use super::{Restored, folders::State, plan::Plan, proof::Proof, recovery::shell_word};
 use crate::util::{
     clock::readable,
     units::{bytes, duration},
@@ -91,6 +91,12 @@ impl fmt::Display for Plan {
             )?;
         } else {
             line("then", format!("the server will {}", self.action.name()))?;
+        }
+        if self.offline {
+            line(
+                "",
+                "the WAL in the backup is all it gets: its restore_command is `false`".to_owned(),
+            )?;
         }
         match self.archive {
             Some(false) => line("archiving", "off in the restored server, for good: it is a copy, and --archive on would say otherwise".to_owned())?,

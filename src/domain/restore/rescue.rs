@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Write},
+    io,
     os::unix::process::CommandExt,
     path::Path,
     process::Command,
@@ -13,16 +13,13 @@ use std::{
 use super::{
     choice::Choice,
     folders::{Owner, give},
-    prove,
+    segments::Segments,
 };
 use crate::{
     error::{IoContext, Result},
     postgres::{wal_header::WalHeader, wal_name::Segment},
-    repo::{
-        repository::{Repository, System},
-        wal_index::WalIndex,
-    },
-    util::{cancel::Cancel, hash::copy, process},
+    repo::{repository::System, wal_index::WalIndex},
+    util::{cancel::Cancel, process},
 };
 
 /// The segments in `pg_wal` that are of this system, whole by their header, and not archived.
@@ -60,31 +57,11 @@ pub fn find(pg_wal: &Path, system: &System, wal: &WalIndex) -> Result<BTreeSet<S
 
 /// Puts the choice's rescued segments and its `.partial` into the new pg_wal under their plain
 /// names, where the server finds them once the archive has no more.
-pub fn put(
-    choice: &Choice,
-    repository: &Repository,
-    system: &System,
-    old_wal: Option<&Path>,
-    pg_wal: &Path,
-    owner: Option<Owner>,
-) -> Result<()> {
+pub fn put(segments: &Segments<'_>, pg_wal: &Path, owner: Option<Owner>) -> Result<()> {
+    let choice = segments.choice;
     for segment in choice.rescued.iter().chain(&choice.partial) {
-        let path = pg_wal.join(segment.to_string());
-        let mut file = crate::util::fs::NewFile::create(&path, 0o600)?;
-        match old_wal.filter(|_| choice.rescued.contains(segment)) {
-            Some(old) => {
-                let old = old.join(segment.to_string());
-                let mut from = File::open(&old).at("read", &old)?;
-                copy(&mut from, &mut file).at("copy to", &path)?;
-            }
-            None => prove::read_stored(repository, system, choice, *segment, &mut file)?,
-        }
-        file.flush().at("write", &path)?;
-        file.file()
-            .set_len(system.segment_size.bytes())
-            .at("write", &path)?;
-        file.publish_over()?;
-        give(&path, owner)?;
+        segments.put(*segment, pg_wal, 0o600)?;
+        give(&pg_wal.join(segment.to_string()), owner)?;
     }
     Ok(())
 }

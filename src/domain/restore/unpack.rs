@@ -5,9 +5,9 @@
 //! started; one after leaves a whole one.
 
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{self, File, Permissions},
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -30,7 +30,7 @@ use crate::{
     repo::{catalog::Backup, layout::BackupObject, repository::Repository},
     util::{
         cancel::Cancel,
-        fs::{folder_of, sync_file, sync_folder},
+        fs::{create_new_folder, folder_of, rename_new, sync_file, sync_folder},
         meter::Meter,
     },
 };
@@ -159,20 +159,17 @@ impl Unpack<'_> {
     }
 
     fn make_folder(&self, path: &Path, mode: u32) -> Result<()> {
-        match DirBuilder::new().mode(mode).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        match create_new_folder(path, mode) {
+            Err(error) if error.kind() == Kind::NotFound => {
                 self.make_folder(folder_of(path), mode)?;
                 return self.make_folder(path, mode);
             }
             // A folder, not a link to one: only those of tablespaces were made, and they aren't members.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let meta = fs::symlink_metadata(path).at("look at", path)?;
-                if meta.is_dir() {
-                    return Ok(());
-                }
-                return Err(error).at("create folder", path);
+            Err(error) if error.kind() == Kind::AlreadyExists => {
+                let found = fs::symlink_metadata(path).at("look at", path)?;
+                return if found.is_dir() { Ok(()) } else { Err(error) };
             }
-            other => other.at("create folder", path)?,
+            other => other?,
         }
         // Not by `create`, whose mode the umask narrows.
         fs::set_permissions(path, Permissions::from_mode(mode)).at("give its mode to", path)?;
@@ -224,5 +221,5 @@ pub fn publish(data_dir: &Path, tablespaces: &[PathBuf], meter: &Meter) -> Resul
     // syncfs tells of failed writes since Linux 5.8; of this file we want to know in any case.
     sync_file(&waiting)?;
     let named = data_dir.join(control::PATH);
-    crate::util::fs::rename_new(&waiting, &named)
+    rename_new(&waiting, &named)
 }

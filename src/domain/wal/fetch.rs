@@ -72,32 +72,46 @@ pub fn fetch(
             Err(error) if error.kind() != Kind::NotFound => return Err(error),
             Err(_) => {}
         }
-        let Some(follower) = what_proves_a_hole(repository, system, wanted)? else {
+        let Some(doubt) = doubt(repository, system, wanted)? else {
             return Ok(Fetched::Absent);
         };
         if begin.elapsed() + PAUSE > wanted.patience {
-            return Err(hole(wanted.name, follower));
+            return Err(doubt.error(wanted.name));
         }
         thread::sleep(PAUSE);
     }
 }
 
-fn hole(name: WalName, follower: Follower) -> Error {
-    Error::failed(format!(
-        "{name} is missing, but is not the end of the archive: {follower}"
-    ))
-    .hint(
-        "this segment is lost, or not archived yet: look for it in pg_wal of the server that wrote it \
-         and store it with `pgstow archive-wal`; `pgstow list` shows how far can be restored without it.",
-    )
+/// Why an absent file is not taken for the end of the archive.
+enum Doubt {
+    Hole(Follower),
+    /// There is no WAL of the system at all.
+    Empty(String),
 }
 
-fn what_proves_a_hole(
-    repository: &Repository,
-    system: &System,
-    wanted: &Wanted<'_>,
-) -> Result<Option<Follower>> {
-    let follower = match wanted.name {
+impl Doubt {
+    fn error(self, name: WalName) -> Error {
+        match self {
+            Doubt::Hole(follower) => Error::failed(format!(
+                "{name} is missing, but is not the end of the archive: {follower}"
+            ))
+            .hint(
+                "this segment is lost, or not archived yet: look for it in pg_wal of the server that wrote it \
+                 and store it with `pgstow archive-wal`; `pgstow list` shows how far can be restored without it.",
+            ),
+            Doubt::Empty(place) => Error::failed(format!(
+                "{name} is missing, and so is all other WAL of its system: {place} is empty"
+            ))
+            .hint(
+                "check that the disk below this folder is mounted; if nothing was ever archived, restore with \
+                 `pgstow restore`, which tells restore-wal so.",
+            ),
+        }
+    }
+}
+
+fn doubt(repository: &Repository, system: &System, wanted: &Wanted<'_>) -> Result<Option<Doubt>> {
+    let hole = match wanted.name {
         WalName::Segment(segment) if !is_behind(segment, wanted.last, system) => {
             what_follows(repository, system, segment)?
         }
@@ -105,9 +119,29 @@ fn what_proves_a_hole(
         // ask for the rest.
         _ => None,
     };
+    let doubt = match hole {
+        Some(follower) => Some(Doubt::Hole(follower)),
+        // Who gave the last segment has seen what is there.
+        None if wanted.last.is_some() || has_any(repository, system)? => None,
+        None => {
+            let folder = repository.layout().wal(system.system_id);
+            Some(Doubt::Empty(repository.storage().place(&folder.object(""))))
+        }
+    };
     // Last, so that nothing before it was an answer of a store that is not there.
     repository.confirm()?;
-    Ok(follower)
+    Ok(doubt)
+}
+
+/// Whether there is any WAL of the system. Below a disk of its own that isn't mounted there is none.
+fn has_any(repository: &Repository, system: &System) -> Result<bool> {
+    let (layout, id) = (repository.layout(), system.system_id);
+    for object in repository.storage().list(&layout.wal(id), None)? {
+        if layout.read_wal_file(id, &object?.name).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// By position, whatever timeline each is named after.

@@ -1,11 +1,11 @@
 //! Options of `base`, and what it costs.
 
 use std::{
-    fs, thread,
+    fs,
     time::{Duration, Instant},
 };
 
-use crate::harness::{Cluster, Scratch, Stow, pg, tool::Running};
+use crate::harness::{Cluster, Scratch, Stow, pg};
 
 #[test]
 fn label_annotations_and_rate() {
@@ -61,7 +61,7 @@ fn memory_stays_bounded() {
         .base(&["--jobs", "2"])
         .limit(Duration::from_secs(600))
         .spawn();
-    let (output, peak) = watched(running);
+    let (output, peak) = running.watch();
     assert!(output.status.success(), "{output}");
     let backup = stow.stored(&output);
     let json = backup.json();
@@ -77,7 +77,7 @@ fn memory_stays_bounded() {
     let relations = backup.text("relations.json.zst");
     assert!(relations.contains(&format!("\"t_{tables}\"")));
     let verify = stow.tool.command(&["verify", "--jobs", "2"]).spawn();
-    let (output, peak) = watched(verify);
+    let (output, peak) = verify.watch();
     assert!(output.status.success(), "{output}");
     println!("verify: {peak} bytes");
     assert!(peak < bound, "verify: {peak} bytes, {bound} are allowed");
@@ -92,23 +92,6 @@ fn make_tables(cluster: &Cluster, tables: u64) {
              end loop; end $$"
         ));
     }
-}
-
-/// Runs it to its end; with its peak memory in bytes.
-fn watched(mut running: Running) -> (crate::harness::output::Output, u64) {
-    let status = format!("/proc/{}/status", running.id());
-    let mut peak = 0;
-    while running.is_running() {
-        // Gone between the two, it is a zombie without memory.
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        if let Some(kib) = line.and_then(|line| line.trim().strip_suffix(" kB")) {
-            peak = peak.max(kib.trim().parse::<u64>().unwrap() * 1024);
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    assert!(peak > 0);
-    (running.wait(), peak)
 }
 
 /// More than one segment file, mostly holes on disk; some minutes.

@@ -95,6 +95,21 @@ pub fn stored_in(root: &Path) -> Vec<String> {
     names
 }
 
+/// Files anywhere below `folder` that are hidden, as those are that a killed process left.
+pub fn hidden_in(folder: &Path) -> Vec<PathBuf> {
+    let mut hidden = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().as_encoded_bytes();
+        if path.is_dir() {
+            hidden.extend(hidden_in(&path));
+        } else if name.starts_with(b".") || name.ends_with(b".tmp") {
+            hidden.push(path);
+        }
+    }
+    hidden
+}
+
 impl Builder<'_> {
     /// Archives by `command`, which may say `%p` and `%f`.
     pub fn archiving(self, command: &str) -> Self {

@@ -37,6 +37,7 @@ pub struct Cluster {
     log: PathBuf,
     tcp: bool,
     port: u16,
+    arguments: Vec<String>,
     server: Option<Child>,
 }
 
@@ -62,6 +63,7 @@ impl Cluster {
             socket_dir,
             tcp,
             port,
+            arguments: Vec::new(),
             server: None,
         }
     }
@@ -77,6 +79,11 @@ impl Cluster {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// A setting, `name=value`, for the command line of each start.
+    pub fn argument(&mut self, setting: &str) {
+        self.arguments.extend(["-c".into(), setting.into()]);
     }
 
     /// All that the server wrote to its log so far.
@@ -123,6 +130,7 @@ impl Cluster {
                 "-c",
                 "log_destination=stderr",
             ])
+            .args(&self.arguments)
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         let mut server = command.spawn().unwrap();

@@ -23,12 +23,12 @@ impl Stored {
         }
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     pub fn id(&self) -> &str {
         self.folder.file_name().unwrap().to_str().unwrap()
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub fn object(&self, name: &str) -> PathBuf {

@@ -221,6 +221,24 @@ impl Running {
         read(&self.stderr)
     }
 
+    /// As [`Running::wait`], with its peak memory in bytes.
+    #[track_caller]
+    pub fn watch(mut self) -> (Output, u64) {
+        let status = format!("/proc/{}/status", self.id());
+        let mut peak = 0;
+        while self.is_running() {
+            // Gone between the two, it is a zombie without memory.
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            if let Some(kib) = line.and_then(|line| line.trim().strip_suffix(" kB")) {
+                peak = peak.max(kib.trim().parse::<u64>().unwrap() * 1024);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(peak > 0);
+        (self.wait(), peak)
+    }
+
     /// Waits for the end. Panics at the time limit, and for warnings that were not announced
     /// or did not come.
     #[track_caller]

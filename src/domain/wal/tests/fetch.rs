@@ -109,7 +109,9 @@ fn absent_is_only_what_nothing_follows() {
     let border = history("1\t0/500000");
     let grandchild = format!("{}{}", history("1\t0/500000"), history("2\t0/900000"));
     for (stored, histories, last, hole) in [
-        (vec![], vec![], None, false),
+        // Nothing at all is a disk that isn't mounted, unless the plan has seen it so.
+        (vec![], vec![], None, true),
+        (vec![], vec![], Some("000000010000000000000004"), false),
         (vec!["000000010000000000000003"], vec![], None, false),
         (vec!["000000010000000000000005"], vec![], None, true),
         (vec!["000000010000000000000005.partial"], vec![], None, true),
@@ -205,6 +207,33 @@ fn a_hole_that_closes_in_time_is_none() {
         )
     });
     assert_eq!(found.unwrap(), Fetched::Placed);
+}
+
+#[test]
+fn a_disk_of_its_own_that_went_away_proves_nothing() {
+    let sample = Sample::new("zstd");
+    let names = ["000000010000000000000003", "00000002.history"];
+    sample.push("000000010000000000000002").unwrap();
+    for name in names {
+        assert_eq!(fetch_named(&sample, name, None).unwrap(), Fetched::Absent);
+    }
+    for folder in ["wal", "systems"] {
+        let path = sample.path("repository/main").join(folder);
+        fs::rename(&path, sample.path("elsewhere")).unwrap();
+        for name in names {
+            let found = fetch_named(&sample, name, None);
+            // The registration is read before, by who gives the system to fetch().
+            let system = sample.repository.system(sample.system.system_id);
+            assert!(found.is_err() || system.is_err(), "{folder} {name}");
+        }
+        fs::create_dir(&path).unwrap();
+        assert_eq!(
+            fetch_named(&sample, names[0], None).is_err(),
+            folder == "wal"
+        );
+        fs::remove_dir(&path).unwrap();
+        fs::rename(sample.path("elsewhere"), &path).unwrap();
+    }
 }
 
 #[test]

@@ -1,0 +1,203 @@
+//! Looks for a target in the WAL itself.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+
+use super::{proof::Proof, segments::Segments};
+use crate::{
+    error::{Error, Result},
+    postgres::{
+        lsn::Lsn,
+        wal_name::{Segment, SegmentSize},
+        waldump::{Dump, Record, RecordKind},
+    },
+    util::{
+        cancel::Cancel,
+        clock::{Time, readable},
+    },
+};
+
+pub struct Search<'a> {
+    pub segments: Segments<'a>,
+    pub waldump: &'a Path,
+    /// Holds two segments at a time, and nothing else.
+    pub folder: &'a Path,
+    pub cancel: &'a Cancel,
+}
+
+/// By how much a store's clock may be off against the server's.
+const CLOCKS_APART: TimeDelta = TimeDelta::hours(1);
+
+/// How many segments more are read only to name the last commit in a message.
+const FOR_THE_MESSAGE: u32 = 8;
+
+impl Search<'_> {
+    fn size(&self) -> SegmentSize {
+        self.segments.system.segment_size
+    }
+
+    /// Those on the way from the backup's end, which is where targets lie, oldest first.
+    fn way(&self) -> impl DoubleEndedIterator<Item = Segment> {
+        let first = *self.segments.choice.backup.needed_segments().end();
+        let last = self
+            .segments
+            .choice
+            .reach
+            .last(self.size())
+            .map_or(0, |last| last.number(self.size()));
+        (first..=last).filter_map(|number| self.segments.choice.reach.segment(number, self.size()))
+    }
+
+    /// A commit or abort behind `time`, or at it where the target is exclusive. Commit times
+    /// rise but for moments, so the last segment that has any decides.
+    pub fn time(&self, time: Time, exclusive: bool) -> Result<Proof> {
+        let mut latest: Option<Time> = None;
+        let mut newer: Option<Segment> = None;
+        let mut too_old = 0;
+        for segment in self.way().rev() {
+            let mut found = None;
+            self.records(segment, newer, &["--rmgr=Transaction"], |record| {
+                if let RecordKind::End { time: Some(at), .. } = record.kind {
+                    latest = Some(latest.map_or(at, |latest| latest.max(at)));
+                    if at > time || exclusive && at == time {
+                        found.get_or_insert((record.lsn, at));
+                    }
+                }
+            })?;
+            if let Some((lsn, at)) = found {
+                return Ok(self.found(lsn, format!("a transaction that ended at {}", readable(at))));
+            }
+            too_old += u32::from(too_old > 0 || self.arrived_before(segment, time)?);
+            if latest.is_some() || too_old > FOR_THE_MESSAGE {
+                break;
+            }
+            newer = Some(segment);
+        }
+        let what = match latest {
+            Some(latest) => format!(
+                "the last transaction in the repository ended at {}",
+                readable(latest)
+            ),
+            None => format!(
+                "no transaction is in the repository behind the end of backup {}",
+                self.segments.choice.backup.id
+            ),
+        };
+        let hole = self
+            .segments
+            .choice
+            .reach
+            .hole
+            .map(|hole| hole.describe(self.size()));
+        let what = match hole {
+            Some(hole) => format!("{what}, and WAL segment {hole} is missing behind it"),
+            None => what,
+        };
+        Err(Error::failed(format!("nothing in the WAL is later than {}: {what}", readable(time)))
+            .hint("leave the time out to restore to the end of the archive; if the server still runs, its last WAL may be on its way (pg_switch_wal())."))
+    }
+
+    /// The end of a transaction; None if it isn't on the way.
+    pub fn xid(&self, xid: u64) -> Result<Option<Lsn>> {
+        // The server compares 32 bits.
+        let wanted = (xid & u64::from(u32::MAX)) as u32;
+        self.first(
+            &["--rmgr=Transaction"],
+            |kind| matches!(kind, RecordKind::End { xid, .. } if *xid == wanted),
+        )
+    }
+
+    /// A restore point; None if it isn't on the way.
+    pub fn name(&self, name: &str) -> Result<Option<Lsn>> {
+        self.first(
+            &["--rmgr=XLOG"],
+            |kind| matches!(kind, RecordKind::RestorePoint(point) if point == name),
+        )
+    }
+
+    /// The first record at or behind `lsn`, where an inclusive target stops. It may begin segments
+    /// later: behind a switch a segment is empty, and a record may be longer than a segment.
+    pub fn lsn(&self, lsn: Lsn) -> Result<Option<Lsn>> {
+        let holding = lsn.0 / self.size().bytes();
+        let behind = |segment: &Segment| segment.number(self.size()) >= holding;
+        let segments: Vec<Segment> = self.way().filter(behind).collect();
+        let start = format!("--start={lsn}");
+        for (at, segment) in segments.iter().enumerate() {
+            let filter: &[&str] = match at {
+                0 => &["--limit=1", &start],
+                _ => &["--limit=1"],
+            };
+            let next = segments.get(at + 1).copied();
+            let mut found = None;
+            self.records(*segment, next, filter, |record| found = Some(record.lsn))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn found(&self, lsn: Lsn, what: String) -> Proof {
+        let segment = self
+            .segments
+            .choice
+            .reach
+            .segment(lsn.0 / self.size().bytes(), self.size());
+        Proof::Found {
+            lsn,
+            segment: segment.map_or(String::new(), |segment| segment.to_string()),
+            what,
+        }
+    }
+
+    fn first(
+        &self,
+        filter: &[&str],
+        wanted: impl Fn(&RecordKind) -> bool + Sync,
+    ) -> Result<Option<Lsn>> {
+        let segments: Vec<Segment> = self.way().collect();
+        for (at, segment) in segments.iter().enumerate() {
+            let mut found = None;
+            let next = segments.get(at + 1).copied();
+            self.records(*segment, next, filter, |record| {
+                if wanted(&record.kind) && record.lsn >= self.segments.choice.backup.stop_lsn {
+                    found.get_or_insert(record.lsn);
+                }
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn arrived_before(&self, segment: Segment, time: Time) -> Result<bool> {
+        let stored = self.segments.stored_at(segment)?;
+        Ok(stored.is_some_and(|stored| stored < time - CLOCKS_APART))
+    }
+
+    /// Gives each record of `segment` to `take`. A record that begins there may end in `next`.
+    fn records(
+        &self,
+        segment: Segment,
+        next: Option<Segment>,
+        filter: &[&str],
+        take: impl FnMut(Record) + Send,
+    ) -> Result<()> {
+        self.cancel.check()?;
+        let next = next.filter(|next| next.timeline == segment.timeline);
+        let wanted: Vec<Segment> = [Some(segment), next].into_iter().flatten().collect();
+        if !self.segments.have(&wanted, self.folder)? {
+            return Ok(());
+        }
+        let dump = Dump {
+            waldump: self.waldump,
+            folder: self.folder,
+            segment,
+            next,
+            filter,
+        };
+        dump.read(self.cancel, take)
+    }
+}

@@ -1,0 +1,102 @@
+//! Segments on the way to the target, brought where pg_waldump finds them: two at a time.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use super::choice::Choice;
+use crate::{
+    error::{IoContext, Kind, Result},
+    postgres::wal_name::Segment,
+    repo::{
+        layout::ObjectName,
+        repository::{Repository, System},
+    },
+    util::{clock::Time, fs::NewFile, hash::copy},
+};
+
+/// Where segments of a choice can be had.
+#[derive(Clone, Copy)]
+pub struct Segments<'a> {
+    pub repository: &'a Repository,
+    pub system: &'a System,
+    pub choice: &'a Choice,
+    /// Where rescued segments lie.
+    pub old_wal: Option<&'a Path>,
+}
+
+impl Segments<'_> {
+    fn name(&self, segment: Segment) -> ObjectName {
+        self.repository.layout().wal_file(
+            self.system.system_id,
+            self.choice.stored_as(segment),
+            self.system.wal_codec,
+        )
+    }
+
+    /// When a segment was stored; None if it isn't in the repository.
+    pub fn stored_at(&self, segment: Segment) -> Result<Option<Time>> {
+        match self.repository.storage().head(&self.name(segment)) {
+            Ok(info) => Ok(Some(info.modified)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a segment into `folder` under its plain name and in its full size: a `.partial` may
+    /// be short.
+    pub fn put(&self, segment: Segment, folder: &Path, mode: u32) -> Result<()> {
+        let path = folder.join(segment.to_string());
+        let mut file = NewFile::create(&path, mode)?;
+        match self
+            .old_wal
+            .filter(|_| self.choice.rescued.contains(&segment))
+        {
+            Some(old) => {
+                let old = old.join(segment.to_string());
+                let mut from = File::open(&old).at("read", &old)?;
+                copy(&mut from, &mut file).at("copy to", &path)?;
+            }
+            None => self.read_stored(segment, &mut file)?,
+        }
+        file.flush().at("write", &path)?;
+        file.file()
+            .set_len(self.system.segment_size.bytes())
+            .at("write", &path)?;
+        file.publish_over()
+    }
+
+    fn read_stored(&self, segment: Segment, out: &mut impl Write) -> Result<()> {
+        let (storage, name) = (self.repository.storage(), self.name(segment));
+        let failed = |error| storage.failed("read", &name, error);
+        let stored = storage.get(&name, None)?;
+        let mut plain = self.system.wal_codec.decoder(stored).map_err(failed)?;
+        io::copy(&mut plain, out).map_err(failed).map(drop)
+    }
+
+    /// Has `wanted` in `folder`, and no other segment; false if one can't be had.
+    pub fn have(&self, wanted: &[Segment], folder: &Path) -> Result<bool> {
+        for entry in fs::read_dir(folder).at("read", folder)? {
+            let path = entry.at("read", folder)?.path();
+            let name = path.file_name().unwrap_or_default();
+            if !wanted.iter().any(|segment| name == &*segment.to_string()) {
+                fs::remove_file(&path).at("remove", &path)?;
+            }
+        }
+        for segment in wanted {
+            if folder.join(segment.to_string()).exists() {
+                continue;
+            }
+            match self.put(*segment, folder, 0o600) {
+                // It lies in the backup's own parts.
+                Err(error) if error.kind() == Kind::NotFound && self.choice.backup.standalone => {
+                    return Ok(false);
+                }
+                other => other?,
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,80 @@
+//! Configuration outside the data directory: restored beside, never over what is in use.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::copy::{copy, open, restore, rows};
+use crate::harness::{Scratch, Shutdown, Stow, pg, user};
+
+const FILES: [&str; 3] = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"];
+
+/// As Debian has it: all three files elsewhere, named on the command line.
+fn move_outside(scratch: &Scratch, stow: &mut Stow) -> PathBuf {
+    let folder = scratch.folder("etc");
+    let data_dir = stow.cluster.data_dir().to_owned();
+    stow.cluster.stop(Shutdown::Fast);
+    for name in FILES {
+        fs::rename(data_dir.join(name), folder.join(name)).unwrap();
+    }
+    let main = folder.join("postgresql.conf");
+    let mut text = fs::read_to_string(&main).unwrap();
+    for (name, path) in [
+        ("data_directory", data_dir),
+        ("hba_file", folder.join("pg_hba.conf")),
+        ("ident_file", folder.join("pg_ident.conf")),
+    ] {
+        text += &format!("{name} = '{}'\n", path.display());
+    }
+    text += "work_mem = '5MB'\n";
+    fs::write(&main, text).unwrap();
+    user::own(&main);
+    stow.cluster.argument(&setting("config_file", &main));
+    stow.cluster.start();
+    folder
+}
+
+fn setting(name: &str, path: &Path) -> String {
+    format!("{name}={}", path.display())
+}
+
+#[test]
+fn files_outside_are_put_beside_and_the_server_starts_with_them() {
+    let scratch = Scratch::new();
+    let mut stow = Stow::start(&scratch, pg(15));
+    let live = move_outside(&scratch, &mut stow);
+    stow.cluster.psql("create table t as select 1 as n");
+    let backup = stow.backup(&[]);
+    stow.cluster.switch_wal();
+    // What is in use changes later.
+    let main = live.join("postgresql.conf");
+    let old = fs::read_to_string(&main).unwrap();
+    let new = old.replace("5MB", "6MB");
+    fs::write(&main, &new).unwrap();
+
+    let (restore, to) = restore(&scratch, &stow, "copy", &[]);
+    let beside = PathBuf::from(format!("{}.config-{}", to.display(), backup.id()));
+    let restored = beside.join(live.strip_prefix("/").unwrap());
+    let shown = setting("-c config_file", &restored.join("postgresql.conf"));
+    restore
+        .ok()
+        .stdout_contains(&format!("are in {}", beside.display()))
+        .stdout_contains(&shown);
+    assert_eq!(fs::read_to_string(&main).unwrap(), new);
+    assert_eq!(fs::read_to_string(restored.join(FILES[0])).unwrap(), old);
+    stow.cluster.pg.verifybackup(&to).unwrap();
+
+    let mut copy = copy(&scratch, &stow, "copy");
+    for (name, path) in [
+        ("config_file", restored.join("postgresql.conf")),
+        ("data_directory", to),
+        ("hba_file", restored.join("pg_hba.conf")),
+        ("ident_file", restored.join("pg_ident.conf")),
+    ] {
+        copy.argument(&setting(name, &path));
+    }
+    let copy = open(copy);
+    assert_eq!(rows(&copy), "1");
+    assert_eq!(copy.psql("show work_mem"), "5MB");
+}
