@@ -24,3 +24,4 @@ mod private_server;
 mod replication;
 mod restore;
 mod restore_wal;
+mod stories;

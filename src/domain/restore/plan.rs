@@ -429,8 +429,12 @@ fn prove(
             cut(choice, archive, &proof);
             return Ok(proof);
         }
+        let hole = choice.reach.hole.map_or(String::new(), |hole| {
+            let segment = hole.describe(archive.wal.size());
+            format!(" up to WAL segment {segment}, which is missing")
+        });
         let missing = Error::failed(format!(
-            "{} is not in the WAL behind the end of backup {}",
+            "{} is not in the WAL behind the end of backup {}{hole}",
             wish.target, choice.backup.id
         ));
         // It may lie before the newest backup: an older one leads there.
