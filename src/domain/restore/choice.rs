@@ -323,7 +323,8 @@ impl Choice {
         }
         match target {
             Target::Immediate => self.cut_behind(*needed.end(), archive),
-            Target::Lsn(lsn) if *lsn < end => self.cut_behind(lsn.0 / size.bytes(), archive),
+            // What is needed ends with the first record behind it, which may be segments later.
+            Target::Lsn(lsn) if *lsn < end => {}
             Target::Lsn(lsn) => {
                 return Err(Error::failed(match self.reach.hole {
                     Some(_) => format!(

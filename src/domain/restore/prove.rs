@@ -162,25 +162,26 @@ impl Prover<'_> {
         )
     }
 
-    /// The first record at or behind `lsn`, where an inclusive target stops.
+    /// The first record at or behind `lsn`, where an inclusive target stops. It may begin segments
+    /// later: behind a switch a segment is empty, and a record may be longer than a segment.
     pub fn lsn(&self, lsn: Lsn) -> Result<Option<Lsn>> {
-        let number = lsn.0 / self.size().bytes();
-        let segment = |number| self.choice.reach.segment(number, self.size());
-        let Some(holding) = segment(number) else {
-            return Ok(None);
-        };
-        let next = segment(number + 1).filter(|next| next.timeline == holding.timeline);
+        let holding = lsn.0 / self.size().bytes();
+        let behind = |segment: &Segment| segment.number(self.size()) >= holding;
+        let segments: Vec<Segment> = self.segments().filter(behind).collect();
         let start = format!("--start={lsn}");
-        let mut found = None;
-        self.records(holding, next, &[&start, "--limit=1"], |record| {
-            found = Some(record.lsn)
-        })?;
-        if let (None, Some(next)) = (found, next) {
-            self.records(next, None, &["--limit=1"], |record| {
-                found = Some(record.lsn)
-            })?;
+        for (at, segment) in segments.iter().enumerate() {
+            let filter: &[&str] = match at {
+                0 => &["--limit=1", &start],
+                _ => &["--limit=1"],
+            };
+            let next = segments.get(at + 1).copied();
+            let mut found = None;
+            self.records(*segment, next, filter, |record| found = Some(record.lsn))?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
-        Ok(found)
+        Ok(None)
     }
 
     pub fn found(&self, lsn: Lsn, what: String) -> Proof {

@@ -91,7 +91,6 @@ fn what_is_missing_in_the_middle_never_opens_the_database(pg: PgBin) {
     let copies = [
         story.site.copy("latest", &[]),
         story.site.copy("time", &["--target-time", &end]),
-        story.site.copy("lsn", &["--target-lsn", &lsn]),
     ];
     let missing = story.segments[3].clone();
     story.lose(&missing);

@@ -44,6 +44,7 @@ fn every_target_is_exact(pg: PgBin) {
         story.reach_an_lsn(round, exclusive);
         story.reach_an_xid(round, exclusive);
     }
+    story.reach_where_no_record_begins();
     story.reach_a_name();
     story.reach_the_end_of_a_backup();
     story.reach_the_end();
@@ -57,6 +58,8 @@ struct Story {
     commit_times: Vec<i64>,
     /// Both taken under load.
     backups: [Stored; 2],
+    /// Within a record that is longer than a segment.
+    long_record: Lsn,
     /// What a dump said at the restore point `rest`, between the backups, and at the end.
     dump_at_rest: String,
     dump_at_end: String,
@@ -74,6 +77,9 @@ impl Story {
         let truth = witness.stop();
         site.main().psql("select pg_create_restore_point('rest')");
         let dump_at_rest = site.main().dump("postgres");
+        let message =
+            "select pg_logical_emit_message(false, 'long', repeat('x', 5 << 20)) - 2500000";
+        let long_record = site.main().psql(message).parse().unwrap();
 
         let load = Load::go_on(site.main(), 300);
         let witness = Witness::go_on(site.main(), WITNESS);
@@ -96,6 +102,7 @@ impl Story {
             truth,
             commit_times,
             backups: [first, second],
+            long_record,
             dump_at_rest,
             dump_at_end,
         }
@@ -171,6 +178,16 @@ impl Story {
         };
         let wish = [&["--target-xid", &xid, how][..], exclusively].concat();
         self.promotes(&format!("xid{round}"), expected, &wish);
+    }
+
+    /// The first record behind the target begins segments later.
+    fn reach_where_no_record_begins(&self) {
+        // A backup's end switches to the next segment: the rest of its last one is empty.
+        let switched = Lsn(stop_lsn(&self.backups[0]).0 + 64);
+        for (name, lsn) in [("switched", switched), ("long", self.long_record)] {
+            let expected = self.truth.at_lsn(lsn);
+            self.promotes(name, expected, &["--target-lsn", &lsn.to_string()]);
+        }
     }
 
     /// A dump of the restored server is the one taken at that point.
