@@ -13,12 +13,12 @@ use crate::{
     commands::{
         archive_wal, base, check,
         context::Context,
-        init, list,
+        demo, init, list,
         options::LogLevel,
         report::{Outcome, Report},
         restore, restore_done, restore_wal, verify,
     },
-    error::{Error, Result},
+    error::Result,
     util::{cancel::Cancel, meter::Meter},
 };
 
@@ -36,7 +36,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
     };
     let only_repo = cli.global.repo.is_some();
     match cli.command {
-        Command::Demo(args) => run.without_settings(|_, _| missing(options::demo(args))),
+        Command::Demo(args) => {
+            run.without_settings(|cancel, meter| demo::run(options::demo(args), cancel, meter))
+        }
         Command::Init(args) => {
             run.command(|context, layers| init::run(context, &options::init(&args, layers)?))
         }
@@ -121,11 +123,6 @@ impl Run {
 fn finish(form: Form, report: &impl Report) -> Result<Outcome> {
     output::print(form, report)?;
     Ok(report.outcome())
-}
-
-/// Stands for commands that this tree hasn't yet; goes with the last of them.
-fn missing<O>(_options: O) -> Result<ShownSettings> {
-    Err(Error::failed("this command is not part of this build"))
 }
 
 /// The server's log would have each of them once for every segment.

@@ -91,7 +91,7 @@ fn draw_bar(meter: &Meter, stopped: &Stopped) {
             // Estimates are estimates: the bar never goes beyond its end.
             _ => bar.set_length(total.max(done)),
         }
-        bar.set_style(style(total > 0));
+        bar.set_style(style(done, total));
         bar.set_position(done);
         bar.tick();
     }
@@ -99,13 +99,15 @@ fn draw_bar(meter: &Meter, stopped: &Stopped) {
     bar.finish_and_clear();
 }
 
-fn style(total_is_known: bool) -> ProgressStyle {
-    let template = match total_is_known {
-        true => {
+fn style(done: u64, total: u64) -> ProgressStyle {
+    let template = match (done, total) {
+        // Waiting has no bytes.
+        (0, 0) => "{msg} {spinner} {elapsed}",
+        (_, 0) => "{msg} {spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
+        _ => {
             "{msg} [{bar:30}] {percent:>3} %  {binary_bytes} of {binary_total_bytes}  \
              {binary_bytes_per_sec}  {eta} left"
         }
-        false => "{msg} {spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
     };
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -132,6 +134,9 @@ fn write_lines(meter: &Meter, stopped: &Stopped) {
 }
 
 fn line(phase: &str, done: u64, total: u64, elapsed: Duration) -> String {
+    if (done, total) == (0, 0) {
+        return format!("pgstow: {phase}, since {}\n", units::duration(elapsed));
+    }
     let seconds = elapsed.as_secs_f64().max(0.001);
     let rate = done as f64 / seconds;
     let mut line = format!("pgstow: {phase}: {}", units::bytes(done));
@@ -168,6 +173,7 @@ mod tests {
                 "pgstow: copying: 200 B of 200 B (100 %), 20 B/s\n",
             ),
             (0, 100, "pgstow: copying: 0 B of 100 B (0 %), 0 B/s\n"),
+            (0, 0, "pgstow: copying, since 10 s\n"),
         ] {
             assert_eq!(line("copying", done, total, ten), expected);
         }

@@ -107,7 +107,7 @@ fn make_state_folder(context: &Context, user: Option<&ServerUser>) -> Option<Pat
     let folder = settings.state_dir.join(settings.cluster.name.as_str());
     let made = match user {
         Some(user) => user.make_folder(&folder).and_then(|_| user.own(&folder)),
-        None => create_folders(&folder, 0o750),
+        None => create_folders(&folder, 0o750, None),
     };
     match made {
         Ok(()) => Some(folder),

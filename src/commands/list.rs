@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         backup::{claim, seal},
-        restore::{archive::Archive, windows::Window},
+        restore::{archive::Archive, load, windows::Window},
     },
     error::{Error, Kind, Result},
     postgres::{
@@ -112,7 +112,7 @@ pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
         let of_system = complete
             .iter()
             .filter(|backup| backup.system_id == system.system_id);
-        let archive = Archive::load(&repository, &system, of_system.cloned().collect())?;
+        let archive = load::archive(&repository, &system, of_system.cloned().collect())?;
         for line in &mut lines {
             let Some(backup) = line
                 .backup

@@ -4,6 +4,7 @@ pub mod archive_wal;
 pub mod base;
 pub mod check;
 pub mod context;
+pub mod demo;
 pub mod init;
 pub mod list;
 pub mod options;

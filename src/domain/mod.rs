@@ -1,6 +1,7 @@
 //! What pgstow does, by subject. Which subject may use which is a short list in `tests/it/layers.rs`.
 
 pub mod backup;
+pub mod demo;
 pub mod restore;
 pub mod setup;
 pub mod wal;

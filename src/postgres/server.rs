@@ -43,7 +43,7 @@ pub fn unprivileged_account() -> Result<Option<Account>> {
 
 /// Makes a private folder that the server's user owns; the folder above must exist.
 pub fn create_folder(path: &Path, account: Option<&Account>) -> Result<()> {
-    crate::util::fs::create_folders(path, 0o700)?;
+    crate::util::fs::create_folders(path, 0o700, None)?;
     if let Some(account) = account {
         chown(path, Some(account.uid), Some(account.gid)).at("change the owner of", path)?;
     }

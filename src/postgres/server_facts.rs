@@ -53,6 +53,8 @@ pub struct ArchiverState {
     pub last_archived: Option<(String, Time)>,
     pub failed: u64,
     pub last_failed: Option<(String, Time)>,
+    /// When the settings were read last: what was archived before may have gone elsewhere.
+    pub settings_read: Option<Time>,
 }
 
 /// The last checkpoint, of the primary or replayed by the standby.
@@ -147,7 +149,8 @@ impl ArchiverState {
             "SELECT archived_count, last_archived_wal,
                 (extract(epoch FROM last_archived_time) * 1000000)::bigint,
                 failed_count, last_failed_wal,
-                (extract(epoch FROM last_failed_time) * 1000000)::bigint
+                (extract(epoch FROM last_failed_time) * 1000000)::bigint,
+                (extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint
              FROM pg_stat_archiver",
             &[],
         )?;
@@ -162,6 +165,7 @@ impl ArchiverState {
             last_archived: event(1)?,
             failed: row.parse(3)?,
             last_failed: event(4)?,
+            settings_read: Some(time(&row, 6)?),
         })
     }
 

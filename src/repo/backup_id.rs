@@ -43,6 +43,9 @@ pub struct BackupId {
     kind: BackupKind,
 }
 
+/// Backups that follow one another within a second run ahead of the clock without any fault of it.
+const AHEAD: TimeDelta = TimeDelta::minutes(1);
+
 const FORM: &str = "%Y%m%dT%H%M%SZ";
 
 impl BackupId {
@@ -52,8 +55,7 @@ impl BackupId {
         let now = now.trunc_subsecs(0);
         match newest {
             Some(newest) if newest.time >= now => {
-                // Two backups that begin in the same second are no sign of a wrong clock.
-                let backwards = newest.time > now + TimeDelta::seconds(1);
+                let backwards = newest.time > now + AHEAD;
                 (
                     Self {
                         time: newest.time + TimeDelta::seconds(1),

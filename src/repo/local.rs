@@ -5,8 +5,11 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
     ops::Range,
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
+
+use rustix::process::geteuid;
 
 use super::{
     layout::{ObjectName, Prefix},
@@ -33,18 +36,45 @@ impl LocalStorage {
         }
     }
 
+    /// Whom new files and folders are given to: root alone can give them away.
+    fn owner(&self) -> Result<Option<(u32, u32)>> {
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        match fs::metadata(&self.root) {
+            Ok(root) => Ok(Some((root.uid(), root.gid()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).at("read", &self.root),
+        }
+    }
+
     fn path(&self, name: &ObjectName) -> PathBuf {
         self.root.join(name.as_str())
     }
 
+    /// Begins a file that belongs, whoever runs us, to the owner of the repository: what root
+    /// stores must stay readable for the server's user, who restores WAL.
     fn begin(&self, name: &ObjectName) -> Result<NewFile> {
+        let mut file = self.create(name)?;
+        // Whatever the umask is: PostgreSQL's is 077, that of a shell another.
+        let mode = fs::Permissions::from_mode(FILE_MODE);
+        file.file()
+            .set_permissions(mode)
+            .at("change the mode of", self.path(name))?;
+        if let Some((uid, gid)) = self.owner()? {
+            fchown(file.file(), Some(uid), Some(gid)).at("change the owner of", self.path(name))?;
+        }
+        Ok(file)
+    }
+
+    fn create(&self, name: &ObjectName) -> Result<NewFile> {
         let path = self.path(name);
         // The folder is there nearly always, so it is made only after it was missed. A delete
         // of its last object may remove it again in between.
         for _ in 0..3 {
             match NewFile::create(&path, FILE_MODE) {
                 Err(error) if error.kind() == Kind::NotFound => {
-                    create_folders(folder_of(&path), FOLDER_MODE)?;
+                    create_folders(folder_of(&path), FOLDER_MODE, self.owner()?)?;
                 }
                 other => return other,
             }

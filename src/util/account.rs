@@ -1,6 +1,6 @@
 //! Users of this host, by name: `/etc/passwd`.
 
-use std::{fs, path::Path};
+use std::{env, fs, os::unix::process::CommandExt, path::Path, process::Command};
 
 use crate::error::{Error, IoContext, Kind, Result};
 
@@ -29,6 +29,23 @@ impl Account {
         let passwd = fs::read(path).at("read", path)?;
         let text = String::from_utf8_lossy(&passwd);
         Ok(text.lines().filter_map(Self::parse).find(wanted))
+    }
+
+    /// Begins this very program anew as this account, in place of the present process; returns
+    /// only where that failed. Only root may do it.
+    pub fn take_over(&self) -> Error {
+        let mut words = env::args_os();
+        // Not by its path: the account may not be allowed to enter the folder that it lies in.
+        let mut program = Command::new("/proc/self/exe");
+        program.arg0(words.next().unwrap_or_default()).args(words);
+        // Drops root's other groups, too.
+        let error = program.gid(self.gid).uid(self.uid).exec();
+        Error::failed(format!("can't go on as user {}", self.name))
+            .because(error)
+            .hint(format!(
+                "see that user {} may read and execute the program, or call it as that user.",
+                self.name
+            ))
     }
 
     /// `name:password:uid:gid:...`

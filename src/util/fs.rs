@@ -10,7 +10,7 @@ use std::{
     io::{self, Write},
     os::{
         fd::AsRawFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
     process,
@@ -164,18 +164,34 @@ pub fn write_over(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     file.publish_over()
 }
 
-/// Makes `path` and the folders above it that are missing, each of them durable.
-pub fn create_folders(path: &Path, mode: u32) -> Result<()> {
+/// Makes `path` and the folders above it that are missing, each of them durable; `owner` (user
+/// and group) is given what is made.
+pub fn create_folders(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     let above = folder_of(path);
-    create_folders(above, mode)?;
+    create_folders(above, mode, owner)?;
     match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            return Ok(());
+        }
         other => other.at("create folder", path),
     }?;
+    if let Some((user, group)) = owner {
+        chown(path, Some(user), Some(group)).at("change the owner of", path)?;
+    }
+    // Whatever the umask is: PostgreSQL's is 077, that of a shell another.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("change the mode of", path)?;
     sync_folder(above)
+}
+
+/// Makes one folder, which must not exist yet; an error of kind `AlreadyExists` if it does.
+pub fn create_new_folder(path: &Path, mode: u32) -> Result<()> {
+    DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        .at("create folder", path)
 }
 
 /// Makes the names in a folder durable.
@@ -237,7 +253,7 @@ mod tests {
     fn a_name_is_taken_once_and_unpublished_files_go() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a/b/object");
-        create_folders(folder_of(&target), 0o750).unwrap();
+        create_folders(folder_of(&target), 0o750, None).unwrap();
         let mut first = NewFile::create(&target, 0o640).unwrap();
         first.write_all(b"first").unwrap();
         let second = NewFile::create(&target, 0o640).unwrap();

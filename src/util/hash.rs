@@ -138,6 +138,7 @@ impl<W: Write> Write for Sha256Writer<W> {
 pub struct Sha256Reader<R> {
     inner: R,
     hasher: sha2::Sha256,
+    length: u64,
 }
 
 impl<R: Read> Sha256Reader<R> {
@@ -145,7 +146,13 @@ impl<R: Read> Sha256Reader<R> {
         Self {
             inner,
             hasher: sha2::Sha256::new(),
+            length: 0,
         }
+    }
+
+    /// How many bytes were read.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// The hash of all that was read.
@@ -158,6 +165,7 @@ impl<R: Read> Read for Sha256Reader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..count]);
+        self.length += count as u64;
         Ok(count)
     }
 }

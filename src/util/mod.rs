@@ -10,6 +10,7 @@ pub mod meter;
 pub mod moment;
 pub mod private_file;
 pub mod process;
+pub mod scratch;
 pub mod secret;
 pub mod units;
 pub mod watchdog;

@@ -15,7 +15,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 0] = [];
+const SUBJECTS: [(&str, &str); 3] = [("demo", "backup"), ("demo", "restore"), ("demo", "setup")];
 
 /// Crates that only one folder may use.
 const HOMES: [(&str, &str); 8] = [

@@ -88,6 +88,9 @@ fn trouble(
         ));
     }
     let (wal, time) = state.last_archived.as_ref()?;
+    if state.settings_read.is_some_and(|read| *time < read) {
+        return None;
+    }
     let file: WalName = wal.parse().ok()?;
     let object = repository
         .layout()

@@ -57,11 +57,10 @@ pub fn verify(
         "verifying",
         backup.parts.iter().map(|part| part.plain_bytes).sum(),
     );
-    check.objects()?;
+    let indexed = check.objects()?;
     check.sums()?;
-    // What is wrong with the index itself is known by now; without one, parts are hashed only.
-    let indexed = check.parts(workers.max(1))?;
-    if indexed {
+    // Held against a damaged index, sound parts would look damaged too.
+    if check.parts(indexed, workers.max(1))? {
         check.manifest()?;
     }
     Ok(check
@@ -121,7 +120,10 @@ impl Check<'_> {
         }
     }
 
-    fn objects(&self) -> Result<()> {
+    /// Whether the index is as it was stored.
+    fn objects(&self) -> Result<bool> {
+        let index = self.name(BackupObject::Index);
+        let mut indexed = false;
         for StoredObject {
             name,
             stored_bytes,
@@ -129,9 +131,10 @@ impl Check<'_> {
         } in &self.backup.objects
         {
             let name = self.in_backup(name);
-            self.hash(&name, *stored_bytes, *sha256)?;
+            let right = self.hash(&name, *stored_bytes, *sha256)?;
+            indexed |= right && name == index;
         }
-        Ok(())
+        Ok(indexed)
     }
 
     fn hash(&self, name: &ObjectName, bytes: u64, sha256: Sha256) -> Result<bool> {
@@ -139,15 +142,23 @@ impl Check<'_> {
         let found = storage.get(name, None).and_then(|reader| {
             Sha256::of_reader(reader).map_err(|error| storage.failed("read", name, error))
         });
-        let Some((found, length)) = self.or_finding(name, found)? else {
-            return Ok(false);
-        };
+        let found = self.or_finding(name, found)?;
+        Ok(found.is_some_and(|found| self.is_as_stored(name, found, (sha256, bytes))))
+    }
+
+    /// Whether hash and length are those of `backup.json`; a finding if not.
+    fn is_as_stored(
+        &self,
+        name: &ObjectName,
+        (found, length): (Sha256, u64),
+        (sha256, bytes): (Sha256, u64),
+    ) -> bool {
         if length != bytes {
             self.add(name, None, format!("has {length} bytes instead of {bytes}"));
         } else if found != sha256 {
             self.add(name, None, "its bytes have changed: the SHA-256 differs");
         }
-        Ok((found, length) == (sha256, bytes))
+        (found, length) == (sha256, bytes)
     }
 
     fn sums(&self) -> Result<()> {
@@ -164,111 +175,106 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks the parts, each against its entries of the index; false if there is no index.
-    fn parts(&self, workers: usize) -> Result<bool> {
-        let index = self.name(BackupObject::Index);
-        let (jobs, queue) = sync_channel::<(&Part, Vec<FileEntry>)>(workers);
+    /// Checks the parts, each against its entries of the index, if that is `indexed`; whether
+    /// the whole index could be read.
+    fn parts(&self, indexed: bool, workers: usize) -> Result<bool> {
+        let (jobs, queue) = sync_channel::<(&Part, Option<Vec<FileEntry>>)>(workers);
         let queue = Mutex::new(queue);
-        let result = thread::scope(|scope| {
-            let work = || -> Result<()> {
-                loop {
-                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((part, entries)) = job else {
-                        return Ok(());
-                    };
-                    self.part(part, &entries)
-                        .inspect_err(|_| self.cancel.set())?;
-                }
-            };
-            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let listed = self.hand_out(&index, &mut |part, entries| {
-                self.cancel.check()?;
-                jobs.send((part, entries))
-                    .map_err(|_| Error::failed("verifying was stopped"))
-            });
-            drop(jobs);
-            for worker in workers {
-                worker
-                    .join()
-                    .unwrap_or_else(|_| Err(Error::failed("a worker panicked")))?;
+        let failed = Mutex::new(None);
+        let failed = || failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                        let Ok((part, entries)) = job else {
+                            return;
+                        };
+                        if let Err(error) = self.part(part, entries.as_deref()) {
+                            failed().get_or_insert(error);
+                        }
+                    }
+                });
             }
-            listed
-        });
-        Ok(self.or_finding(&index, result)?.is_some())
-    }
-
-    /// Gives each part with the entries of the index that lie in it, one part in memory.
-    fn hand_out<'b>(
-        &'b self,
-        index: &ObjectName,
-        job: &mut dyn FnMut(&'b Part, Vec<FileEntry>) -> Result<()>,
-    ) -> Result<()> {
-        let mut parts = self.backup.parts.iter();
-        let mut present = parts.next();
-        let mut entries = Vec::new();
-        let stored = self.repository.storage().get(index, None);
-        let read = stored.and_then(|stored| {
-            file_index::read(stored, |entry| {
-                while let Some(part) = present.filter(|part| part.number != entry.part) {
-                    job(part, mem::take(&mut entries))?;
-                    present = parts.next();
+            // Moved in, so that the queue ends with the listing and the workers with the queue.
+            let jobs = jobs;
+            self.hand_out(indexed, &mut |part, entries| {
+                self.cancel.check()?;
+                let stopped = || Error::failed("verifying was stopped");
+                if failed().is_some() {
+                    return Err(stopped());
                 }
-                entries.push(entry);
-                Ok(())
+                jobs.send((part, entries)).map_err(|_| stopped())
             })
         });
-        if read
-            .as_ref()
-            .is_err_and(|error| !matches!(error.kind(), Kind::NotFound | Kind::Damaged))
-        {
-            return read;
+        if let Some(error) = failed().take() {
+            return Err(error);
         }
-        if let Some(part) = present {
-            job(part, entries)?;
+        let index = self.name(BackupObject::Index);
+        Ok(self.or_finding(&index, listed)?.is_some() && indexed)
+    }
+
+    /// Gives each part with the entries of the index that lie in it, one part in memory; without
+    /// them where there is no index to rely on.
+    fn hand_out<'b>(
+        &'b self,
+        indexed: bool,
+        job: &mut dyn FnMut(&'b Part, Option<Vec<FileEntry>>) -> Result<()>,
+    ) -> Result<()> {
+        let mut parts = self.backup.parts.iter();
+        if !indexed {
+            return parts.try_for_each(|part| job(part, None));
         }
-        parts.try_for_each(|part| job(part, Vec::new()))?;
+        let mut present = parts.next();
+        let mut entries = Vec::new();
+        let index = self.name(BackupObject::Index);
+        let read = file_index::read(self.repository.storage().get(&index, None)?, |entry| {
+            while let Some(part) = present.filter(|part| part.number != entry.part) {
+                job(part, Some(mem::take(&mut entries)))?;
+                present = parts.next();
+            }
+            entries.push(entry);
+            Ok(())
+        });
+        let broken = match &read {
+            Err(error) if error.kind() == Kind::Damaged => true,
+            Err(_) => return read,
+            Ok(()) => false,
+        };
+        for part in present.into_iter().chain(parts) {
+            let entries = mem::take(&mut entries);
+            job(part, (!broken).then_some(entries))?;
+        }
         read
     }
 
-    fn part(&self, part: &Part, entries: &[FileEntry]) -> Result<()> {
+    /// Reads a part once: its hash, its frames, its archive; again, file by file, if damaged.
+    fn part(&self, part: &Part, entries: Option<&[FileEntry]>) -> Result<()> {
         let name = self.name(BackupObject::Part(part.number, self.backup.compression));
-        let before = self.count();
-        let whole = self.whole_part(&name, part, entries)?;
-        if !whole && self.count() == before {
-            self.add(&name, None, "is not the archive that the index describes");
-        }
-        if !whole && self.repository.storage().head(&name).is_ok() {
-            self.files(&name, part, entries)?;
-        }
-        Ok(())
-    }
-
-    fn count(&self) -> usize {
-        self.findings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-
-    /// Reads a part once: its hash, its frames, its archive. True if all is right.
-    fn whole_part(&self, name: &ObjectName, part: &Part, entries: &[FileEntry]) -> Result<bool> {
         let storage = self.repository.storage();
-        let Some(stored) = self.or_finding(name, storage.get(name, None))? else {
-            return Ok(false);
+        let Some(stored) = self.or_finding(&name, storage.get(&name, None))? else {
+            return Ok(());
         };
         let mut hashing = Sha256Reader::new(stored);
-        let archive = self.archive(&mut hashing, entries);
-        if archive.is_err() {
-            // The archive can't be read to its end, its bytes may still be hashed.
-            return self
-                .hash(name, part.stored_bytes, part.sha256)
-                .map(|_| false);
+        let archive = entries.map(|entries| self.archive(&mut hashing, entries));
+        let right = match archive {
+            Some(Err(error)) if error.kind() == Kind::Interrupted => return Err(error),
+            // An archive that can't be read to its end can still be hashed.
+            Some(archive) => archive.unwrap_or(false),
+            None => true,
+        };
+        io::copy(&mut hashing, &mut io::sink())
+            .map_err(|error| storage.failed("read", &name, error))?;
+        let length = hashing.length();
+        let found = (hashing.finish(), length);
+        let as_stored = self.is_as_stored(&name, found, (part.sha256, part.stored_bytes));
+        if as_stored && !right {
+            self.add(&name, None, "is not the archive that the index describes");
         }
-        if hashing.finish() != part.sha256 {
-            self.add(name, None, "its bytes have changed: the SHA-256 differs");
-            return Ok(false);
+        match entries {
+            Some(entries) if !(as_stored && right) => self.files(&name, part, entries),
+            _ => Ok(()),
         }
-        archive
     }
 
     /// Whether the archive holds exactly `entries`, with their bytes; an error if it can't be read.

@@ -223,7 +223,7 @@ pub fn make(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
     missing.reverse();
     for folder in missing {
         // Those above only lead to it.
-        create_folders(folder, if folder == path { mode } else { 0o755 })?;
+        create_folders(folder, if folder == path { mode } else { 0o755 }, None)?;
         give(folder, owner)?;
     }
     if !path.is_dir() {

@@ -18,6 +18,7 @@ mod choice_tests;
 pub mod config_files;
 pub mod contents;
 pub mod folders;
+pub mod load;
 pub mod member;
 pub mod path;
 pub mod plan;

@@ -1,7 +1,6 @@
 //! All that a restore will do, decided before a byte is written, each line with its reason.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -12,6 +11,7 @@ use super::{
     archive::Archive,
     choice::{Choice, choose, choose_before},
     folders::{Facts, Owner, State, link_target},
+    load::load,
     prove::{Proof, Prover, Scratch},
     rescue,
     tablespaces::{self, Move, Tablespace},
@@ -22,15 +22,12 @@ use crate::{
     postgres::{
         lsn::{Lsn, SystemId, TimelineId},
         programs::{Programs, Search},
-        timeline::TimelineHistory,
         version::Major,
         wal_name::WalName,
     },
     repo::{
         backup_id::BackupId,
-        catalog::{Backup, State as BackupState},
         repository::{Repository, System},
-        wal_index::WalIndex,
     },
     util::{cancel::Cancel, clock::Time, host, meter::Meter, units},
 };
@@ -299,71 +296,6 @@ pub fn plan(
         programs,
         old_data_dir,
     })
-}
-
-/// The system that the wish is about, and what the repository has of it.
-fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
-    let mut backups: Vec<Backup> = Vec::new();
-    for entry in repository.backups()? {
-        if let BackupState::Complete(backup) = entry.state {
-            backups.push(*backup);
-        }
-    }
-    let suits = |backup: &&Backup| match (wish.backup, &wish.target) {
-        (Some(id), _) => backup.id == id,
-        (None, Target::Time(time)) => backup.stop_time < *time,
-        _ => true,
-    };
-    let newest = |backups: &[Backup], suits: &dyn Fn(&&Backup) -> bool| {
-        backups
-            .iter()
-            .filter(|backup| suits(backup))
-            .max_by_key(|backup| backup.stop_time)
-            .map(|backup| backup.system_id)
-    };
-    // If none suits, any system serves to say what is possible.
-    let system = newest(&backups, &suits)
-        .or_else(|| newest(&backups, &|_| true))
-        .ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!(
-                    "cluster {} has no complete backup in repository {}",
-                    repository.layout().cluster(),
-                    repository.location()
-                ),
-            )
-            .hint("make one with `pgstow base`; `pgstow list` shows what is there.")
-        })?;
-    backups.retain(|backup| backup.system_id == system);
-    let system = repository.system(system)?;
-    let wal = WalIndex::load(repository, &system)?;
-    let mut histories = BTreeMap::new();
-    for timeline in wal.histories() {
-        histories.insert(*timeline, read_history(repository, &system, *timeline)?);
-    }
-    let archive = Archive {
-        backups,
-        wal,
-        histories,
-        rescued: Default::default(),
-    };
-    Ok((system, archive))
-}
-
-fn read_history(
-    repository: &Repository,
-    system: &System,
-    timeline: TimelineId,
-) -> Result<TimelineHistory> {
-    /// A line for each promotion: far more than any cluster has.
-    const LIMIT: u64 = 1 << 20;
-    let name = repository.layout().wal_file(
-        system.system_id,
-        WalName::History(timeline),
-        system.wal_codec,
-    );
-    TimelineHistory::parse(timeline, &repository.storage().read(&name, LIMIT)?)
 }
 
 /// Looks for the target in the WAL where its position alone doesn't tell, and leaves out what

@@ -355,7 +355,7 @@ impl Scratch {
         if path.exists() {
             fs::remove_dir_all(&path).at("remove", &path)?;
         }
-        crate::util::fs::create_folders(&path, 0o700)?;
+        crate::util::fs::create_folders(&path, 0o700, None)?;
         Ok(Self(path))
     }
 }

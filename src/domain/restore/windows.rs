@@ -1,28 +1,18 @@
 //! From where to where a restore is possible: for each backup, and each timeline that leads on
-//! from it.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! from it. Pure.
 
 use serde::Serialize;
 
 use super::{archive::Archive, path::Reach};
 use crate::{
-    error::Result,
     postgres::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
-        wal_name::{Segment, WalName},
+        wal_name::Segment,
     },
-    repo::{
-        catalog::Backup,
-        repository::{Repository, System},
-        wal_index::{Missing, WalIndex},
-    },
+    repo::{catalog::Backup, wal_index::Missing},
     util::clock::Time,
 };
-
-/// A line for each promotion: far more than any cluster has.
-const HISTORY_LIMIT: u64 = 1 << 20;
 
 /// The moments that a backup can be restored to along one timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,26 +31,6 @@ pub struct Window {
 }
 
 impl Archive {
-    /// What the repository holds of one system; `backups` are its complete ones.
-    pub fn load(repository: &Repository, system: &System, backups: Vec<Backup>) -> Result<Self> {
-        let wal = WalIndex::load(repository, system)?;
-        let mut histories = BTreeMap::new();
-        for timeline in wal.histories() {
-            let file = WalName::History(*timeline);
-            let name = repository
-                .layout()
-                .wal_file(system.system_id, file, system.wal_codec);
-            let content = repository.storage().read(&name, HISTORY_LIMIT)?;
-            histories.insert(*timeline, TimelineHistory::parse(*timeline, &content)?);
-        }
-        Ok(Self {
-            backups,
-            wal,
-            histories,
-            rescued: BTreeSet::new(),
-        })
-    }
-
     /// One window for each timeline whose way from the backup ends there, oldest timeline first.
     pub fn windows(&self, backup: &Backup) -> Vec<Window> {
         let size = self.wal.size();

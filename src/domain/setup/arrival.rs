@@ -148,6 +148,7 @@ fn too_late(state: &ArchiverState, limit: Duration, waiting: Option<u64>) -> Err
         checks::waiting(waiting)
     ))
     .hint(
-        "the archiver is slow, or hangs: see what archive_command does, or give it more time with --wal-timeout.",
+        "the server's log tells whether archive_command could be run at all (failures of that kind are not \
+         counted); if it is only slow, give it more time with --wal-timeout.",
     )
 }

@@ -4,7 +4,7 @@
 //! `checks` judges without touching anything, and sends a real segment through the archiver.
 
 pub mod archive_command;
-mod arrival;
+pub mod arrival;
 pub mod check;
 mod checks;
 mod facts;

@@ -87,7 +87,7 @@ impl ServerUser {
     /// True if it was not there.
     pub fn make_folder(&self, path: &Path) -> Result<bool> {
         let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
-        create_folders(path, FOLDER_MODE)?;
+        create_folders(path, FOLDER_MODE, None)?;
         for made in &missing {
             self.own(made)?;
         }

@@ -73,7 +73,7 @@ fn a_broken_archive_command_leaves_a_pending_backup() {
             .join("pending.json")
             .exists()
     );
-    let text = stow.tool().command(&["list"]).ok();
+    let text = stow.tool.command(&["list"]).ok();
     let text = text
         .stdout_contains("NOT RESTORABLE YET")
         .stdout_contains("pending");
@@ -92,7 +92,7 @@ fn a_broken_archive_command_leaves_a_pending_backup() {
     let second = stow.folders().remove(1);
 
     stow.cluster
-        .set("archive_command", &stow.tool().shell("archive-wal %p"));
+        .set("archive_command", &stow.tool.shell("archive-wal %p"));
     stow.cluster.switch_wal();
     let output = stow.base(&["--finish", &first]).ok();
     assert_eq!(output.json()["backup"]["id"], first);

@@ -25,7 +25,10 @@ fn move_outside(scratch: &Scratch, stow: &mut Stow) -> PathBuf {
     // A key has no place among the settings, but somebody may put it there.
     write(
         "key.conf",
-        &format!("work_mem = '6MB'\n# {}", KEY.replace('\n', "\n#")),
+        &format!(
+            "maintenance_work_mem = '6MB'\n# {}",
+            KEY.replace('\n', "\n#")
+        ),
     );
     let mut conf = OpenAppend::new(&data_dir.join("postgresql.conf"));
     for (name, file) in [("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")] {
@@ -107,9 +110,6 @@ fn a_file_that_may_not_be_read_is_named() {
         .expect_warning("key.conf")
         .expect_warning("pg_hba.conf: Permission denied")
         .ok();
-    let text = stow
-        .tool()
-        .command(&["list", stow.stored(&output).id()])
-        .ok();
+    let text = stow.tool.command(&["list", stow.stored(&output).id()]).ok();
     drop(text.stdout_contains("pg_hba.conf: Permission denied"));
 }

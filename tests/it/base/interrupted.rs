@@ -40,7 +40,7 @@ fn a_second_one_is_refused_and_harms_nothing() {
     let output = first.wait();
     assert!(output.status.success(), "{output}");
     assert_eq!(stow.folders(), [id]);
-    stow.tool().command(&["verify"]).ok();
+    stow.tool.command(&["verify"]).ok();
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn killed_at_any_moment() {
         whole = complete;
         if last {
             assert_eq!(stow.folders().len(), whole, "round {round}");
-            stow.tool().command(&["verify", "--all", "--wal"]).ok();
+            stow.tool.command(&["verify", "--all", "--wal"]).ok();
         }
     }
 }

@@ -76,7 +76,7 @@ fn memory_stays_bounded() {
     stow.cluster.pg.verifybackup(&copy).unwrap();
     let relations = backup.text("relations.json.zst");
     assert!(relations.contains(&format!("\"t_{tables}\"")));
-    let verify = stow.tool().command(&["verify", "--jobs", "2"]).spawn();
+    let verify = stow.tool.command(&["verify", "--jobs", "2"]).spawn();
     let (output, peak) = watched(verify);
     assert!(output.status.success(), "{output}");
     println!("verify: {peak} bytes");

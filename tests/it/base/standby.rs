@@ -41,6 +41,12 @@ fn without_its_primary_it_stays_pending() {
     let scratch = Scratch::new();
     let stow = Stow::start(&scratch, pg(16));
     let standby = standby(&scratch, &stow);
+    // Puts a checkpoint, and with it the start of the backup, into the open segment.
+    stow.cluster.psql("create table t as select 1 as n");
+    stow.cluster.psql("checkpoint");
+    standby.wait_until("select count(*) from t", "1");
+    let lsn = stow.cluster.psql("select pg_current_wal_lsn()");
+    standby.wait_until(&format!("select pg_last_wal_replay_lsn() >= '{lsn}'"), "t");
     stow.base(&["--wal-timeout", "1s"])
         .env("PGSTOW_CLUSTER_HOST", standby.host())
         .fails(1)

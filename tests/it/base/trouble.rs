@@ -36,7 +36,7 @@ fn damaged_pages_are_recorded(pg: PgBin) {
         serde_json::json!([failure(3), failure(7)]),
         "{output}"
     );
-    let text = stow.tool().command(&["list"]).ok();
+    let text = stow.tool.command(&["list"]).ok();
     let text = text
         .stdout_contains("DAMAGED PAGES")
         .stdout_contains(&format!("{file}, block 3"))
@@ -45,18 +45,16 @@ fn damaged_pages_are_recorded(pg: PgBin) {
     assert_eq!(stow.backups()[0]["state"], "complete");
     assert_eq!(stow.backups()[0]["backup"]["page_failures"], failures);
     // What was stored is what the server sent.
-    stow.tool().command(&["verify"]).ok();
+    stow.tool.command(&["verify"]).ok();
 }
 
 #[test]
 fn a_full_repository() {
     let scratch = Scratch::new();
-    let disk = FullDisk::mount(&scratch, "disk", 24 << 20);
-    let stow = Stow::build(&scratch, pg(17))
-        .root(disk.path())
-        .repo("compression = \"none\"")
-        .start();
-    let output = stow.base(&[]).fails(1);
+    let disk = FullDisk::mount(&scratch, "disk", 16 << 20);
+    let stow = Stow::build(&scratch, pg(17)).root(disk.path()).start();
+    let base = || stow.base(&[]).env("PGSTOW_REPO_COMPRESSION", "none");
+    let output = base().fails(1);
     assert!(
         output.stderr.contains("No space left on device"),
         "{output}"
@@ -74,6 +72,6 @@ fn a_full_repository() {
     );
 
     disk.resize(200 << 20);
-    stow.backup(&[]);
-    stow.tool().command(&["verify", "--all"]).ok();
+    base().ok();
+    stow.tool.command(&["verify", "--all"]).ok();
 }

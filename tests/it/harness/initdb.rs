@@ -1,6 +1,6 @@
 //! How a new cluster is made.
 
-use std::{fs::OpenOptions, io::Write};
+use std::{fs::OpenOptions, io::Write, path::PathBuf};
 
 use super::{Cluster, PgBin, Scratch, cluster::SUPERUSER, user};
 
@@ -51,6 +51,11 @@ impl<'a> Builder<'a> {
     pub fn tcp(mut self) -> Self {
         self.tcp = true;
         self
+    }
+
+    /// Where the folder of its unix socket will be.
+    pub fn host(&self) -> PathBuf {
+        self.scratch.join(self.name)
     }
 
     /// Runs initdb, but starts no server.

@@ -23,10 +23,6 @@ impl Stored {
         }
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     pub fn id(&self) -> &str {
         self.folder.file_name().unwrap().to_str().unwrap()
     }

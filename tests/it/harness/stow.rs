@@ -1,29 +1,24 @@
-//! A cluster that archives into a repository, and `pgstow` set up for both: what nearly every
-//! story begins with. pgstow connects as the role with the least rights that its commands need.
+//! A cluster that archives into a repository, set up by `pgstow init`: what nearly every story
+//! begins with. pgstow connects as the role of docs/roles.md.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use pgstow::repo::repository::System;
 use serde_json::Value;
 
 use super::{
-    Archive, Cluster, PgBin, Scratch, Stored, Tool, initdb::Builder as ClusterBuilder,
-    output::Output, tool::Invocation,
+    Cluster, PgBin, Scratch, Stored, Tool, initdb::Builder as ClusterBuilder, output::Output,
+    tool::Invocation,
 };
 
 /// What pgstow connects as.
-pub const ROLE: &str = "backup";
-
-/// As in docs/roles.md.
-const GRANTS: &str = "
-    create role backup login replication;
-    grant pg_read_all_settings to backup;
-    grant execute on function pg_switch_wal() to backup";
+pub const ROLE: &str = "pgstow";
 
 pub struct Stow {
     pub cluster: Cluster,
-    pub archive: Archive,
-    pub system: System,
+    pub tool: Tool,
     root: PathBuf,
 }
 
@@ -45,10 +40,6 @@ impl Stow {
         Self::build(scratch, pg).start()
     }
 
-    pub fn tool(&self) -> &Tool {
-        &self.archive.tool
-    }
-
     /// The repository's folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -57,7 +48,7 @@ impl Stow {
     /// `pgstow base` with a checkpoint at once.
     pub fn base(&self, arguments: &[&str]) -> Invocation {
         let fixed = ["--json", "base", "--checkpoint", "fast"];
-        self.tool().command(&[&fixed, arguments].concat())
+        self.tool.command(&[&fixed, arguments].concat())
     }
 
     /// Takes a backup that must succeed.
@@ -80,13 +71,31 @@ impl Stow {
     /// `pgstow list --json`.
     #[track_caller]
     pub fn list(&self) -> Value {
-        self.tool().command(&["list", "--json"]).ok().json()
+        self.tool.command(&["list", "--json"]).ok().json()
     }
 
     /// What `pgstow list` shows of each backup, oldest first.
     #[track_caller]
     pub fn backups(&self) -> Vec<Value> {
         self.list()["backups"].as_array().unwrap().clone()
+    }
+
+    /// Where a WAL file is stored, whatever its system and codec.
+    #[track_caller]
+    pub fn wal_object(&self, file: &str) -> PathBuf {
+        let mut folders = vec![self.root.join("main/wal")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let endings = ["", ".zst", ".gz", ".lz4"].map(|ending| format!("{file}{ending}"));
+                if path.is_dir() {
+                    folders.push(path);
+                } else if endings.iter().any(|name| path.ends_with(name)) {
+                    return path;
+                }
+            }
+        }
+        panic!("{file} is not stored")
     }
 
     /// The names of all folders of backups, whatever is in them.
@@ -167,32 +176,39 @@ impl<'a> Builder<'a> {
         let root = self
             .root
             .unwrap_or_else(|| self.scratch.folder("repository"));
-        let mut archive = Archive::at(self.scratch, &root, self.compression);
-        let archive_wal = archive.tool.shell("archive-wal %p");
+        let host = self.cluster.host();
+        let tool = Tool::new(self.scratch).config(&format!(
+            "state_dir = \"{}\"\n\
+             [repo.local]\nurl = \"{}\"\ncompression = \"{}\"\n{}\
+             [cluster.main]\nhost = \"{}\"\nuser = \"{ROLE}\"\n{}",
+            self.scratch.folder("state").display(),
+            root.display(),
+            self.compression,
+            self.repo,
+            host.display(),
+            self.settings,
+        ));
+        let archive_wal = tool.shell("archive-wal %p");
         let cluster = match self.archive_command {
             ArchiveCommand::ArchiveWal => self.cluster.archiving(&archive_wal),
             ArchiveCommand::Other(command) => self.cluster.archiving(command),
             ArchiveCommand::Off => self.cluster,
         };
-        let mut cluster = cluster.make();
-        archive.tool = archive.tool.config(&format!(
-            "[repo.local]\nurl = \"{}\"\ncompression = \"{}\"\n{}\
-             [cluster.main]\nhost = \"{}\"\nport = {}\nuser = \"{ROLE}\"\n{}",
-            root.display(),
-            self.compression,
-            self.repo,
-            cluster.host().display(),
-            cluster.port(),
-            self.settings,
-        ));
-        let system = archive.register(&cluster);
-        cluster.start();
-        cluster.psql(GRANTS);
+        let cluster = cluster.start();
+        cluster.psql(&grants());
+        tool.command(&["init"]).ok();
         Stow {
             cluster,
-            archive,
-            system,
+            tool,
             root,
         }
     }
+}
+
+/// The SQL that docs/roles.md tells people to run.
+fn grants() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/roles.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (_, block) = text.split_once("```sql\n").unwrap();
+    block.split_once("```").unwrap().0.to_owned()
 }

@@ -1,0 +1,143 @@
+//! What goes beside the parts, and the description that becomes `backup.json`.
+
+use std::io::Write;
+
+use tracing::warn;
+
+use super::{
+    config_files, relations,
+    run::{Copied, Run},
+};
+use crate::{
+    error::{Error, Result},
+    postgres::{
+        base_backup::BackupEnd,
+        wal_name::{Segment, segment_numbers},
+    },
+    repo::{
+        backup_id::BackupKind,
+        catalog::{Backup, Method, PageFailure, Part, RecoverySettings, StoredObject},
+        codec::Compression,
+        document::FORMAT,
+        layout::BackupObject,
+    },
+    util::host,
+};
+
+impl Run<'_> {
+    pub(super) fn describe(&self, copied: Copied) -> Result<Backup> {
+        let Copied {
+            packed,
+            contents,
+            end,
+            manifest,
+            start_time,
+            stop_time,
+        } = copied;
+        let mut objects = vec![manifest, packed.index];
+        let mut out = self.object(BackupObject::Relations, Compression::default())?;
+        for left_out in relations::write(self.info, &self.session, &mut out, self.cancel)? {
+            warn!("the names of a database's relations are not in the backup: {left_out}");
+        }
+        objects.push(out.finish()?);
+        let config = self.store_config(&mut objects)?;
+        self.store_sums(&packed.parts)?;
+        let size = self.facts.segment_size;
+        let segment = |number| Segment::nth(contents.timeline, number, size).to_string();
+        let needed = segment_numbers(contents.start_lsn, end.stop_lsn, size);
+        Ok(Backup {
+            format: FORMAT,
+            id: self.id,
+            kind: BackupKind::Full,
+            parent: None,
+            cluster: self.repository.layout().cluster().to_string(),
+            system_id: self.facts.system_id,
+            postgres_version: self.facts.version,
+            timeline: contents.timeline,
+            start_lsn: contents.start_lsn,
+            stop_lsn: end.stop_lsn,
+            start_time,
+            stop_time,
+            start_segment: segment(*needed.start()),
+            stop_segment: segment(*needed.end()),
+            segment_size: size,
+            block_size: self.facts.block_size,
+            data_checksums: self.facts.data_checksums,
+            method: Method::Stream,
+            standby: self.facts.standby,
+            standalone: self.options.standalone,
+            label: self.options.label.clone(),
+            data_directory: self.facts.data_directory.display().to_string(),
+            compression: self.options.compression.codec,
+            level: self.options.compression.level,
+            recipients: Vec::new(),
+            stored_bytes: packed.parts.iter().map(|part| part.stored_bytes).sum(),
+            tablespaces: contents.tablespaces,
+            parts: packed.parts,
+            objects,
+            files: contents.files,
+            bytes: contents.bytes,
+            base_bytes: contents.base_bytes,
+            config_files: config.files,
+            config_missing: config.missing,
+            page_failures: page_failures(&end),
+            settings: RecoverySettings {
+                max_connections: self.facts.max_connections,
+                max_worker_processes: self.facts.max_worker_processes,
+                max_wal_senders: self.facts.max_wal_senders,
+                max_prepared_transactions: self.facts.max_prepared_transactions,
+                max_locks_per_transaction: self.facts.max_locks_per_transaction,
+            },
+            verified: self.options.verify,
+            host: host::name(),
+            pgstow_version: env!("CARGO_PKG_VERSION").to_owned(),
+            annotations: self.options.annotations.clone(),
+        })
+    }
+
+    fn store_config(&self, objects: &mut Vec<StoredObject>) -> Result<config_files::Stored> {
+        if config_files::outside(&self.facts).is_empty() {
+            return Ok(config_files::Stored::default());
+        }
+        let compression = self.options.compression;
+        let mut out = self.object(BackupObject::Config(compression.codec), compression)?;
+        let stored = config_files::write(&self.facts, &self.session, &mut out)?;
+        objects.push(out.finish()?);
+        for missing in &stored.missing {
+            warn!("a configuration file is not in the backup: {missing}");
+        }
+        Ok(stored)
+    }
+
+    /// What `sha256sum -c` reads.
+    fn store_sums(&self, parts: &[Part]) -> Result<()> {
+        let mut sums = Vec::new();
+        for part in parts {
+            writeln!(sums, "{}  {}", part.sha256, part.name)
+                .map_err(|error| Error::failed("can't list the parts").because(error))?;
+        }
+        let name = self
+            .repository
+            .layout()
+            .backup_object(&self.id, BackupObject::Sums);
+        self.repository.storage().create(&name, &sums)
+    }
+}
+
+fn page_failures(end: &BackupEnd) -> Vec<PageFailure> {
+    let mut failures: Vec<PageFailure> = end
+        .page_failures
+        .iter()
+        .map(|failure| PageFailure {
+            file: failure.file.clone(),
+            block: failure.block,
+        })
+        .collect();
+    if end.checksum_failures && failures.is_empty() {
+        failures.push(PageFailure {
+            file: "(the server did not name the file)".to_owned(),
+            block: None,
+        });
+    }
+    failures
+}

@@ -1,0 +1,76 @@
+//! Files to parts: tar, compress, hash and store, in one pass.
+//!
+//! The caller hands over members and their bytes in one row. They are laid into tar archives
+//! (parts), cut into frames of a fixed plain size; workers compress frames, one writer puts
+//! them in order, hashes and stores them, and one finisher makes whole parts durable and
+//! re-reads them, so that nobody waits for the disk's sync. All queues are bounded: memory is
+//! `2 * workers + 3` frames, plain and compressed, whatever the size of the database.
+//!
+//! A crash leaves parts of an id that has no `backup.json`: remains, which the next run clears.
+
+mod packer;
+mod stages;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, Mutex, mpsc::sync_channel},
+    thread,
+};
+
+use crate::{
+    error::{Error, Result},
+    repo::catalog::{Part, StoredObject},
+};
+pub use packer::Packer;
+pub use stages::Destination;
+use stages::{Pool, compress, finish, stopped, write};
+
+/// What was stored.
+#[derive(Debug)]
+pub struct Packed {
+    pub parts: Vec<Part>,
+    pub index: StoredObject,
+}
+
+/// Runs `fill`, which hands all members to the packer, and stores them.
+///
+/// When anything fails, what was stored already belongs to no backup.
+pub fn pack<T>(
+    to: Destination<'_>,
+    fill: impl FnOnce(&mut Packer<'_>) -> Result<T>,
+) -> Result<(Packed, T)> {
+    let workers = to.workers.max(1);
+    let pool = Pool::default();
+    let (jobs, queue) = sync_channel(workers);
+    let (order, ordered) = sync_channel(workers + 2);
+    let (written, parts) = sync_channel(1);
+    thread::scope(|scope| {
+        let pool = &pool;
+        // Shared by the workers alone: when the last of them ends, so does the queue.
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..workers {
+            let queue = Arc::clone(&queue);
+            scope.spawn(move || compress(to.compression, &queue, pool));
+        }
+        drop(queue);
+        let writer = scope.spawn(move || write(to, &ordered, &written, pool));
+        let finisher = scope.spawn(move || finish(to, &parts));
+        let mut packer = Packer::new(to.part_size, jobs, order, pool);
+        let filled = fill(&mut packer).and_then(|value| packer.finish().map(|()| value));
+        drop(packer);
+        // Who fails drops its queue, and the one before it fails for that reason alone: the
+        // cause is the error nearest to the store.
+        let parts = joined(finisher)?;
+        let index = joined(writer)?;
+        let value = filled?;
+        let index = index.ok_or_else(stopped)?;
+        Ok((Packed { parts, index }, value))
+    })
+}
+
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(Error::failed("a thread of the backup panicked")))
+}

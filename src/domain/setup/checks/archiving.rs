@@ -1,0 +1,132 @@
+//! How WAL leaves the server, as its settings and its archiver tell.
+
+use std::path::Path;
+
+use super::super::{
+    archive_command::{ArchiveCommand, Call, Existing},
+    facts::Facts,
+    finding::Finding,
+};
+use crate::util::clock::readable;
+
+/// More waiting files than a healthy archiver leaves for longer than a moment.
+const BACKLOG: u64 = 10;
+
+pub fn wal_level(facts: &Facts) -> Finding {
+    let level = &facts.server.wal_level;
+    if level == "minimal" {
+        return Finding::critical(
+            "wal_level",
+            "minimal: nothing can be recovered from such WAL",
+            "set wal_level = replica and restart the server.",
+        );
+    }
+    Finding::ok("wal_level", level)
+}
+
+pub fn archive_mode(facts: &Facts) -> Finding {
+    const NAME: &str = "archive_mode";
+    let mode = &facts.server.archiving.mode;
+    match (mode.as_str(), facts.server.standby) {
+        ("off", false) => Finding::critical(
+            NAME,
+            "off: WAL is not archived",
+            "set archive_mode = on (`pgstow init --apply`) and restart the server.",
+        ),
+        ("off", true) => Finding::warning(
+            NAME,
+            "off: nothing is archived once this standby is promoted",
+            "set archive_mode = on here too, and restart the server.",
+        ),
+        ("on", true) => Finding::ok(NAME, "on: this standby archives once it is promoted"),
+        _ => Finding::ok(NAME, mode),
+    }
+}
+
+pub fn archive_command(facts: &Facts, command: &ArchiveCommand) -> Finding {
+    const NAME: &str = "archive_command";
+    const SET: &str = "`pgstow init` prints the right one, `init --apply` sets it.";
+    let existing = &facts.archive_command;
+    let library = &facts.archive_library;
+    if !library.is_empty() {
+        return Finding::critical(
+            NAME,
+            format!("archive_library {library:?} archives in its place"),
+            "set archive_library to '' and reload the server.",
+        );
+    }
+    match command.compare(existing) {
+        Existing::Empty => Finding::critical(NAME, "empty: the server keeps its WAL", SET),
+        Existing::Same => Finding::ok(NAME, existing),
+        Existing::Foreign => {
+            Finding::critical(NAME, format!("doesn't call pgstow: {existing}"), SET)
+        }
+        Existing::Wrapped => Finding::warning(
+            NAME,
+            format!("calls archive-wal among other things: {existing}"),
+            "make sure that it fails when archive-wal fails.",
+        ),
+        Existing::Ours(call) => other_call(facts, command, &call),
+    }
+}
+
+/// archive-wal, but with other options or by another program than ours.
+fn other_call(facts: &Facts, command: &ArchiveCommand, call: &Call) -> Finding {
+    const NAME: &str = "archive_command";
+    let existing = &facts.archive_command;
+    // What the options don't say, settings do: only a segment that arrives can prove those.
+    let differs = |option| match (call.option(option), command.option(option)) {
+        (Some(theirs), Some(ours)) => theirs != ours,
+        _ => false,
+    };
+    if differs("--cluster") || differs("--repo-url") {
+        return Finding::critical(
+            NAME,
+            format!("archives elsewhere: {existing}"),
+            format!("this call of pgstow wants: {}", command.text()),
+        );
+    }
+    let absolute = call.program.starts_with('/');
+    if facts.user.is_some() && absolute && !Path::new(&call.program).exists() {
+        return Finding::critical(
+            NAME,
+            format!("there is no {}", call.program),
+            "install pgstow there, or set archive_command anew with `pgstow init --apply`.",
+        );
+    }
+    Finding::ok(NAME, existing)
+}
+
+pub fn archiver(facts: &Facts) -> Finding {
+    const NAME: &str = "archiver";
+    let state = &facts.archiver;
+    if let (true, Some((wal, time))) = (state.is_failing(), &state.last_failed) {
+        return Finding::critical(
+            NAME,
+            format!(
+                "fails: {} failures, the last at {} with {wal}{}",
+                state.failed,
+                readable(*time),
+                waiting(facts.waiting)
+            ),
+            "the server's log tells why; PostgreSQL goes on trying.",
+        );
+    }
+    if let Some(count @ BACKLOG..) = facts.waiting {
+        return Finding::warning(
+            NAME,
+            format!("{count} files wait to be archived"),
+            "if the number grows, archiving is slower than the server writes: look at the repository's disk.",
+        );
+    }
+    match &state.last_archived {
+        Some((wal, time)) => Finding::ok(NAME, format!("{wal} at {}", readable(*time))),
+        None => Finding::ok(NAME, "has archived nothing yet"),
+    }
+}
+
+pub fn waiting(count: Option<u64>) -> String {
+    count.map_or(String::new(), |count| {
+        format!("; {count} files wait to be archived")
+    })
+}

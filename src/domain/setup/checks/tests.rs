@@ -1,0 +1,209 @@
+//! Every fact, good and bad.
+
+#![allow(clippy::unwrap_used)]
+
+use chrono::TimeDelta;
+
+use super::{
+    super::{
+        archive_command::ArchiveCommand,
+        facts::{Facts, Leftover},
+        finding::State,
+    },
+    archiving, server,
+};
+use crate::{
+    error::Error,
+    postgres::{
+        lsn::SystemId,
+        server_facts::{ArchiverState, Archiving, ServerFacts},
+        wal_name::SegmentSize,
+    },
+};
+
+fn facts() -> Facts {
+    Facts {
+        server: ServerFacts {
+            version: 170_006,
+            system_id: SystemId(7),
+            standby: false,
+            data_directory: "/data".into(),
+            block_size: 8192,
+            segment_size: SegmentSize::new(16 << 20).unwrap(),
+            data_checksums: true,
+            wal_level: "replica".into(),
+            archiving: Archiving {
+                mode: "on".into(),
+                command: "/usr/bin/pgstow archive-wal %p".into(),
+                library: String::new(),
+            },
+            config_files: Vec::new(),
+            max_connections: 100,
+            max_worker_processes: 8,
+            max_wal_senders: 10,
+            max_prepared_transactions: 0,
+            max_locks_per_transaction: 64,
+        },
+        role: "backup".into(),
+        walsender: Ok(SystemId(7)),
+        may_switch_wal: true,
+        free_senders: 10,
+        archive_command: "/usr/bin/pgstow archive-wal %p".into(),
+        archive_library: String::new(),
+        archiver: ArchiverState::default(),
+        waiting: None,
+        leftovers: Vec::new(),
+        full_page_writes: true,
+        clock_ahead: TimeDelta::zero(),
+        user: None,
+    }
+}
+
+fn command() -> ArchiveCommand {
+    ArchiveCommand::new(&["/usr/bin/pgstow".to_owned()]).unwrap()
+}
+
+/// The findings that aren't ok.
+fn bad(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, State)> {
+    let mut facts = facts();
+    change(&mut facts);
+    let findings = server(&facts, &command()).into_iter();
+    findings
+        .filter(|one| one.state != State::Ok)
+        .inspect(|one| assert!(one.hint.is_some()))
+        .map(|one| (one.name, one.state))
+        .collect()
+}
+
+fn leftover(name: &str, pending: bool) -> Leftover {
+    Leftover {
+        name: name.into(),
+        value: "x".into(),
+        pending,
+    }
+}
+
+#[test]
+fn each_fact_has_its_finding() {
+    use State::{Critical, Warning};
+    assert_eq!(bad(|_| ()), []);
+    let at = |seconds| {
+        let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap();
+        Some(("000000010000000000000001".to_owned(), time))
+    };
+    type Change = Box<dyn FnOnce(&mut Facts)>;
+    let cases: Vec<(Change, &str, State)> = vec![
+        (
+            Box::new(|f| f.server.version = 140_001),
+            "version",
+            Critical,
+        ),
+        (Box::new(|f| f.server.version = 190_000), "version", Warning),
+        (Box::new(|f| f.may_switch_wal = false), "rights", Critical),
+        (
+            Box::new(|f| f.walsender = Err(Error::failed("no"))),
+            "replication",
+            Critical,
+        ),
+        (
+            Box::new(|f| f.walsender = Ok(SystemId(8))),
+            "replication",
+            Critical,
+        ),
+        (
+            Box::new(|f| f.free_senders = 0),
+            "max_wal_senders",
+            Critical,
+        ),
+        (Box::new(|f| f.free_senders = 1), "max_wal_senders", Warning),
+        (
+            Box::new(|f| f.server.wal_level = "minimal".into()),
+            "wal_level",
+            Critical,
+        ),
+        (
+            Box::new(|f| f.server.archiving.mode = "off".into()),
+            "archive_mode",
+            Critical,
+        ),
+        (
+            Box::new(|f| f.archive_command = "cp %p /x/%f".into()),
+            "archive_command",
+            Critical,
+        ),
+        (
+            Box::new(|f| f.archive_command = "x; pgstow archive-wal %p".into()),
+            "archive_command",
+            Warning,
+        ),
+        (
+            Box::new(|f| f.archive_library = "basic_archive".into()),
+            "archive_command",
+            Critical,
+        ),
+        (
+            Box::new(move |f| f.archiver.last_failed = at(9)),
+            "archiver",
+            Critical,
+        ),
+        (Box::new(|f| f.waiting = Some(500)), "archiver", Warning),
+        (
+            Box::new(|f| f.leftovers.push(leftover("recovery_target_time", false))),
+            "recovery_target",
+            Critical,
+        ),
+        (
+            Box::new(|f| f.leftovers.push(leftover("recovery_target_xid", true))),
+            "recovery_target",
+            Critical,
+        ),
+        (
+            Box::new(|f| f.full_page_writes = false),
+            "full_page_writes",
+            Warning,
+        ),
+        (
+            Box::new(|f| f.clock_ahead = TimeDelta::seconds(-90)),
+            "clock",
+            Warning,
+        ),
+    ];
+    for (change, name, state) in cases {
+        assert_eq!(bad(change), [(name, state)]);
+    }
+}
+
+#[test]
+fn a_standby_is_judged_as_one() {
+    let standby = |f: &mut Facts| {
+        f.server.standby = true;
+        f.may_switch_wal = false;
+        f.full_page_writes = false;
+    };
+    assert_eq!(bad(standby), []);
+    let recovering = bad(|f| {
+        standby(f);
+        f.leftovers.push(leftover("recovery_target_lsn", false));
+    });
+    assert_eq!(recovering, [("recovery_target", State::Warning)]);
+}
+
+#[test]
+fn a_call_that_leads_elsewhere_is_seen() {
+    let wanted = ["/usr/bin/pgstow", "--repo-url", "/a", "--cluster", "x"];
+    let wanted = ArchiveCommand::new(&wanted.map(str::to_owned)).unwrap();
+    for (existing, state) in [
+        ("pgstow --repo-url /a --cluster x archive-wal %p", State::Ok),
+        ("pgstow --config /c archive-wal %p", State::Ok),
+        ("pgstow --repo-url /b archive-wal %p", State::Critical),
+        ("archive-wal --cluster=y %p", State::Critical),
+    ] {
+        let mut facts = facts();
+        facts.archive_command = existing.into();
+        assert_eq!(
+            archiving::archive_command(&facts, &wanted).state,
+            state,
+            "{existing}"
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! The commands of docs/restore-by-hand.md, executed as they stand there, restore a cluster.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use crate::harness::{Archive, Cluster, PgBin, Scratch, pg, user};
+
+/// All shell blocks of the page, as one script.
+fn script() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/restore-by-hand.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks: Vec<&str> = blocks
+        .map(|block| block.split("```").next().unwrap())
+        .collect();
+    assert!(blocks.len() > 8, "the page has lost its commands");
+    blocks.concat()
+}
+
+/// The restored server, which the page starts as a daemon.
+struct Restored<'a> {
+    pg: &'a PgBin,
+    data_dir: PathBuf,
+    socket_dir: PathBuf,
+}
+
+impl Restored<'_> {
+    fn client(&self, program: &str) -> Command {
+        let mut command = self.pg.command(program);
+        command
+            .env("PGHOST", &self.socket_dir)
+            .env("PGPORT", "5433")
+            .env("PGUSER", "postgres");
+        command
+    }
+
+    #[track_caller]
+    fn psql(&self, sql: &str) -> String {
+        user::run_ok(self.client("psql").args(["-XAtqd", "postgres", "-c", sql]))
+    }
+}
+
+impl Drop for Restored<'_> {
+    fn drop(&mut self) {
+        let mut stop = self.pg.command("pg_ctl");
+        stop.args(["stop", "-m", "immediate", "-D"])
+            .arg(&self.data_dir);
+        // An error says that it never started.
+        let _ = user::run(&mut stop);
+    }
+}
+
+fn the_page_restores(pg: PgBin, compression: &str) {
+    let scratch = Scratch::new();
+    let archive = Archive::new(&scratch, compression);
+    let mut main = Cluster::build(&scratch, pg.clone())
+        .initdb("--wal-segsize=1")
+        .archiving(&archive.tool.shell("archive-wal %p"))
+        .make();
+    archive.register(&main);
+    main.start();
+    let tablespace = scratch.folder("ts");
+    main.psql(&format!(
+        "create tablespace ts location '{}'",
+        tablespace.display()
+    ));
+    main.psql("create table near as select n, repeat('x', 100) from generate_series(1, 5000) n");
+    main.psql("create table far (n int primary key) tablespace ts");
+    main.psql("insert into far select generate_series(1, 5000)");
+    archive
+        .tool
+        .command(&["--json", "base", "--checkpoint", "fast"])
+        .env("PGHOST", main.host())
+        .env("PGUSER", "postgres")
+        .ok();
+    main.psql("insert into far select generate_series(5001, 7000)");
+    main.psql("delete from near where n > 4000");
+    thread::sleep(Duration::from_millis(20));
+    let target = main.psql("select clock_timestamp()");
+    thread::sleep(Duration::from_millis(20));
+    main.psql("drop table near");
+    main.psql("insert into far values (8000)");
+    main.switch_wal();
+
+    let base = scratch.join("repository/main/base");
+    let backup = fs::read_dir(base).unwrap().next().unwrap().unwrap();
+    let oid = main.psql("select oid from pg_tablespace where spcname = 'ts'");
+    let moved = scratch.join("moved");
+    let restored = Restored {
+        pg: &pg,
+        data_dir: scratch.join("restored"),
+        socket_dir: scratch.folder("run"),
+    };
+    let output = user::run_ok(
+        user::command("/bin/sh", "KILL")
+            .args(["-c", &script()])
+            .env("REPO", scratch.join("repository"))
+            .env("BACKUP", backup.file_name())
+            .env("TARGET", &target)
+            .env("DATA", &restored.data_dir)
+            .env("TABLESPACES", format!("{oid}={}", moved.display()))
+            .env("PGBIN", &pg.bindir)
+            .env("LD_LIBRARY_PATH", pg.bindir.join("../lib"))
+            .env("PGHOST", &restored.socket_dir)
+            .env("PGPORT", "5433"),
+    );
+    assert!(
+        output.contains("part-0001.tar") && output.contains(": OK"),
+        "{output}"
+    );
+    assert!(output.contains("backup successfully verified"), "{output}");
+
+    assert_eq!(
+        restored.psql("select count(*), max(n) from near"),
+        "4000|4000"
+    );
+    assert_eq!(
+        restored.psql("select count(*), max(n) from far"),
+        "7000|7000"
+    );
+    assert_eq!(restored.psql("show archive_mode"), "off");
+    assert!(
+        fs::read_dir(&moved).unwrap().count() == 1,
+        "the tablespace lies elsewhere"
+    );
+    user::run_ok(restored.client("pg_amcheck").args([
+        "--all",
+        "--install-missing",
+        "--heapallindexed",
+    ]));
+    // No time bomb for the next replica is left.
+    let settings = fs::read_to_string(restored.data_dir.join("postgresql.auto.conf")).unwrap();
+    assert!(!settings.contains("recovery_target"), "{settings}");
+    assert!(!settings.contains("restore_command"), "{settings}");
+    assert_eq!(
+        restored.psql("select timeline_id from pg_control_checkpoint()"),
+        "2"
+    );
+}
+
+#[test]
+fn zstd_on_15() {
+    the_page_restores(pg(15), "zstd");
+}
+
+#[test]
+fn gzip_on_15() {
+    the_page_restores(pg(15), "gzip");
+}
+
+#[test]
+fn lz4_on_15() {
+    the_page_restores(pg(15), "lz4");
+}
+
+#[test]
+fn zstd_on_18() {
+    the_page_restores(pg(18), "zstd");
+}
+
+#[test]
+fn gzip_on_18() {
+    the_page_restores(pg(18), "gzip");
+}
+
+#[test]
+fn lz4_on_18() {
+    the_page_restores(pg(18), "lz4");
+}

@@ -1,0 +1,325 @@
+//! `pgstow verify` on damaged repositories: the mutilations of PostgreSQL's own test of
+//! pg_verifybackup (003_corruption.pl), applied to what is stored. Each must be found, and
+//! named.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::harness::{Scratch, Stored, Stow, pg, user};
+
+/// A repository with two backups and some WAL behind them.
+struct Sound {
+    stow: Stow,
+    first: Stored,
+    backup: Stored,
+}
+
+impl Sound {
+    fn new(scratch: &Scratch, major: u32, compression: &str) -> Self {
+        let stow = Stow::build(scratch, pg(major))
+            .compression(compression)
+            .repo("part_size = \"4MB\"")
+            .start();
+        let rows = "select n, md5(n::text) from generate_series(1, 100000) n";
+        stow.cluster.psql(&format!("create table t as {rows}"));
+        let first = stow.backup(&[]);
+        stow.cluster
+            .psql("update t set md5 = '' where n % 1000 = 0");
+        let backup = stow.backup(&[]);
+        stow.cluster.switch_wal();
+        // Something in the middle one: between zeros a flipped bit may change nothing.
+        let noise = "select md5(random()::text) from generate_series(1, 20000)";
+        stow.cluster.psql(&format!("create table noise as {noise}"));
+        stow.cluster.switch_wal();
+        stow.cluster.switch_wal();
+        Self {
+            stow,
+            first,
+            backup,
+        }
+    }
+
+    /// The findings of `verify`: object, file, problem.
+    #[track_caller]
+    fn findings(&self, arguments: &[&str], code: i32) -> Vec<[String; 3]> {
+        let verify = [&["--json", "verify"], arguments].concat();
+        let verify = self.stow.tool.command(&verify);
+        let report = verify.fails(code).json();
+        let mut findings = Vec::new();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        for backup in report["backups"].as_array().unwrap() {
+            for found in backup["findings"].as_array().unwrap() {
+                findings.push([&found["object"], &found["file"], &found["problem"]].map(text));
+            }
+        }
+        for wal in report["wal"].as_array().unwrap() {
+            for found in wal["findings"].as_array().unwrap() {
+                findings.push([&found["object"], &Value::Null, &found["what"]].map(text));
+            }
+        }
+        findings
+    }
+
+    #[track_caller]
+    fn is_sound(&self) {
+        assert_eq!(
+            self.findings(&["--all", "--wal"], 0),
+            Vec::<[String; 3]>::new()
+        );
+    }
+
+    /// Damages `path`, sees that findings name it and nothing else, and mends it.
+    #[track_caller]
+    fn damaged(&self, path: &Path, problem: &str, damage: impl FnOnce(&Path)) -> Vec<[String; 3]> {
+        let sound = fs::read(path).unwrap();
+        damage(path);
+        // The newest backup, or WAL.
+        let wal = path.starts_with(self.stow.root().join("main/wal"));
+        let findings = self.findings(if wal { &["--wal"] } else { &[] }, 3);
+        let object = path.display().to_string();
+        assert!(!findings.is_empty());
+        for [found, ..] in &findings {
+            assert_eq!(*found, object, "{findings:?}");
+        }
+        let named = findings.iter().any(|[_, _, found]| found.contains(problem));
+        assert!(named, "no {problem:?} in {findings:?}");
+        put(path, &sound);
+        findings
+    }
+}
+
+/// As the server's user would write it.
+fn put(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    user::own(path);
+}
+
+fn truncate(path: &Path) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+}
+
+fn append(path: &Path) {
+    let mut file = OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all(b"appended").unwrap();
+}
+
+fn flip(path: &Path) {
+    flip_at(path, fs::metadata(path).unwrap().len() as usize / 2);
+}
+
+fn flip_at(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x40;
+    fs::write(path, bytes).unwrap();
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+/// Replaces text in an object, compressed or not.
+fn edit(from: &str, to: &str) -> impl FnOnce(&Path) {
+    move |path: &Path| {
+        let stored = fs::read(path).unwrap();
+        let compressed = path.extension().is_some_and(|ending| ending == "zst");
+        let plain = match compressed {
+            true => zstd::decode_all(&stored[..]).unwrap(),
+            false => stored,
+        };
+        let text = String::from_utf8(plain).unwrap();
+        assert!(text.contains(from), "no {from:?} in {text}");
+        let text = text.replacen(from, to, 1);
+        let stored = match compressed {
+            true => zstd::encode_all(text.as_bytes(), 3).unwrap(),
+            false => text.into_bytes(),
+        };
+        fs::write(path, stored).unwrap();
+    }
+}
+
+#[test]
+fn every_damage_of_zstd_is_named() {
+    mutilate(17, "zstd:1");
+}
+
+#[test]
+fn every_damage_of_gzip_is_named() {
+    mutilate(15, "gzip:1");
+}
+
+#[test]
+fn every_damage_of_lz4_is_named() {
+    mutilate(16, "lz4");
+}
+
+#[test]
+fn every_damage_of_plain_files_is_named() {
+    mutilate(18, "none");
+}
+
+fn mutilate(major: u32, compression: &str) {
+    let scratch = Scratch::new();
+    let sound = Sound::new(&scratch, major, compression);
+    sound.is_sound();
+    parts(&sound);
+    other_objects(&sound);
+    wal(&sound);
+    sound.is_sound();
+}
+
+fn parts(sound: &Sound) {
+    let parts = sound.backup.parts();
+    let part = parts
+        .iter()
+        .max_by_key(|part| sound.backup.members(part).len());
+    let part = part.unwrap();
+    let members = files(&sound.backup, part);
+
+    let findings = sound.damaged(part, "is missing", remove);
+    assert_eq!(findings.len(), 1);
+    let findings = sound.damaged(part, "bytes instead of", truncate);
+    let named = named(&findings);
+    assert!(
+        !named.is_empty() && named.len() < members.len(),
+        "{findings:?}"
+    );
+    assert!(named.contains(members.last().unwrap()));
+    // All files are there: nothing but the part is named.
+    let findings = sound.damaged(part, "bytes instead of", append);
+    assert_eq!(self::named(&findings), Vec::<String>::new());
+
+    for part in &parts {
+        let findings = sound.damaged(part, "SHA-256 differs", flip);
+        let members = files(&sound.backup, part);
+        let named = self::named(&findings);
+        assert!(!named.is_empty(), "{findings:?}");
+        assert!(named.iter().all(|name| members.contains(name)), "{named:?}");
+    }
+    let other = sound.first.parts();
+    let findings = sound.damaged(part, "", |path| {
+        put(path, &fs::read(&other[0]).unwrap());
+    });
+    assert!(
+        findings.iter().any(|[_, file, _]| file.is_empty()),
+        "{findings:?}"
+    );
+}
+
+/// The files that findings name.
+fn named(findings: &[[String; 3]]) -> Vec<String> {
+    let files = findings.iter().map(|[_, file, _]| file.clone());
+    files.filter(|file| !file.is_empty()).collect()
+}
+
+/// Members of a part as `verify` names them: folders without their slash.
+fn files(backup: &Stored, part: &Path) -> Vec<String> {
+    let members = backup.members(part).into_iter();
+    members
+        .map(|name| name.trim_end_matches('/').to_owned())
+        .collect()
+}
+
+fn other_objects(sound: &Sound) {
+    let backup = &sound.backup;
+    for name in [
+        "backup_manifest.zst",
+        "index.json.zst",
+        "relations.json.zst",
+    ] {
+        let object = backup.object(name);
+        sound.damaged(&object, "is missing", remove);
+        sound.damaged(&object, "bytes instead of", truncate);
+        sound.damaged(&object, "bytes instead of", append);
+        sound.damaged(&object, "SHA-256 differs", flip);
+    }
+    let sums = backup.object("SHA256SUMS");
+    sound.damaged(&sums, "is missing", remove);
+    sound.damaged(
+        &sums,
+        "does not list the parts",
+        edit("  part-0001", " *part-0001"),
+    );
+    sound.damaged(
+        &sums,
+        "does not list the parts",
+        edit("part-0002", "part-0009"),
+    );
+
+    let manifest = backup.object("backup_manifest.zst");
+    sound.damaged(
+        &manifest,
+        "PG_VERSION",
+        edit("\"PG_VERSION\"", "\"PG_VERSIOM\""),
+    );
+    sound.damaged(&manifest, "", edit("\"Size\": 3", "\"Size\": 4"));
+}
+
+fn wal(sound: &Sound) {
+    let newest = sound.stow.list()["wal"][0]["newest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let number = u64::from_str_radix(&newest[16..], 16).unwrap();
+    let middle = format!("{}{:08X}", &newest[..16], number - 1);
+    let object = sound.stow.wal_object(&middle);
+    sound.damaged(&object, "", truncate);
+    sound.damaged(&object, "", append);
+    // An uncompressed segment has no checksum but those of its records: only its header tells.
+    let at = match object.extension() {
+        Some(_) => fs::metadata(&object).unwrap().len() as usize / 4,
+        None => 24,
+    };
+    sound.damaged(&object, "", |path| flip_at(path, at));
+
+    let aside = object.with_file_name("aside");
+    fs::rename(&object, &aside).unwrap();
+    let findings = sound.findings(&["--wal"], 3);
+    let missing = ["missing, though WAL before and behind it is there"];
+    assert_eq!(findings[0][0], middle);
+    assert_eq!(findings[0][2..], missing.map(str::to_owned));
+    // Under the name of another segment.
+    let before = sound
+        .stow
+        .wal_object(&format!("{}{:08X}", &newest[..16], number - 2));
+    put(&object, &fs::read(before).unwrap());
+    let findings = sound.findings(&["--wal"], 3);
+    assert_eq!(PathBuf::from(&findings[0][0]), object, "{findings:?}");
+    assert_eq!(findings.len(), 1);
+    let verify = sound.stow.tool.command(&["verify", "--wal"]).fails(3);
+    let means = format!("can be restored to any moment before {middle}");
+    drop(verify.stdout_contains(&means));
+    fs::rename(&aside, &object).unwrap();
+}
+
+/// A manifest whose own checksum and SHA-256 in backup.json are right can still be of another
+/// system.
+#[test]
+fn a_manifest_of_another_system_is_named() {
+    let scratch = Scratch::new();
+    let sound = Sound::new(&scratch, 18, "zstd:1");
+    let backup = &sound.backup;
+    let system = backup.json()["system_id"].to_string().replace('"', "");
+    let other: String = system.chars().rev().collect();
+    let manifest = backup.object("backup_manifest.zst");
+    let findings = sound.damaged(&manifest, "", |path| {
+        edit(&system, &other)(path);
+    });
+    assert!(!findings.is_empty());
+}
+
+#[test]
+fn without_backups_there_is_nothing_to_verify() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(17));
+    stow.tool
+        .command(&["verify"])
+        .fails(1)
+        .stderr_contains("there is no backup to verify");
+    stow.tool.command(&["verify", "--wal"]).ok();
+}
