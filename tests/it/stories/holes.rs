@@ -1,7 +1,7 @@
 //! Missing WAL never opens a database that has only a part of its rows, and WAL that isn't
 //! needed need not be there.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use super::{Site, typed};
 use crate::harness::{Cluster, PgBin, Shutdown, on_every_major};
@@ -48,16 +48,14 @@ impl Story {
         }
     }
 
-    fn lose(&self, segment: &str) {
-        fs::rename(self.site.object(segment), self.lost(segment)).unwrap();
-    }
-
-    fn find(&self, segment: &str) {
-        fs::rename(self.lost(segment), self.site.object(segment)).unwrap();
-    }
-
-    fn lost(&self, segment: &str) -> std::path::PathBuf {
-        self.site.scratch.join(&format!("lost-{segment}"))
+    /// Takes a segment out of the repository; gives where it was and where it is now.
+    fn lose(&self, segment: &str) -> [PathBuf; 2] {
+        let places = [
+            self.site.stow.wal_object(segment),
+            self.site.scratch.join(segment),
+        ];
+        fs::rename(&places[0], &places[1]).unwrap();
+        places
     }
 
     /// Starts what was restored while all was there: it must end itself.
@@ -93,7 +91,7 @@ fn what_is_missing_in_the_middle_never_opens_the_database(pg: PgBin) {
         story.site.copy("time", &["--target-time", &end]),
     ];
     let missing = story.segments[3].clone();
-    story.lose(&missing);
+    let [stored, lost] = story.lose(&missing);
     for copy in copies {
         story.never_opens(copy, &missing);
     }
@@ -114,7 +112,7 @@ fn what_is_missing_in_the_middle_never_opens_the_database(pg: PgBin) {
     ));
     let copy = story.site.copy("before", &["--target-lsn", &switched]);
     story.opens(copy, "2");
-    story.find(&missing);
+    fs::rename(lost, stored).unwrap();
     let copy = story.site.copy("found", &[]);
     story.opens(copy, "8");
 }
@@ -151,14 +149,14 @@ fn a_hole_before_a_fork(pg: PgBin) {
     let planned = story.site.copy("planned", &[]);
     // The last whole segment that the two timelines share.
     let missing = story.segments[5].clone();
-    story.lose(&missing);
+    let [stored, lost] = story.lose(&missing);
     story.never_opens(planned, &missing);
     for wish in [&[][..], &["--target-timeline", "1"]] {
         let refused = story.site.restore("refused", wish).fails(1);
         assert!(refused.stderr.contains(&missing), "{refused}");
         assert!(!story.site.data_dir("refused").exists());
     }
-    story.find(&missing);
+    fs::rename(lost, stored).unwrap();
     let copy = story.site.copy("new", &[]);
     story.opens(copy, "8");
     let copy = story.site.copy("old-again", &["--target-timeline", "1"]);
@@ -177,7 +175,7 @@ fn an_old_backup_whose_next_wal_has_expired_is_restored(pg: PgBin) {
     // What retention leaves of the time between the backups: what leads up to the point.
     let (kept, later) = story.segments.split_at(7);
     for expired in &later[..2] {
-        fs::remove_file(story.site.object(expired)).unwrap();
+        fs::remove_file(story.site.stow.wal_object(expired)).unwrap();
     }
     let old = story.backup.as_str();
     for (name, wish) in [
@@ -190,7 +188,7 @@ fn an_old_backup_whose_next_wal_has_expired_is_restored(pg: PgBin) {
     }
     // And if only the backup itself is kept.
     for expired in kept {
-        fs::remove_file(story.site.object(expired)).unwrap();
+        fs::remove_file(story.site.stow.wal_object(expired)).unwrap();
     }
     let copy = story.site.copy("immediate", &["--target-immediate", old]);
     story.opens(copy, "0");

@@ -73,14 +73,14 @@ fn after_pg_upgrade_both_generations_restore() {
     let first_life = witness.stop();
     site.stow.cluster.stop(Shutdown::Fast);
 
-    let command = site.stow.tool().shell("archive-wal %p");
+    let command = site.stow.tool.shell("archive-wal %p");
     let mut upgraded = Cluster::build(&site.scratch, pg(18))
         .name("upgraded")
         .archiving(&command)
         .make();
     // The old server, which it starts, archives meanwhile.
     pg_upgrade(&site, &upgraded);
-    let archived = site.stow.archive.stored();
+    let archived = site.stored_wal();
     upgraded.start();
     upgraded.psql("select pg_switch_wal()");
     upgraded.wait_until("select failed_count > 0 from pg_stat_archiver", "t");
@@ -89,7 +89,7 @@ fn after_pg_upgrade_both_generations_restore() {
         "{}",
         upgraded.log()
     );
-    assert_eq!(site.stow.archive.stored(), archived);
+    assert_eq!(site.stored_wal(), archived);
 
     let (host, bindir) = (upgraded.host().to_owned(), upgraded.pg.bindir.clone());
     let pgstow = |arguments: &[&str], user: &str| {

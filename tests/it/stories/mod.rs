@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::harness::{
     Cluster, PgBin, Scratch, Stored, Stow,
+    archive::stored_in,
     stow::Builder,
     tool::Invocation,
     witness::{Expected, Truth, rows},
@@ -62,9 +63,8 @@ impl Site {
     /// `pgstow` with `arguments`, and the server's programs.
     fn pgstow(&self, arguments: &[&str]) -> Invocation {
         self.stow
-            .tool()
+            .tool
             .command(arguments)
-            .env("PGSTOW_STATE_DIR", self.scratch.join("state"))
             .env("PGSTOW_CLUSTER_BINDIR", &self.main().pg.bindir)
     }
 
@@ -95,9 +95,9 @@ impl Site {
         Cluster::existing(&self.scratch, self.main().pg.clone(), &run, &data_dir)
     }
 
-    /// Where `segment` is stored.
-    fn object(&self, segment: &str) -> PathBuf {
-        self.stow.archive.object(&self.stow.system, segment)
+    /// The names of all stored WAL files.
+    fn stored_wal(&self) -> Vec<String> {
+        stored_in(self.stow.root())
     }
 
     /// Restores, recovers and judges a copy that nobody needs any longer.

@@ -56,7 +56,7 @@ fn the_last_commits_of_a_crashed_server_are_there(pg: PgBin) {
     main.switch_wal();
 
     // The archive gets all of it: the old timeline's last segment too, under its own name.
-    let stored = site.stow.archive.stored();
+    let stored = site.stored_wal();
     let partial = stored.iter().filter(|name| name.contains(".partial"));
     assert_eq!(partial.count(), 1, "{stored:?}");
     assert!(

@@ -44,11 +44,5 @@ fn a_replica_of_a_restored_server_stays_a_replica(pg: PgBin) {
     let timeline = "select timeline_id from pg_control_checkpoint()";
     assert_eq!(site.main().psql(timeline), "2");
     // Promoted, it would go on archiving: its settings are those of the primary.
-    assert!(
-        !site
-            .stow
-            .archive
-            .stored()
-            .contains(&"00000003.history".to_owned())
-    );
+    assert!(!site.stored_wal().contains(&"00000003.history".to_owned()));
 }

@@ -31,7 +31,7 @@ fn the_past_and_the_present_are_both_within_reach(pg: PgBin) {
     // It is the cluster itself: it archives on, from the first segment of its new timeline.
     assert_eq!(site.main().psql("show archive_mode"), "on");
     site.main().switch_wal();
-    let stored = site.stow.archive.stored();
+    let stored = site.stored_wal();
     let holds = |name: &str| stored.iter().any(|stored| stored.starts_with(name));
     assert!(holds("00000002.history"), "{stored:?}");
     let first_of = |timeline: &str| {
