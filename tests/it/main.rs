@@ -28,4 +28,5 @@ mod replication;
 mod restore;
 mod restore_by_hand;
 mod restore_wal;
+mod stories;
 mod verify;

@@ -109,30 +109,10 @@ impl Story {
 
 const NO_ARCHIVING: &str = "archive_mode = off";
 
-/// Starts a server and waits for the end of its recovery; its log, if it ended itself instead.
-fn recover(server: &mut Cluster) -> Result<(), String> {
-    server.try_start()?;
-    let running = server.data_dir().join("postmaster.pid");
-    for _ in 0..1200 {
-        if server
-            .try_psql("postgres", "select pg_is_in_recovery()")
-            .as_deref()
-            == Ok("f")
-        {
-            return Ok(());
-        }
-        if !running.exists() {
-            return Err(server.log());
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    panic!("still in recovery:\n{}", server.log());
-}
-
 fn recovery_gets_all_that_was_archived(pg: PgBin) {
     let story = Story::begin(pg);
     let mut restored = story.restored("restored", "", NO_ARCHIVING);
-    recover(&mut restored).unwrap();
+    restored.recover();
     assert_eq!(restored.psql("select count(*) from t"), story.rows());
     let left: Vec<_> = fs::read_dir(restored.data_dir().join("pg_wal"))
         .unwrap()
@@ -147,7 +127,7 @@ fn a_missing_segment_never_opens_the_database(pg: PgBin) {
     let object = story.object(&story.segments[3]);
     fs::remove_file(&object).unwrap();
     let mut restored = story.restored("restored", "", NO_ARCHIVING);
-    let log = recover(&mut restored).unwrap_err();
+    let log = restored.try_recover().unwrap_err();
     let missing = format!("{} is missing, but is not the end", story.segments[3]);
     assert!(log.contains(&missing), "{log}");
     assert!(!log.contains("archive recovery complete"), "{log}");
@@ -166,7 +146,7 @@ fn behind_the_last_that_is_needed_all_may_be_gone(pg: PgBin) {
     );
     let last = format!("--last {}", needed[0]);
     let mut restored = story.restored("restored", &last, &target);
-    recover(&mut restored).unwrap();
+    restored.recover();
     restored.psql("insert into t values (1)");
 }
 
@@ -199,7 +179,7 @@ fn a_fork_is_the_end_of_the_old_timeline_but_a_hole_before_it_is_not() {
     story.main.stop(Shutdown::Immediate);
     // The restored server goes on archiving, on timeline 2.
     let mut second = story.restored("second", "", "");
-    recover(&mut second).unwrap();
+    second.recover();
     second.psql("insert into t values (1001)");
     second.switch_wal();
     let new_end = second.psql("select count(*) from t");
@@ -208,7 +188,9 @@ fn a_fork_is_the_end_of_the_old_timeline_but_a_hole_before_it_is_not() {
     let start = |name: &str, timeline: &str| {
         let timeline = format!("{NO_ARCHIVING}\nrecovery_target_timeline = '{timeline}'");
         let mut server = story.restored(name, "", &timeline);
-        recover(&mut server).map(|()| server.psql("select count(*) from t"))
+        server
+            .try_recover()
+            .map(|()| server.psql("select count(*) from t"))
     };
     assert_eq!(start("latest", "latest"), Ok(new_end));
     assert_eq!(start("old", "1"), Ok(old_end));

@@ -11,6 +11,7 @@ pub mod load;
 pub mod output;
 pub mod pg;
 pub mod random;
+pub mod recovery;
 pub mod scratch;
 pub mod stored;
 pub mod stow;

@@ -1,6 +1,14 @@
-//! Random numbers of a seed that is printed: PGSTOW_TEST_SEED repeats a run.
+//! Random numbers of a seed that is printed (PGSTOW_TEST_SEED repeats a run), and how many rounds.
 
 use std::{env, time::UNIX_EPOCH};
+
+/// How often to repeat something: the long form is for PGSTOW_TEST_LONG=1.
+pub fn rounds(short: u64, long: u64) -> u64 {
+    match env::var_os("PGSTOW_TEST_LONG") {
+        Some(_) => long,
+        None => short,
+    }
+}
 
 pub struct Random(u64);
 
