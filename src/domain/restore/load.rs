@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing::warn;
+
 use super::{
     archive::Archive,
     target::{Target, Wish},
@@ -20,8 +22,12 @@ use crate::{
 pub fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
     let mut backups: Vec<Backup> = Vec::new();
     for entry in repository.backups()? {
-        if let State::Complete(backup) = entry.state {
-            backups.push(*backup);
+        match entry.state {
+            State::Complete(backup) => backups.push(*backup),
+            State::Unreadable(why) => {
+                warn!("backup {} can't be used: {}", entry.id, why);
+            }
+            State::Pending(_) | State::Unfinished(_) => {}
         }
     }
     let suits = |backup: &&Backup| match (wish.backup, &wish.target) {

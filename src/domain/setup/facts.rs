@@ -1,5 +1,7 @@
 //! What `check` asks of the server and of this host, before anything is judged.
 
+use std::fs;
+
 use chrono::TimeDelta;
 
 use super::server_user::ServerUser;
@@ -10,6 +12,7 @@ use crate::{
         conninfo::ConnInfo,
         lsn::SystemId,
         replication::Replication,
+        row::Row,
         server_facts::{self, ArchiverState, ServerFacts},
     },
     util::{cancel::Cancel, clock},
@@ -58,7 +61,7 @@ const SETTINGS: &str = "
 
 /// Values of recovery that a server in service has no use for.
 const LEFTOVERS: &str = "
-    SELECT name, setting, pending_restart FROM pg_settings
+    SELECT name, setting, pending_restart, sourcefile FROM pg_settings
     WHERE name IN ('recovery_target', 'recovery_target_lsn', 'recovery_target_name',
             'recovery_target_time', 'recovery_target_xid', 'recovery_target_timeline')
         AND (setting <> boot_val OR pending_restart)
@@ -89,6 +92,7 @@ impl Facts {
             waiting,
             leftovers: leftovers
                 .iter()
+                .filter(|row| !is_gone_from_its_file(row))
                 .map(|row| {
                     Ok(Leftover {
                         name: row.text(0)?,
@@ -126,4 +130,21 @@ fn clock_ahead(session: &Session) -> Result<TimeDelta> {
     } else {
         TimeDelta::zero()
     })
+}
+
+/// After a restore the running server keeps its target until it is restarted, though
+/// `restore-done` has removed it from the file: such a value reaches no replica.
+fn is_gone_from_its_file(row: &Row) -> bool {
+    let (Ok(name), Ok(Some(file))) = (row.text(0), row.optional(3)) else {
+        return false;
+    };
+    // Where we can't read it, it counts as still there.
+    let names = |line: &str| {
+        let word = line
+            .trim_start()
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .next();
+        word.is_some_and(|word| word.eq_ignore_ascii_case(&name))
+    };
+    fs::read_to_string(file).is_ok_and(|text| !text.lines().any(names))
 }
