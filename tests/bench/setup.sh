@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Installs what the benchmarks need on Debian 12, as root, and builds pgstow as it is released.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+tests/setup.sh
+packages=(pgbackrest zstd python3)
+dpkg-query -W "${packages[@]}" >/dev/null 2>&1 || {
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+}
+cargo build --release --locked --bin pgstow --example limits
