@@ -4,7 +4,9 @@
 use std::{fs, path::Path};
 
 use super::{Site, WITNESS, typed};
-use crate::harness::{Cluster, PgBin, Shutdown, Witness, on_every_major, pg, user, witness::rows};
+use crate::harness::{
+    Cluster, PgBin, Shutdown, Witness, on_every_major, pg, stow::ROLE, user, witness::rows,
+};
 
 on_every_major!(a_second_cluster_is_refused_and_harms_nothing);
 
@@ -105,7 +107,7 @@ fn after_pg_upgrade_both_generations_restore() {
     let witness = Witness::go_on(&upgraded, WITNESS);
     witness.wait_for(10);
     upgraded.switch_wal();
-    pgstow(&["--json", "base", "--checkpoint", "fast"], "backup").ok();
+    pgstow(&["--json", "base", "--checkpoint", "fast"], ROLE).ok();
     witness.wait_for(60);
     let second_life = witness.stop();
     upgraded.stop(Shutdown::Fast);
@@ -120,7 +122,7 @@ fn after_pg_upgrade_both_generations_restore() {
     );
     site.restores_to("old-end", first_life.at_end(), &[old_backup.id()]);
     let to = site.data_dir("new");
-    pgstow(&["restore", "--data-dir", to.to_str().unwrap()], "backup").ok();
+    pgstow(&["restore", "--data-dir", to.to_str().unwrap()], ROLE).ok();
     upgraded.pg.verifybackup(&to).unwrap();
     let mut copy = Cluster::existing(&site.scratch, upgraded.pg.clone(), "new", &to);
     copy.recover();
