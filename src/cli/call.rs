@@ -9,7 +9,22 @@ use super::args::Cli;
 /// Links of these names need no `pgstow-` before them.
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
-/// The command line as if `pgstow COMMAND ...` had been typed.
+/// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
+const COMMANDS: [&str; 10] = [
+    "demo",
+    "init",
+    "check",
+    "base",
+    "archive-wal",
+    "restore-wal",
+    "restore",
+    "restore-done",
+    "list",
+    "verify",
+];
+
+/// The command line as if `pgstow COMMAND ...` had been typed. A program of any other name, such
+/// as `pgstow-1.2`, is pgstow itself.
 pub fn expand(typed: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut typed = typed.into_iter();
     let program = typed.next().unwrap_or_default();
@@ -17,7 +32,9 @@ pub fn expand(typed: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         .file_name()
         .and_then(|name| name.to_str());
     let command = name.and_then(|name| {
-        name.strip_prefix("pgstow-")
+        let linked = name.strip_prefix("pgstow-");
+        linked
+            .filter(|name| COMMANDS.contains(name))
             .or_else(|| PLAIN.into_iter().find(|plain| *plain == name))
     });
     let mut words = vec![OsString::from("pgstow")];
@@ -74,11 +91,21 @@ mod tests {
             ("./pgstow-restore-done", "pgstow restore-done"),
             ("pgstow-list --json", "pgstow list --json"),
             ("other list", "pgstow list"),
+            ("/opt/pgstow-1.2 list", "pgstow list"),
+            ("pgstow-old archive-wal %p", "pgstow archive-wal %p"),
+            ("pgstow- list", "pgstow list"),
         ] {
             let words = expand(typed.split(' ').map(OsString::from));
             let expected: Vec<OsString> = expanded.split(' ').map(OsString::from).collect();
             assert_eq!(words, expected, "{typed}");
         }
+    }
+
+    #[test]
+    fn the_list_of_commands_is_that_of_clap() {
+        let cli = Cli::command();
+        let names = cli.get_subcommands().map(|command| command.get_name());
+        assert_eq!(Vec::from_iter(names), COMMANDS);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         row,
         form,
         draws: row == Row::Other && form == Form::Text && options::shows_progress(&cli.global),
+        quiet: cli.global.quiet,
         level: options::log_level(&cli.global),
         places: options::places(&cli),
         cancel,
@@ -37,7 +38,10 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
     let only_repo = cli.global.repo.is_some();
     match cli.command {
         Command::Demo(args) => {
-            run.without_settings(|cancel, meter| demo::run(options::demo(args), cancel, meter))
+            let tell = output::shows_at_once(form).then_some(&output::print_part as demo::Tell<'_>);
+            run.without_settings(|cancel, meter| {
+                demo::run(options::demo(args), tell, cancel, meter)
+            })
         }
         Command::Init(args) => {
             run.command(|context, layers| init::run(context, &options::init(&args, layers)?))
@@ -71,6 +75,7 @@ struct Run {
     row: Row,
     form: Form,
     draws: bool,
+    quiet: bool,
     level: LogLevel,
     places: Places,
     cancel: Cancel,
@@ -94,7 +99,7 @@ impl Run {
         let progress = self.draws.then(|| Progress::start(&context.meter));
         let result = work(&context, &layers);
         drop(progress);
-        finish(self.form, &result?)
+        finish(self.form, self.quiet, &result?)
     }
 
     /// Runs a command that a wrong configuration must not stop.
@@ -107,7 +112,7 @@ impl Run {
         let progress = self.draws.then(|| Progress::start(&meter));
         let result = work(&self.cancel, &meter);
         drop(progress);
-        finish(self.form, &result?)
+        finish(self.form, self.quiet, &result?)
     }
 
     /// Shows settings even where some of them are bad.
@@ -116,12 +121,14 @@ impl Run {
         log::start(self.level, false);
         tell_notes(self.row, &layers)?;
         let settings = layers.show().collect::<Result<_>>()?;
-        finish(self.form, &ShownSettings { settings })
+        finish(self.form, false, &ShownSettings { settings })
     }
 }
 
-fn finish(form: Form, report: &impl Report) -> Result<Outcome> {
-    output::print(form, report)?;
+fn finish(form: Form, quiet: bool, report: &impl Report) -> Result<Outcome> {
+    if !(quiet && form == Form::Text && report.is_good_news()) {
+        output::print(form, report)?;
+    }
     Ok(report.outcome())
 }
 

@@ -19,12 +19,16 @@ use super::{
 use crate::{
     commands::options::{
         ArchiveWalOptions, BaseMethod, BaseOptions, CheckOptions, DemoOptions, InitOptions,
-        ListOptions, LogLevel, RestoreOptions, RestoreWalOptions, Target, TargetAction,
-        TargetOptions, VerifyOptions,
+        ListOptions, LogLevel, RestoreOptions, RestoreWalOptions, VerifyOptions,
+    },
+    domain::restore::{
+        request::Request,
+        target::{Action, Target, Wish},
     },
     error::{Context, Error, Result},
     postgres::wal_name::WalName,
     repo::backup_id::BackupId,
+    util::moment,
 };
 
 /// Where settings are looked for, and the flags above them.
@@ -189,8 +193,10 @@ pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
         }
         other => other,
     };
+    let time = time.or(args.target_time);
+    let time = time.map(|text| moment::parse(&text, moment::host_zone()));
     let wishes = [
-        time.or(args.target_time).map(Target::Time),
+        time.transpose()?.map(Target::Time),
         args.target_lsn.map(Target::Lsn),
         args.target_xid.map(Target::Xid),
         args.target_name.map(Target::Name),
@@ -210,27 +216,29 @@ pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
             .hint("give --target-time, --target-lsn or --target-xid too."));
     }
     Ok(RestoreOptions {
-        backup: backup.map(|id| id.parse()).transpose()?,
-        target: TargetOptions {
-            target,
-            exclusive: args.target_exclusive,
-            timeline: args.target_timeline,
-            action: match args.target_action.as_str() {
-                "pause" => TargetAction::Pause,
-                "shutdown" => TargetAction::Shutdown,
-                _ => TargetAction::Promote,
+        request: Request {
+            wish: Wish {
+                backup: backup.map(|id| id.parse()).transpose()?,
+                target,
+                exclusive: args.target_exclusive,
+                timeline: args.target_timeline,
+                action: match args.target_action.as_str() {
+                    "pause" => Action::Pause,
+                    "shutdown" => Action::Shutdown,
+                    _ => Action::Promote,
+                },
+                standby: args.standby,
             },
+            data_dir: args.data_dir,
+            replace: args.replace,
+            tablespaces: args.tablespace,
+            archive: args.archive.map(|word| word == "on"),
+            offline: args.offline,
+            prove: args.prove,
+            workers: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
+            bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
         },
-        data_dir: args.data_dir,
-        replace: args.replace,
-        tablespaces: args.tablespace,
-        standby: args.standby,
-        archive: args.archive.map(|word| word == "on"),
-        offline: args.offline,
         plan: args.plan,
-        prove: args.prove,
-        jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
-        bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
         server_flags: layers.server_flags()?,
     })
 }

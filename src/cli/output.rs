@@ -2,11 +2,12 @@
 
 use std::{
     error::Error as _,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
 };
 
 use serde::Serialize;
 
+use super::progress;
 use crate::{
     commands::report::Report,
     error::{Error, IoContext, Kind, Result},
@@ -29,6 +30,21 @@ pub fn print(form: Form, report: &impl Report) -> Result<()> {
             _ => Err(error),
         })
         .at("write to", "standard output")
+}
+
+/// Whether somebody watches who wants to see parts of a report as they come about. Elsewhere it
+/// is printed as a whole, or not at all.
+pub fn shows_at_once(form: Form) -> bool {
+    form == Form::Text && io::stdout().is_terminal()
+}
+
+/// Prints a part of a report beside the progress.
+pub fn print_part(text: &[u8]) {
+    progress::beside(|| {
+        let mut out = io::stdout().lock();
+        // The rest of the report comes to the same end, and tells it.
+        let _ = out.write_all(text).and_then(|()| out.flush());
+    });
 }
 
 fn write_report(form: Form, report: &impl Report, out: &mut dyn Write) -> io::Result<()> {

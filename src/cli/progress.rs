@@ -12,7 +12,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::util::{meter::Meter, units};
+use crate::util::{meter::Meter, terminal, units};
 
 const FRAME: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(30);
@@ -74,44 +74,108 @@ fn draw_bar(meter: &Meter, stopped: &Stopped) {
         ProgressDrawTarget::stderr(),
     ));
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&bar));
-    let mut phase = String::new();
+    // Everything is one message, so that it is drawn once for each look, and as a whole.
+    if let Ok(style) = ProgressStyle::with_template("{msg}") {
+        bar.set_style(style);
+    }
+    let mut phase = (String::new(), Instant::now());
     while stopped.recv_timeout(FRAME) == Err(RecvTimeoutError::Timeout) {
         let now = meter.phase();
-        if now.is_empty() {
-            continue;
+        if now != phase.0 {
+            phase = (now, Instant::now());
         }
-        let (done, total) = meter.read();
-        if now != phase {
-            bar.reset();
-            bar.set_message(now.clone());
-            phase = now;
+        if !phase.0.is_empty() {
+            let (done, total) = meter.read();
+            let columns = terminal::columns(&io::stderr()).unwrap_or(80);
+            bar.set_message(drawn(
+                &phase.0,
+                done,
+                total,
+                phase.1.elapsed(),
+                columns.into(),
+            ));
         }
-        match total {
-            0 => bar.unset_length(),
-            // Estimates are estimates: the bar never goes beyond its end.
-            _ => bar.set_length(total.max(done)),
-        }
-        bar.set_style(style(done, total));
-        bar.set_position(done);
-        bar.tick();
     }
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
     bar.finish_and_clear();
 }
 
-fn style(done: u64, total: u64) -> ProgressStyle {
-    let template = match (done, total) {
+/// One line of fewer than so many columns: of figures, those that fit, and a bar if it does too.
+fn drawn(phase: &str, done: u64, total: u64, elapsed: Duration, columns: usize) -> String {
+    let room = columns.saturating_sub(1);
+    let seconds = Duration::from_secs(elapsed.as_secs());
+    let figures = match (done, total) {
         // Waiting has no bytes.
-        (0, 0) => "{msg} {spinner} {elapsed}",
-        (_, 0) => "{msg} {spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
+        (0, 0) => vec![units::duration(seconds)],
         _ => {
-            "{msg} [{bar:30}] {percent:>3} %  {binary_bytes} of {binary_total_bytes}  \
-             {binary_bytes_per_sec}  {eta} left"
+            let Figures {
+                percent,
+                amount,
+                rate,
+                left,
+            } = Figures::of(done, total, elapsed);
+            // Right after the start they would be guesses.
+            let known = elapsed >= Duration::from_secs(1);
+            let (rate, left) = (known.then_some(rate), left.filter(|_| known));
+            let joined = |parts: &[&Option<String>]| {
+                let parts = parts.iter().filter_map(|part| part.as_deref());
+                Vec::from_iter(parts).join("  ")
+            };
+            let amount = Some(amount);
+            vec![
+                joined(&[&percent, &amount, &rate, &left]),
+                joined(&[&percent, &amount, &left]),
+                joined(&[&percent, &left]),
+                joined(&[&percent]),
+            ]
         }
     };
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
+    let taken = |figures: &String| phase.chars().count() + 1 + figures.chars().count();
+    let fitting = |more: usize| figures.iter().find(|one| taken(one) + more <= room);
+    // Brackets and a blank; a shorter bar says nothing.
+    const AROUND: usize = 3;
+    const SHORTEST: usize = 8;
+    if total > 0
+        && let Some(figures) = fitting(AROUND + SHORTEST)
+    {
+        let width = (room - taken(figures) - AROUND).min(30);
+        let full = (done as f64 / total.max(done) as f64 * width as f64) as usize;
+        return format!("{phase} [{:width$}] {figures}", "=".repeat(full));
+    }
+    match fitting(0) {
+        Some(figures) => format!("{phase} {figures}"),
+        None => phase.chars().take(room).collect(),
+    }
+}
+
+/// What there is to say of bytes done.
+struct Figures {
+    percent: Option<String>,
+    amount: String,
+    rate: String,
+    left: Option<String>,
+}
+
+impl Figures {
+    fn of(done: u64, total: u64, elapsed: Duration) -> Self {
+        let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
+        // Estimates are estimates: nothing goes beyond its end.
+        let whole = total.max(done);
+        let left = (total > done && rate > 0.0).then(|| {
+            let seconds = ((total - done) as f64 / rate).min(1e9).ceil();
+            format!("{} left", units::duration(Duration::from_secs_f64(seconds)))
+        });
+        let known = total > 0;
+        Self {
+            percent: known.then(|| format!("{} %", (done as f64 / whole as f64 * 100.0) as u64)),
+            amount: match known {
+                true => format!("{} of {}", units::bytes(done), units::bytes(whole)),
+                false => units::bytes(done),
+            },
+            rate: format!("{}/s", units::bytes(rate as u64)),
+            left,
+        }
+    }
 }
 
 fn write_lines(meter: &Meter, stopped: &Stopped) {
@@ -137,18 +201,14 @@ fn line(phase: &str, done: u64, total: u64, elapsed: Duration) -> String {
     if (done, total) == (0, 0) {
         return format!("pgstow: {phase}, since {}\n", units::duration(elapsed));
     }
-    let seconds = elapsed.as_secs_f64().max(0.001);
-    let rate = done as f64 / seconds;
-    let mut line = format!("pgstow: {phase}: {}", units::bytes(done));
-    if total > 0 {
-        let total = total.max(done);
-        let percent = (done as f64 / total as f64 * 100.0) as u64;
-        line.push_str(&format!(" of {} ({percent} %)", units::bytes(total)));
+    let figures = Figures::of(done, total, elapsed);
+    let mut line = format!("pgstow: {phase}: {}", figures.amount);
+    if let Some(percent) = figures.percent {
+        line.push_str(&format!(" ({percent})"));
     }
-    line.push_str(&format!(", {}/s", units::bytes(rate as u64)));
-    if total > done && rate > 0.0 {
-        let left = Duration::from_secs_f64(((total - done) as f64 / rate).min(1e9));
-        line.push_str(&format!(", {} left", units::duration(left)));
+    line.push_str(&format!(", {}", figures.rate));
+    if let Some(left) = figures.left {
+        line.push_str(&format!(", {left}"));
     }
     line + "\n"
 }
@@ -176,6 +236,49 @@ mod tests {
             (0, 0, "pgstow: copying, since 10 s\n"),
         ] {
             assert_eq!(line("copying", done, total, ten), expected);
+        }
+    }
+
+    #[test]
+    fn a_bar_has_the_figures_that_fit() {
+        let ten = Duration::from_secs(10);
+        for (done, total, elapsed, columns, expected) in [
+            (
+                100 << 20,
+                400 << 20,
+                ten,
+                80,
+                "copying [=====                ] 25 %  100 MiB of 400 MiB  10.0 MiB/s  30 s left",
+            ),
+            (
+                100 << 20,
+                400 << 20,
+                ten,
+                45,
+                "copying [====              ] 25 %  30 s left",
+            ),
+            (
+                100 << 20,
+                400 << 20,
+                ten,
+                40,
+                "copying [===          ] 25 %  30 s left",
+            ),
+            (100 << 20, 400 << 20, ten, 14, "copying 25 %"),
+            (100 << 20, 400 << 20, ten, 6, "copyi"),
+            (
+                400 << 20,
+                400 << 20,
+                Duration::from_millis(50),
+                60,
+                "copying [=======================] 100 %  400 MiB of 400 MiB",
+            ),
+            (200, 0, ten, 40, "copying 200 B  20 B/s"),
+            (0, 0, ten, 40, "copying 10 s"),
+        ] {
+            let line = drawn("copying", done, total, elapsed, columns);
+            assert_eq!(line, expected);
+            assert!(line.len() < columns, "{line}");
         }
     }
 

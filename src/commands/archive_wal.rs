@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::wal::{
+        history,
         offered::Offered,
         push::{Pushed, push},
     },
@@ -85,5 +86,7 @@ fn store(context: &Context, repo: &RepoSettings, offered: &Offered) -> Result<Pu
         .meter
         .begin(&format!("opening the repository {location}"), 0);
     let repository = Repository::open(location, context.settings.cluster.name.clone())?;
-    push(&repository, offered, repo.compression, &context.meter)
+    let (compression, meter) = (repo.compression, &context.meter);
+    history::bring_along(&repository, offered, compression, meter)?;
+    push(&repository, offered, compression, meter)
 }

@@ -102,11 +102,11 @@ impl Report for BaseReport {
         let percent = backup.stored_bytes * 100 / backup.bytes.max(1);
         writeln!(
             out,
-            "  size             {} in {} files, stored as {} ({percent} %) in {} parts",
+            "  size             {} in {}, stored as {} ({percent} %) in {}",
             units::bytes(backup.bytes),
-            backup.files,
+            units::count(backup.files, "file"),
             units::bytes(backup.stored_bytes),
-            backup.parts.len()
+            units::count(backup.parts.len() as u64, "part")
         )?;
         writeln!(
             out,
@@ -123,6 +123,10 @@ impl Report for BaseReport {
             writeln!(out, "  not included     {missing}")?;
         }
         write_page_failures(backup, out)
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.outcome() == Outcome::Done
     }
 
     fn outcome(&self) -> Outcome {

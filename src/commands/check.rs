@@ -12,8 +12,9 @@ use super::{
 use crate::{
     domain::setup::{
         archive_command::ArchiveCommand,
-        check::{self, Configured, Subject},
+        check::{self, Subject},
         finding::{self, Finding, State},
+        places::Configured,
     },
     error::Result,
 };
@@ -54,6 +55,7 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
             repositories: &repositories,
             command: &ArchiveCommand::new(&options.archive_call)?,
             wal_limit: options.wal_timeout,
+            state_folder: &settings.state_dir.join(cluster.as_str()),
         };
         check::all(&subject, &context.cancel, &context.meter)?
     };
@@ -85,6 +87,10 @@ impl Report for CheckReport {
             State::Critical => "backups, or restores from them, will fail",
         };
         writeln!(out, "{last}")
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.outcome() == Outcome::Done
     }
 
     fn outcome(&self) -> Outcome {

@@ -8,11 +8,14 @@ use tracing::{info, warn};
 
 use super::{context::Context, options::InitOptions, report::Report};
 use crate::{
-    domain::setup::{
-        archive_command::ArchiveCommand,
-        init::{self, Registered, Wanted},
-        server_settings::{self, Change, Setting},
-        server_user::ServerUser,
+    domain::{
+        backup::apart,
+        setup::{
+            archive_command::ArchiveCommand,
+            init::{self, Registered, Wanted},
+            server_settings::{self, Change, Setting},
+            server_user::ServerUser,
+        },
     },
     error::Result,
     postgres::{connection::Session, lsn::SystemId, server_facts::ServerFacts, version::Major},
@@ -63,6 +66,9 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
             "the server seems to run on another host: archive_command runs there, and must find this \
              program and the repository at the same place"
         ),
+    }
+    for one in &wanted {
+        apart::refuse_inside(one.location, &session, &connection, &facts)?;
     }
     if !options.new_system {
         for one in &wanted {

@@ -1,20 +1,18 @@
 //! `pgstow list`: the backups, and from where to where a restore is possible.
 
-use std::io::{self, Write};
+mod text;
 
 use serde::Serialize;
 
-use super::{
-    base::write_page_failures,
-    context::Context,
-    options::ListOptions,
-    report::Report,
-    table::{Align, Table},
-};
+use super::{context::Context, options::ListOptions};
 use crate::{
     domain::{
         backup::{claim, seal},
-        restore::{archive::Archive, load, windows::Window},
+        restore::{
+            archive::{Archive, Rootless},
+            load,
+            windows::Window,
+        },
     },
     error::{Error, Kind, Result},
     postgres::{
@@ -24,13 +22,11 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, State, Unfinished},
+        inventory::Unregistered,
         repository::{Repository, System},
-        wal_index::Missing,
+        wal_index::NamedMissing,
     },
-    util::{
-        clock::{self, Time, readable},
-        units,
-    },
+    util::clock::{self, Time, readable},
 };
 
 #[derive(Debug, Serialize)]
@@ -39,6 +35,8 @@ pub struct ListReport {
     cluster: String,
     backups: Vec<Line>,
     wal: Vec<Wal>,
+    /// Systems whose registration is lost.
+    unregistered: Vec<Unregistered>,
     #[serde(skip)]
     in_full: bool,
 }
@@ -53,8 +51,8 @@ struct Line {
     /// To where a complete backup can be restored.
     windows: Vec<ShownWindow>,
     /// WAL that a pending one waits for.
-    waits_for: Vec<Missing>,
-    /// Of one that runs, was interrupted or can't be read.
+    waits_for: Vec<NamedMissing>,
+    /// Of one that runs, was interrupted, can't be read or can't be sealed.
     note: Option<String>,
 }
 
@@ -62,6 +60,7 @@ struct Line {
 #[serde(rename_all = "lowercase")]
 enum LineState {
     Complete,
+    Damaged,
     Pending,
     Running,
     Interrupted,
@@ -74,6 +73,7 @@ struct ShownWindow {
     window: Window,
     /// When the last segment of the window arrived.
     to_archived: Option<Time>,
+    missing: Option<NamedMissing>,
 }
 
 /// The WAL of one system.
@@ -86,13 +86,17 @@ struct Wal {
     stored_bytes: u64,
     newest: Option<String>,
     newest_archived: Option<Time>,
+    /// Timelines whose history is damaged or missing.
+    bad_histories: Vec<Rootless>,
 }
 
 pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
     let repository = context.repository()?;
     let mut lines = Vec::new();
     let mut complete: Vec<Backup> = Vec::new();
-    for entry in repository.backups()? {
+    let entries = repository.backups()?;
+    let unregistered = repository.unregistered(&entries)?;
+    for entry in entries {
         if options.backup.is_some_and(|id| id != entry.id) {
             continue;
         }
@@ -136,6 +140,7 @@ pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
         cluster: repository.layout().cluster().to_string(),
         backups: lines,
         wal,
+        unregistered,
         in_full: options.backup.is_some(),
     })
 }
@@ -151,10 +156,27 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
     };
     match state {
         State::Complete(backup) => line.backup = Some(backup),
+        State::Damaged(backup, problems) => {
+            line.state = LineState::Damaged;
+            line.note = Some(format!(
+                "{}; what it still holds: `pgstow verify {id}`",
+                problems.join(", ")
+            ));
+            line.backup = Some(backup);
+        }
         State::Pending(backup) => {
             line.state = LineState::Pending;
-            let system = repository.system(backup.system_id)?;
-            line.waits_for = seal::missing_wal(repository, &system, &backup)?;
+            match repository.system(backup.system_id) {
+                Err(error) if error.kind() == Kind::Foreign => {
+                    line.note = Some(error.message().to_owned());
+                }
+                system => {
+                    let missing = seal::missing_wal(repository, &system?, &backup)?.into_iter();
+                    line.waits_for = missing
+                        .map(|missing| missing.named(backup.segment_size))
+                        .collect();
+                }
+            }
             line.backup = Some(backup);
         }
         State::Unfinished(unfinished) => {
@@ -200,9 +222,13 @@ fn shown(repository: &Repository, system: &System, window: Window) -> ShownWindo
             .ok()
             .map(|info| info.modified)
     });
+    let missing = window
+        .missing
+        .map(|missing| missing.named(system.segment_size));
     ShownWindow {
         window,
         to_archived,
+        missing,
     }
 }
 
@@ -216,259 +242,6 @@ fn wal_line(system: &System, archive: &Archive) -> Wal {
         stored_bytes: archive.wal.stored_bytes(),
         newest: newest.map(|(segment, _): (Segment, Time)| segment.to_string()),
         newest_archived: newest.map(|(_, time)| time),
+        bad_histories: archive.rootless.values().cloned().collect(),
     }
-}
-
-impl Report for ListReport {
-    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "cluster {} in {}\n", self.cluster, self.repository)?;
-        if self.backups.is_empty() {
-            writeln!(out, "no backups yet; take one with `pgstow base`")?;
-        } else {
-            self.table().write(out)?;
-            self.windows(out)?;
-        }
-        for line in &self.backups {
-            line.remarks(out)?;
-        }
-        if self.in_full {
-            for backup in self.backups.iter().filter_map(|line| line.backup.as_ref()) {
-                in_full(backup, out)?;
-            }
-        }
-        self.wal(out)
-    }
-}
-
-impl ListReport {
-    fn table(&self) -> Table {
-        let mut table = Table::new(&[
-            ("backup", Align::Left),
-            ("state", Align::Left),
-            ("PostgreSQL", Align::Left),
-            ("ended", Align::Left),
-            ("took", Align::Right),
-            ("size", Align::Right),
-            ("stored", Align::Right),
-            ("ratio", Align::Right),
-            ("checked", Align::Left),
-        ]);
-        for line in &self.backups {
-            let Some(backup) = &line.backup else {
-                table.row([line.id.to_string(), line.state.word().to_owned()]);
-                continue;
-            };
-            let ratio = backup.bytes as f64 / backup.stored_bytes.max(1) as f64;
-            table.row([
-                line.id.to_string(),
-                line.state.word().to_owned(),
-                version(backup.postgres_version),
-                readable(whole_seconds(backup.stop_time)),
-                units::duration(backup.duration()),
-                units::bytes(backup.bytes),
-                units::bytes(backup.stored_bytes),
-                format!("{ratio:.1}"),
-                checked(backup),
-            ]);
-        }
-        table
-    }
-
-    fn windows(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut table = Table::new(&[
-            ("restorable with", Align::Left),
-            ("timeline", Align::Right),
-            ("from", Align::Left),
-            ("to LSN", Align::Left),
-            ("archived", Align::Left),
-            ("WAL missing behind it", Align::Left),
-        ]);
-        for line in &self.backups {
-            let Some(backup) = &line.backup else { continue };
-            for ShownWindow {
-                window,
-                to_archived,
-            } in &line.windows
-            {
-                let missing = window
-                    .missing
-                    .map(|missing| missing.describe(backup.segment_size));
-                table.row([
-                    line.id.to_string(),
-                    window.timeline.to_string(),
-                    readable(window.from_time),
-                    window
-                        .to_lsn
-                        .map_or("NOT RESTORABLE".to_owned(), |lsn| lsn.to_string()),
-                    to_archived
-                        .map(|time| readable(whole_seconds(time)))
-                        .unwrap_or_default(),
-                    missing.unwrap_or_default(),
-                ]);
-            }
-        }
-        if table.is_empty() {
-            return Ok(());
-        }
-        writeln!(out)?;
-        table.write(out)
-    }
-
-    fn wal(&self, out: &mut dyn Write) -> io::Result<()> {
-        for wal in &self.wal {
-            let newest = match (&wal.newest, wal.newest_archived) {
-                (Some(segment), Some(time)) => {
-                    format!(
-                        ", newest {segment} archived at {}",
-                        readable(whole_seconds(time))
-                    )
-                }
-                _ => String::new(),
-            };
-            writeln!(
-                out,
-                "\nWAL of system {} (PostgreSQL {}): {} segments, {} stored{newest}",
-                wal.system_id,
-                wal.postgres_major,
-                wal.segments,
-                units::bytes(wal.stored_bytes)
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl LineState {
-    fn word(self) -> &'static str {
-        match self {
-            LineState::Complete => "complete",
-            LineState::Pending => "pending",
-            LineState::Unreadable => "UNREADABLE",
-            LineState::Running => "running",
-            LineState::Interrupted => "interrupted",
-        }
-    }
-}
-
-impl Line {
-    /// What a table has no room for.
-    fn remarks(&self, out: &mut dyn Write) -> io::Result<()> {
-        if let Some(note) = &self.note {
-            writeln!(out, "\n{}: {note}", self.id)?;
-        }
-        let Some(backup) = &self.backup else {
-            return Ok(());
-        };
-        if self.state == LineState::Pending {
-            let size = backup.segment_size;
-            let waits: Vec<String> = self
-                .waits_for
-                .iter()
-                .map(|missing| missing.describe(size))
-                .collect();
-            match waits.is_empty() {
-                true => writeln!(
-                    out,
-                    "\n{}: its WAL is here now; `pgstow base --finish {}` makes it count",
-                    self.id, self.id
-                )?,
-                false => writeln!(
-                    out,
-                    "\n{}: NOT RESTORABLE YET, waits for WAL {}",
-                    self.id,
-                    waits.join(", ")
-                )?,
-            }
-        }
-        if !backup.page_failures.is_empty() {
-            writeln!(
-                out,
-                "\n{}: the server had damaged pages when it was taken:",
-                self.id
-            )?;
-            write_page_failures(backup, out)?;
-        }
-        Ok(())
-    }
-}
-
-/// Every field that says something to a person.
-fn in_full(backup: &Backup, out: &mut dyn Write) -> io::Result<()> {
-    let mut field = |name: &str, value: String| match value.is_empty() {
-        true => Ok(()),
-        false => writeln!(out, "  {name:<18} {value}"),
-    };
-    field("label", backup.label.clone())?;
-    field("kind", backup.kind.to_string())?;
-    field(
-        "parent",
-        backup.parent.map(|id| id.to_string()).unwrap_or_default(),
-    )?;
-    field("system", backup.system_id.to_string())?;
-    field("timeline", backup.timeline.to_string())?;
-    field(
-        "start",
-        format!("{} at {}", backup.start_lsn, readable(backup.start_time)),
-    )?;
-    field(
-        "stop",
-        format!("{} at {}", backup.stop_lsn, readable(backup.stop_time)),
-    )?;
-    field(
-        "needs WAL",
-        format!("{} to {}", backup.start_segment, backup.stop_segment),
-    )?;
-    field(
-        "holds its WAL",
-        if backup.standalone { "yes" } else { "no" }.to_owned(),
-    )?;
-    field(
-        "taken from",
-        format!(
-            "{} ({})",
-            backup.data_directory,
-            if backup.standby { "standby" } else { "primary" }
-        ),
-    )?;
-    field("on host", backup.host.clone())?;
-    field(
-        "data checksums",
-        if backup.data_checksums { "on" } else { "off" }.to_owned(),
-    )?;
-    field("files", backup.files.to_string())?;
-    field("parts", backup.parts.len().to_string())?;
-    for tablespace in &backup.tablespaces {
-        field(
-            "tablespace",
-            format!(
-                "{} at {}, {}",
-                tablespace.oid,
-                tablespace.location,
-                units::bytes(tablespace.bytes)
-            ),
-        )?;
-    }
-    field("configuration", backup.config_files.join(", "))?;
-    field("not included", backup.config_missing.join(", "))?;
-    for (key, value) in &backup.annotations {
-        field(key, value.clone())?;
-    }
-    field("pgstow", backup.pgstow_version.clone())
-}
-
-/// Such as 17.11: since PostgreSQL 10 the last four digits are the minor version.
-fn version(number: u32) -> String {
-    format!("{}.{}", number / 10_000, number % 10_000)
-}
-
-fn checked(backup: &Backup) -> String {
-    match (backup.page_failures.is_empty(), backup.verified) {
-        (false, _) => "DAMAGED PAGES".to_owned(),
-        (true, true) => "re-read".to_owned(),
-        (true, false) => "no".to_owned(),
-    }
-}
-
-fn whole_seconds(time: Time) -> Time {
-    chrono::SubsecRound::trunc_subsecs(time, 0)
 }

@@ -24,4 +24,9 @@ pub trait Report: Serialize {
     fn outcome(&self) -> Outcome {
         Outcome::Done
     }
+
+    /// Whether the text only says that all went well, which `--quiet` leaves out.
+    fn is_good_news(&self) -> bool {
+        false
+    }
 }

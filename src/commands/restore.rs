@@ -8,20 +8,14 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    context::Context,
-    options::{RestoreOptions, TablespaceWas, Target as Typed, TargetAction, TargetTimeline},
-    report::Report,
-};
+use super::{context::Context, options::RestoreOptions, report::Report};
 use crate::{
     domain::restore::{
         self, Restored,
         plan::{self, Options, Plan},
-        tablespaces::{Move, Was},
-        target::{Action, Target, TimelineWish, Wish},
     },
     error::{IoContext, Result},
-    util::{clock, moment},
+    util::clock,
 };
 
 /// The plan, or what was done.
@@ -55,7 +49,7 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
     Ok(RestoreReport::Restored(Box::new(restored)))
 }
 
-/// From what was typed to what the domain takes.
+/// With what the surroundings are.
 fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
     let settings = &context.settings;
     let program = env::current_exe().at("find", "this program")?;
@@ -65,57 +59,15 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
     let mut archive_command = call("archive-wal");
     archive_command.extend(options.server_flags);
     let state = settings.state_dir.join(settings.cluster.name.as_str());
+    let mut request = options.request;
+    request.data_dir = request.data_dir.as_deref().map(absolute).transpose()?;
     Ok(Options {
-        wish: Wish {
-            backup: options.backup,
-            target: target(options.target.target)?,
-            exclusive: options.target.exclusive,
-            timeline: match options.target.timeline {
-                TargetTimeline::Latest => TimelineWish::Latest,
-                TargetTimeline::Current => TimelineWish::Current,
-                TargetTimeline::Number(number) => TimelineWish::Number(number),
-            },
-            action: match options.target.action {
-                TargetAction::Pause => Action::Pause,
-                TargetAction::Promote => Action::Promote,
-                TargetAction::Shutdown => Action::Shutdown,
-            },
-            standby: options.standby,
-        },
-        data_dir: options.data_dir.as_deref().map(absolute).transpose()?,
+        request,
         own_data_dir: settings.cluster.data_dir.clone(),
-        replace: options.replace,
-        tablespaces: options
-            .tablespaces
-            .into_iter()
-            .map(|moved| Move {
-                was: match moved.was {
-                    TablespaceWas::Oid(oid) => Was::Oid(oid),
-                    TablespaceWas::At(path) => Was::At(path),
-                },
-                to: moved.to,
-            })
-            .collect(),
-        archive: options.archive,
-        prove: options.prove,
-        workers: options.jobs,
-        bindir: options.bindir,
         notes: Some(state.join("restores")),
         wal_command,
         archive_command,
         done_command: call("restore-done"),
-        offline: options.offline,
-    })
-}
-
-fn target(typed: Typed) -> Result<Target> {
-    Ok(match typed {
-        Typed::Latest => Target::Latest,
-        Typed::Time(text) => Target::Time(moment::parse(&text, moment::host_zone())?),
-        Typed::Lsn(lsn) => Target::Lsn(lsn),
-        Typed::Xid(xid) => Target::Xid(xid),
-        Typed::Name(name) => Target::Name(name),
-        Typed::Immediate => Target::Immediate,
     })
 }
 

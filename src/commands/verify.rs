@@ -1,27 +1,30 @@
 //! `pgstow verify`: re-reads what is stored and says what is damaged, and what that means.
 
-use std::io;
+mod text;
+
+use std::path::Path;
 
 use serde::Serialize;
 
-use super::{
-    context::Context,
-    options::VerifyOptions,
-    report::{Outcome, Report},
-};
+use super::{context::Context, options::VerifyOptions};
 use crate::{
     domain::{
-        backup::verify::{self, Finding},
-        wal::verify::{self as wal, WalChecked},
+        backup::{
+            extra, needed,
+            verify::{self, Finding},
+        },
+        restore::{archive::Archive, load},
+        wal::verify::{self as wal, WalChecked, WalFinding},
     },
     error::{Error, Kind, Result},
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State},
-        layout::BackupObject,
+        inventory::Unregistered,
+        layout::{BackupObject, ObjectName},
         repository::Repository,
+        wal_index::Missing,
     },
-    util::units,
 };
 
 #[derive(Debug, Serialize)]
@@ -30,6 +33,14 @@ pub struct VerifyReport {
     backups: Vec<CheckedBackup>,
     /// One for each system whose WAL was read.
     wal: Vec<CheckedWal>,
+    /// What belongs to no backup and to no system's WAL.
+    strays: Vec<Stray>,
+}
+
+#[derive(Debug, Serialize)]
+struct Stray {
+    object: String,
+    what: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,6 +48,10 @@ struct CheckedBackup {
     backup: BackupId,
     stored_bytes: u64,
     files: u64,
+    /// Pages that were damaged before the backup was taken.
+    page_failures: usize,
+    /// Whether a restore can do without what is damaged.
+    restorable: bool,
     findings: Vec<Finding>,
 }
 
@@ -45,7 +60,7 @@ struct CheckedWal {
     system_id: crate::postgres::lsn::SystemId,
     #[serde(flatten)]
     checked: WalChecked,
-    /// Backups that can't be restored to all that came after them.
+    /// What it means for each backup that can't be restored to all that came after it.
     affected: Vec<String>,
 }
 
@@ -55,21 +70,13 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         repository: repository.location().to_string(),
         backups: Vec::new(),
         wal: Vec::new(),
+        strays: Vec::new(),
     };
     for Entry { id, state } in chosen(&repository, &options)? {
         let checked = match state {
-            State::Complete(backup) | State::Pending(backup) => CheckedBackup {
-                backup: id,
-                stored_bytes: backup.stored_bytes,
-                files: backup.files,
-                findings: verify::verify(
-                    &repository,
-                    &backup,
-                    options.jobs,
-                    &context.meter,
-                    &context.cancel,
-                )?,
-            },
+            State::Complete(backup) | State::Damaged(backup, _) | State::Pending(backup) => {
+                check(context, &repository, &options, *backup)?
+            }
             State::Unreadable(problem) => unreadable(&repository, id, problem),
             State::Unfinished(_) => continue,
         };
@@ -78,26 +85,94 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     if options.wal || options.all {
         let all = complete(&repository)?;
         for system in repository.systems()? {
-            let checked = wal::verify(
+            let mut checked = wal::verify(
                 &repository,
                 &system,
                 options.jobs,
                 &context.cancel,
                 &context.meter,
             )?;
-            let affected = all
+            let own = all.iter().filter(|one| one.system_id == system.system_id);
+            let archive = load::archive(&repository, &system, own.cloned().collect())?;
+            let damaged: Vec<Missing> = checked
+                .findings
                 .iter()
-                .filter(|backup| backup.system_id == system.system_id)
-                .filter_map(|backup| consequence(backup, &checked))
+                .filter_map(|finding| finding.lost)
                 .collect();
+            checked.findings.extend(missing_histories(&archive));
+            let affected = archive.backups.iter();
+            let affected = affected.flat_map(|one| archive.consequences(one, &damaged));
+            let affected = affected.collect();
             report.wal.push(CheckedWal {
                 system_id: system.system_id,
                 checked,
                 affected,
             });
         }
+        let entries = repository.backups()?;
+        let lost = repository.unregistered(&entries)?;
+        report.wal.extend(lost.into_iter().map(unregistered));
+        let stray = |what: &'static str| {
+            let storage = repository.storage();
+            move |name: ObjectName| Stray {
+                object: storage.place(&name),
+                what: format!("{what}; restores don't use it"),
+            }
+        };
+        let wal = repository.strays_in_wal()?.into_iter();
+        report.strays.extend(wal.map(stray("is no system's WAL")));
+        if options.all {
+            let base = repository.strays_in_base(&entries)?.into_iter();
+            report.strays.extend(base.map(stray("is no backup")));
+        }
     }
     Ok(report)
+}
+
+/// Damaged ones were found when they were read.
+fn missing_histories(archive: &Archive) -> impl Iterator<Item = WalFinding> {
+    let rootless = archive.rootless.values();
+    let missing = rootless.filter(|rootless| rootless.damage.is_none());
+    missing.map(|rootless| WalFinding {
+        object: rootless.file.clone(),
+        what: format!(
+            "is missing, the history of timeline {}: {}; {}",
+            rootless.timeline,
+            rootless.loss(),
+            rootless.cure()
+        ),
+        lost: None,
+    })
+}
+
+/// A backup's own objects, and the WAL without which they are worth nothing.
+fn check(
+    context: &Context,
+    repository: &Repository,
+    options: &VerifyOptions,
+    backup: Backup,
+) -> Result<CheckedBackup> {
+    let (meter, cancel) = (&context.meter, &context.cancel);
+    let mut findings = verify::verify(repository, &backup, options.jobs, meter, cancel)?;
+    let lost_wal = needed::verify(repository, &backup)?;
+    let restorable = lost_wal.is_empty() && !findings.iter().any(stops_a_restore);
+    findings.extend(lost_wal);
+    findings.extend(extra::verify(repository, &backup)?);
+    Ok(CheckedBackup {
+        backup: backup.id,
+        stored_bytes: backup.stored_bytes,
+        files: backup.files,
+        page_failures: backup.page_failures.len(),
+        restorable,
+        findings,
+    })
+}
+
+/// Manifest, configuration files, names and sums are a loss, but the server can do without.
+fn stops_a_restore(finding: &Finding) -> bool {
+    let name = Path::new(&finding.object).file_name();
+    let object = name.and_then(|name| BackupObject::read(name.to_str()?));
+    matches!(object, Some(BackupObject::Part(..) | BackupObject::Index))
 }
 
 /// Without its description nothing else of a backup can be judged.
@@ -107,6 +182,8 @@ fn unreadable(repository: &Repository, id: BackupId, problem: String) -> Checked
         backup: id,
         stored_bytes: 0,
         files: 0,
+        page_failures: 0,
+        restorable: false,
         findings: vec![Finding {
             object: repository.storage().place(&name),
             file: None,
@@ -115,12 +192,34 @@ fn unreadable(repository: &Repository, id: BackupId, problem: String) -> Checked
     }
 }
 
+/// Without its registration none of a system's WAL can be read.
+fn unregistered(lost: Unregistered) -> CheckedWal {
+    let affected = lost.backups.iter();
+    CheckedWal {
+        system_id: lost.system_id,
+        affected: affected
+            .map(|id| format!("{id} can't be restored at all"))
+            .collect(),
+        checked: WalChecked {
+            findings: vec![WalFinding {
+                what: lost.what(),
+                object: lost.file,
+                lost: None,
+            }],
+            ..WalChecked::default()
+        },
+    }
+}
+
 fn complete(repository: &Repository) -> Result<Vec<Backup>> {
     let entries = repository.backups()?.into_iter();
     Ok(entries
         .filter_map(|entry| match entry.state {
             State::Complete(backup) => Some(*backup),
-            State::Pending(_) | State::Unfinished(_) | State::Unreadable(_) => None,
+            State::Damaged(..)
+            | State::Pending(_)
+            | State::Unfinished(_)
+            | State::Unreadable(_) => None,
         })
         .collect())
 }
@@ -138,7 +237,10 @@ fn chosen(repository: &Repository, options: &VerifyOptions) -> Result<Vec<Entry>
         }
         return Ok(entries);
     }
-    let counts = |state: &State| matches!(state, State::Complete(_) | State::Unreadable(_));
+    let counts = |state: &State| match state {
+        State::Complete(_) | State::Damaged(..) | State::Unreadable(_) => true,
+        State::Pending(_) | State::Unfinished(_) => false,
+    };
     entries.retain(|entry| counts(&entry.state));
     if !options.all {
         // The newest one; `--wal` alone reads WAL alone.
@@ -157,105 +259,10 @@ fn chosen(repository: &Repository, options: &VerifyOptions) -> Result<Vec<Entry>
     Ok(entries)
 }
 
-/// What the first damage behind a backup means for its restores.
-fn consequence(backup: &Backup, checked: &WalChecked) -> Option<String> {
-    if backup.standalone {
-        return None;
-    }
-    let needed = backup.needed_segments();
-    let lost = checked.findings.iter().filter_map(|finding| finding.lost);
-    let first = lost
-        .filter(|lost| lost.timeline >= backup.timeline && lost.last >= *needed.start())
-        .min_by_key(|lost| (lost.timeline, lost.first))?;
-    let id = backup.id;
-    let name = first.describe(backup.segment_size);
-    Some(
-        if first.timeline == backup.timeline && first.first <= *needed.end() {
-            format!("{id} can't be restored at all: it needs {name}")
-        } else {
-            format!("{id} can be restored to any moment before {name}, and to none after it")
-        },
-    )
-}
-
 impl VerifyReport {
     fn findings(&self) -> usize {
         let backups = self.backups.iter().map(|checked| checked.findings.len());
-        backups
-            .chain(self.wal.iter().map(|wal| wal.checked.findings.len()))
-            .sum()
-    }
-}
-
-impl Report for VerifyReport {
-    fn text(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        for CheckedBackup {
-            backup,
-            stored_bytes,
-            files,
-            findings,
-        } in &self.backups
-        {
-            let stored = units::bytes(*stored_bytes);
-            if findings.is_empty() {
-                writeln!(out, "{backup}: all right ({files} files, {stored} stored)")?;
-                continue;
-            }
-            writeln!(out, "{backup}: DAMAGED, {} findings", findings.len())?;
-            for Finding {
-                object,
-                file,
-                problem,
-            } in findings
-            {
-                match file {
-                    Some(file) => writeln!(out, "  {file}: {problem} (in {object})")?,
-                    None => writeln!(out, "  {object}: {problem}")?,
-                }
-            }
-            writeln!(
-                out,
-                "  A restore of this backup would stop at the damage. Restore from another one, and take a new full backup now."
-            )?;
-        }
-        for CheckedWal {
-            system_id,
-            checked,
-            affected,
-        } in &self.wal
-        {
-            let stored = units::bytes(checked.bytes);
-            if checked.findings.is_empty() {
-                writeln!(
-                    out,
-                    "WAL of system {system_id}: all right ({} files, {stored} stored)",
-                    checked.objects
-                )?;
-                continue;
-            }
-            writeln!(
-                out,
-                "WAL of system {system_id}: DAMAGED, {} findings",
-                checked.findings.len()
-            )?;
-            for finding in &checked.findings {
-                writeln!(out, "  {}: {}", finding.object, finding.what)?;
-            }
-            if checked.more > 0 {
-                writeln!(out, "  and {} more", checked.more)?;
-            }
-            for affected in affected {
-                writeln!(out, "  {affected}")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn outcome(&self) -> Outcome {
-        if self.findings() == 0 {
-            Outcome::Done
-        } else {
-            Outcome::Findings
-        }
+        let wal = self.wal.iter().map(|wal| wal.checked.findings.len());
+        backups.chain(wal).sum::<usize>() + self.strays.len()
     }
 }

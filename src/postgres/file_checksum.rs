@@ -67,14 +67,17 @@ impl FromStr for Algorithm {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checksum {
     algorithm: Algorithm,
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
 }
 
 impl Checksum {
     pub fn parse(algorithm: Algorithm, hex: &str) -> Result<Self> {
         let bytes = from_hex(hex).filter(|bytes| bytes.len() == algorithm.length());
         bytes
-            .map(|bytes| Self { algorithm, bytes })
+            .map(|bytes| Self {
+                algorithm,
+                bytes: bytes.into(),
+            })
             .ok_or_else(|| Error::damaged(format!("not a {}: {hex:?}", algorithm.name())))
     }
 
@@ -136,7 +139,10 @@ impl Hasher {
             Hasher::Sha384(hasher) => (Algorithm::Sha384, hasher.finalize().to_vec()),
             Hasher::Sha512(hasher) => (Algorithm::Sha512, hasher.finalize().to_vec()),
         };
-        Checksum { algorithm, bytes }
+        Checksum {
+            algorithm,
+            bytes: bytes.into(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod backup_label;
 pub mod base_backup;
+pub mod conf_file;
 pub mod conn_settings;
 pub mod connection;
 pub mod conninfo;
@@ -31,5 +32,8 @@ pub mod tls_verify;
 pub mod version;
 pub mod wal_header;
 pub mod wal_name;
+mod wal_page;
+pub mod wal_record;
+pub mod wal_records;
 pub mod waldump;
 pub mod wire;

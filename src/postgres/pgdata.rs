@@ -8,9 +8,12 @@ use std::{fs, path::Path};
 use super::{relation_file::RelationPath, version::Major};
 use crate::error::{Error, IoContext, Kind, Result};
 
+/// Holds the major version; every data directory has it.
+pub const VERSION_FILE: &str = "PG_VERSION";
+
 /// The major of the data directory at `path`, from its PG_VERSION.
 pub fn major(path: &Path) -> Result<Major> {
-    let file = path.join("PG_VERSION");
+    let file = path.join(VERSION_FILE);
     match fs::read_to_string(&file).at("read", &file) {
         Ok(text) => text.parse(),
         Err(error) if error.kind() == Kind::NotFound => Err(Error::new(

@@ -59,7 +59,9 @@ impl Replication {
             ("database", DATABASE),
             ("replication", "true"),
             ("application_name", &info.application_name),
-            ("client_encoding", "UTF8"),
+            // Without a database nothing is converted, but as UTF8 the server would refuse to send
+            // the places of tablespaces that are none.
+            ("client_encoding", "SQL_ASCII"),
             ("options", &options),
         ];
         frontend::startup_message(parameters, &mut wire.outgoing)

@@ -70,6 +70,9 @@ pub fn initdb(
     process::run(&mut command, LIMIT, cancel)
         .map(drop)
         .map_err(|error| {
+            if error.kind() == Kind::Interrupted {
+                return error;
+            }
             let user = account.map_or("you", |account| &account.name);
             error
                 .context(format!("can't make a cluster in {}", data_dir.display()))

@@ -1,11 +1,14 @@
 //! What a server says of itself: version, identity, settings, and how its archiver fares.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt, path::PathBuf};
 
 use chrono::DateTime;
 
 use super::{
+    conf_file::{ConfigFile, Syntax},
     connection::Session,
+    conninfo::{ConnInfo, Host},
+    control::Control,
     lsn::{Lsn, SystemId, TimelineId},
     row::Row,
     wal_name::SegmentSize,
@@ -28,8 +31,9 @@ pub struct ServerFacts {
     pub data_checksums: bool,
     pub wal_level: String,
     pub archiving: Archiving,
-    /// `config_file`, `hba_file`, `ident_file`, and what they include, if known.
-    pub config_files: Vec<PathBuf>,
+    /// `config_file`, `hba_file`, `ident_file`, and those of their includes that have a setting
+    /// in force.
+    pub config_files: Vec<ConfigFile>,
     pub max_connections: u32,
     pub max_worker_processes: u32,
     pub max_wal_senders: u32,
@@ -78,10 +82,32 @@ const FACTS: &str = "
 
 /// The second part needs rights that a role for backups may not have.
 const CONFIG_FILES: &str = "
-    SELECT setting FROM pg_settings WHERE name IN ('config_file', 'hba_file', 'ident_file')
-        AND setting <> ''
-    UNION SELECT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL
+    SELECT setting, name <> 'config_file' FROM pg_settings
+        WHERE name IN ('config_file', 'hba_file', 'ident_file') AND setting <> ''
+    UNION SELECT sourcefile, false FROM pg_settings WHERE sourcefile IS NOT NULL
     ORDER BY 1";
+
+/// What tells of more files, the function that it takes, and the version that has it.
+const MORE_CONFIG_FILES: [(&str, &str, u32); 3] = [
+    (
+        "SELECT DISTINCT sourcefile, false FROM pg_show_all_file_settings() \
+         WHERE sourcefile IS NOT NULL ORDER BY 1",
+        "pg_catalog.pg_show_all_file_settings()",
+        150_000,
+    ),
+    (
+        "SELECT DISTINCT file_name, true FROM pg_hba_file_rules() \
+         WHERE file_name IS NOT NULL ORDER BY 1",
+        "pg_catalog.pg_hba_file_rules()",
+        160_000,
+    ),
+    (
+        "SELECT DISTINCT file_name, true FROM pg_ident_file_mappings() \
+         WHERE file_name IS NOT NULL ORDER BY 1",
+        "pg_catalog.pg_ident_file_mappings()",
+        160_000,
+    ),
+];
 
 impl ServerFacts {
     /// Asks the server; needs the privileges of pg_read_all_settings.
@@ -92,7 +118,6 @@ impl ServerFacts {
                 .hint("let the role read the settings: GRANT pg_read_all_settings TO the_role;")
         })?;
         let segment_size: u32 = row.parse(5)?;
-        let files = session.query_rows(CONFIG_FILES, &[])?;
         Ok(Self {
             version: row.parse(0)?,
             system_id: row.parse::<i64>(1).map(|id| SystemId(id.cast_unsigned()))?,
@@ -107,10 +132,7 @@ impl ServerFacts {
                 command: row.text(9)?,
                 library: row.text(10)?,
             },
-            config_files: files
-                .iter()
-                .map(|row| Ok(row.text(0)?.into()))
-                .collect::<Result<_>>()?,
+            config_files: config_files(session, CONFIG_FILES)?,
             max_connections: row.parse(11)?,
             max_worker_processes: row.parse(12)?,
             max_wal_senders: row.parse(13)?,
@@ -123,6 +145,70 @@ impl ServerFacts {
     pub fn major(&self) -> u32 {
         self.version / 10_000
     }
+
+    /// Whether the server at `info` is on this host, as far as can be seen.
+    pub fn is_here(&self, info: &ConnInfo) -> bool {
+        if fs::metadata(&self.data_directory).is_err() {
+            return false;
+        }
+        match Control::read(&self.data_directory) {
+            Ok(control) => control.system == self.system_id,
+            // Not ours to read: then only the way to the server can tell.
+            Err(_) => is_near(&info.host),
+        }
+    }
+}
+
+fn is_near(host: &Host) -> bool {
+    match host {
+        Host::Socket(_) => true,
+        Host::Tcp { name, address } => {
+            let address = address.as_deref().unwrap_or(name);
+            matches!(address, "localhost" | "127.0.0.1" | "::1")
+        }
+    }
+}
+
+/// Where the tablespaces lie that are not in the data directory. Paths are any bytes.
+pub fn tablespaces(session: &Session) -> Result<Vec<PathBuf>> {
+    let rows = session.query_rows("SELECT pg_tablespace_location(oid) FROM pg_tablespace", &[])?;
+    let mut places = Vec::new();
+    for row in rows {
+        let place = PathBuf::from(OsString::from_vec(row.bytes(0)?.unwrap_or_default()));
+        // Empty for those in the data directory, relative for those in pg_tblspc.
+        if place.is_absolute() {
+            places.push(place);
+        }
+    }
+    Ok(places)
+}
+
+/// Configuration files that the server reads, settings in force or not, as far as the role may
+/// ask for them.
+pub fn more_config_files(session: &Session, facts: &ServerFacts) -> Result<Vec<ConfigFile>> {
+    let mut found = Vec::new();
+    for (sql, function, since) in MORE_CONFIG_FILES {
+        let may = "SELECT has_function_privilege($1, 'EXECUTE')";
+        if facts.version >= since && session.query_one(may, &[function])?.parse(0)? {
+            found.extend(config_files(session, sql)?);
+        }
+    }
+    Ok(found)
+}
+
+fn config_files(session: &Session, sql: &str) -> Result<Vec<ConfigFile>> {
+    let rows = session.query_rows(sql, &[])?;
+    let file = |row: &Row| {
+        let syntax = match row.parse(1)? {
+            true => Syntax::Access,
+            false => Syntax::Settings,
+        };
+        Ok(ConfigFile {
+            path: row.text(0)?.into(),
+            syntax,
+        })
+    };
+    rows.iter().map(file).collect()
 }
 
 impl Archiving {

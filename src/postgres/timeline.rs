@@ -66,6 +66,12 @@ impl TimelineHistory {
             }
             ancestors.push(ancestor);
         }
+        // A timeline without ancestors has no history file: this one lost its lines.
+        if ancestors.is_empty() {
+            return Err(Error::damaged(format!(
+                "no line in the history of timeline {own}"
+            )));
+        }
         Ok(Self { own, ancestors })
     }
 
@@ -232,6 +238,8 @@ mod tests {
             "1\t0/100\n1\t0/200\n",
             "3\t0/100\n",
             "4\t0/100\n",
+            "",
+            "# lost\n",
         ] {
             assert!(
                 TimelineHistory::parse(tli(3), bad.as_bytes()).is_err(),

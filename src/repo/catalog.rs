@@ -10,6 +10,7 @@ use super::{
     document::FORMAT,
     layout::{BackupObject, ObjectName},
     repository::Repository,
+    tablespace::Tablespace,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -138,15 +139,6 @@ impl Backup {
     }
 }
 
-/// A tablespace outside the data directory, or a folder in `pg_tblspc` (`in_place`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tablespace {
-    pub oid: u32,
-    pub location: String,
-    pub in_place: bool,
-    pub bytes: u64,
-}
-
 /// A whole tar archive; together the parts are the data directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
@@ -192,6 +184,8 @@ pub struct RecoverySettings {
 pub enum State {
     /// Whole, and restorable.
     Complete(Box<Backup>),
+    /// Was complete, but objects that every restore reads are gone or have another length: which.
+    Damaged(Box<Backup>, Vec<String>),
     /// Whole but for WAL that has not arrived: not yet restorable.
     Pending(Box<Backup>),
     /// Running, or the remains of one that failed.
@@ -219,8 +213,40 @@ pub struct Entry {
 /// What one object group under `base/` holds.
 struct Group {
     id: BackupId,
-    objects: Vec<BackupObject>,
+    /// With their lengths.
+    objects: BTreeMap<BackupObject, u64>,
     newest: Time,
+}
+
+impl Group {
+    /// What the listing alone shows to be wrong with the parts and their index: no restore can
+    /// do without these.
+    fn problems(&self, backup: &Backup) -> Vec<String> {
+        let part = |part: &Part| {
+            let object = BackupObject::Part(part.number, backup.compression);
+            (object, part.name.clone(), part.stored_bytes)
+        };
+        let index = backup.objects.iter().filter_map(|object| {
+            let index = BackupObject::read(&object.name)? == BackupObject::Index;
+            index.then(|| {
+                (
+                    BackupObject::Index,
+                    object.name.clone(),
+                    object.stored_bytes,
+                )
+            })
+        });
+        let needed = backup.parts.iter().map(part).chain(index);
+        needed
+            .filter_map(|(object, name, bytes)| match self.objects.get(&object) {
+                None => Some(format!("{name} is missing")),
+                Some(length) if *length != bytes => {
+                    Some(format!("{name} has {length} bytes instead of {bytes}"))
+                }
+                Some(_) => None,
+            })
+            .collect()
+    }
 }
 
 impl Repository {
@@ -247,15 +273,20 @@ impl Repository {
     pub fn description(&self, id: BackupId, object: BackupObject) -> Result<Backup> {
         let name = self.layout().backup_object(&id, object);
         let backup: Backup = self.storage().read_json(&name)?;
-        if backup.format == FORMAT {
-            return Ok(backup);
+        let place = || self.storage().place(&name);
+        if backup.format != FORMAT {
+            return Err(Error::damaged(format!(
+                "{} has format {}, this version of pgstow knows format {FORMAT}",
+                place(),
+                backup.format
+            ))
+            .hint("use a newer version of pgstow."));
         }
-        Err(Error::damaged(format!(
-            "{} has format {}, this version of pgstow knows format {FORMAT}",
-            self.storage().place(&name),
-            backup.format
-        ))
-        .hint("use a newer version of pgstow."))
+        if backup.id != id {
+            let what = format!("{} describes backup {}", place(), backup.id);
+            return Err(Error::damaged(what).hint("give the folder its own name again."));
+        }
+        Ok(backup)
     }
 
     /// The newest id that anybody claimed.
@@ -297,12 +328,12 @@ impl Repository {
             };
             match groups.last_mut() {
                 Some(group) if group.id == id => {
-                    group.objects.push(object);
+                    group.objects.insert(object, info.size);
                     group.newest = group.newest.max(info.modified);
                 }
                 _ => groups.push(Group {
                     id,
-                    objects: vec![object],
+                    objects: BTreeMap::from([(object, info.size)]),
                     newest: info.modified,
                 }),
             }
@@ -313,11 +344,14 @@ impl Repository {
 
     /// None if the backup went while we looked.
     fn state(&self, group: &Group) -> Result<Option<State>> {
-        let has = |object| group.objects.contains(&object);
+        let has = |object| group.objects.contains_key(&object);
         let read = |object| self.layout().backup_object(&group.id, object);
         let described = |object| self.description(group.id, object).map(Box::new);
         let state = if has(BackupObject::Backup) {
-            described(BackupObject::Backup).map(State::Complete)
+            described(BackupObject::Backup).map(|backup| match group.problems(&backup) {
+                problems if problems.is_empty() => State::Complete(backup),
+                problems => State::Damaged(backup, problems),
+            })
         } else if has(BackupObject::Pending) {
             described(BackupObject::Pending).map(State::Pending)
         } else {

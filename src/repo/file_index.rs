@@ -55,7 +55,7 @@ fn is_false(value: &bool) -> bool {
 pub struct FilePath(pub Box<[u8]>);
 
 #[derive(Serialize, Deserialize)]
-enum PathInJson {
+pub enum PathInJson {
     #[serde(rename = "path")]
     Text(String),
     #[serde(rename = "encoded_path")]

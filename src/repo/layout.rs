@@ -49,6 +49,15 @@ impl Prefix {
     pub fn object(&self, name: &str) -> ObjectName {
         ObjectName(format!("{}{name}", self.0))
     }
+
+    /// A name that sorts behind `name`, and behind all that is in it if it is a folder, whose name
+    /// ends with `/`: the character behind that is `0`.
+    pub(super) fn behind(&self, name: &str) -> ObjectName {
+        match name.strip_suffix('/') {
+            Some(folder) => self.object(&format!("{folder}0")),
+            None => self.object(name),
+        }
+    }
 }
 
 /// The name that a database cluster has in configuration and repository, such as `main`.
@@ -152,6 +161,19 @@ impl Layout {
         Some((id.parse().ok()?, BackupObject::read(object)?))
     }
 
+    /// The WAL of all systems.
+    pub fn all_wal(&self) -> Prefix {
+        self.prefix(format_args!("wal/"))
+    }
+
+    /// Whose WAL lies in a folder of `all_wal()`, whose name ends with `/`.
+    pub fn read_wal_folder(&self, name: &str) -> Option<SystemId> {
+        let id = name.strip_suffix('/')?;
+        id.parse()
+            .ok()
+            .filter(|system: &SystemId| system.to_string() == id)
+    }
+
     /// All WAL of one system.
     pub fn wal(&self, system: SystemId) -> Prefix {
         self.prefix(format_args!("wal/{system}/"))
@@ -181,6 +203,14 @@ impl Layout {
     /// A name that sorts behind all WAL of `timeline` and before that of the next.
     pub fn behind_timeline(&self, system: SystemId, timeline: TimelineId) -> ObjectName {
         self.name(format_args!("wal/{system}/{:08X}~", timeline.get()))
+    }
+
+    /// Whether a name below `wal(system)` is one that later versions may write.
+    pub fn is_reserved_in_wal(&self, system: SystemId, name: &ObjectName) -> bool {
+        let rest = name.as_str().strip_prefix(self.wal(system).as_str());
+        rest.is_some_and(|rest| {
+            rest.starts_with("live/") || rest.starts_with("gaps/") || rest.ends_with(".age")
+        })
     }
 
     /// Which WAL file an object below `wal(system)` is, and its codec.
@@ -239,7 +269,8 @@ impl fmt::Display for BackupObject {
 }
 
 impl BackupObject {
-    fn read(name: &str) -> Option<Self> {
+    /// None for a name that no object of a backup has.
+    pub fn read(name: &str) -> Option<Self> {
         let fixed = [
             BackupObject::Started,
             BackupObject::Manifest,

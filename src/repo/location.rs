@@ -1,14 +1,18 @@
 //! Where a repository is: a folder of this host today, URLs of stores tomorrow.
 
 use std::{
-    fmt,
+    fmt, fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
 };
 
 use super::{local::LocalStorage, storage::Storage};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    util::fs::real,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
@@ -27,6 +31,19 @@ impl Location {
         match self {
             Location::Folder(path) => Some(path),
         }
+    }
+
+    /// Whether the repository is in `folder`, or would be if it were made.
+    pub fn lies_in(&self, folder: &Path) -> bool {
+        let own = self.folder().map(real);
+        own.is_some_and(|own| own.starts_with(real(folder)))
+    }
+
+    /// Whether the repository and `folder` go when one file system goes.
+    pub fn shares_file_system(&self, folder: &Path) -> bool {
+        let device = |path| fs::metadata(path).ok().map(|found| found.dev());
+        let own = self.folder().and_then(device);
+        own.is_some() && own == device(folder)
     }
 }
 
@@ -53,6 +70,34 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Location::Folder(path) => path.display().fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_and_missing_folders_hide_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        fs::create_dir(at("data")).unwrap();
+        fs::create_dir(at("data-2")).unwrap();
+        symlink(at("data"), at("link")).unwrap();
+        for (repository, inside) in [
+            ("data", true),
+            ("data/a/b", true),
+            ("link/a", true),
+            ("data-2", false),
+            ("missing/data", false),
+        ] {
+            let location = Location::Folder(at(repository));
+            assert_eq!(location.lies_in(&at("data")), inside, "{repository}");
+            assert_eq!(location.lies_in(&at("link")), inside, "{repository}");
         }
     }
 }

@@ -48,6 +48,24 @@ impl Missing {
             false => format!("{} to {}", name(self.first), name(self.last)),
         }
     }
+
+    pub fn named(self, size: SegmentSize) -> NamedMissing {
+        let name = |number| Segment::nth(self.timeline, number, size).to_string();
+        NamedMissing {
+            first_segment: name(self.first),
+            last_segment: name(self.last),
+            missing: self,
+        }
+    }
+}
+
+/// The same with names, for readers who don't know the size of segments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NamedMissing {
+    #[serde(flatten)]
+    pub missing: Missing,
+    pub first_segment: String,
+    pub last_segment: String,
 }
 
 impl WalIndex {
@@ -210,6 +228,30 @@ impl WalIndex {
         missing
     }
 
+    /// The same if `lost` were not there.
+    #[must_use]
+    pub fn without(&self, lost: &[Missing]) -> Self {
+        let mut left = self.clone();
+        for Missing {
+            timeline,
+            first,
+            last,
+        } in lost
+        {
+            let Some(ranges) = left.timelines.get_mut(timeline) else {
+                continue;
+            };
+            let kept = ranges.iter().flat_map(|range| {
+                let (start, end) = (*range.start(), *range.end());
+                let before = first.checked_sub(1).map(|before| start..=end.min(before));
+                before.into_iter().chain([start.max(last + 1)..=end])
+            });
+            *ranges = kept.filter(|range| !range.is_empty()).collect();
+        }
+        left.timelines.retain(|_, ranges| !ranges.is_empty());
+        left
+    }
+
     /// Timelines whose history file is there.
     pub fn histories(&self) -> &BTreeSet<TimelineId> {
         &self.histories
@@ -267,6 +309,28 @@ mod tests {
             assert_eq!(index.segments(), 6);
         }
         assert_eq!(index(&[4, 4, 4]).segments(), 1);
+    }
+
+    #[test]
+    fn without_splits_ranges() {
+        let index = index(&[0, 1, 2, 3, 4, 6, 9]);
+        let lost = |ranges: &[(u64, u64)]| {
+            let lost: Vec<Missing> = ranges
+                .iter()
+                .map(|(first, last)| Missing {
+                    timeline: TimelineId::FIRST,
+                    first: *first,
+                    last: *last,
+                })
+                .collect();
+            index.without(&lost).ranges(TimelineId::FIRST).to_vec()
+        };
+        assert_eq!(lost(&[]), [0..=4, 6..=6, 9..=9]);
+        assert_eq!(lost(&[(2, 2), (6, 6)]), [0..=1, 3..=4, 9..=9]);
+        assert_eq!(lost(&[(0, 0), (4, 8)]), [1..=3, 9..=9]);
+        assert_eq!(lost(&[(5, 5), (9, 20)]), [0..=4, 6..=6]);
+        assert_eq!(lost(&[(0, 9)]), []);
+        assert_eq!(index.ranges(TimelineId::FIRST).len(), 3);
     }
 
     #[test]

@@ -260,12 +260,46 @@ pub fn free_bytes(path: &Path) -> Result<u64> {
 
 /// Renames durably within one file system; refuses a name that is taken.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
-    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).at("rename to", to)?;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Without this flag (NFS) a name that is taken at this very moment is not noticed.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match to.symlink_metadata() {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, to),
+        },
+        renamed => renamed.map_err(io::Error::from),
+    }
+    .at("rename to", to)?;
     sync_folder(folder_of(to))?;
     if folder_of(from) != folder_of(to) {
         sync_folder(folder_of(from))
     } else {
         Ok(())
+    }
+}
+
+/// Has two files or folders of one folder change names, at once and durably; false where the file
+/// system can't.
+pub fn exchange(one: &Path, other: &Path) -> Result<bool> {
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => return Ok(false),
+        renamed => renamed.at("change names with", one)?,
+    }
+    sync_folder(folder_of(one))?;
+    Ok(true)
+}
+
+/// The path without links, as far as it is there.
+pub fn real(path: &Path) -> PathBuf {
+    let mut there = path;
+    loop {
+        match (fs::canonicalize(there), there.parent()) {
+            (Ok(found), _) => {
+                let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+                return found.join(rest);
+            }
+            (Err(_), Some(above)) => there = above,
+            (Err(_), None) => return path.to_owned(),
+        }
     }
 }
 
@@ -312,6 +346,22 @@ mod tests {
         write_over(&target, 0o640, b"third").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"third");
         assert_eq!(fs::read_dir(folder_of(&target)).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_are_exchanged_and_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+        create_new_folder(&one, 0o700).unwrap();
+        create_file(&one.join("file")).unwrap();
+        create_new_folder(&other, 0o700).unwrap();
+        assert_eq!(
+            rename_new(&one, &other).unwrap_err().kind(),
+            Kind::AlreadyExists
+        );
+        assert!(exchange(&one, &other).unwrap());
+        assert!(!one.join("file").exists() && other.join("file").exists());
+        assert!(exchange(&one, &folder.path().join("nobody")).is_err());
     }
 
     #[test]

@@ -134,6 +134,21 @@ impl<W: Write> Write for Sha256Writer<W> {
     }
 }
 
+/// The CRC-32C of all that is written to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crc32c(pub u32);
+
+impl Write for Crc32c {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = crc32c::crc32c_append(self.0, bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Passes bytes on and hashes them.
 pub struct Sha256Reader<R> {
     inner: R,

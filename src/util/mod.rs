@@ -12,5 +12,6 @@ pub mod private_file;
 pub mod process;
 pub mod scratch;
 pub mod secret;
+pub mod terminal;
 pub mod units;
 pub mod watchdog;

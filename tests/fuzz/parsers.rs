@@ -1,14 +1,14 @@
 //! Every parser of foreign bytes, by name: what a disk, a network or another program gave us
 //! must never make them panic. Used by the fuzzer beside this file, and in short by the tests.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, os::unix::ffi::OsStrExt, path::Path};
 
 use pgstow::{
     cli::settings::env_file,
-    domain::restore::{auto_conf, target},
+    domain::restore::auto_conf,
     postgres::{
         backup_label::BackupLabel,
-        base_backup,
+        base_backup, conf_file,
         control::Control,
         incoming::Incoming,
         lsn::{Lsn, TimelineId},
@@ -22,6 +22,7 @@ use pgstow::{
         tls_verify,
         wal_header::WalHeader,
         wal_name::WalName,
+        wal_records::WalRecords,
     },
     repo::{backup_id::BackupId, catalog::Backup, codec::Codec, file_index},
     util::{clock::Time, units},
@@ -31,6 +32,7 @@ pub type Parser = fn(&[u8]);
 
 pub const PARSERS: &[(&str, Parser)] = &[
     ("wal_header", |bytes| drop(WalHeader::parse(bytes))),
+    ("wal_records", wal_records),
     ("control", |bytes| drop(Control::parse(bytes))),
     ("timeline", timeline),
     ("manifest", |bytes| drop(manifest::read(bytes, |_| Ok(())))),
@@ -75,11 +77,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
         auto_conf::value(bytes, "restore_command");
         auto_conf::without(bytes, &["restore_command"]);
     }),
-    ("restore_words", |bytes| {
-        text(bytes, |text| {
-            drop(target::short_form(&text.split('\n').collect::<Vec<_>>()))
-        });
-    }),
+    ("conf_file", conf_files),
     ("backup_json", |bytes| {
         drop(serde_json::from_slice::<Backup>(bytes))
     }),
@@ -98,6 +96,27 @@ fn text(bytes: &[u8], parse: impl FnOnce(&str)) {
     }
 }
 
+/// Behind a header, in pages of 1 KiB, so that random bytes come further than the first page;
+/// several times, so that few of them fill pages.
+fn wal_records(bytes: &[u8]) {
+    let mut header = [0; 40];
+    header[..8].copy_from_slice(&[0x18, 0xD1, 2, 0, 1, 0, 0, 0]);
+    header[34] = 0x10;
+    header[37] = 4;
+    for before in [&header[..], &[]] {
+        let mut records = WalRecords::new(TimelineId::FIRST);
+        records.feed(before);
+        for _ in 0..8 {
+            records.feed(bytes);
+        }
+        records.feed(&[0; 1024]);
+        let followed = records.finish();
+        if let (Some(mut open), Some(rest)) = (followed.open, &followed.rest) {
+            let _ = open.go_on(rest);
+        }
+    }
+}
+
 fn names(bytes: &[u8]) {
     pgdata::treatment(bytes);
     RelationFile::parse(bytes);
@@ -110,6 +129,15 @@ fn names(bytes: &[u8]) {
         drop(units::parse_bytes(text));
         drop(units::parse_duration(text));
     });
+}
+
+fn conf_files(bytes: &[u8]) {
+    for syntax in [conf_file::Syntax::Settings, conf_file::Syntax::Access] {
+        conf_file::includes(syntax, bytes);
+    }
+    let named = Path::new(std::ffi::OsStr::from_bytes(bytes));
+    conf_file::resolve(Path::new("/etc/postgresql.conf"), named);
+    conf_file::counts_in_folder(bytes);
 }
 
 fn timeline(bytes: &[u8]) {

@@ -1,5 +1,7 @@
 //! `check`: every finding driven to bad by a real cause, and good again.
 
+mod places;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -8,29 +10,35 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{Archive, Cluster, FullDisk, PgBin, Scratch, Shutdown, Tool, pg, user};
+use crate::harness::{
+    Archive, Cluster, FullDisk, PgBin, Scratch, Shutdown, Tool, pg, stow::sql_of_roles, user,
+};
 
-/// A server that archives into a repository, both made by `init`.
+/// A server that archives into a repository on a disk of its own, both made by `init`.
 struct SetUp {
-    scratch: Scratch,
+    // Dropped in this order: the server ends before its folder goes.
     main: Cluster,
     tool: Tool,
     root: PathBuf,
+    disk: FullDisk,
+    scratch: Scratch,
 }
 
 impl SetUp {
     fn new(pg: PgBin) -> Self {
         let scratch = Scratch::new();
         let mut main = Cluster::build(&scratch, pg).start();
-        let root = scratch.join("repository");
+        let disk = FullDisk::mount(&scratch, "disk", 512 << 20);
+        let root = disk.path().join("repository");
         let tool = Tool::new(&scratch).config(&config(&scratch, &root, &main));
         tool.command(&["init", "--apply"]).ok();
         main.restart();
         Self {
-            scratch,
             main,
             tool,
             root,
+            disk,
+            scratch,
         }
     }
 
@@ -103,7 +111,7 @@ fn every_cause(pg: PgBin) {
     set_up.is_well();
     let found = set_up.check(0);
     has(&found, "wal", "ok", "arrived in repository local");
-    has(&found, "space", "ok", "no backup yet");
+    has(&found, "space", "ok", "for a first backup of ");
 
     let good = set_up.main.psql("show archive_command");
     set_up.main.set("archive_command", "false");
@@ -144,7 +152,7 @@ fn every_cause(pg: PgBin) {
         .json();
     has(&findings(&found), "wal", "critical", "is not in repository");
     let elsewhere = format!(
-        "/usr/bin/pgstow --repo-url {} archive-wal %p",
+        "/nowhere/pgstow --repo-url {} archive-wal %p",
         other.display()
     );
     set_up.main.set("archive_command", &elsewhere);
@@ -160,6 +168,14 @@ fn every_cause(pg: PgBin) {
     // another one only after a while.
     set_up.main.set("archive_command", &good);
     set_up.main.restart();
+
+    let data_dir = set_up.main.data_dir().to_owned();
+    let mode = |mode| fs::set_permissions(&data_dir, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o770);
+    set_up.says("data_directory", "critical", "mode 0770");
+    mode(0o750);
+    has(&set_up.check(0), "data_directory", "ok", "mode 0750");
+    mode(0o700);
 
     set_up.main.set("full_page_writes", "off");
     set_up.says("full_page_writes", "warning", "off");
@@ -197,7 +213,7 @@ fn every_cause(pg: PgBin) {
 fn the_repository_and_the_system_are_looked_at() {
     let mut set_up = SetUp::new(pg(17));
     let systems = set_up.root.join("main/systems");
-    let aside = set_up.scratch.join("aside");
+    let aside = set_up.disk.path().join("aside");
     fs::rename(&systems, &aside).unwrap();
     let found = set_up.check(1);
     has(&found, "system", "critical", "no system is registered");
@@ -232,14 +248,6 @@ fn the_repository_and_the_system_are_looked_at() {
     has(&found, "repository", "ok", "local at");
 }
 
-/// The SQL of the page: what is needed, or what is optional.
-fn sql_of_page(kind: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/roles.md");
-    let page = fs::read_to_string(path).unwrap();
-    let (_, rest) = page.split_once(&format!("```{kind}\n")).unwrap();
-    rest.split_once("```").unwrap().0.to_owned()
-}
-
 fn the_role_of_the_page_is_enough(pg: PgBin) {
     let set_up = SetUp::new(pg);
     set_up.main.psql("create role pgstow login");
@@ -252,7 +260,7 @@ fn the_role_of_the_page_is_enough(pg: PgBin) {
     has(&found, "wal", "warning", "may not switch");
     set_up.main.psql("drop role pgstow");
 
-    set_up.main.psql(&sql_of_page("sql"));
+    set_up.main.psql(&sql_of_roles("sql"));
     let found = set_up.check_as("pgstow", 0);
     has(&found, "rights", "ok", "role pgstow");
     has(&found, "wal", "ok", "arrived");
@@ -261,7 +269,7 @@ fn the_role_of_the_page_is_enough(pg: PgBin) {
         .command(&["base", "--checkpoint", "fast"])
         .env("PGSTOW_CLUSTER_USER", "pgstow")
         .ok();
-    set_up.main.psql(&sql_of_page("sql optional"));
+    set_up.main.psql(&sql_of_roles("sql optional"));
     let found = set_up.check_as("pgstow", 0);
     has(&found, "space", "ok", "the newest backup takes");
 }
@@ -277,13 +285,40 @@ fn the_role_of_the_page_is_enough_on_18() {
 }
 
 #[test]
+fn a_first_backup_needs_room() {
+    let scratch = Scratch::new();
+    let main = Cluster::build(&scratch, pg(16)).start();
+    // The databases take some 22 MiB.
+    let disk = FullDisk::mount(&scratch, "disk", 20 << 20);
+    let root = disk.path();
+    let tool = Tool::new(&scratch).config(&config(&scratch, root, &main));
+    tool.command(&["init"]).ok();
+    let check = |code| findings(&tool.command(&["--json", "check"]).fails(code).json());
+    has(&check(1), "space", "warning", "for a first backup of ");
+    disk.resize(200 << 20);
+    has(&check(1), "space", "ok", "for a first backup of ");
+}
+
+#[test]
+fn clocks_that_differ() {
+    let set_up = SetUp::new(pg(18));
+    let check = |shift| {
+        let command = set_up.tool.shifted(shift, &["--json", "check"]);
+        findings(&command.fails(3).json())
+    };
+    has(&check("-90s"), "clock", "warning", "ahead of this host's");
+    has(&check("+90s"), "clock", "warning", "behind this host's");
+    set_up.is_well();
+}
+
+#[test]
 fn a_standby_says_what_it_cannot_prove() {
     let set_up = SetUp::new(pg(18));
     let copy = set_up.scratch.join("copy");
     set_up.main.basebackup(&copy, &["--write-recovery-conf"]);
     let mut standby = Cluster::existing(&set_up.scratch, pg(18), "standby", &copy);
     standby.start();
-    let check = |primary: bool| {
+    let check = |primary: bool, code: i32| {
         let mut command = set_up
             .tool
             .command(&["--json", "check"])
@@ -291,10 +326,37 @@ fn a_standby_says_what_it_cannot_prove() {
         if primary {
             command = command.env("PGSTOW_CLUSTER_PRIMARY_HOST", set_up.main.host());
         }
-        findings(&command.ok().json())
+        findings(&command.fails(code).json())
     };
-    has(&check(false), "wal", "ok", "a standby can't switch WAL");
-    has(&check(true), "wal", "ok", "arrived in repository local");
+    let newest = set_up.main.switch_wal();
+    let known = format!("a standby can't switch WAL: the newest in repository local is {newest}");
+    has(&check(false, 0), "wal", "ok", &known);
+    has(&check(true, 0), "wal", "ok", "arrived in repository local");
+
+    // What the standby has received by itself, the archive should have too.
+    set_up.main.set("archive_command", "false");
+    for _ in 0..4 {
+        set_up
+            .main
+            .psql("select pg_logical_emit_message(false, 'test', '')");
+        set_up.main.psql("select pg_switch_wal()");
+    }
+    let end = set_up.main.psql("select pg_current_wal_lsn()");
+    let replayed = format!("select pg_last_wal_replay_lsn() >= '{end}'");
+    standby.wait_until(&replayed, "t");
+    has(
+        &check(false, 3),
+        "wal",
+        "warning",
+        "segments behind this standby",
+    );
+    fs::remove_dir_all(set_up.root.join("main/wal")).unwrap();
+    has(
+        &check(false, 3),
+        "wal",
+        "warning",
+        "repository local has none",
+    );
 }
 
 #[test]

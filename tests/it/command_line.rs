@@ -99,6 +99,20 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
+fn a_program_of_another_name_is_the_program_itself() {
+    for program in ["/opt/pgstow-1.2", "pgstow-", "backup", "pgstow.old"] {
+        let output = run(program, &["restore", "--help"], &[]);
+        assert_eq!(output.status.code(), Some(0), "{program}");
+        assert!(
+            text(&output.stdout).contains("Usage: pgstow restore"),
+            "{program}"
+        );
+    }
+    let output = run("/opt/pgstow-list", &["--help"], &[]);
+    assert!(text(&output.stdout).contains("Usage: pgstow list"));
+}
+
+#[test]
 fn with_json_an_error_is_one_document() {
     for (words, variables) in [
         (vec!["--json", "base", "--wrong"], vec![]),

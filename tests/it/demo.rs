@@ -2,15 +2,16 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{PgBin, Scratch, pg, tool::Tool, user};
+use crate::harness::{PgBin, Scratch, pg, terminal, tool::Tool, user};
 
 /// A scratch folder whose own folder `tmp` is where the demo works.
 struct Stage {
@@ -191,6 +192,89 @@ fn an_interrupt_leaves_nothing_whenever_it_comes() {
         assert_eq!(status.code(), Some(130), "at {milestone}");
         stage.is_clean();
     }
+}
+
+#[test]
+fn a_second_interrupt_leaves_no_server() {
+    'milestones: for milestone in ["shop.log", "restored.log"] {
+        let stage = Stage::new();
+        let said = stage.scratch.join("stderr");
+        let mut child = as_root(&stage, &["demo"])
+            .stderr(fs::File::create(&said).unwrap())
+            .spawn()
+            .unwrap();
+        let text = || fs::read_to_string(&said).unwrap();
+        let limit = Instant::now() + Duration::from_secs(60);
+        let reached = || {
+            let folder = stage.folder();
+            folder.is_some_and(|folder| folder.join(milestone).exists())
+        };
+        while !reached() {
+            assert!(Instant::now() < limit, "{milestone} never came");
+            thread::sleep(Duration::from_millis(2));
+        }
+        let folder = stage.folder().unwrap();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        while !text().contains("interrupted: ") {
+            assert!(Instant::now() < limit, "{}", text());
+            if let Some(status) = child.try_wait().unwrap() {
+                // Too fast for a second one.
+                assert_eq!(status.code(), Some(130), "{}", text());
+                stage.is_clean();
+                continue 'milestones;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(text().contains(folder.to_str().unwrap()), "{}", text());
+        assert!(text().contains("a second interrupt"), "{}", text());
+        // It may have ended meanwhile, but was not waited for yet.
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{}", text());
+        while !processes_naming(&stage.tmp).is_empty() {
+            assert!(Instant::now() < limit, "{:?}", processes_naming(&stage.tmp));
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn on_a_terminal_each_step_is_told_when_it_ends() {
+    let stage = Stage::new();
+    let line = stage.tool().shell("demo");
+    let mut child = terminal::command(&line, 80)
+        .env("TMPDIR", &stage.tmp)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let (mut all, mut seen) = (Vec::new(), Vec::new());
+    let mut bytes = [0; 4096];
+    loop {
+        match out.read(&mut bytes).unwrap() {
+            0 => break,
+            read => all.extend(&bytes[..read]),
+        }
+        let next = format!("{}. ", seen.len() + 1);
+        if terminal::drawn(&all)
+            .iter()
+            .any(|line| line.starts_with(&next))
+        {
+            seen.push(Instant::now());
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    let drawn = terminal::drawn(&all);
+    assert_eq!(seen.len(), 6, "{drawn:#?}");
+    // All at once they would come within a moment.
+    assert!(seen[5] - seen[0] > Duration::from_secs(1), "{drawn:#?}");
+    for once in ["pgstow demo on", "1. make", "6. start", "It worked"] {
+        let found = drawn.iter().filter(|line| line.starts_with(once)).count();
+        assert_eq!(found, 1, "{once:?} in {drawn:#?}");
+    }
+    // What is under way stands in the bar.
+    let under_way = |line: &String| line.starts_with("make a database cluster");
+    assert!(drawn.iter().any(under_way), "{drawn:#?}");
+    stage.is_clean();
 }
 
 #[test]

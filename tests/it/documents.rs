@@ -8,6 +8,8 @@ use std::{
     process::Command,
 };
 
+use crate::harness::golden::golden;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -84,6 +86,15 @@ fn help(arguments: &[&str]) -> String {
         .unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// So that a change of what people read is seen in the diff of the golden files.
+#[test]
+fn help_texts_stay_as_they_were_looked_at() {
+    golden("help/pgstow.txt", &help(&["--help"]));
+    for command in commands() {
+        golden(&format!("help/{command}.txt"), &help(&[&command, "--help"]));
+    }
 }
 
 /// The first words of the lines below `Commands:`.

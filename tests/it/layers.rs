@@ -15,7 +15,13 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 3] = [("demo", "backup"), ("demo", "restore"), ("demo", "setup")];
+const SUBJECTS: [(&str, &str); 5] = [
+    ("demo", "backup"),
+    ("demo", "restore"),
+    ("demo", "setup"),
+    ("setup", "backup"),
+    ("setup", "restore"),
+];
 
 /// Crates that only one folder may use.
 const HOMES: [(&str, &str); 8] = [

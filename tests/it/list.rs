@@ -121,6 +121,8 @@ fn a_missing_segment_ends_the_window() {
     let number = |segment: &str| u64::from_str_radix(&segment[16..], 16).unwrap();
     assert_eq!(cut["missing"]["first"], number(&segments[1]));
     assert_eq!(cut["missing"]["last"], number(&segments[2]));
+    assert_eq!(cut["missing"]["first_segment"], *segments[1]);
+    assert_eq!(cut["missing"]["last_segment"], *segments[2]);
     let range = format!("{} to {}", segments[1], segments[2]);
     stow.tool.command(&["list"]).ok().stdout_contains(&range);
 

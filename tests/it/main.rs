@@ -8,6 +8,7 @@
     clippy::print_stdout
 )]
 
+mod agreement;
 mod archive_wal;
 mod base;
 mod check;
@@ -24,6 +25,7 @@ mod layers;
 mod list;
 mod parsers;
 mod private_server;
+mod progress;
 mod replication;
 mod restore;
 mod restore_by_hand;

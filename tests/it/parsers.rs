@@ -20,9 +20,13 @@ const SEEDS: &[&[u8]] = &[
     b"[x]\nhost=localhost\nport=5432\n[y]\ndbname=a b\n",
     b"SWARNING\0VWARNING\0C01000\0Mchecksum verification failed in file \"./base/5/1259\", block 7: calculated 1 but expected 2\0\0",
     b"export PGHOST='a b' # c\nPGPORT=\"5432\"\n",
+    b"include_if_exists = 'it''s\\101\\\\.conf'\ninclude_dir conf.d\nlocal @a,\"b\"\"\",@\"c d\" \\\n all trust # x\n",
     b"restore_command = 'cp ''x'' %p' # y\nwork_mem = 4MB\n",
     b"000000010000000A000000FE.00000028.backup",
     b"base/5/16384_vm.1",
+    // A WAL record of 2000 bytes, the header of the second page of a segment, which goes on.
+    b"\xD0\x07\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    b"\x18\xD1\x01\0\x01\0\0\0\0\x04\0\0\0\0\0\0\xF8\x03\0\0\0\0\0\0",
     b"{\"format\":1,\"files\":[\n{\"path\":\"a\",\"part\":1,\"frame\":0,\"offset\":0,\"size\":1,\"mode\":384,\"mtime\":1,\"crc32c\":1}\n]}\n",
 ];
 

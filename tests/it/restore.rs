@@ -1,14 +1,21 @@
 //! `restore`: every kind of target, timelines, folders that are in the way, damage.
 
+mod aside;
 mod config;
 mod copy;
+mod damaged;
+mod debian;
 mod done;
 mod formats;
+mod guard;
+mod histories;
 mod holes;
+mod in_place;
 mod lower;
 mod memory;
 mod space;
 mod standalone;
+mod tablespaces;
 
 use std::{
     fs::{self, OpenOptions},
@@ -314,7 +321,10 @@ fn damage_is_named_and_leaves_nothing_that_starts() {
     file.seek(SeekFrom::Start(100_000)).unwrap();
     file.write_all(b"not what it was").unwrap();
     let (restore, to) = story.restore("copy", &[]);
-    restore.fails(1).stderr_contains("part-0001.tar.zst");
+    restore
+        .fails(1)
+        .stderr_contains("part-0001.tar.zst")
+        .stderr_contains("restore an older backup");
     assert!(!to.join("global/pg_control").exists());
 }
 

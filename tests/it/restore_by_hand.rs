@@ -55,7 +55,33 @@ impl Drop for Restored<'_> {
     }
 }
 
-fn the_page_restores(pg: PgBin, compression: &str) {
+/// As Debian has it: the configuration outside, with a folder that is included and empty, and the
+/// live server's own port, socket folder and pid file.
+fn move_configuration(scratch: &Scratch, main: &mut Cluster) {
+    let etc = scratch.folder("etc");
+    fs::create_dir(etc.join("conf.d")).unwrap();
+    user::own(&etc.join("conf.d"));
+    let names = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"];
+    for name in names {
+        fs::rename(main.data_dir().join(name), etc.join(name)).unwrap();
+    }
+    let mut text = fs::read_to_string(etc.join(names[0])).unwrap();
+    for (name, value) in [
+        ("data_directory", main.data_dir()),
+        ("hba_file", &etc.join(names[1])),
+        ("ident_file", &etc.join(names[2])),
+        ("external_pid_file", &scratch.join("main.pid")),
+        ("unix_socket_directories", main.host()),
+        ("include_dir", Path::new("conf.d")),
+    ] {
+        text += &format!("{name} = '{}'\n", value.display());
+    }
+    fs::write(etc.join(names[0]), text).unwrap();
+    let config_file = etc.join(names[0]);
+    main.argument(&format!("config_file={}", config_file.display()));
+}
+
+fn the_page_restores(pg: PgBin, compression: &str, debian: bool) {
     let scratch = Scratch::new();
     let archive = Archive::new(&scratch, compression);
     let mut main = Cluster::build(&scratch, pg.clone())
@@ -63,6 +89,9 @@ fn the_page_restores(pg: PgBin, compression: &str) {
         .archiving(&archive.tool.shell("archive-wal %p"))
         .make();
     archive.register(&main);
+    if debian {
+        move_configuration(&scratch, &mut main);
+    }
     main.start();
     let tablespace = scratch.folder("ts");
     main.psql(&format!(
@@ -94,7 +123,10 @@ fn the_page_restores(pg: PgBin, compression: &str) {
     let restored = Restored {
         pg: &pg,
         data_dir: scratch.join("restored"),
-        socket_dir: scratch.folder("run"),
+        socket_dir: match debian {
+            true => main.host().to_owned(),
+            false => scratch.folder("run"),
+        },
     };
     let output = user::run_ok(
         user::command("/bin/sh", "KILL")
@@ -124,6 +156,7 @@ fn the_page_restores(pg: PgBin, compression: &str) {
         "7000|7000"
     );
     assert_eq!(restored.psql("show archive_mode"), "off");
+    assert_eq!(restored.psql("show port"), "5433");
     assert!(
         fs::read_dir(&moved).unwrap().count() == 1,
         "the tablespace lies elsewhere"
@@ -141,34 +174,50 @@ fn the_page_restores(pg: PgBin, compression: &str) {
         restored.psql("select timeline_id from pg_control_checkpoint()"),
         "2"
     );
+    drop(restored);
+    if debian {
+        let pid = fs::read_to_string(scratch.join("main.pid")).unwrap();
+        assert!(Path::new("/proc").join(pid.trim()).exists());
+    }
+    assert_eq!(main.psql("select count(*) from far"), "7001");
+}
+
+#[test]
+fn debian_on_15() {
+    the_page_restores(pg(15), "zstd", true);
+}
+
+#[test]
+fn debian_on_18() {
+    the_page_restores(pg(18), "zstd", true);
 }
 
 #[test]
 fn zstd_on_15() {
-    the_page_restores(pg(15), "zstd");
+    the_page_restores(pg(15), "zstd", false);
 }
 
 #[test]
 fn gzip_on_15() {
-    the_page_restores(pg(15), "gzip");
+    the_page_restores(pg(15), "gzip", false);
 }
 
 #[test]
 fn lz4_on_15() {
-    the_page_restores(pg(15), "lz4");
+    the_page_restores(pg(15), "lz4", false);
 }
 
 #[test]
 fn zstd_on_18() {
-    the_page_restores(pg(18), "zstd");
+    the_page_restores(pg(18), "zstd", false);
 }
 
 #[test]
 fn gzip_on_18() {
-    the_page_restores(pg(18), "gzip");
+    the_page_restores(pg(18), "gzip", false);
 }
 
 #[test]
 fn lz4_on_18() {
-    the_page_restores(pg(18), "lz4");
+    the_page_restores(pg(18), "lz4", false);
 }

@@ -2,6 +2,11 @@
 //! pg_verifybackup (003_corruption.pl), applied to what is stored. Each must be found, and
 //! named.
 
+#[path = "verify/forged.rs"]
+mod forged;
+#[path = "verify/records.rs"]
+mod records;
+
 use std::{
     fs::{self, OpenOptions},
     io::Write,
@@ -109,8 +114,10 @@ fn append(path: &Path) {
     file.write_all(b"appended").unwrap();
 }
 
+/// Some bytes in the middle: a single bit of compressed data may mean nothing.
 fn flip(path: &Path) {
-    flip_at(path, fs::metadata(path).unwrap().len() as usize / 2);
+    let middle = fs::metadata(path).unwrap().len() as usize / 2;
+    (middle..middle + 16).for_each(|at| flip_at(path, at));
 }
 
 fn flip_at(path: &Path, at: usize) {
@@ -254,7 +261,7 @@ fn other_objects(sound: &Sound) {
     let manifest = backup.object("backup_manifest.zst");
     sound.damaged(
         &manifest,
-        "PG_VERSION",
+        "PG_VERSIOM",
         edit("\"PG_VERSION\"", "\"PG_VERSIOM\""),
     );
     sound.damaged(&manifest, "", edit("\"Size\": 3", "\"Size\": 4"));
@@ -270,14 +277,11 @@ fn wal(sound: &Sound) {
     let object = sound.stow.wal_object(&middle);
     sound.damaged(&object, "", truncate);
     sound.damaged(&object, "", append);
-    // An uncompressed segment has no checksum but those of its records: only its header tells.
-    let at = match object.extension() {
-        Some(_) => fs::metadata(&object).unwrap().len() as usize / 4,
-        None => 24,
-    };
-    sound.damaged(&object, "", |path| flip_at(path, at));
+    // Before the zeros behind the switch, compressed or not.
+    sound.damaged(&object, "", |path| flip_at(path, 10_000));
 
-    let aside = object.with_file_name("aside");
+    // Not beside it, where it would be found as what doesn't belong.
+    let aside = sound.stow.root().join("aside");
     fs::rename(&object, &aside).unwrap();
     let findings = sound.findings(&["--wal"], 3);
     let missing = ["missing, though WAL before and behind it is there"];
@@ -297,20 +301,35 @@ fn wal(sound: &Sound) {
     fs::rename(&aside, &object).unwrap();
 }
 
-/// A manifest whose own checksum and SHA-256 in backup.json are right can still be of another
-/// system.
+/// What a server can do without is no reason to give a backup up, and a lost part does not drown
+/// the rest in its files.
 #[test]
-fn a_manifest_of_another_system_is_named() {
+fn what_it_means_for_a_restore_is_said() {
     let scratch = Scratch::new();
-    let sound = Sound::new(&scratch, 18, "zstd:1");
-    let backup = &sound.backup;
-    let system = backup.json()["system_id"].to_string().replace('"', "");
-    let other: String = system.chars().rev().collect();
-    let manifest = backup.object("backup_manifest.zst");
-    let findings = sound.damaged(&manifest, "", |path| {
-        edit(&system, &other)(path);
-    });
-    assert!(!findings.is_empty());
+    let sound = Sound::new(&scratch, 15, "zstd:1");
+    let told = |object: &str, text: &str| {
+        let path = sound.backup.object(object);
+        let whole = fs::read(&path).unwrap();
+        put(&path, b"");
+        let output = sound.stow.tool.command(&["verify"]).fails(3);
+        put(&path, &whole);
+        output.stdout_contains(text).stdout
+    };
+    // Believed, because a person may have to mend one, but not in silence.
+    let description = sound.backup.object("backup.json");
+    let (whole, json) = (fs::read(&description).unwrap(), sound.backup.json());
+    put(&description, json.to_string().as_bytes());
+    assert_eq!(sound.stow.backups()[1]["state"], "complete");
+    let verify = sound.stow.tool.command(&["verify"]).fails(3);
+    drop(verify.stdout_contains("has no hash of its own"));
+    put(&description, &whole);
+
+    told("SHA256SUMS", "can do without what is damaged");
+    told("backup_manifest.zst", "can do without what is damaged");
+    told("index.json.zst", "would stop at the damage");
+    let text = told("part-0001.tar.zst", "would stop at the damage");
+    assert!(text.contains("--json names all"), "{text}");
+    assert!(text.lines().count() < 60, "{text}");
 }
 
 /// A description that can't be read costs one backup, not all that is about the others.
@@ -320,12 +339,21 @@ fn a_damaged_description_is_named_and_stands_alone() {
     let sound = Sound::new(&scratch, 16, "zstd:1");
     let description = sound.backup.object("backup.json");
     let state = |number: usize| sound.stow.backups()[number]["state"].clone();
+    let stop_time = sound.backup.json()["stop_time"].to_string();
+    let earlier = stop_time.replacen("20", "19", 1);
+    let own = format!("\"id\": \"{}\"", sound.backup.id());
+    let other = own.replacen("20", "19", 1);
     for (problem, damage) in [
-        ("can't be understood", edit("{", "[")),
-        ("has format 2", edit("\"format\": 1", "\"format\": 2")),
+        ("can't be understood", (false, "{", "[")),
+        ("has format 2", (false, "\"format\": 1", "\"format\": 2")),
+        ("describes backup 19", (false, &*own, &*other)),
+        ("is not as it was written", (true, &*stop_time, &*earlier)),
     ] {
         sound.damaged(&description, problem, |path| {
-            damage(path);
+            match damage {
+                (true, from, to) => edit(from, to)(path),
+                (false, from, to) => sound.backup.rewrite(from, to),
+            }
             assert_eq!(
                 (state(0), state(1)),
                 ("complete".into(), "unreadable".into())

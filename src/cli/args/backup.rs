@@ -18,7 +18,7 @@ pub struct BaseArgs {
     /// Make a full backup (the only kind so far)
     #[arg(long)]
     pub full: bool,
-    /// How files are read
+    /// How files are read: stream is the server's replication protocol, auto chooses
     #[arg(long, value_parser = ["auto", "stream"], default_value = "auto")]
     pub method: String,
     /// Put the WAL that the backup needs into it: for a server without archiving
@@ -27,35 +27,44 @@ pub struct BaseArgs {
     /// Finish this pending backup, whose WAL came late, and make no new one
     #[arg(long, value_name = "ID", conflicts_with_all = ["full", "standalone", "annotate", "label"])]
     pub finish: Option<BackupId>,
-    /// Note something in the backup; may be repeated
+    /// Note something in the backup, for `pgstow list`; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = annotation)]
     pub annotate: Vec<(String, String)>,
-    /// Don't read the stored parts again
+    /// Don't read the stored parts again to check them
     #[arg(long)]
     pub no_verify: bool,
-    /// Checkpoint at the start: at once, or spread over time
-    #[arg(long, value_parser = ["fast", "spread"])]
+    /// The checkpoint that a backup begins with: at once (fast), or spread over minutes to spare
+    /// the server
+    #[arg(long, value_name = "HOW", value_parser = ["fast", "spread"])]
     pub checkpoint: Option<String>,
-    /// Bytes a second at most (32kB to 1GB)
+    /// Copy at most so many bytes a second, such as 20MB (32kB to 1GB)
     #[arg(long, value_name = "RATE")]
     pub max_rate: Option<String>,
     /// Label of the backup, for PostgreSQL's backup_label
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
     pub label: Option<String>,
     /// Workers that compress and write (default: auto)
     #[arg(long, value_name = "N")]
     pub jobs: Option<String>,
-    /// Checksums of files in the backup manifest
-    #[arg(long, value_parser = ["crc32c", "sha224", "sha256", "sha384", "sha512"])]
+    /// Checksums of files in PostgreSQL's backup manifest
+    #[arg(long, value_name = "ALGORITHM", value_parser = ["crc32c", "sha224", "sha256", "sha384", "sha512"])]
     pub manifest_checksums: Option<String>,
-    /// How long to wait for the WAL that the backup needs
+    /// How long to wait for the WAL that the backup needs, such as 10min
     #[arg(long, value_name = "TIME")]
     pub wal_timeout: Option<String>,
 }
 
 fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some((key, value)) if !key.is_empty() => Ok((one_line(key)?, one_line(value)?)),
         _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+/// Shown in tables and, as the label, in a line of backup_label.
+fn one_line(text: &str) -> Result<String, String> {
+    match text.contains(char::is_control) {
+        true => Err("line breaks and other control characters can't be in it".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }

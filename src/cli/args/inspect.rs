@@ -22,12 +22,12 @@ pub struct ListArgs {
   pgstow verify 20261121T020000Z-full
   pgstow verify --all --wal")]
 pub struct VerifyArgs {
-    /// The backup (default: the newest)
+    /// The backup to check (default: the newest)
     pub backup: Option<BackupId>,
-    /// All backups
+    /// Check all backups
     #[arg(long, conflicts_with = "backup")]
     pub all: bool,
-    /// WAL too: frames, headers, gaps
+    /// Check the WAL too: what each file holds, and that none is missing
     #[arg(long)]
     pub wal: bool,
     /// Workers that read and check (default: auto)

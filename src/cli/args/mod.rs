@@ -50,10 +50,10 @@ pub struct GlobalArgs {
     /// Repository to use (default: the first in the file)
     #[arg(long, global = true, value_name = "NAME")]
     pub repo: Option<String>,
-    /// Repository to use, by its place, such as /var/backups/postgresql
+    /// Repository to use, by its place, such as /var/backups/postgresql: needs no file
     #[arg(long, global = true, value_name = "URL")]
     pub repo_url: Option<String>,
-    /// Print one JSON document
+    /// Print the result as one JSON document
     #[arg(long, global = true)]
     pub json: bool,
     /// Say more; twice: everything
@@ -62,7 +62,7 @@ pub struct GlobalArgs {
     /// Say only warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Show no progress
+    /// Show no progress while working
     #[arg(long, global = true)]
     pub no_progress: bool,
 }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 
 use crate::{
-    commands::options::{TablespaceMove, TablespaceWas, TargetTimeline},
+    domain::restore::{
+        tablespaces::{Move, Was},
+        target::TimelineWish,
+    },
     postgres::lsn::{Lsn, TimelineId},
 };
 
@@ -41,46 +44,47 @@ pub struct RestoreArgs {
     /// Restore to this restore point (pg_create_restore_point)
     #[arg(long, value_name = "NAME")]
     pub target_name: Option<String>,
-    /// Restore to the end of the backup
+    /// Restore to the end of the backup: the earliest moment that it can be used at
     #[arg(long)]
     pub target_immediate: bool,
-    /// Stop just before the target
+    /// Stop just before the target, not just after it
     #[arg(long, conflicts_with_all = ["target_name", "target_immediate"])]
     pub target_exclusive: bool,
-    /// latest, current, or a number (decimal, or hexadecimal with 0x)
+    /// Timeline to follow: latest, current (the backup's), or a number (decimal, or hexadecimal
+    /// with 0x)
     #[arg(long, value_name = "TIMELINE", value_parser = timeline, default_value = "latest")]
-    pub target_timeline: TargetTimeline,
-    /// What the server does at the target
-    #[arg(long, value_parser = ["pause", "promote", "shutdown"], default_value = "promote")]
+    pub target_timeline: TimelineWish,
+    /// What the server does at the target: promote takes writes from then on
+    #[arg(long, value_name = "ACTION", value_parser = ["pause", "promote", "shutdown"], default_value = "promote")]
     pub target_action: String,
     /// Where to restore to (default: the cluster's data directory)
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Rename what is there, instead of refusing
+    /// Rename a data directory that is in the way, instead of refusing
     #[arg(long)]
     pub replace: bool,
     /// Put a tablespace, named by its oid or old folder, elsewhere; may be repeated
     #[arg(long, value_name = "OID=DIR", value_parser = tablespace)]
-    pub tablespace: Vec<TablespaceMove>,
-    /// Make a standby
+    pub tablespace: Vec<Move>,
+    /// Make a standby, which goes on following the archive
     #[arg(long, conflicts_with_all = ["target", "target_exclusive"])]
     pub standby: bool,
     /// Whether the restored server archives (default: only in the cluster's own place)
-    #[arg(long, value_parser = ["on", "off"])]
+    #[arg(long, value_name = "ON_OFF", value_parser = ["on", "off"])]
     pub archive: Option<String>,
     /// The restored server can't reach the repository: use the WAL in the backup alone
     #[arg(long, conflicts_with = "prove")]
     pub offline: bool,
-    /// Only show what would be done
+    /// Only show what would be done, and whether it can succeed
     #[arg(long)]
     pub plan: bool,
-    /// Look for the target in the WAL first
+    /// Before anything is written, look in the archived WAL whether the target is there
     #[arg(long)]
     pub prove: bool,
     /// Workers that unpack (default: auto)
     #[arg(long, value_name = "N")]
     pub jobs: Option<String>,
-    /// Folder of PostgreSQL's programs
+    /// Folder of PostgreSQL's programs (default: those of the backup's version on this host)
     #[arg(long, value_name = "DIR")]
     pub bindir: Option<String>,
 }
@@ -92,10 +96,10 @@ pub struct RestoreArgs {
 pub struct RestoreDoneArgs {}
 
 /// PostgreSQL reads recovery_target_timeline as C does: decimal, or hexadecimal with `0x`.
-fn timeline(text: &str) -> Result<TargetTimeline, String> {
+fn timeline(text: &str) -> Result<TimelineWish, String> {
     let number = match text {
-        "latest" => return Ok(TargetTimeline::Latest),
-        "current" => return Ok(TargetTimeline::Current),
+        "latest" => return Ok(TimelineWish::Latest),
+        "current" => return Ok(TimelineWish::Current),
         text => match text.strip_prefix("0x") {
             Some(hex) => u32::from_str_radix(hex, 16),
             None => text.parse(),
@@ -104,12 +108,12 @@ fn timeline(text: &str) -> Result<TargetTimeline, String> {
     number
         .ok()
         .and_then(TimelineId::new)
-        .map(TargetTimeline::Number)
+        .map(TimelineWish::Number)
         .ok_or_else(|| "write latest, current, or a timeline's number such as 2 or 0x2".to_owned())
 }
 
 /// `OID=DIR` or `OLD=NEW`; `\=` is a `=` in the old folder's name, as in pg_basebackup.
-fn tablespace(text: &str) -> Result<TablespaceMove, String> {
+fn tablespace(text: &str) -> Result<Move, String> {
     let wrong = || "write OID=DIR or OLD=NEW, with absolute folders".to_owned();
     let at = text
         .match_indices('=')
@@ -118,13 +122,13 @@ fn tablespace(text: &str) -> Result<TablespaceMove, String> {
         .ok_or_else(wrong)?;
     let (was, to) = (text[..at].replace("\\=", "="), &text[at + 1..]);
     let was = match was.parse() {
-        Ok(oid) => TablespaceWas::Oid(oid),
-        Err(_) if was.starts_with('/') => TablespaceWas::At(was.into()),
+        Ok(oid) => Was::Oid(oid),
+        Err(_) if was.starts_with('/') => Was::At(was.into()),
         Err(_) => return Err(wrong()),
     };
     let to = to.replace("\\=", "=");
     match to.starts_with('/') {
-        true => Ok(TablespaceMove { was, to: to.into() }),
+        true => Ok(Move { was, to: to.into() }),
         false => Err(wrong()),
     }
 }
@@ -135,10 +139,10 @@ mod tests {
 
     #[test]
     fn timelines() {
-        let number = |n| TimelineId::new(n).map(TargetTimeline::Number);
+        let number = |n| TimelineId::new(n).map(TimelineWish::Number);
         for (text, expected) in [
-            ("latest", Some(TargetTimeline::Latest)),
-            ("current", Some(TargetTimeline::Current)),
+            ("latest", Some(TimelineWish::Latest)),
+            ("current", Some(TimelineWish::Current)),
             ("11", number(11)),
             ("0x11", number(17)),
             ("0", None),
@@ -151,14 +155,11 @@ mod tests {
 
     #[test]
     fn tablespaces() {
-        let made = |was, to: &str| Some(TablespaceMove { was, to: to.into() });
+        let made = |was, to: &str| Some(Move { was, to: to.into() });
         for (text, expected) in [
-            ("16384=/new", made(TablespaceWas::Oid(16384), "/new")),
-            ("/old=/new", made(TablespaceWas::At("/old".into()), "/new")),
-            (
-                "/o\\=ld=/n\\=w",
-                made(TablespaceWas::At("/o=ld".into()), "/n=w"),
-            ),
+            ("16384=/new", made(Was::Oid(16384), "/new")),
+            ("/old=/new", made(Was::At("/old".into()), "/new")),
+            ("/o\\=ld=/n\\=w", made(Was::At("/o=ld".into()), "/n=w")),
             ("/old", None),
             ("old=/new", None),
             ("1=new", None),

@@ -16,7 +16,7 @@ pub struct DemoArgs {
     /// Folder of PostgreSQL's programs (default: the newest installed)
     #[arg(long, value_name = "DIR")]
     pub bindir: Option<PathBuf>,
-    /// Keep the scratch folder
+    /// Keep the scratch folder, with its servers stopped
     #[arg(long)]
     pub keep: bool,
 }
@@ -33,7 +33,7 @@ pub struct InitArgs {
     /// Register the new system identifier that pg_upgrade or initdb made
     #[arg(long)]
     pub new_system: bool,
-    /// Set the server's settings by ALTER SYSTEM
+    /// Set the server's settings by ALTER SYSTEM (as a superuser), instead of printing them
     #[arg(long)]
     pub apply: bool,
 }
@@ -51,7 +51,7 @@ pub struct CheckArgs {
     /// Show every setting with its source, and stop
     #[arg(long)]
     pub show_settings: bool,
-    /// How long a WAL segment may take to arrive in the repository
+    /// How long a WAL segment may take to arrive in the repository, such as 2min
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub wal_timeout: String,
 }

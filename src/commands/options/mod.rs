@@ -10,10 +10,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use base::{BaseMethod, BaseOptions, Checkpoint};
 pub use connection::{ConnectionSettings, PasswordFrom};
-pub use restore::{
-    RestoreOptions, TablespaceMove, TablespaceWas, Target, TargetAction, TargetOptions,
-    TargetTimeline,
-};
+pub use restore::RestoreOptions;
 pub use settings::{ClusterSettings, Jobs, Keep, LogLevel, RepoSettings, Retention, Settings};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 

@@ -6,12 +6,16 @@
 //! 4. Describe: relations, configuration files, `SHA256SUMS`.
 //! 5. Seal: wait for the WAL, create `backup.json`. Only now is there a backup.
 
+pub mod apart;
 pub mod claim;
 pub mod config_files;
+mod config_source;
 mod describe;
 mod diagnosis;
+pub mod extra;
 mod manifest_check;
 mod member;
+pub mod needed;
 mod options;
 pub mod pack;
 mod relations;

@@ -5,10 +5,11 @@ use std::thread;
 use tracing::warn;
 
 use super::{
+    apart,
     claim::{self, Intent, SignsOfLife},
     diagnosis, manifest_check,
     options::{Options, Outcome},
-    pack::{Destination, Packed, pack},
+    pack::{Destination, Packed, Packer, pack},
     seal,
     stream::{Contents, Repacker},
 };
@@ -18,6 +19,7 @@ use crate::{
         base_backup::{BackupEnd, BaseBackupOptions},
         connection::Session,
         conninfo::ConnInfo,
+        file_checksum::Checksum,
         lsn::{Lsn, TimelineId},
         manifest::Summary,
         replication::Replication,
@@ -56,6 +58,7 @@ pub fn run(
     let session = Session::connect(info, cancel)?;
     let facts = ServerFacts::gather(&session)?;
     check_version(&facts)?;
+    apart::refuse_inside(repository.location(), &session, info, &facts)?;
     let system = repository.system(facts.system_id)?;
     let mut replication = Replication::connect(info, cancel)?;
     let identity = replication.identify_system()?;
@@ -153,7 +156,6 @@ impl Run<'_> {
                 Ok(())
             })?;
             self.meter.begin("describing", 0);
-            self.check_manifest(&copied)?;
             self.keep_history(&mut replication, copied.contents.timeline)?;
             let backup = self.describe(copied)?;
             self.seal(backup)
@@ -179,6 +181,7 @@ impl Run<'_> {
             compression: self.options.compression,
             workers: self.options.workers,
             part_size: self.options.part_size,
+            manifest_checksums: self.options.manifest_checksums,
             verify: self.options.verify,
         };
         // The server may recycle the WAL that a standalone backup needs before it sends it.
@@ -194,12 +197,15 @@ impl Run<'_> {
             "waiting for a checkpoint"
         };
         self.meter.begin(phase, 0);
-        let (packed, (contents, manifest, end)) = pack(to, |packer| {
+        let fill = |packer: &mut Packer<'_>| {
             let manifest = self.object(BackupObject::Manifest, Compression::default())?;
             let mut sink = Repacker::new(packer, manifest, self.meter, on_start);
             let end = replication.base_backup(&command, &mut sink)?;
             let (contents, manifest) = sink.finish()?;
             Ok((contents, manifest.finish()?, end))
+        };
+        let (packed, (contents, manifest, end)) = pack(to, fill, |(_, _, end), checksums| {
+            self.check_manifest(end.stop_lsn, checksums)
         })?;
         self.check_end(&contents, &end)?;
         if self.options.standalone {
@@ -274,30 +280,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn check_manifest(&self, copied: &Copied) -> Result<()> {
+    fn check_manifest(&self, stop_lsn: Lsn, checksums: &[Checksum]) -> Result<()> {
         let read = |object| {
             let name = self.repository.layout().backup_object(&self.id, object);
             self.repository.storage().get(&name, None)
         };
-        let mut first = None;
-        let mut differences = 0;
-        let Summary { wal_ranges, .. } = manifest_check::compare(
+        let Summary { wal_ranges, .. } = manifest_check::check(
             read(BackupObject::Index)?,
             read(BackupObject::Manifest)?,
-            &mut |difference| {
-                differences += 1;
-                first.get_or_insert(difference);
-            },
+            checksums,
         )?;
-        if let Some(first) = first {
-            return Err(Error::damaged(format!(
-                "what was stored differs from the server's manifest in {differences} places, first: {first}"
-            ))
-            .hint("check the memory of both hosts and the network between them, then run the backup again."));
-        }
-        let covers = wal_ranges
-            .iter()
-            .any(|range| range.end == copied.end.stop_lsn);
+        let covers = wal_ranges.iter().any(|range| range.end == stop_lsn);
         if covers {
             Ok(())
         } else {
@@ -337,9 +330,12 @@ impl Run<'_> {
     fn seal(&self, backup: Backup) -> Result<Outcome> {
         if !backup.standalone {
             self.meter.begin("waiting for WAL", 0);
-            self.switch_on_primary();
+            let refused = self.switch_on_primary();
             let mut diagnose = || {
-                diagnosis::while_waiting(&self.session, &self.facts, self.repository, &self.system)
+                refused.clone().unwrap_or_else(|| {
+                    let (repository, system) = (self.repository, &self.system);
+                    diagnosis::while_waiting(&self.session, &self.facts, repository, system)
+                })
             };
             let limit = self.options.wal_limit;
             let missing = seal::wait_for_wal(
@@ -365,19 +361,16 @@ impl Run<'_> {
     }
 
     /// A standby can't switch to a new segment, so the last one that the backup needs may stay
-    /// open for long on a quiet primary.
-    fn switch_on_primary(&self) {
-        let Some(primary) = self.options.primary.as_ref().filter(|_| self.facts.standby) else {
-            return;
-        };
+    /// open for long on a quiet primary. Says why the primary did not do it.
+    fn switch_on_primary(&self) -> Option<String> {
+        let primary = self.options.primary.as_ref();
+        let primary = primary.filter(|_| self.facts.standby)?;
         let switched = Session::connect(primary, self.cancel)
             .and_then(|session| session.query_rows("SELECT pg_switch_wal()", &[]));
-        if let Err(error) = switched {
-            warn!(
-                "can't ask the primary to switch to a new WAL segment: {}",
-                error.in_one_line()
-            );
-        }
+        let error = switched.err()?.in_one_line();
+        let refused = format!("can't ask the primary to switch to a new WAL segment: {error}");
+        warn!("{refused}");
+        Some(refused)
     }
 
     pub(super) fn object(

@@ -197,7 +197,13 @@ pub fn finish_all(repository: &Repository) -> Result<()> {
         let State::Pending(backup) = state else {
             continue;
         };
-        let system = repository.system(backup.system_id)?;
+        let system = match repository.system(backup.system_id) {
+            Err(error) if error.kind() == Kind::Foreign => {
+                warn!("backup {id} is still pending: {}", error.in_one_line());
+                continue;
+            }
+            system => system?,
+        };
         if !missing_wal(repository, &system, &backup)?.is_empty() {
             warn!("backup {id} is still pending: its WAL has not arrived");
         } else if let Err(error) = commit(repository, &backup) {

@@ -19,7 +19,10 @@ use crate::{
         lsn::{Lsn, TimelineId},
         wal_name::Segment,
     },
-    repo::{catalog::Tablespace, file_index::FilePath},
+    repo::{
+        file_index::FilePath,
+        tablespace::{Location, Tablespace},
+    },
     util::meter::Meter,
 };
 
@@ -149,7 +152,10 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
             path,
         };
         match kind {
-            EntryType::Directory => self.packer.member(&member, false)?,
+            EntryType::Directory => {
+                self.note_in_place(&member.path);
+                self.packer.member(&member, false)?;
+            }
             EntryType::Regular => return self.file(member),
             // A tablespace: `backup.json` tells where it lies, and who restores makes the link.
             EntryType::Symlink if member.path.0.starts_with(b"pg_tblspc/") => {}
@@ -161,6 +167,28 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
             }
         }
         Ok(State::Header(Vec::new()))
+    }
+
+    /// PostgreSQL 15 announces no tablespace that is a folder in `pg_tblspc`, but sends it with
+    /// the rest of the data directory.
+    fn note_in_place(&mut self, path: &FilePath) {
+        let name = path.0.strip_prefix(b"pg_tblspc/").map(str::from_utf8);
+        let Some(Ok(Ok(oid))) = name.map(|name| name.map(str::parse)) else {
+            return;
+        };
+        if self
+            .contents
+            .tablespaces
+            .iter()
+            .all(|known| known.oid != oid)
+        {
+            self.contents.tablespaces.push(Tablespace {
+                oid,
+                location: Location(path.as_path().to_owned()),
+                in_place: true,
+                bytes: 0,
+            });
+        }
     }
 
     fn file(&mut self, member: Member) -> Result<State> {
@@ -216,7 +244,7 @@ impl<M: Write> BackupSink for Repacker<'_, '_, M> {
             };
             self.contents.tablespaces.push(Tablespace {
                 oid,
-                location: location.display().to_string(),
+                location: Location(location.clone()),
                 in_place: location.is_relative(),
                 bytes: 0,
             });

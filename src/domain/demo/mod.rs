@@ -4,6 +4,7 @@
 //! All is done in a scratch folder by the same code as on a real host; what happens is the same
 //! as if somebody had typed the commands that the report shows.
 
+mod farewell;
 mod place;
 mod shop;
 mod steps;
@@ -18,15 +19,17 @@ use chrono::SubsecRound;
 use serde::Serialize;
 
 use self::{
+    farewell::Farewell,
     place::{CLUSTER, Place},
     shop::{Contents, Writer},
-    steps::Steps,
+    steps::{Steps, Tell},
 };
 use super::{
     backup,
     restore::{
         self,
         plan::{self, plan},
+        request::Request,
         target::{Action, Target, TimelineWish, Wish},
     },
     setup::{
@@ -59,7 +62,7 @@ use crate::{
     },
 };
 
-pub use steps::Step;
+pub use steps::{Event, Step};
 
 /// Longer than anything here takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -88,14 +91,24 @@ pub struct Shown {
 }
 
 /// Tells the story; whatever goes wrong, servers and (unless `keep`) the folder are gone after it.
-pub fn run(programs: &Programs, keep: bool, cancel: &Cancel, meter: &Meter) -> Result<Shown> {
+/// Killed, or interrupted twice, it leaves the folder; the servers end with this process.
+pub fn run(
+    programs: &Programs,
+    keep: bool,
+    tell: Tell<'_>,
+    cancel: &Cancel,
+    meter: &Meter,
+) -> Result<Shown> {
     let begun = Instant::now();
     let place = Place::make(programs, keep)?;
-    let mut steps = Steps::new(meter);
+    // Dropped before the folder goes.
+    let _farewell = Farewell::watch(place.folder(), keep, cancel);
+    let mut steps = Steps::new(programs, place.folder(), tell, meter);
     let story = Story {
         place: &place,
         cancel,
-        meter,
+        // Of a few seconds' work, the step says more than its phases.
+        meter: &Meter::default(),
     };
     let told = story.tell(&mut steps).map_err(|error| {
         let kind = error.kind();
@@ -194,8 +207,9 @@ impl Story<'_> {
             place.restored().display()
         )));
         steps.note(format!(
-            "planned from {} and {} segments of WAL, in another folder: the live cluster runs on",
-            restored.plan.backup, restored.plan.segments
+            "planned from {} and {} of WAL, in another folder: the live cluster runs on",
+            restored.plan.backup,
+            units::count(restored.plan.segments, "segment")
         ));
 
         steps.begin("start the restored server and compare every row");
@@ -306,27 +320,29 @@ impl Story<'_> {
     fn restore(&self, repository: &Repository, target: Time) -> Result<restore::Restored> {
         let place = self.place;
         let options = plan::Options {
-            wish: Wish {
-                backup: None,
-                target: Target::Time(target),
-                exclusive: false,
-                timeline: TimelineWish::Latest,
-                action: Action::Promote,
-                standby: false,
+            request: Request {
+                wish: Wish {
+                    backup: None,
+                    target: Target::Time(target),
+                    exclusive: false,
+                    timeline: TimelineWish::Latest,
+                    action: Action::Promote,
+                    standby: false,
+                },
+                data_dir: Some(place.restored()),
+                replace: false,
+                tablespaces: Vec::new(),
+                archive: None,
+                offline: false,
+                prove: false,
+                workers: WORKERS,
+                bindir: Some(place.programs().bindir().to_owned()),
             },
-            data_dir: Some(place.restored()),
             own_data_dir: Some(place.live()),
-            replace: false,
-            tablespaces: Vec::new(),
-            archive: None,
-            prove: false,
-            workers: WORKERS,
-            bindir: Some(place.programs().bindir().to_owned()),
             notes: None,
             wal_command: place.call("restore-wal"),
             archive_command: place.call("archive-wal"),
             done_command: place.call("restore-done"),
-            offline: false,
         };
         let now = clock::now();
         let plan = plan(repository, &options, now, self.cancel, self.meter)?;

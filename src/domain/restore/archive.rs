@@ -1,9 +1,19 @@
 //! What one database system has in the repository, as far as a restore is concerned. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::Serialize;
 
 use crate::{
-    postgres::{lsn::TimelineId, timeline::TimelineHistory, wal_name::Segment},
+    error::Error,
+    postgres::{
+        lsn::TimelineId,
+        timeline::TimelineHistory,
+        wal_name::{Segment, WalName},
+    },
     repo::{catalog::Backup, wal_index::WalIndex},
 };
 
@@ -13,18 +23,77 @@ pub struct Archive {
     pub backups: Vec<Backup>,
     pub wal: WalIndex,
     pub histories: BTreeMap<TimelineId, TimelineHistory>,
+    /// Timelines that may lead on from another one, nobody knows from which and where.
+    pub rootless: BTreeMap<TimelineId, Rootless>,
     /// Segments behind the archive's end that the folder to be replaced still has.
     pub rescued: BTreeSet<Segment>,
 }
 
+/// A timeline whose history file is damaged or missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rootless {
+    pub timeline: TimelineId,
+    /// Where the history is, or should be.
+    pub file: String,
+    /// What is wrong with it; None where it is missing.
+    pub damage: Option<String>,
+}
+
+impl Rootless {
+    /// Refuses what depends on the history.
+    pub fn error(&self, what: &str) -> Error {
+        Error::damaged(format!("{what}: {self}")).hint(format!(
+            "{}; or name another timeline by --target-timeline.",
+            self.cure()
+        ))
+    }
+
+    /// What can't be restored without it.
+    pub fn loss(&self) -> &'static str {
+        match self.damage {
+            Some(_) => "nothing can be restored along it",
+            None => "no backup of an earlier timeline can be restored along it",
+        }
+    }
+
+    /// How to get the file back.
+    pub fn cure(&self) -> String {
+        format!(
+            "copy {} to this place from pg_wal of a server of this cluster, or from another copy of the repository",
+            WalName::History(self.timeline)
+        )
+    }
+}
+
+impl fmt::Display for Rootless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.damage {
+            Some(damage) => write!(f, "{} is damaged ({damage})", self.file),
+            None => write!(f, "{} is missing", self.file),
+        }
+    }
+}
+
 impl Archive {
-    /// The history of a timeline of which anything is there.
+    /// The history of a timeline of which anything is there; None if it is damaged. Without a file
+    /// a timeline is its own beginning, as for the server: archiving may have begun on it.
     pub fn history(&self, timeline: TimelineId) -> Option<TimelineHistory> {
-        let known = || self.timelines().contains(&timeline);
+        let known = || self.timelines().contains(&timeline) && !self.is_damaged(timeline);
         self.histories
             .get(&timeline)
             .cloned()
             .or_else(|| known().then(|| TimelineHistory::without_ancestors(timeline)))
+    }
+
+    fn is_damaged(&self, timeline: TimelineId) -> bool {
+        let rootless = self.rootless.get(&timeline);
+        rootless.is_some_and(|rootless| rootless.damage.is_some())
+    }
+
+    /// Timelines whose history is there and can't be read.
+    pub fn damaged(&self) -> impl Iterator<Item = &Rootless> {
+        let rootless = self.rootless.values();
+        rootless.filter(|rootless| rootless.damage.is_some())
     }
 
     /// What is left without a repository: the backups that hold their own WAL.
@@ -32,6 +101,7 @@ impl Archive {
         self.backups.retain(|backup| backup.standalone);
         self.wal = WalIndex::new(self.wal.size());
         self.histories.clear();
+        self.rootless.clear();
     }
 
     /// Whether restore-wal has nothing to give for `backup`'s own WAL, but takes later WAL for the
@@ -45,6 +115,7 @@ impl Archive {
         let histories = self.histories.keys().copied();
         let backups = self.backups.iter().map(|backup| backup.timeline);
         histories
+            .chain(self.rootless.keys().copied())
             .chain(self.wal.timelines())
             .chain(backups)
             .collect()

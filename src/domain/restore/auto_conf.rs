@@ -4,7 +4,7 @@
 //! values in other encodings must stay as they are.
 
 /// Stands above what restore writes, for people; ALTER SYSTEM drops comments, so nothing depends on it.
-pub const COMMENT: &str = "# Written by pgstow restore; removed when recovery ends.";
+pub const COMMENT: &str = "# Written by pgstow restore.";
 
 /// The text without the lines of `names` and without our comment.
 pub fn without(text: &[u8], names: &[&str]) -> Vec<u8> {

@@ -5,6 +5,7 @@ use super::{
     path::Reach,
     possible::possible,
     target::{Target, TimelineWish, Wish},
+    timelines,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -106,7 +107,7 @@ pub fn choose_before(
     };
     let mut reasons = Vec::new();
     let mut warnings = Vec::new();
-    let history = timeline(archive, wish, named, &mut reasons).map_err(refuse)?;
+    let history = timelines::resolve(archive, wish, named, &mut reasons).map_err(refuse)?;
     let on_path = |backup: &&Backup| history.contains(backup.timeline, backup.stop_lsn);
     let candidates: Vec<&Backup> = match named {
         Some(backup) => vec![backup],
@@ -114,6 +115,10 @@ pub fn choose_before(
     };
     let mut candidates: Vec<&Backup> = candidates.into_iter().filter(on_path).collect();
     if candidates.is_empty() {
+        if let Some(rootless) = archive.rootless.get(&history.own) {
+            let what = format!("no backup is known to lead to timeline {}", history.own);
+            return Err(rootless.error(&what));
+        }
         let what = match named {
             Some(backup) => format!(
                 "backup {} lies on timeline {} up to {}, which is not part of timeline {}",
@@ -125,7 +130,7 @@ pub fn choose_before(
     }
     candidates.sort_by_key(|backup| (backup.stop_lsn, backup.stop_time));
     let ended = |backup: &&Backup| {
-        ended_before(backup, &wish.target)
+        wish.target.is_behind(backup)
             && older_than.is_none_or(|newer| backup.stop_lsn < newer.stop_lsn)
     };
     let Some(backup) = candidates.iter().copied().rfind(ended) else {
@@ -170,6 +175,21 @@ pub fn choose_before(
             ));
         }
     }
+    let newest = archive.wal.newest();
+    let told = |segment: Segment| !warnings.is_empty() && segment.timeline == backup.timeline;
+    if let Some((segment, _)) = newest.filter(|(segment, _)| !told(*segment))
+        && wish.timeline == TimelineWish::Latest
+        && !history.contains(segment.timeline, segment.start(archive.wal.size()))
+    {
+        warnings.push(format!(
+            "{segment}, which was archived last, is on timeline {0}, and this restore goes along timeline {1}: \
+             if {0} is the living server's, give --target-timeline {0}",
+            segment.timeline, history.own
+        ));
+    }
+    for rootless in archive.damaged() {
+        warnings.push(format!("{rootless}; this restore doesn't need it"));
+    }
     let at_hand = archive.at_hand(backup, &history);
     let mut choice = Choice {
         backup: backup.clone(),
@@ -182,117 +202,6 @@ pub fn choose_before(
     };
     choice.reaches(archive, &wish.target).map_err(refuse)?;
     Ok(choice)
-}
-
-/// Rule: a target must be later than the end of the backup, not than its start.
-fn ended_before(backup: &Backup, target: &Target) -> bool {
-    match target {
-        Target::Time(time) => backup.stop_time < *time,
-        Target::Lsn(lsn) => backup.stop_lsn <= *lsn,
-        _ => true,
-    }
-}
-
-/// Resolves the timeline to a number, and thereby to a history.
-fn timeline(
-    archive: &Archive,
-    wish: &Wish,
-    named: Option<&Backup>,
-    reasons: &mut Vec<String>,
-) -> Result<TimelineHistory> {
-    let unknown = |timeline: TimelineId| {
-        let known: Vec<String> = archive
-            .timelines()
-            .iter()
-            .map(TimelineId::to_string)
-            .collect();
-        Error::new(
-            Kind::NotFound,
-            format!(
-                "the repository has nothing of timeline {timeline}; it has {}",
-                known.join(", ")
-            ),
-        )
-    };
-    let number = match (wish.timeline, named) {
-        (TimelineWish::Number(number), _) => {
-            reasons.push(format!("timeline {number}, as asked for"));
-            number
-        }
-        (TimelineWish::Current, _) => {
-            let suits = |backup: &&Backup| ended_before(backup, &wish.target);
-            let newest = archive
-                .backups
-                .iter()
-                .filter(suits)
-                .max_by_key(|backup| backup.stop_time);
-            let backup = named
-                .or(newest)
-                .ok_or_else(|| Error::failed(format!("no backup ended before {}", wish.target)))?;
-            reasons.push(format!(
-                "timeline {} is that of backup {}",
-                backup.timeline, backup.id
-            ));
-            backup.timeline
-        }
-        (TimelineWish::Latest, _) => return latest(archive, named, reasons),
-    };
-    archive.history(number).ok_or_else(|| unknown(number))
-}
-
-/// The newest timeline; with a backup, the newest that descends from it.
-fn latest(
-    archive: &Archive,
-    named: Option<&Backup>,
-    reasons: &mut Vec<String>,
-) -> Result<TimelineHistory> {
-    let size = archive.wal.size();
-    for timeline in archive.timelines().into_iter().rev() {
-        let Some(history) = archive.history(timeline) else {
-            continue;
-        };
-        if named.is_some_and(|backup| !history.contains(backup.timeline, backup.stop_lsn)) {
-            continue;
-        }
-        // Right after a promotion there is the history alone, and the timeline's beginning is
-        // the end of the one before it.
-        let begun = archive.wal.last(timeline).is_some()
-            || archive
-                .backups
-                .iter()
-                .any(|backup| backup.timeline == timeline);
-        let from = history.path().last().map(|span| span.from);
-        let parent = history.ancestors.last().map(|ancestor| ancestor.timeline);
-        if let (false, Some(from), Some(parent)) = (begun, from, parent) {
-            if archive
-                .wal
-                .last(parent)
-                .is_some_and(|last| last >= from.0 / size.bytes())
-            {
-                return Err(Error::failed(format!(
-                    "timeline {timeline} begins at {from} and none of its WAL is in the repository, while its parent {parent} goes on behind that: \
-                     say which is meant by --target-timeline"
-                )));
-            }
-            reasons.push(format!(
-                "timeline {timeline} has only its history file here: its beginning, {from}, is the end of timeline {parent}"
-            ));
-            continue;
-        }
-        reasons.push(match named {
-            Some(backup) => format!(
-                "timeline {timeline} is the newest that descends from {}",
-                backup.id
-            ),
-            None => format!("timeline {timeline} is the newest"),
-        });
-        return Ok(history);
-    }
-    Err(Error::new(
-        Kind::NotFound,
-        "there is no complete backup in the repository",
-    )
-    .hint("make one with `pgstow base`; `pgstow list` shows what is there."))
 }
 
 impl Choice {

@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{archive::Archive, choice::*, target::*};
+use super::{
+    archive::{Archive, Rootless},
+    choice::*,
+    target::*,
+};
 use crate::{
     postgres::{
         lsn::{Lsn, SystemId, TimelineId},
@@ -14,7 +18,7 @@ use crate::{
         backup_id::{BackupId, BackupKind},
         catalog::{Backup, Method},
         codec::Codec,
-        wal_index::WalIndex,
+        wal_index::{Missing, WalIndex},
     },
     util::clock::Time,
 };
@@ -105,6 +109,7 @@ fn archive(backups: Vec<Backup>, wal: &[(u32, u64, u64)], histories: &[(u32, &st
         backups,
         wal: index,
         histories: histories.iter().map(read).collect(),
+        rootless: BTreeMap::new(),
         rescued: BTreeSet::new(),
     }
 }
@@ -361,6 +366,82 @@ fn a_fork_on_a_border_needs_no_segment_twice() {
     );
 }
 
+/// The file of timeline `number` is damaged, or missing.
+fn lose_history(archive: &mut Archive, number: u32, damage: Option<&str>) {
+    let timeline = tli(number);
+    archive.histories.remove(&timeline);
+    let rootless = Rootless {
+        timeline,
+        file: format!("/repository/{number:08X}.history"),
+        damage: damage.map(str::to_owned),
+    };
+    archive.rootless.insert(timeline, rootless);
+}
+
+#[test]
+fn a_history_that_is_lost_never_leads_to_an_older_timeline_in_silence() {
+    let on = |number| Wish {
+        timeline: TimelineWish::Number(tli(number)),
+        ..wish(Target::Latest)
+    };
+    let of = |archive: &Archive, number: usize| Wish {
+        backup: Some(archive.backups[number].id),
+        ..wish(Target::Latest)
+    };
+    for damage in [Some("cut off"), None] {
+        let mut archive = forked();
+        lose_history(&mut archive, 2, damage);
+        cases(
+            &archive,
+            &[
+                (
+                    of(&archive, 0),
+                    "refused: whether timeline 2 leads on from backup",
+                ),
+                (on(1), "04h on 1 by 1:5-8"),
+            ],
+        );
+        let refused = choose(&archive, &of(&archive, 0)).unwrap_err();
+        assert!(refused.message().contains("00000002.history is"));
+        let hint = refused.hint_text().unwrap();
+        assert!(hint.contains("pg_wal") && hint.contains("--target-timeline"));
+        // The file names what is needed, but for backups on the timeline itself the server does
+        // without one that is missing.
+        let (own, unnamed) = match damage {
+            Some(_) => (
+                "refused: whether timeline 2 leads on from backup",
+                "refused: timeline 2 is the newest, and what leads to it is not known",
+            ),
+            None => ("06h on 2 by 2:6-7", "06h on 2 by 2:6-7"),
+        };
+        cases(
+            &archive,
+            &[(of(&archive, 2), own), (wish(Target::Latest), unnamed)],
+        );
+        // Without a backup on it, nothing leads there.
+        archive.backups.pop();
+        let asked = match damage {
+            Some(_) => "refused: what leads to timeline 2 is not known",
+            None => "refused: no backup is known to lead to timeline 2",
+        };
+        cases(&archive, &[(on(2), asked)]);
+        assert!(chosen(&archive, &wish(Target::Latest)).starts_with("refused"));
+        // A newer one tells its whole way.
+        let third = TimelineHistory::parse(tli(3), b"1\t0/4800000\tx\n2\t0/6800000\ty\n");
+        archive.histories.insert(tli(3), third.unwrap());
+        archive.wal.add(Segment::nth(tli(3), 6, size()));
+        cases(
+            &archive,
+            &[(wish(Target::Latest), "02h on 3 by 1:2-3 2:4-5 3:6-6")],
+        );
+        let warnings = choose(&archive, &wish(Target::Latest)).unwrap().warnings;
+        assert_eq!(
+            warnings.iter().any(|one| one.contains("doesn't need it")),
+            damage.is_some()
+        );
+    }
+}
+
 #[test]
 fn a_stray_history_leads_nowhere() {
     // 3 comes from a timeline on which no backup lies.
@@ -491,4 +572,60 @@ fn a_standalone_backup_needs_no_archive() {
     );
     let error = choose(&alone, &wish(Target::Lsn(lsn("0/4000100")))).unwrap_err();
     assert!(error.hint_text().is_some(), "{error:?}");
+}
+
+/// What damaged WAL means, by the windows: another timeline's is no loss to this one.
+#[test]
+fn consequences_are_told_by_timeline() {
+    let segment = |timeline, number| Missing {
+        timeline: tli(timeline),
+        first: number,
+        last: number,
+    };
+    let told = |archive: &Archive, damaged: &[Missing]| {
+        let told = archive.consequences(&archive.backups[0], damaged);
+        let id = archive.backups[0].id.to_string();
+        let told: Vec<String> = told
+            .iter()
+            .map(|line| line.replacen(&id, "it", 1))
+            .collect();
+        told.join("; ")
+    };
+    let before = |number, timeline| {
+        let name = Segment::nth(tli(if number < 5 { 1 } else { timeline }), number, size());
+        format!(
+            "it can be restored to any moment before {name} on timeline {timeline}, and to none after it"
+        )
+    };
+    let one = |stop, standalone| Backup {
+        standalone,
+        ..backup(2, 1, "0/2000028", stop)
+    };
+    let fork = [(2, "1\t0/5000148")];
+    let two = archive(
+        vec![one("0/3000100", false)],
+        &[(1, 2, 5), (2, 5, 8)],
+        &fork,
+    );
+    let none = "it can't be restored at all: it needs 000000010000000000000003";
+    assert_eq!(told(&two, &[]), "");
+    assert_eq!(told(&two, &[segment(1, 3)]), none);
+    assert_eq!(
+        told(&two, &[segment(1, 4)]),
+        [before(4, 1), before(4, 2)].join("; ")
+    );
+    assert_eq!(told(&two, &[segment(1, 5)]), before(5, 1));
+    assert_eq!(told(&two, &[segment(2, 8)]), before(8, 2));
+    assert_eq!(told(&two, &[segment(2, 6), segment(1, 9)]), before(6, 2));
+    let all_of_two: Vec<Missing> = (5..=8).map(|number| segment(2, number)).collect();
+    let gone = "it can't be restored to any moment on timeline 2: its first WAL is damaged";
+    assert_eq!(told(&two, &all_of_two), gone);
+
+    // A segment far ahead on the timeline that was left.
+    let stray = [(1, 2, 5), (2, 5, 8), (1, 99, 99)];
+    let stray = archive(vec![one("0/3000100", false)], &stray, &fork);
+    assert_eq!(told(&stray, &[]), before(6, 1));
+    let alone = archive(vec![one("0/3000100", true)], &[(1, 2, 6)], &[]);
+    assert_eq!(told(&alone, &[segment(1, 3)]), "");
+    assert_eq!(told(&alone, &[segment(1, 4)]), before(4, 1));
 }

@@ -1,8 +1,10 @@
-//! Configuration files that lay outside the data directory: restored beside it, never over live ones.
+//! Configuration files that lay outside the data directory: restored beside it, never over live ones
+//! nor over what somebody changed in those of an earlier restore.
 
 use std::{
-    fs::Permissions,
-    io::{self, Write},
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
     path::{Component, Path, PathBuf},
 };
@@ -10,15 +12,24 @@ use std::{
 use super::{
     contents::check_object,
     folders::{Owner, give, make},
+    places::aside,
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
     repo::{catalog::Backup, layout::BackupObject, repository::Repository},
     util::{
-        fs::NewFile,
+        clock::Time,
+        fs::{NewFile, folder_of, rename_new},
         hash::{Sha256Reader, copy},
     },
 };
+
+/// What was put beside the data directory.
+pub struct Beside {
+    pub folder: PathBuf,
+    /// Where the folder of an earlier restore lies now, in which something had been changed.
+    pub aside: Option<PathBuf>,
+}
 
 /// The folder for the files of `backup`.
 pub fn folder(data_dir: &Path, backup: &Backup) -> PathBuf {
@@ -27,64 +38,134 @@ pub fn folder(data_dir: &Path, backup: &Backup) -> PathBuf {
     name.into()
 }
 
-/// Unpacks `config.tar` below [`folder`], each file under its full path; None if there is none.
-pub fn restore(
-    repository: &Repository,
-    backup: &Backup,
-    data_dir: &Path,
-    owner: Option<Owner>,
-) -> Result<Option<PathBuf>> {
-    if backup.config_files.is_empty() {
-        return Ok(None);
+/// `config.tar` of a backup, and where it goes.
+pub struct ConfigFiles<'a> {
+    pub repository: &'a Repository,
+    pub backup: &'a Backup,
+    pub data_dir: &'a Path,
+    pub owner: Option<Owner>,
+    pub now: Time,
+}
+
+impl ConfigFiles<'_> {
+    /// Unpacks below [`folder`], each file under its full path; None if there is none.
+    pub fn restore(&self) -> Result<Option<Beside>> {
+        let is_it = |name: &str| BackupObject::read(name) == Some(self.object());
+        let mut stored = self.backup.objects.iter();
+        if !stored.any(|stored| is_it(&stored.name)) {
+            return Ok(None);
+        }
+        let folder = folder(self.data_dir, self.backup);
+        let aside = self.keep_changed(&folder)?;
+        self.each(|path, entry| self.put(&folder.join(path), entry))?;
+        Ok(Some(Beside { folder, aside }))
     }
-    let folder = folder(data_dir, backup);
-    let object = BackupObject::Config(backup.compression);
-    let name = repository.layout().backup_object(&backup.id, object);
-    let storage = repository.storage();
-    let unreadable = |error: io::Error| match error.downcast::<Error>() {
-        Ok(ours) => ours,
-        Err(error) => storage.failed("read", &name, error),
-    };
-    let mut stored = Sha256Reader::new(storage.get(&name, None)?);
-    {
-        let plain = backup
-            .compression
-            .decoder(&mut stored)
-            .map_err(unreadable)?;
-        let mut archive = tar::Archive::new(plain);
-        for entry in archive.entries().map_err(unreadable)? {
-            let mut entry = entry.map_err(unreadable)?;
-            let path = entry.path().map_err(unreadable)?.into_owned();
-            let below = path
-                .components()
-                .all(|part| matches!(part, Component::Normal(_)));
-            if !below || !entry.header().entry_type().is_file() {
-                return Err(Error::damaged(format!(
-                    "{} holds {}",
-                    storage.place(&name),
-                    path.display()
-                )));
+
+    fn object(&self) -> BackupObject {
+        BackupObject::Config(self.backup.compression)
+    }
+
+    /// Gives each member of the archive, and sees that all of it is as it was stored.
+    fn each(
+        &self,
+        mut take: impl FnMut(&Path, &mut tar::Entry<'_, &mut dyn Read>) -> Result<()>,
+    ) -> Result<()> {
+        let object = self.object();
+        let layout = self.repository.layout();
+        let name = layout.backup_object(&self.backup.id, object);
+        let storage = self.repository.storage();
+        let unreadable = |error: io::Error| match error.downcast::<Error>() {
+            Ok(ours) => ours,
+            Err(error) => storage.failed("read", &name, error),
+        };
+        let mut stored = Sha256Reader::new(storage.get(&name, None)?);
+        {
+            let decoder = self.backup.compression.decoder(&mut stored);
+            let mut plain = decoder.map_err(unreadable)?;
+            let mut archive = tar::Archive::new(&mut plain as &mut dyn Read);
+            for entry in archive.entries().map_err(unreadable)? {
+                let mut entry = entry.map_err(unreadable)?;
+                let path = entry.path().map_err(unreadable)?.into_owned();
+                let below = path
+                    .components()
+                    .all(|part| matches!(part, Component::Normal(_)));
+                let kind = entry.header().entry_type();
+                if !below || !(kind.is_file() || kind.is_dir()) {
+                    return Err(Error::damaged(format!(
+                        "{} holds {}",
+                        storage.place(&name),
+                        path.display()
+                    )));
+                }
+                take(&path, &mut entry)?;
             }
-            let target = folder.join(&path);
-            make(crate::util::fs::folder_of(&target), 0o750, owner)?;
-            let mut file = NewFile::create(&target, 0o600)?;
-            copy(&mut entry, &mut file).map_err(unreadable)?;
-            file.flush().at("write", &target)?;
-            let mode = entry.header().mode().map_err(unreadable)? & 0o777;
-            file.file()
-                .set_permissions(Permissions::from_mode(mode))
-                .at("give its mode to", &target)?;
+        }
+        copy(&mut stored, &mut io::sink()).map_err(unreadable)?;
+        check_object(self.backup, object, stored.finish()).map_err(|error| {
+            Error::new(
+                Kind::Damaged,
+                format!("can't restore {}", storage.place(&name)),
+            )
+            .because(error)
+        })
+    }
+
+    fn put(&self, target: &Path, entry: &mut tar::Entry<'_, &mut dyn Read>) -> Result<()> {
+        let mode = entry.header().mode().at("read the mode of", target)? & 0o777;
+        if entry.header().entry_type().is_dir() {
+            make(target, mode, self.owner)?;
+        } else {
+            make(folder_of(target), 0o750, self.owner)?;
+            let mut file = NewFile::create(target, 0o600)?;
+            copy(entry, &mut file).at("unpack", target)?;
+            file.flush().at("write", target)?;
             file.publish_over()?;
-            give(&target, owner)?;
+        }
+        fs::set_permissions(target, Permissions::from_mode(mode)).at("give its mode to", target)?;
+        give(target, self.owner)
+    }
+
+    /// Renames what an earlier restore put there, if it holds anything that the archive doesn't:
+    /// a started copy uses it, and somebody may have changed its settings. What a killed restore
+    /// has left there only lacks files.
+    fn keep_changed(&self, folder: &Path) -> Result<Option<PathBuf>> {
+        let mut changed = BTreeSet::new();
+        files_below(folder, &mut changed)?;
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        self.each(|path, entry| {
+            let path = folder.join(path);
+            if changed.contains(&path) {
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).at("unpack", &path)?;
+                if fs::read(&path).at("read", &path)? == bytes {
+                    changed.remove(&path);
+                }
+            }
+            Ok(())
+        })?;
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        let aside = aside(folder, self.now);
+        rename_new(folder, &aside)?;
+        Ok(Some(aside))
+    }
+}
+
+/// All that is no folder.
+fn files_below(folder: &Path, found: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.at("read", folder)?,
+    };
+    for entry in entries {
+        let entry = entry.at("read", folder)?;
+        match entry.file_type().at("look at", folder)?.is_dir() {
+            true => files_below(&entry.path(), found)?,
+            false => drop(found.insert(entry.path())),
         }
     }
-    copy(&mut stored, &mut io::sink()).map_err(unreadable)?;
-    match check_object(backup, object, stored.finish()) {
-        Ok(()) => Ok(Some(folder)),
-        Err(error) => Err(Error::new(
-            Kind::Damaged,
-            format!("can't restore {}", storage.place(&name)),
-        )
-        .because(error)),
-    }
+    Ok(())
 }

@@ -1,30 +1,22 @@
 //! The folders that are restored into: what is there before, whose they are, how much fits.
-//!
-//! A folder in which a restore is at work, or was interrupted, carries [`MARKER`] and no
-//! `global/pg_control`, so it can't be started, and the next restore may clear it.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Access, FlockOperation, access, flock, statvfs};
-use serde::{Deserialize, Serialize};
+use rustix::fs::{Access, access, statvfs};
+use serde::Serialize;
 
+use super::{marker::notes, shown};
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    postgres::{control, postmaster::Postmaster},
-    repo::backup_id::BackupId,
     util::{
         account::Account,
-        fs::{create_folders, folder_of, sync_folder, write_over},
+        fs::{create_folders, folder_of},
     },
 };
-
-/// Notes of a restore that isn't finished, in the folder that it fills.
-pub const MARKER: &str = "pgstow-restore.json";
 
 /// To whom restored files belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -52,15 +44,6 @@ impl Owner {
     }
 }
 
-/// What [`MARKER`] holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notes {
-    pub cluster: String,
-    pub backup: BackupId,
-    /// Where the cluster that was here before lies now.
-    pub replaced: Option<PathBuf>,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -75,6 +58,7 @@ pub enum State {
 /// What is known of a folder before anything is written.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {
+    #[serde(serialize_with = "shown::path")]
     pub path: PathBuf,
     pub state: State,
     /// Which file system it is on, or will be.
@@ -89,12 +73,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Looks at a folder; an error if a server runs there.
     pub fn of(path: &Path) -> Result<Self> {
         let state = state(path)?;
-        if state == State::Occupied {
-            Postmaster::refuse_running(path)?;
-        }
         let mut there = path;
         while !there.exists() {
             there = folder_of(there);
@@ -132,87 +112,7 @@ fn state(path: &Path) -> Result<State> {
     })
 }
 
-/// The notes of an interrupted restore; None where there was none, or where it came to its end.
-pub fn notes(path: &Path) -> Result<Option<Notes>> {
-    if path.join(control::PATH).symlink_metadata().is_ok() {
-        return Ok(None);
-    }
-    let marker = path.join(MARKER);
-    match fs::read(&marker) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("read", &marker),
-        Ok(json) => Ok(serde_json::from_slice(&json).ok()),
-    }
-}
-
-/// Marks the folder as being restored into, for as long as the value lives: by the file across
-/// a crash, by its lock against a second restore.
-#[derive(Debug)]
-pub struct Marker {
-    path: PathBuf,
-    _locked: File,
-}
-
-impl Marker {
-    pub fn set(folder: &Path, notes: &Notes) -> Result<Self> {
-        let path = folder.join(MARKER);
-        let json = serde_json::to_vec_pretty(notes)
-            .map_err(|error| Error::failed("can't note the restore").because(error))?;
-        write_over(&path, 0o600, &json)?;
-        let file = File::open(&path).at("open", &path)?;
-        lock(&file, folder)?;
-        Ok(Self {
-            path,
-            _locked: file,
-        })
-    }
-
-    /// The folder is whole.
-    pub fn remove(self) -> Result<()> {
-        fs::remove_file(&self.path).at("remove", &self.path)?;
-        sync_folder(folder_of(&self.path))
-    }
-}
-
-fn lock(file: &File, folder: &Path) -> Result<()> {
-    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        Error::failed(format!(
-            "another restore is at work in {}",
-            folder.display()
-        ))
-        .because(io::Error::from(error))
-        .hint("wait for it, or stop it.")
-    })
-}
-
-/// Clears what an interrupted restore left in a folder. The marker goes last.
-pub fn clear_unfinished(folder: &Path) -> Result<()> {
-    let marker = folder.join(MARKER);
-    let file = File::open(&marker).at("open", &marker)?;
-    lock(&file, folder)?;
-    clear(folder, Some(MARKER))?;
-    fs::remove_file(&marker).at("remove", &marker)
-}
-
-/// Removes all that is in a folder, but not the folder, which may be a mount point; links are
-/// removed, never followed.
-pub fn clear(folder: &Path, but: Option<&str>) -> Result<()> {
-    for entry in fs::read_dir(folder).at("read", folder)? {
-        let entry = entry.at("read", folder)?;
-        let path = entry.path();
-        if but.is_some_and(|name| entry.file_name() == name) {
-            continue;
-        }
-        match entry.file_type().at("look at", &path)?.is_dir() {
-            true => fs::remove_dir_all(&path),
-            false => fs::remove_file(&path),
-        }
-        .at("remove", &path)?;
-    }
-    Ok(())
-}
-
-/// Where an unfinished restore's link of that tablespace points to.
+/// Where a data directory's link of that tablespace points to.
 pub fn link_target(data_dir: &Path, oid: u32) -> Option<PathBuf> {
     fs::read_link(data_dir.join("pg_tblspc").join(oid.to_string())).ok()
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use tracing::warn;
 
 use super::{
-    archive::Archive,
+    archive::{Archive, Rootless},
     target::{Target, Wish},
 };
 use crate::{
     error::{Error, Kind, Result},
     postgres::{lsn::TimelineId, timeline::TimelineHistory, wal_name::WalName},
     repo::{
+        backup_id::BackupId,
         catalog::{Backup, State},
+        layout::ObjectName,
         repository::{Repository, System},
         wal_index::WalIndex,
     },
@@ -24,9 +26,8 @@ pub fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
     for entry in repository.backups()? {
         match entry.state {
             State::Complete(backup) => backups.push(*backup),
-            State::Unreadable(why) => {
-                warn!("backup {} can't be used: {}", entry.id, why);
-            }
+            State::Unreadable(why) => unusable(entry.id, wish, why)?,
+            State::Damaged(_, problems) => unusable(entry.id, wish, problems.join(", "))?,
             State::Pending(_) | State::Unfinished(_) => {}
         }
     }
@@ -62,32 +63,65 @@ pub fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
     Ok((system, archive))
 }
 
+/// Another backup may do instead, unless it was this one that was asked for.
+fn unusable(id: BackupId, wish: &Wish, why: String) -> Result<()> {
+    if wish.backup == Some(id) {
+        return Err(
+            Error::damaged(format!("backup {id} can't be restored: {why}"))
+                .hint(format!("leave the backup out to take another one; `pgstow verify {id}` names the files that are lost, and docs/restore-by-hand.md tells how to get at the others.")),
+        );
+    }
+    warn!("backup {id} can't be used: {why}");
+    Ok(())
+}
+
 /// What the repository holds of one system; `backups` are its complete ones.
 pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -> Result<Archive> {
     let wal = WalIndex::load(repository, system)?;
-    let mut histories = BTreeMap::new();
-    for timeline in wal.histories() {
-        histories.insert(*timeline, read_history(repository, system, *timeline)?);
-    }
-    Ok(Archive {
+    let mut archive = Archive {
         backups,
         wal,
-        histories,
+        histories: BTreeMap::new(),
+        rootless: BTreeMap::new(),
         rescued: Default::default(),
-    })
+    };
+    let timelines = archive.timelines();
+    let timelines = timelines.union(archive.wal.histories());
+    for timeline in timelines.filter(|timeline| **timeline > TimelineId::FIRST) {
+        let name = repository.layout().wal_file(
+            system.system_id,
+            WalName::History(*timeline),
+            system.wal_codec,
+        );
+        let damage = match read_history(repository, &name, *timeline) {
+            Ok(history) => {
+                archive.histories.insert(*timeline, history);
+                continue;
+            }
+            Err(error) if error.kind() == Kind::Damaged => Some(error.in_one_line()),
+            Err(error) if error.kind() == Kind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // Of a timeline without any before it there was nothing to note.
+        let before = |backup: &Backup| backup.timeline < *timeline;
+        if damage.is_some() || archive.backups.iter().any(before) {
+            let rootless = Rootless {
+                timeline: *timeline,
+                file: repository.storage().place(&name),
+                damage,
+            };
+            archive.rootless.insert(*timeline, rootless);
+        }
+    }
+    Ok(archive)
 }
 
 fn read_history(
     repository: &Repository,
-    system: &System,
+    name: &ObjectName,
     timeline: TimelineId,
 ) -> Result<TimelineHistory> {
     /// A line for each promotion: far more than any cluster has.
     const LIMIT: u64 = 1 << 20;
-    let name = repository.layout().wal_file(
-        system.system_id,
-        WalName::History(timeline),
-        system.wal_codec,
-    );
-    TimelineHistory::parse(timeline, &repository.storage().read(&name, LIMIT)?)
+    TimelineHistory::parse(timeline, &repository.storage().read(name, LIMIT)?)
 }

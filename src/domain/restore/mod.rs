@@ -1,10 +1,11 @@
 //! Restores a data directory to any moment: plans first, then does what the plan says.
 //!
 //! The order, and what a crash leaves behind each step:
-//! 1. what is in the way is renamed aside (the old cluster, whole, under another name);
-//! 2. the folder gets its marker, tablespaces their links, files their contents, the server its
-//!    recovery settings (an unfinished folder without `global/pg_control`: no server starts it,
-//!    and the next restore clears it);
+//! 1. a folder with a marker takes the place of what is in the way, which is renamed aside (the old
+//!    cluster, whole, under another name, which the marker knows);
+//! 2. tablespaces get their links, files their contents, the server its recovery settings (an
+//!    unfinished folder without `global/pg_control`: no server starts it, and the next restore
+//!    clears it);
 //! 3. all is synced, and pg_control gets its name (a whole cluster);
 //! 4. the marker goes (the same, without a stray file).
 
@@ -16,57 +17,54 @@ pub mod choice;
 #[allow(clippy::unwrap_used)]
 mod choice_tests;
 pub mod config_files;
+mod configuration;
 pub mod contents;
+mod fill;
 pub mod folders;
+mod guard;
 pub mod load;
+mod lost;
 mod lower;
+pub mod marker;
 pub mod member;
 pub mod path;
 pub mod places;
 pub mod plan;
+mod ports;
 mod possible;
 pub mod proof;
 pub mod prove;
+mod ready;
 pub mod recovery;
 mod report;
+pub mod request;
 mod rescue;
 mod search;
 mod segments;
+mod shown;
 pub mod start;
 pub mod tablespaces;
 pub mod target;
+mod timelines;
 pub mod unpack;
 pub mod windows;
 
-use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 use serde::Serialize;
 
 use crate::{
-    error::{Error, IoContext, Kind, Result},
-    repo::{layout::BackupObject, repository::Repository},
-    util::{
-        cancel::Cancel,
-        clock::Time,
-        fs::{NewFile, link_new, write_over},
-        hash::{Sha256Reader, copy},
-        meter::Meter,
-        process,
-    },
+    error::{Error, Result},
+    postgres::postmaster::Postmaster,
+    repo::repository::Repository,
+    util::{cancel::Cancel, clock::Time, fs::write_over, meter::Meter},
 };
-use contents::{Contents, check_object};
-use folders::{Marker, Notes, State, clear, clear_unfinished, give, make};
-use lower::Configuration;
+use contents::Contents;
+use fill::Run;
+use folders::{give, make};
 use plan::{Options, Plan};
-use recovery::{Recovery, WalSource};
-use segments::Segments;
-use unpack::{Unpack, publish};
+use ports::Instead;
+use ready::Ready;
 
 /// What a restore did.
 #[derive(Debug, Serialize)]
@@ -76,9 +74,16 @@ pub struct Restored {
     pub finished: Time,
     pub seconds: f64,
     /// Where what was there before lies now: data directory first.
+    #[serde(serialize_with = "shown::all")]
     pub aside: Vec<PathBuf>,
     /// Where configuration files from outside the data directory were put.
     pub config: Option<PathBuf>,
+    /// Where those of an earlier restore lie now, in which something had been changed.
+    pub config_aside: Option<PathBuf>,
+    /// `external_pid_file = ''` was written.
+    pub pid_file_emptied: bool,
+    /// What the start command has in the place of the port that is taken on this host.
+    pub port: Option<Instead>,
     /// Starts the server.
     pub start_command: String,
 }
@@ -94,10 +99,12 @@ pub fn run(
 ) -> Result<Restored> {
     let began = Instant::now();
     cancel.check()?;
+    for path in [Some(&plan.data_dir), plan.old_data_dir.as_ref()] {
+        path.map_or(Ok(()), |path| Postmaster::refuse_running(path))?;
+    }
     // Read first: a damaged index must not cost the old cluster its name.
     let contents = Contents::load(repository, &plan.choice.backup)?;
-    let aside = aside::rename(&plan)?;
-    let replaced = aside.first().or(plan.old_data_dir.as_ref()).cloned();
+    let replaced = plan.replaced();
     let run = Run {
         repository,
         options,
@@ -105,16 +112,28 @@ pub fn run(
         contents: &contents,
         old_wal: replaced.as_ref().map(|old| old.join("pg_wal")),
         replaced,
+        now,
         cancel,
         meter,
     };
-    let (config, warning) = run.fill().map_err(|error| run.explain(error))?;
+    let marker = run.take()?;
+    let aside = run.rename().map_err(|error| run.explain(error))?;
+    let filled = run.fill(marker).map_err(|error| run.explain(error))?;
     let finished = now + began.elapsed();
-    let start_command = run.start_command(config.as_deref());
-    let lower = run.lower_settings(config.as_deref());
+    let (config, config_aside) = match filled.config {
+        Some(config) => (Some(config.folder), config.aside),
+        None => (None, None),
+    };
+    let ready = Ready {
+        plan: &plan,
+        config: config.as_deref(),
+        cancel,
+    };
+    let outlook = ready.look();
+    let start_command = ready.start_command(outlook.port);
     let mut plan = plan;
-    plan.warnings.extend(warning);
-    plan.warnings.extend(lower);
+    plan.warnings.extend(filled.warnings);
+    plan.warnings.extend(outlook.warnings);
     let mut restored = Restored {
         start_command,
         seconds: began.elapsed().as_secs_f64(),
@@ -122,242 +141,16 @@ pub fn run(
         finished,
         aside,
         config,
+        config_aside,
+        pid_file_emptied: filled.no_pid_file,
+        port: outlook.port,
     };
     // The restore itself is done.
     if let Err(error) = restored.note(options) {
+        let error = error.context("no note of this restore is left");
         restored.plan.warnings.push(error.in_one_line());
     }
     Ok(restored)
-}
-
-struct Run<'a> {
-    repository: &'a Repository,
-    options: &'a Options,
-    plan: &'a Plan,
-    contents: &'a Contents,
-    /// Where the cluster that was here before lies now.
-    replaced: Option<PathBuf>,
-    old_wal: Option<PathBuf>,
-    cancel: &'a Cancel,
-    meter: &'a Meter,
-}
-
-impl Run<'_> {
-    /// Where configuration files were put, and what did not work but is no reason to stop.
-    fn fill(&self) -> Result<(Option<PathBuf>, Option<String>)> {
-        let (plan, data_dir) = (self.plan, self.plan.data_dir.as_path());
-        let backup = &plan.choice.backup;
-        self.clear_unfinished()?;
-        make(data_dir, 0o700, plan.owner)?;
-        let marker = Marker::set(
-            data_dir,
-            &Notes {
-                cluster: plan.cluster.clone(),
-                backup: plan.backup,
-                replaced: self.replaced.clone(),
-            },
-        )?;
-        let warning = self.archive_rescued()?;
-        self.link_tablespaces()?;
-        let unpack = Unpack {
-            repository: self.repository,
-            backup,
-            contents: self.contents,
-            data_dir,
-            owner: plan.owner,
-            workers: self.options.workers,
-            cancel: self.cancel,
-            meter: self.meter,
-        };
-        unpack.run()?;
-        self.meter.begin("setting up recovery", 0);
-        self.put_manifest()?;
-        let segments = Segments {
-            repository: self.repository,
-            system: &plan.system,
-            choice: &plan.choice,
-            old_wal: self.old_wal.as_deref(),
-        };
-        rescue::put(&segments, &data_dir.join("pg_wal"), plan.owner)?;
-        let config = config_files::restore(self.repository, backup, data_dir, plan.owner)?;
-        for path in self.recovery().write(data_dir)? {
-            give(&path, plan.owner)?;
-        }
-        fs::set_permissions(data_dir, Permissions::from_mode(unpack.folder_mode()))
-            .at("give its mode to", data_dir)?;
-        self.cancel.check()?;
-        let tablespaces: Vec<PathBuf> = plan
-            .tablespaces
-            .iter()
-            .map(|space| space.path.clone())
-            .collect();
-        publish(data_dir, &tablespaces, self.meter)?;
-        marker.remove()?;
-        Ok((config, warning))
-    }
-
-    fn archive_rescued(&self) -> Result<Option<String>> {
-        match &self.replaced {
-            // A copy leaves the archive alone.
-            Some(old) if self.plan.archive != Some(false) => rescue::archive(
-                &self.plan.choice,
-                &self.options.archive_command,
-                old,
-                self.plan.owner,
-                self.cancel,
-            ),
-            _ => Ok(None),
-        }
-    }
-
-    /// What an interrupted restore left, in the order that keeps it known as such.
-    fn clear_unfinished(&self) -> Result<()> {
-        let unfinished =
-            |folder: &&places::Folder| matches!(folder.facts.state, State::Unfinished(_));
-        for folder in self.plan.folders.iter().filter(unfinished) {
-            if folder.tablespace.is_some() {
-                clear(&folder.facts.path, None)?;
-            }
-        }
-        match self.plan.folders.first().filter(unfinished) {
-            Some(folder) => clear_unfinished(&folder.facts.path),
-            None => Ok(()),
-        }
-    }
-
-    fn link_tablespaces(&self) -> Result<()> {
-        let links = self.plan.data_dir.join("pg_tblspc");
-        make(&links, 0o700, self.plan.owner)?;
-        for space in &self.plan.tablespaces {
-            make(&space.path, 0o700, self.plan.owner)?;
-            fs::set_permissions(&space.path, Permissions::from_mode(0o700))
-                .at("give its mode to", &space.path)?;
-            let link = links.join(space.oid.to_string());
-            let owner = self.plan.owner.map(|owner| (owner.user, owner.group));
-            link_new(&space.path, &link, owner)?;
-        }
-        Ok(())
-    }
-
-    /// So that pg_verifybackup can judge the folder; a server takes no notice of it.
-    fn put_manifest(&self) -> Result<()> {
-        let backup = &self.plan.choice.backup;
-        let name = self
-            .repository
-            .layout()
-            .backup_object(&backup.id, BackupObject::Manifest);
-        let storage = self.repository.storage();
-        let failed = |error| storage.failed("read", &name, error);
-        let path = self.plan.data_dir.join("backup_manifest");
-        let mut stored = Sha256Reader::new(storage.get(&name, None)?);
-        let mut file = NewFile::create(&path, 0o600)?;
-        {
-            let mut plain = crate::repo::codec::Codec::Zstd
-                .decoder(&mut stored)
-                .map_err(failed)?;
-            copy(&mut plain, &mut file).map_err(failed)?;
-        }
-        copy(&mut stored, &mut io::sink()).map_err(failed)?;
-        check_object(backup, BackupObject::Manifest, stored.finish())
-            .map_err(|error| error.context(format!("can't restore {}", storage.place(&name))))?;
-        file.publish_over()?;
-        give(&path, self.plan.owner)
-    }
-
-    fn recovery(&self) -> Recovery {
-        let plan = self.plan;
-        let mut words = self.options.wal_command.clone();
-        words.extend(["--system-id".to_owned(), plan.system_id.to_string()]);
-        Recovery {
-            target: plan.target.clone(),
-            exclusive: plan.exclusive,
-            timeline: plan.timeline,
-            action: plan.action,
-            standby: plan.standby,
-            wal: match plan.offline {
-                true => WalSource::Nowhere,
-                false => WalSource::Command(words),
-            },
-            last: plan.last_needed.as_ref().and_then(|last| last.parse().ok()),
-            done: self.options.done_command.clone(),
-            archive: plan.archive,
-        }
-    }
-
-    /// Says what a failed restore left, and how to return.
-    fn explain(&self, error: Error) -> Error {
-        let data_dir = self.plan.data_dir.display();
-        let back = match &self.replaced {
-            Some(old) => format!("; what was there before lies in {}", old.display()),
-            None => String::new(),
-        };
-        let what = format!("{data_dir} is not restored and can't be started{back}");
-        let kind = error.kind();
-        let explained = match kind {
-            Kind::Interrupted => Error::new(kind, format!("interrupted: {what}")),
-            _ => error.context(what),
-        };
-        explained.hint("run the restore again: it clears what this one left.")
-    }
-
-    /// The restored server settings that recovery would refuse. The restore itself is done, so
-    /// that a configuration that can't be read is a warning too.
-    fn lower_settings(&self, config: Option<&Path>) -> Vec<String> {
-        let plan = self.plan;
-        let postgres = plan.programs.as_ref().map(|programs| programs.postgres());
-        let Some(Ok(postgres)) = postgres else {
-            return Vec::new();
-        };
-        // In the cluster's own place, those in use outside the data directory stay in use.
-        let live = self.main_config().filter(|live| {
-            plan.data_dir == Path::new(&plan.choice.backup.data_directory) && live.exists()
-        });
-        let config_file = live.or_else(|| self.restored_config(config));
-        let configuration = Configuration {
-            postgres: &postgres,
-            data_dir: &plan.data_dir,
-            config_file: config_file.as_deref(),
-            owner: plan.owner,
-        };
-        configuration
-            .lower(&plan.choice.backup.settings, self.cancel)
-            .unwrap_or_else(|error| {
-                vec![format!(
-                    "whether the server can go through recovery with its settings is not known: {}",
-                    error.in_one_line()
-                )]
-            })
-    }
-
-    /// The main configuration file, where it lay outside the data directory.
-    fn main_config(&self) -> Option<PathBuf> {
-        let mut files = self.plan.choice.backup.config_files.iter();
-        let main = files.find(|path| path.ends_with("/postgresql.conf"));
-        main.map(PathBuf::from)
-    }
-
-    fn restored_config(&self, config: Option<&Path>) -> Option<PathBuf> {
-        let main = self.main_config()?;
-        Some(config?.join(main.strip_prefix("/").unwrap_or(&main)))
-    }
-
-    fn start_command(&self, config: Option<&Path>) -> String {
-        let plan = self.plan;
-        let config_file = self.restored_config(config);
-        let folders = std::env::var_os("PATH");
-        let folders = folders.iter().flat_map(std::env::split_paths);
-        start::command(
-            &plan.data_dir,
-            start::Host {
-                major: plan.choice.backup.major(),
-                bindir: plan.programs.as_ref().map(|programs| programs.bindir()),
-                has_ctlcluster: process::find("pg_ctlcluster", folders).is_some(),
-                root: rustix::process::geteuid().is_root(),
-                config,
-                config_file: config_file.as_deref(),
-            },
-        )
-    }
 }
 
 impl Restored {

@@ -1,18 +1,23 @@
 //! The folders that a restore will fill: whether each may be, what is renamed aside, whether the
 //! room suffices.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
 use super::{
     choice::Choice,
     folders::{Facts, State, link_target},
+    shown,
     tablespaces::Tablespace,
 };
 use crate::{
     error::{Error, Kind, Result},
-    util::{clock::Time, units},
+    util::{clock::Time, fs::folder_of, units},
 };
 
 /// A folder that will be filled.
@@ -24,6 +29,7 @@ pub struct Folder {
     pub facts: Facts,
     pub needed_bytes: u64,
     /// Where what is there goes first.
+    #[serde(serialize_with = "shown::optional")]
     pub aside: Option<PathBuf>,
 }
 
@@ -31,6 +37,8 @@ pub struct Folder {
 pub struct Wanted<'a> {
     pub choice: &'a Choice,
     pub data_dir: Facts,
+    /// Where the old cluster lies now: there, or where an interrupted restore has put it.
+    pub old_data_dir: Option<&'a Path>,
     pub tablespaces: &'a [Tablespace],
     /// Rename what is in the way.
     pub replace: bool,
@@ -64,26 +72,47 @@ impl Wanted<'_> {
 
     fn tablespace(&self, space: &Tablespace) -> Result<Folder> {
         let mut facts = Facts::of(&space.path)?;
-        let ours =
-            link_target(&self.data_dir.path, space.oid).is_some_and(|target| target == space.path);
         // An unfinished restore's own tablespace is no obstacle.
         let unfinished = matches!(self.data_dir.state, State::Unfinished(_));
-        if facts.state == State::Occupied && ours && unfinished {
+        let own = link_target(&self.data_dir.path, space.oid);
+        if facts.state == State::Occupied && unfinished && own.as_ref() == Some(&space.path) {
             facts.state = State::Unfinished(None);
         }
-        let in_the_way = facts.state == State::Occupied;
-        if in_the_way && !(ours && self.data_dir.state == State::Occupied) {
-            return Err(occupied(&space.path).hint(format!(
-                "give tablespace {} an empty folder: --tablespace {}=DIR.",
-                space.oid, space.oid
-            )));
-        }
+        let aside = match facts.state {
+            State::Occupied => Some(self.aside_of(space)?),
+            _ => None,
+        };
         Ok(Folder {
             tablespace: Some(space.oid),
             needed_bytes: space.bytes,
-            aside: in_the_way.then(|| aside(&space.path, self.now)),
+            aside,
             facts,
         })
+    }
+
+    /// The new name of what lies where a tablespace goes, if that is the old cluster's.
+    fn aside_of(&self, space: &Tablespace) -> Result<PathBuf> {
+        let link = self
+            .old_data_dir
+            .and_then(|old| link_target(old, space.oid));
+        let aside = link.and_then(|link| {
+            if link == space.path {
+                return Some(aside(&space.path, self.now));
+            }
+            // A restore was killed between the link and the name that it leads to.
+            let begun = is_aside(&link, &space.path) && link.symlink_metadata().is_err();
+            begun.then_some(link)
+        });
+        match aside {
+            Some(aside) if self.replace => Ok(aside),
+            Some(_) => Err(occupied(&space.path).hint(
+                "it belongs to the cluster that was here before: rename it aside with --replace.",
+            )),
+            None => Err(occupied(&space.path).hint(format!(
+                "give tablespace {} an empty folder: --tablespace {}=DIR.",
+                space.oid, space.oid
+            ))),
+        }
     }
 
     /// What will lie in pg_wal: two segments while the server recovers, and what is put there.
@@ -103,10 +132,25 @@ impl Wanted<'_> {
     }
 }
 
-fn aside(path: &Path, now: Time) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".old-{}", now.format("%Y%m%dT%H%M%SZ")));
+/// Where what is in `path` goes at `now`.
+pub fn aside(path: &Path, now: Time) -> PathBuf {
+    let mut name = stem(path);
+    name.push(now.format("%Y%m%dT%H%M%SZ").to_string());
     name.into()
+}
+
+/// Whether [`aside`] gives such a name for `path`.
+pub fn is_aside(name: &Path, path: &Path) -> bool {
+    let stem = stem(path);
+    name.as_os_str().as_bytes().starts_with(stem.as_bytes())
+        && folder_of(name) == folder_of(Path::new(&stem))
+}
+
+fn stem(path: &Path) -> OsString {
+    // Without a slash at its end, behind which it would be a name in the folder.
+    let mut stem = path.components().as_path().as_os_str().to_owned();
+    stem.push(".old-");
+    stem
 }
 
 fn occupied(path: &Path) -> Error {
@@ -144,4 +188,22 @@ fn fits(folders: &[Folder]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_beside_and_is_known_again() {
+        let now = chrono::DateTime::from_timestamp(1_795_226_400, 0).unwrap();
+        for data_dir in ["/pg/data", "/pg/data/"] {
+            let name = aside(Path::new(data_dir), now);
+            assert_eq!(name, Path::new("/pg/data.old-20261121T020000Z"));
+            assert!(is_aside(&name, Path::new(data_dir)));
+            assert!(!is_aside(&name, Path::new("/pg/dat")));
+            assert!(!is_aside(&name.join("x"), Path::new(data_dir)));
+        }
+    }
 }

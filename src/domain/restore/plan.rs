@@ -9,26 +9,32 @@ use serde::Serialize;
 
 use super::{
     archive::Archive,
+    aside,
     choice::{Choice, choose},
     folders::{Facts, Owner, State},
+    guard,
     load::load,
     places::{Folder, Wanted},
     proof::Proof,
     prove::Prover,
+    request::Request,
     rescue,
-    tablespaces::{self, Move, Tablespace},
-    target::{Action, Target, Wish},
+    tablespaces::{self, Tablespace},
+    target::{Action, Target, TimelineWish, Wish},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
     postgres::{
+        control::Control,
         lsn::{Lsn, SystemId, TimelineId},
+        postmaster::Postmaster,
         programs::{Programs, Search},
         version::Major,
         wal_name::WalName,
     },
     repo::{
         backup_id::BackupId,
+        catalog::Backup,
         repository::{Repository, System},
     },
     util::{cancel::Cancel, clock::Time, host, meter::Meter},
@@ -37,17 +43,10 @@ use crate::{
 /// What was asked for, and what the surroundings are.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub wish: Wish,
-    /// Absolute; None is the cluster's own.
-    pub data_dir: Option<PathBuf>,
+    /// With an absolute data directory.
+    pub request: Request,
     /// The cluster's own, where it is known; else the one that was backed up.
     pub own_data_dir: Option<PathBuf>,
-    pub replace: bool,
-    pub tablespaces: Vec<Move>,
-    pub archive: Option<bool>,
-    pub prove: bool,
-    pub workers: usize,
-    pub bindir: Option<PathBuf>,
     /// Where a note of what was done goes.
     pub notes: Option<PathBuf>,
     /// The program and its arguments, up to and with `restore-wal`; without `--system-id` and
@@ -56,8 +55,6 @@ pub struct Options {
     /// The program and its arguments, up to and with `archive-wal` and its flags.
     pub archive_command: Vec<String>,
     pub done_command: Vec<String>,
-    /// The restored server can't reach the repository; only for standalone backups.
-    pub offline: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -96,8 +93,12 @@ pub struct Plan {
     pub offline: bool,
     /// What is written for archive_mode; None leaves it as it was.
     pub archive: Option<bool>,
+    /// Not in the cluster's own place: the original may run beside it.
+    pub copy: bool,
     pub reasons: Vec<String>,
     pub warnings: Vec<String>,
+    #[serde(skip)]
+    pub timeline_wish: TimelineWish,
     #[serde(skip)]
     pub choice: Choice,
     #[serde(skip)]
@@ -111,6 +112,22 @@ pub struct Plan {
     pub old_data_dir: Option<PathBuf>,
 }
 
+impl Plan {
+    /// A standby goes on to timelines that nobody knows yet, unless one was named for it.
+    pub fn follows_latest(&self) -> bool {
+        self.standby && self.timeline_wish == TimelineWish::Latest
+    }
+
+    /// Where the cluster that was here before lies once its place is taken.
+    pub fn replaced(&self) -> Option<PathBuf> {
+        let aside = self
+            .folders
+            .first()
+            .and_then(|folder| folder.aside.as_ref());
+        aside.or(self.old_data_dir.as_ref()).cloned()
+    }
+}
+
 /// Plans a restore; reads the repository and the folders, changes nothing.
 pub fn plan(
     repository: &Repository,
@@ -119,23 +136,32 @@ pub fn plan(
     cancel: &Cancel,
     meter: &Meter,
 ) -> Result<Plan> {
-    options.wish.check()?;
+    let request = &options.request;
+    request.wish.check()?;
     meter.begin("planning", 0);
-    let (system, mut archive) = load(repository, &options.wish)?;
-    if options.offline {
-        keep_standalone(&mut archive, &options.wish)?;
+    let (system, mut archive) = load(repository, &request.wish)?;
+    if request.offline {
+        keep_standalone(&mut archive, &request.wish)?;
     }
-    let newest = archive.backups.iter().max_by_key(|backup| backup.stop_time);
+    // A standby's folder is not the cluster's own.
+    let of_primaries = archive.backups.iter().filter(|backup| !backup.standby);
+    let newest = of_primaries.max_by_key(|backup| backup.stop_time);
     let backed_up = newest.map(|backup| PathBuf::from(&backup.data_directory));
     let own_data_dir = options
         .own_data_dir
         .clone()
         .or(backed_up)
         .unwrap_or_default();
-    let data_dir = options
+    let data_dir = request
         .data_dir
         .clone()
         .unwrap_or_else(|| own_data_dir.clone());
+    if data_dir.as_os_str().is_empty() {
+        return Err(Error::usage(
+            "all backups are of standbys, so it is not known where the cluster lies",
+        )
+        .hint("say where to restore to by --data-dir."));
+    }
     if !data_dir.is_absolute() {
         return Err(Error::usage(format!(
             "the data directory must be absolute: {}",
@@ -143,21 +169,31 @@ pub fn plan(
         ))
         .hint("say where to restore to by --data-dir."));
     }
+    let data_dir = behind_link(data_dir)?;
     let facts = Facts::of(&data_dir)?;
     let old_data_dir = match &facts.state {
-        State::Occupied if options.replace => Some(data_dir.clone()),
-        State::Unfinished(replaced) => replaced.clone(),
-        _ => None,
+        State::Occupied => request.replace.then(|| data_dir.clone()),
+        State::Unfinished(replaced) => replaced.clone().filter(|old| old.is_dir()),
+        State::Missing | State::Empty => aside::replaced(&data_dir),
     };
+    let mut warnings = Vec::new();
     if let Some(old) = &old_data_dir {
+        // Planned all the same: before an outage, people want to know what it would bring.
+        if Postmaster::running(old)?.is_some() {
+            let old = old.display();
+            warnings.push(format!(
+                "a server runs on {old}: stop it before this restore"
+            ));
+        }
+        warnings.extend(of_another_system(old, &system));
+        warnings.extend(wal_elsewhere(old));
         archive.rescued = rescue::find(&old.join("pg_wal"), &system, &archive.wal)?;
     }
-    let mut choice = choose(&archive, &options.wish)?;
+    let mut choice = choose(&archive, &request.wish)?;
     let major = Major::from_server_version_num(choice.backup.postgres_version)?;
-    let mut warnings = Vec::new();
-    let programs = match Search::of_this_host(options.bindir.clone()).find(Some(major)) {
+    let programs = match Search::of_this_host(request.bindir.clone()).find(Some(major)) {
         Ok(programs) => Some(programs),
-        Err(error) if options.prove || options.bindir.is_some() => return Err(error),
+        Err(error) if request.prove || request.bindir.is_some() => return Err(error),
         Err(error) => {
             warnings.push(format!(
                 "{}: install it before the server is started",
@@ -171,8 +207,8 @@ pub fn plan(
         repository,
         system: &system,
         archive: &archive,
-        wish: &options.wish,
-        asked: options.prove,
+        wish: &request.wish,
+        asked: request.prove,
         programs: programs.as_ref(),
         old_wal: old_wal.as_deref(),
         cancel,
@@ -180,30 +216,36 @@ pub fn plan(
     let proof = prover.prove(&mut choice)?;
     warnings.append(&mut choice.warnings);
     let backup = &choice.backup;
+    warnings.extend(damaged_pages(backup));
     let own = is_own(&data_dir, &own_data_dir);
-    let archive_mode = options.archive.or((!own).then_some(false));
+    let archive_mode = request.archive.or((!own).then_some(false));
     if own && archive_mode.is_none() && backup.host != host::name() {
         warnings.push(format!(
             "archiving stays as it was, and the backup is of host {}: if a server still runs there, restore with --archive off",
             backup.host
         ));
     }
-    let tablespaces = tablespaces::place(backup, &data_dir, own, &options.tablespaces)?;
+    let tablespaces = tablespaces::place(backup, &data_dir, own, &request.tablespaces)?;
     let owner = Owner::choose(&facts)?;
     let wanted = Wanted {
         choice: &choice,
         data_dir: facts,
+        old_data_dir: old_data_dir.as_deref(),
         tablespaces: &tablespaces,
-        replace: options.replace,
+        replace: request.replace,
         now,
     };
     let folders = wanted.folders()?;
+    guard::check(&folders, repository.location().folder())?;
     let size = system.segment_size;
     let name = |segment: Option<crate::postgres::wal_name::Segment>| {
         segment.map_or(String::new(), |segment| segment.to_string())
     };
-    // An archive that is empty now can't prove where it ends, so the plan says it.
-    let last_needed = match (&options.wish.target, &proof) {
+    // An archive that is empty now can't prove where it ends, nor can one whose timelines are not
+    // all known, so the plan says it.
+    let unprovable = archive.damaged().next().is_some() && !request.wish.standby;
+    let last_needed = match (&request.wish.target, &proof) {
+        _ if unprovable => choice.reach.last(size).map(|last| last.to_string()),
         (Target::Latest, _) if archive.wal.segments() > 0 => None,
         (_, Proof::NotProven(_)) => None,
         _ => choice.reach.last(size).map(|last| last.to_string()),
@@ -212,10 +254,11 @@ pub fn plan(
         cluster: repository.layout().cluster().to_string(),
         system_id: system.system_id,
         postgres_version: choice.backup.postgres_version,
-        target: options.wish.target.clone(),
-        exclusive: options.wish.exclusive,
-        action: options.wish.action,
-        standby: options.wish.standby,
+        target: request.wish.target.clone(),
+        exclusive: request.wish.exclusive,
+        action: request.wish.action,
+        timeline_wish: request.wish.timeline,
+        standby: request.wish.standby,
         backup: choice.backup.id,
         backup_stop_time: choice.backup.stop_time,
         backup_stop_lsn: choice.backup.stop_lsn,
@@ -241,8 +284,9 @@ pub fn plan(
         data_dir,
         folders,
         owner,
-        offline: options.offline || archive.begins_behind(backup),
+        offline: request.offline || archive.begins_behind(backup),
         archive: archive_mode,
+        copy: !own,
         reasons: std::mem::take(&mut choice.reasons),
         warnings,
         choice,
@@ -251,6 +295,47 @@ pub fn plan(
         programs,
         old_data_dir,
     })
+}
+
+/// A data directory that is reached by a link is replaced where it lies: on the disk that was
+/// meant for it, and the link goes on leading there.
+fn behind_link(data_dir: PathBuf) -> Result<PathBuf> {
+    match fs::read_link(&data_dir) {
+        Ok(_) => fs::canonicalize(&data_dir).at("follow", &data_dir),
+        Err(_) => Ok(data_dir),
+    }
+}
+
+fn wal_elsewhere(old: &Path) -> Option<String> {
+    let link = fs::read_link(old.join("pg_wal")).ok()?;
+    Some(format!(
+        "pg_wal of the old cluster is a link to {}; in the restored one it is a folder of the data directory: \
+         if it belongs on a disk of its own, move it before the start",
+        link.display()
+    ))
+}
+
+/// Whose folder it is that will be renamed aside, if not this cluster's.
+fn of_another_system(old: &Path, system: &System) -> Option<String> {
+    let found = Control::read(old).ok()?.system;
+    (found != system.system_id).then(|| {
+        format!(
+            "{} holds another cluster: its system identifier is {found}, that of the backup {}",
+            old.display(),
+            system.system_id
+        )
+    })
+}
+
+/// What was broken before the backup is broken in the copy.
+fn damaged_pages(backup: &Backup) -> Option<String> {
+    let first = backup.page_failures.first()?;
+    Some(format!(
+        "{} pages were damaged when the backup was taken, the first in {}: `pgstow list {}` names all",
+        backup.page_failures.len(),
+        first.file,
+        backup.id
+    ))
 }
 
 /// Refuses what needs the repository's WAL.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Restored, folders::State, plan::Plan, proof::Proof, recovery::shell_word};
 use crate::util::{
     clock::readable,
-    units::{bytes, duration},
+    units::{bytes, count, duration},
 };
 
 impl fmt::Display for Plan {
@@ -31,8 +31,11 @@ impl fmt::Display for Plan {
         line(
             "WAL",
             format!(
-                "{} to {} ({} segments), up to {}",
-                self.first_segment, self.last_segment, self.segments, self.wal_end
+                "{} to {} ({}), up to {}",
+                self.first_segment,
+                self.last_segment,
+                count(self.segments, "segment"),
+                self.wal_end
             ),
         )?;
         if let Some(partial) = &self.partial {
@@ -85,10 +88,11 @@ impl fmt::Display for Plan {
             )?;
         }
         if self.standby {
-            line(
-                "then",
-                "a standby, which follows the latest timeline".to_owned(),
-            )?;
+            let follows = match self.follows_latest() {
+                true => "which follows the latest timeline".to_owned(),
+                false => format!("which stays on timeline {}", self.timeline),
+            };
+            line("then", format!("a standby, {follows}"))?;
         } else {
             line("then", format!("the server will {}", self.action.name()))?;
         }
@@ -102,6 +106,9 @@ impl fmt::Display for Plan {
             Some(false) => line("archiving", "off in the restored server, for good: it is a copy, and --archive on would say otherwise".to_owned())?,
             Some(true) => line("archiving", "on in the restored server".to_owned())?,
             None => line("archiving", "as in the backup: this is the cluster's own place".to_owned())?,
+        }
+        if self.copy {
+            line("pid file", "external_pid_file is set to '' where the configuration names one: that is the original's".to_owned())?;
         }
         for warning in &self.warnings {
             line("warning", warning.clone())?;
@@ -134,9 +141,31 @@ impl fmt::Display for Restored {
         if let Some(config) = &self.config {
             writeln!(
                 f,
-                "{:<12} configuration files from outside the data directory are in {}; those in use were not touched",
+                "{:<12} configuration files from outside the data directory are in {}; those in use were not touched, and absolute paths in the copies still lead to them",
                 "configured",
                 config.display()
+            )?;
+        }
+        if let Some(aside) = &self.config_aside {
+            writeln!(
+                f,
+                "{:<12} those of an earlier restore had been changed, and are kept in {}",
+                "",
+                aside.display()
+            )?;
+        }
+        if self.pid_file_emptied {
+            writeln!(
+                f,
+                "{:<12} external_pid_file is '' in postgresql.auto.conf, for good: reset it if the copy takes the original's place",
+                ""
+            )?;
+        }
+        if let Some(port) = &self.port {
+            writeln!(
+                f,
+                "{:<12} {} is in use on this host, so the command says {}",
+                "port", port.taken, port.free
             )?;
         }
         writeln!(f, "{:<12} {}", "start it by", self.start_command)

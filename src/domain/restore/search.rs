@@ -90,12 +90,21 @@ impl Search<'_> {
             .reach
             .hole
             .map(|hole| hole.describe(self.size()));
-        let what = match hole {
-            Some(hole) => format!("{what}, and WAL segment {hole} is missing behind it"),
-            None => what,
+        let (what, hint) = match hole {
+            Some(hole) => (
+                format!("{what}, and WAL segment {hole} is missing behind it"),
+                "the time of that transaction is the last that can be restored to, unless the missing WAL is found: in pg_wal of the server, or in another repository.",
+            ),
+            None => (
+                what,
+                "leave the time out to restore to the end of the archive. If the server still runs, its last WAL may be on its way (pg_switch_wal()); if it crashed, --replace uses the WAL in its data directory.",
+            ),
         };
-        Err(Error::failed(format!("nothing in the WAL is later than {}: {what}", readable(time)))
-            .hint("leave the time out to restore to the end of the archive; if the server still runs, its last WAL may be on its way (pg_switch_wal())."))
+        let error = format!(
+            "nothing in the WAL is later than {}: {what}",
+            readable(time)
+        );
+        Err(Error::failed(error).hint(hint))
     }
 
     /// The end of a transaction; None if it isn't on the way.

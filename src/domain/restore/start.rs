@@ -10,38 +10,38 @@ pub struct Host<'a> {
     pub major: u32,
     /// Where `pg_ctl` is, if the server is installed.
     pub bindir: Option<&'a Path>,
-    /// Debian's `pg_ctlcluster` is installed.
+    /// Debian's `pg_ctlcluster` has a cluster of this name.
     pub has_ctlcluster: bool,
     /// We are root, so pg_ctl needs another user.
     pub root: bool,
-    /// Where configuration files that lay outside the data directory were put.
-    pub config: Option<&'a Path>,
-    /// The main one of them, below `config`.
+    /// Where configuration files were put that lay outside the data directory.
     pub config_file: Option<&'a Path>,
+    pub hba_file: Option<&'a Path>,
+    pub ident_file: Option<&'a Path>,
+    /// To be used instead of that of the configuration.
+    pub port: Option<u16>,
+}
+
+/// The name of Debian's cluster whose data directory this is by default.
+pub fn debian_name(data_dir: &Path, major: u32) -> Option<&str> {
+    name_below("/var/lib/postgresql", data_dir, major)
+}
+
+/// NAME in ABOVE/MAJOR/NAME.
+fn name_below<'a>(above: &str, data_dir: &'a Path, major: u32) -> Option<&'a str> {
+    let folder = Path::new(above).join(major.to_string());
+    let mut parts = data_dir.strip_prefix(folder).ok()?.iter();
+    let name = parts.next()?.to_str()?;
+    parts.next().is_none().then_some(name)
 }
 
 pub fn command(data_dir: &Path, host: Host<'_>) -> String {
-    let under = |above: &str| {
-        let rest = data_dir.strip_prefix(above).ok()?;
-        let mut parts = rest.iter().filter_map(|part| part.to_str());
-        Some((
-            parts.next()?.to_owned(),
-            parts.next()?.to_owned(),
-            parts.next().is_none(),
-        ))
-    };
-    let major = host.major.to_string();
-    if let Some((version, name, true)) = under("/var/lib/postgresql")
-        && host.has_ctlcluster
-        && version == major
-    {
-        return format!("pg_ctlcluster {version} {} start", shell_word(&name));
+    let major = host.major;
+    if let Some(name) = debian_name(data_dir, major).filter(|_| host.has_ctlcluster) {
+        return format!("pg_ctlcluster {major} {} start", shell_word(name));
     }
-    if let Some((version, name, true)) = under("/var/lib/pgsql")
-        && version == major
-        && name == "data"
-    {
-        return format!("systemctl start postgresql-{version}");
+    if name_below("/var/lib/pgsql", data_dir, major) == Some("data") {
+        return format!("systemctl start postgresql-{major}");
     }
     let word = |path: &Path| shell_word(&path.to_string_lossy());
     let pg_ctl = host
@@ -52,19 +52,27 @@ pub fn command(data_dir: &Path, host: Host<'_>) -> String {
     } else {
         ""
     };
-    let options = match (host.config, host.config_file) {
-        (Some(config), Some(main)) => {
-            let folder = main.parent().unwrap_or(config);
-            let set = |name: &str, path: &Path| format!("-c {name}={}", word(path));
-            let words = [
-                set("config_file", main),
-                set("data_directory", data_dir),
-                set("hba_file", &folder.join("pg_hba.conf")),
-                set("ident_file", &folder.join("pg_ident.conf")),
-            ];
-            format!(" -o {}", shell_word(&words.join(" ")))
+    let mut words = Vec::new();
+    let mut set = |name: &str, path: &Path| words.push(format!("-c {name}={}", word(path)));
+    if let Some(main) = host.config_file {
+        set("config_file", main);
+        set("data_directory", data_dir);
+    }
+    for (name, file, file_name) in [
+        ("hba_file", host.hba_file, "pg_hba.conf"),
+        ("ident_file", host.ident_file, "pg_ident.conf"),
+    ] {
+        match (file, host.config_file) {
+            (Some(file), _) => set(name, file),
+            // What stands in the main file may name those in use.
+            (None, Some(_)) => set(name, &data_dir.join(file_name)),
+            (None, None) => {}
         }
-        _ => String::new(),
+    }
+    words.extend(host.port.map(|port| format!("-p {port}")));
+    let options = match words.is_empty() {
+        true => String::new(),
+        false => format!(" -o {}", shell_word(&words.join(" "))),
     };
     let log = data_dir.with_file_name(format!(
         "{}.log",
@@ -88,12 +96,15 @@ mod tests {
             bindir: Some(Path::new("/usr/lib/postgresql/15/bin")),
             has_ctlcluster: true,
             root: true,
-            config: None,
             config_file: None,
+            hba_file: None,
+            ident_file: None,
+            port: None,
         };
         let elsewhere = Host {
-            config: Some(Path::new("/srv/a b.config")),
             config_file: Some(Path::new("/srv/a b.config/etc/postgresql.conf")),
+            hba_file: Some(Path::new("/srv/a b.config/etc/pg_hba.conf")),
+            ident_file: Some(Path::new("/srv/a b.config/etc/pg_ident.conf")),
             root: false,
             ..host
         };
@@ -102,6 +113,48 @@ mod tests {
                 "/var/lib/postgresql/15/main",
                 host,
                 "pg_ctlcluster 15 main start",
+            ),
+            (
+                "/var/lib/postgresql/15/new",
+                Host {
+                    has_ctlcluster: false,
+                    ..host
+                },
+                "runuser -u postgres -- /usr/lib/postgresql/15/bin/pg_ctl -D /var/lib/postgresql/15/new \
+                 -l /var/lib/postgresql/15/new.log start",
+            ),
+            (
+                "/srv/y",
+                Host {
+                    port: Some(5433),
+                    ..host
+                },
+                "runuser -u postgres -- /usr/lib/postgresql/15/bin/pg_ctl -D /srv/y -o '-p 5433' \
+                 -l /srv/y.log start",
+            ),
+            (
+                "/srv/z",
+                Host {
+                    port: Some(5433),
+                    config_file: Some(Path::new("/srv/c/postgresql.conf")),
+                    hba_file: None,
+                    ident_file: Some(Path::new("/srv/c/my_ident.conf")),
+                    ..elsewhere
+                },
+                "/usr/lib/postgresql/15/bin/pg_ctl -D /srv/z -o '-c config_file=/srv/c/postgresql.conf \
+                 -c data_directory=/srv/z -c hba_file=/srv/z/pg_hba.conf -c ident_file=/srv/c/my_ident.conf \
+                 -p 5433' -l /srv/z.log start",
+            ),
+            (
+                "/srv/u",
+                Host {
+                    config_file: None,
+                    hba_file: Some(Path::new("/srv/c/pg_hba.conf")),
+                    ident_file: None,
+                    ..elsewhere
+                },
+                "/usr/lib/postgresql/15/bin/pg_ctl -D /srv/u -o '-c hba_file=/srv/c/pg_hba.conf' \
+                 -l /srv/u.log start",
             ),
             (
                 "/var/lib/pgsql/15/data",

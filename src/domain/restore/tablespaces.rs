@@ -26,7 +26,7 @@ pub enum Was {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tablespace {
     pub oid: u32,
-    pub was: String,
+    pub was: PathBuf,
     pub path: PathBuf,
     pub bytes: u64,
 }
@@ -40,14 +40,14 @@ pub fn place(
     moves: &[Move],
 ) -> Result<Vec<Tablespace>> {
     let outside = || backup.tablespaces.iter().filter(|space| !space.in_place);
-    let matches = |was: &Was, oid: u32, location: &str| match was {
+    let matches = |was: &Was, oid: u32, location: &Path| match was {
         Was::Oid(wanted) => *wanted == oid,
-        Was::At(path) => path == Path::new(location),
+        Was::At(path) => path == location,
     };
     for wanted in moves {
-        if !outside().any(|space| matches(&wanted.was, space.oid, &space.location)) {
+        if !outside().any(|space| matches(&wanted.was, space.oid, &space.location.0)) {
             let known: Vec<String> = outside()
-                .map(|space| format!("{} ({})", space.oid, space.location))
+                .map(|space| format!("{} ({})", space.oid, space.location.0.display()))
                 .collect();
             let what = match &wanted.was {
                 Was::Oid(oid) => oid.to_string(),
@@ -69,21 +69,22 @@ pub fn place(
     for space in outside() {
         let mapped = moves
             .iter()
-            .find(|wanted| matches(&wanted.was, space.oid, &space.location));
+            .find(|wanted| matches(&wanted.was, space.oid, &space.location.0));
         let path = match mapped {
             Some(wanted) => wanted.to.clone(),
-            None if own => PathBuf::from(&space.location),
+            None if own => space.location.0.clone(),
             None => {
                 unmapped.push(format!(
                     "--tablespace {}=DIR (was {})",
-                    space.oid, space.location
+                    space.oid,
+                    space.location.0.display()
                 ));
                 continue;
             }
         };
         placed.push(Tablespace {
             oid: space.oid,
-            was: space.location.clone(),
+            was: space.location.0.clone(),
             path,
             bytes: space.bytes,
         });

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, Result},
     postgres::lsn::{Lsn, TimelineId},
-    repo::backup_id::BackupId,
+    repo::{backup_id::BackupId, catalog::Backup},
     util::clock::{Time, readable},
 };
 
@@ -25,6 +25,17 @@ pub enum Target {
     Name(String),
     /// The end of the backup: the first state that is consistent.
     Immediate,
+}
+
+impl Target {
+    /// Rule: a target must be later than the end of the backup, not than its start.
+    pub fn is_behind(&self, backup: &Backup) -> bool {
+        match self {
+            Target::Time(time) => backup.stop_time < *time,
+            Target::Lsn(lsn) => backup.stop_lsn <= *lsn,
+            _ => true,
+        }
+    }
 }
 
 impl fmt::Display for Target {
@@ -107,12 +118,6 @@ impl Wish {
                 "leave out --standby, or the target.",
             );
         }
-        if self.standby && self.timeline != TimelineWish::Latest {
-            return wrong(
-                "a standby follows the latest timeline",
-                "leave out --standby, or the timeline.",
-            );
-        }
         if self.target == Target::Latest && self.action != Action::Promote {
             return wrong(
                 &format!(
@@ -134,22 +139,6 @@ impl Wish {
             ),
             _ => Ok(()),
         }
-    }
-}
-
-/// The short form `restore [BACKUP] [TIME]`, in which either may be missing.
-pub fn short_form(words: &[&str]) -> Result<(Option<BackupId>, Option<String>)> {
-    match words {
-        [] => Ok((None, None)),
-        [word] => Ok(match word.parse() {
-            Ok(id) => (Some(id), None),
-            Err(_) => (None, Some((*word).to_owned())),
-        }),
-        [backup, time] => Ok((Some(backup.parse()?), Some((*time).to_owned()))),
-        _ => Err(
-            Error::usage("too many words: a backup and a time are all there can be")
-                .hint("put a time with a space in it in quotes: \"2026-11-21 02:00:00+00\"."),
-        ),
     }
 }
 
@@ -202,30 +191,8 @@ mod tests {
                 standby: true,
                 ..wish(Target::Immediate)
             },
-            Wish {
-                standby: true,
-                timeline: TimelineWish::Current,
-                ..wish(Target::Latest)
-            },
         ] {
             assert!(bad.check().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn either_word_of_the_short_form_may_be_missing() {
-        let id = "20261121T020000Z-full";
-        let time = "2026-11-21 02:00:00+00";
-        let parsed = Some(id.parse().unwrap());
-        for (words, expected) in [
-            (&[][..], (None, None)),
-            (&[id], (parsed, None)),
-            (&[time], (None, Some(time.to_owned()))),
-            (&[id, time], (parsed, Some(time.to_owned()))),
-        ] {
-            assert_eq!(short_form(words).unwrap(), expected, "{words:?}");
-        }
-        assert!(short_form(&[time, id]).is_err());
-        assert!(short_form(&["2026-11-21", "02:00:00+00"]).is_err());
     }
 }

@@ -10,7 +10,10 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::Segment,
     },
-    repo::{catalog::Backup, wal_index::Missing},
+    repo::{
+        catalog::Backup,
+        wal_index::{Missing, WalIndex},
+    },
     util::clock::Time,
 };
 
@@ -27,13 +30,19 @@ pub struct Window {
     #[serde(skip)]
     pub last: Option<Segment>,
     /// Missing WAL, behind which there is more.
+    #[serde(skip)]
     pub missing: Option<Missing>,
 }
 
 impl Archive {
     /// One window for each timeline whose way from the backup ends there, oldest timeline first.
     pub fn windows(&self, backup: &Backup) -> Vec<Window> {
-        let size = self.wal.size();
+        self.windows_in(backup, &self.wal)
+    }
+
+    /// The same if there were no other WAL than `wal`.
+    pub(super) fn windows_in(&self, backup: &Backup, wal: &WalIndex) -> Vec<Window> {
+        let size = wal.size();
         let mut windows = Vec::new();
         for timeline in self.timelines() {
             let Some(history) = self.history(timeline) else {
@@ -42,7 +51,7 @@ impl Archive {
             if !history.contains(backup.timeline, backup.stop_lsn) {
                 continue;
             }
-            let reach = self.reach(backup, &history);
+            let reach = reach(backup, &history, wal);
             // A way that ends before this timeline begins is that of its parent.
             let of_parent = reach
                 .legs
@@ -63,16 +72,16 @@ impl Archive {
         }
         windows
     }
+}
 
-    /// How far the WAL leads, that in the backup itself included.
-    fn reach(&self, backup: &Backup, history: &TimelineHistory) -> Reach {
-        if !backup.standalone {
-            return Reach::of(backup, history, &self.wal);
-        }
-        let mut wal = self.wal.clone();
-        backup
-            .needed_segments()
-            .for_each(|number| wal.add(backup.segment(number)));
-        Reach::of(backup, history, &wal)
+/// How far the WAL leads, that in the backup itself included.
+fn reach(backup: &Backup, history: &TimelineHistory, wal: &WalIndex) -> Reach {
+    if !backup.standalone {
+        return Reach::of(backup, history, wal);
     }
+    let mut wal = wal.clone();
+    backup
+        .needed_segments()
+        .for_each(|number| wal.add(backup.segment(number)));
+    Reach::of(backup, history, &wal)
 }

@@ -10,8 +10,7 @@ use crate::{
     postgres::{
         connection::Session,
         conninfo::ConnInfo,
-        lsn::SystemId,
-        replication::Replication,
+        replication::{IdentifySystem, Replication},
         row::Row,
         server_facts::{self, ArchiverState, ServerFacts},
     },
@@ -23,8 +22,8 @@ pub struct Facts {
     pub server: ServerFacts,
     /// The role that backups connect as.
     pub role: String,
-    /// The system that a walsender of this role tells of.
-    pub walsender: Result<SystemId>,
+    /// What a walsender of this role tells of its server.
+    pub walsender: Result<IdentifySystem>,
     pub may_switch_wal: bool,
     /// Walsenders that may still be started.
     pub free_senders: i64,
@@ -36,6 +35,8 @@ pub struct Facts {
     pub waiting: Option<u64>,
     pub leftovers: Vec<Leftover>,
     pub full_page_writes: bool,
+    /// Bytes of the databases that the role may look at: about what a first backup copies.
+    pub database_bytes: u64,
     /// By how much the server's clock is ahead of this host's, as far as one question can tell.
     pub clock_ahead: TimeDelta,
     /// None where the server is not on this host.
@@ -67,6 +68,10 @@ const LEFTOVERS: &str = "
         AND (setting <> boot_val OR pending_restart)
     ORDER BY name";
 
+const DATABASE_BYTES: &str = "
+    SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database
+    WHERE has_database_privilege(oid, 'CONNECT')";
+
 const WAITING: &str =
     "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE right(name, 6) = '.ready'";
 
@@ -89,6 +94,7 @@ impl Facts {
             archive_library: row.text(4)?,
             full_page_writes: row.parse(5)?,
             archiver: ArchiverState::gather(session)?,
+            database_bytes: session.query_one(DATABASE_BYTES, &[])?.parse(0)?,
             waiting,
             leftovers: leftovers
                 .iter()
@@ -110,11 +116,11 @@ impl Facts {
 }
 
 /// Opens a walsender for real: pg_hba.conf has lines of its own for them. Outer error: stopped.
-fn walsender(info: &ConnInfo, cancel: &Cancel) -> Result<Result<SystemId>> {
+fn walsender(info: &ConnInfo, cancel: &Cancel) -> Result<Result<IdentifySystem>> {
     let told = Replication::connect(info, cancel).and_then(|mut sender| sender.identify_system());
     match told {
         Err(error) if error.kind() == Kind::Interrupted => Err(error),
-        told => Ok(told.map(|system| system.system_id)),
+        told => Ok(told),
     }
 }
 

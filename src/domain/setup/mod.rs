@@ -10,6 +10,8 @@ mod checks;
 mod facts;
 pub mod finding;
 pub mod init;
+pub mod places;
 pub mod probe;
 pub mod server_settings;
 pub mod server_user;
+mod stored;

@@ -138,19 +138,27 @@ pub fn apply(
     command: &ArchiveCommand,
     cancel: &Cancel,
 ) -> Result<Vec<Setting>> {
-    for setting in settings.iter().filter(|one| one.change != Change::Fits) {
-        let sql = format!(
-            "ALTER SYSTEM SET {} = {}",
-            setting.name,
-            sql_text(&setting.value)
-        );
-        session.execute(&sql, &[]).map_err(|error| {
-            error
-                .context(format!("can't set {} by ALTER SYSTEM", setting.name))
-                .hint("run init --apply as a superuser, or put the lines into postgresql.conf yourself.")
-        })?;
+    let wanting = |one: &&Setting| matches!(one.change, Change::Reload | Change::Restart);
+    let mut changes = settings.iter().filter(wanting).peekable();
+    if changes.peek().is_none() {
+        return gather(session, command);
     }
-    session.query_one("SELECT pg_reload_conf()", &[])?;
+    // The server's own hint would give a right that the role of backups needs for nothing else.
+    let refused = |what: String, error| {
+        Error::failed(what).because(error).hint(
+            "run init --apply as a superuser, or put the lines into postgresql.conf yourself.",
+        )
+    };
+    for setting in changes {
+        let (name, value) = (setting.name, sql_text(&setting.value));
+        let sql = format!("ALTER SYSTEM SET {name} = {value}");
+        session
+            .execute(&sql, &[])
+            .map_err(|error| refused(format!("can't set {name} by ALTER SYSTEM"), error))?;
+    }
+    session
+        .query_one("SELECT pg_reload_conf()", &[])
+        .map_err(|error| refused("can't have the server read its settings".to_owned(), error))?;
     let limit = Instant::now() + RELOAD;
     loop {
         cancel.check()?;

@@ -16,11 +16,7 @@ use rustix::process::geteuid;
 
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    postgres::{
-        conninfo::{ConnInfo, Host},
-        control::Control,
-        server_facts::ServerFacts,
-    },
+    postgres::{conninfo::ConnInfo, server_facts::ServerFacts},
     util::{account::Account, cancel::Cancel, fs::create_folders, process},
 };
 
@@ -43,12 +39,7 @@ impl ServerUser {
         let Ok(folder) = fs::metadata(&facts.data_directory) else {
             return Ok(None);
         };
-        let here = match Control::read(&facts.data_directory) {
-            Ok(control) => control.system == facts.system_id,
-            // Not ours to read: then only the way to the server can tell.
-            Err(_) => is_near(&info.host),
-        };
-        if !here {
+        if !facts.is_here(info) {
             return Ok(None);
         }
         let uid = folder.uid();
@@ -149,15 +140,5 @@ impl ServerUser {
                     words.join(" ")
                 ))
         })
-    }
-}
-
-fn is_near(host: &Host) -> bool {
-    match host {
-        Host::Socket(_) => true,
-        Host::Tcp { name, address } => {
-            let address = address.as_deref().unwrap_or(name);
-            matches!(address, "localhost" | "127.0.0.1" | "::1")
-        }
     }
 }

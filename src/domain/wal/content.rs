@@ -45,10 +45,7 @@ pub fn check(system: &System, name: WalName, first: &[u8], length: u64) -> Resul
 /// Whether `text` can be the content of the history or backup file `name`.
 pub fn check_text(name: WalName, text: &[u8]) -> Result<()> {
     let good = match name {
-        WalName::History(timeline) => {
-            // Without a line it would say that its timeline came from nowhere.
-            !TimelineHistory::parse(timeline, text)?.ancestors.is_empty()
-        }
+        WalName::History(timeline) => return TimelineHistory::parse(timeline, text).map(drop),
         // Its first line in build_backup_content() of src/backend/access/transam/xlogbackup.c.
         WalName::BackupHistory(..) => text.starts_with(b"START WAL LOCATION: "),
         WalName::Segment(_) | WalName::Partial(_) => true,

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::warn;
+
 use super::{
     follow::{Follower, what_follows},
     stored::Stored,
@@ -21,7 +23,10 @@ use crate::{
         layout::ObjectName,
         repository::{Repository, System},
     },
-    util::{fs::NewFile, meter::Meter},
+    util::{
+        fs::{NewFile, write_over},
+        meter::Meter,
+    },
 };
 
 /// As PostgreSQL's own files: its umask takes the group's bit away where it does.
@@ -45,7 +50,8 @@ pub struct Wanted<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetched {
     Placed,
-    /// Proven: the repository answered, and nothing follows. Every doubt is an error.
+    /// Proven: the repository answered, and nothing follows; or a damaged history that isn't
+    /// needed. Every doubt is an error.
     Absent,
 }
 
@@ -66,8 +72,10 @@ pub fn fetch(
     loop {
         match repository.storage().get(&object, None) {
             Ok(reader) => {
-                place(repository, system, wanted, &object, reader)?;
-                return Ok(Fetched::Placed);
+                return match place(repository, system, wanted, &object, reader) {
+                    Err(error) if error.kind() == Kind::Damaged => without_history(wanted, error),
+                    placed => placed.map(|()| Fetched::Placed),
+                };
             }
             Err(error) if error.kind() != Kind::NotFound => return Err(error),
             Err(_) => {}
@@ -80,6 +88,25 @@ pub fn fetch(
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// What a server is told of a history that is damaged.
+///
+/// Who gave the last segment has seen that the way there doesn't need it. But at the end of
+/// recovery the server asks for the history of each later timeline, to find a number that is free
+/// (findNewestTimeLine in `src/backend/access/transam/timeline.c`). So there is one, whose text
+/// no server can take for a history: it stops where it needs it after all.
+fn without_history(wanted: &Wanted<'_>, error: Error) -> Result<Fetched> {
+    let (WalName::History(timeline), Some(last)) = (wanted.name, wanted.last) else {
+        return Err(error);
+    };
+    warn!("{}", error.in_one_line());
+    if timeline <= last.timeline {
+        return Ok(Fetched::Absent);
+    }
+    let text = format!("the history of timeline {timeline} is damaged in the repository\n");
+    write_over(wanted.destination, FILE_MODE, text.as_bytes())?;
+    Ok(Fetched::Placed)
 }
 
 /// Why an absent file is not taken for the end of the archive.

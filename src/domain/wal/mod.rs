@@ -7,6 +7,8 @@ mod content;
 mod continuity;
 pub mod fetch;
 mod follow;
+pub mod history;
+mod joints;
 pub mod offered;
 mod pass;
 pub mod push;

@@ -29,6 +29,16 @@ impl Offered {
     /// Opens `path`, which is to be archived as `name`. History and backup files don't say whose
     /// they are: that is read from pg_control in `data_dir`.
     pub fn open(path: &Path, name: WalName, data_dir: &Path) -> Result<Self> {
+        Self::of(path, name, || Ok(Control::read(data_dir)?.system))
+    }
+
+    /// Opens the history file that lies in the same folder, and so is of the same system.
+    pub fn beside(&self, history: WalName) -> Result<Self> {
+        let path = self.path.with_file_name(history.to_string());
+        Self::of(&path, history, || Ok(self.system))
+    }
+
+    fn of(path: &Path, name: WalName, system: impl FnOnce() -> Result<SystemId>) -> Result<Self> {
         // Before it is opened: opening a FIFO would wait for a writer.
         if !path.metadata().at("read", path)?.is_file() {
             return Err(Error::failed(format!(
@@ -48,7 +58,7 @@ impl Offered {
         };
         let system = match header {
             Some(header) => header.system,
-            None => Control::read(data_dir)?.system,
+            None => system()?,
         };
         let offered = Self {
             name,

@@ -4,6 +4,7 @@
 //! is stored.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, sync_channel},
@@ -13,10 +14,15 @@ use std::{
 
 use serde::Serialize;
 
-use super::{content::TEXT_LIMIT, continuity::holes, stored::Stored};
+use super::{content::TEXT_LIMIT, continuity::holes, joints::Joints, stored::Stored};
 use crate::{
     error::{Kind, Result},
-    postgres::{timeline::TimelineHistory, wal_name::WalName},
+    postgres::{
+        lsn::{Lsn, TimelineId},
+        timeline::TimelineHistory,
+        wal_name::{Segment, WalName},
+        wal_records::{Followed, WalRecords},
+    },
     repo::{
         codec::Codec,
         repository::{Repository, System},
@@ -68,10 +74,13 @@ pub fn verify(
 ) -> Result<WalChecked> {
     let index = WalIndex::load(repository, system)?;
     meter.begin("checking WAL", index.stored_bytes());
+    let histories = histories(repository, system, &index);
     let check = Check {
         repository,
         system,
         meter,
+        forks: forks(&histories, system),
+        joints: Mutex::default(),
         checked: Mutex::default(),
     };
     let (send, receive) = sync_channel(2 * jobs);
@@ -88,7 +97,6 @@ pub fn verify(
     })?;
     // Objects that vanish meanwhile were deleted by somebody, unless all of them have.
     repository.confirm()?;
-    let histories = check.histories(&index);
     let mut checked = check
         .checked
         .into_inner()
@@ -110,6 +118,10 @@ struct Check<'a> {
     repository: &'a Repository,
     system: &'a System,
     meter: &'a Meter,
+    /// Segments in which a timeline was left, and where: what they have behind that may be
+    /// anything.
+    forks: BTreeMap<(TimelineId, u64), Lsn>,
+    joints: Mutex<Joints>,
     checked: Mutex<WalChecked>,
 }
 
@@ -118,9 +130,23 @@ impl Check<'_> {
         let wal = self.repository.layout().wal(self.system.system_id);
         for info in self.repository.storage().list(&wal, None)? {
             cancel.check()?;
-            each(info?);
+            let info = info?;
+            match self.is_stray(&info) {
+                true => lock(&self.checked).note(WalFinding {
+                    object: self.repository.storage().place(&info.name),
+                    what: "is no WAL file; restores don't use it".to_owned(),
+                    lost: None,
+                }),
+                false => each(info),
+            }
         }
         Ok(())
+    }
+
+    fn is_stray(&self, info: &ObjectInfo) -> bool {
+        let (layout, system) = (self.repository.layout(), self.system.system_id);
+        let known = layout.read_wal_file(system, &info.name).is_some();
+        !known && !layout.is_reserved_in_wal(system, &info.name)
     }
 
     fn work(&self, objects: &Mutex<Receiver<ObjectInfo>>) {
@@ -130,36 +156,49 @@ impl Check<'_> {
             let Ok(info) = next else {
                 return;
             };
-            let finding = self.judge(&info);
+            let findings = self.judge(&info);
             let mut checked = lock(&self.checked);
             checked.objects += 1;
             checked.bytes += info.size;
-            if let Some(finding) = finding {
+            for finding in findings {
                 checked.note(finding);
             }
             self.meter.add(info.size);
         }
     }
 
-    fn judge(&self, info: &ObjectInfo) -> Option<WalFinding> {
+    fn judge(&self, info: &ObjectInfo) -> Vec<WalFinding> {
         let (system, store) = (self.system, self.repository.storage());
-        // What is no WAL file is not ours to judge.
         let layout = self.repository.layout();
-        let (file, codec) = layout.read_wal_file(system.system_id, &info.name)?;
+        let Some((file, codec)) = layout.read_wal_file(system.system_id, &info.name) else {
+            // What is no WAL file is not ours to judge.
+            return Vec::new();
+        };
         let what = if codec == system.codec_of(file) {
+            let mut records = file
+                .segment()
+                .map(|segment| WalRecords::new(segment.timeline));
             let stored = Stored {
                 repository: self.repository,
                 system,
                 object: &info.name,
                 file,
             };
-            match store
-                .get(&info.name, None)
-                .and_then(|reader| stored.read(reader, |_| Ok(())))
-            {
-                Ok(()) => return None,
-                Err(error) if error.kind() == Kind::NotFound => return None,
-                Err(error) => error.in_one_line(),
+            let read = store.get(&info.name, None).and_then(|reader| {
+                stored.read(reader, |bytes| {
+                    records.iter_mut().for_each(|records| records.feed(bytes));
+                    Ok(())
+                })
+            });
+            let problem = match read {
+                Ok(()) => records.map(|records| self.records(file, records.finish())),
+                Err(error) if error.kind() == Kind::NotFound => None,
+                Err(error) => Some(Err(error.in_one_line())),
+            };
+            match problem {
+                None => return Vec::new(),
+                Some(Ok(joints)) => return joints,
+                Some(Err(problem)) => problem,
             }
         } else {
             format!(
@@ -169,36 +208,87 @@ impl Check<'_> {
         };
         let lost = match file {
             WalName::Segment(segment) if codec == system.wal_codec => {
-                let number = segment.number(system.segment_size);
-                Some(Missing {
-                    timeline: segment.timeline,
-                    first: number,
-                    last: number,
-                })
+                Some(lost(segment.timeline, segment.number(system.segment_size)))
             }
             _ => None,
         };
-        Some(WalFinding {
+        vec![WalFinding {
             object: store.place(&info.name),
             what,
             lost,
-        })
+        }]
     }
 
-    /// Those that can be read: the others are findings already.
-    fn histories(&self, index: &WalIndex) -> Vec<TimelineHistory> {
-        let read = |timeline| {
-            let name = WalName::History(timeline);
-            let object =
-                self.repository
-                    .layout()
-                    .wal_file(self.system.system_id, name, Codec::None);
-            let text = self.repository.storage().read(&object, TEXT_LIMIT)?;
-            TimelineHistory::parse(timeline, &text)
+    /// What is wrong with the records of a file, or of its neighbours.
+    fn records(&self, file: WalName, followed: Followed) -> Result<Vec<WalFinding>, String> {
+        let Some(segment) = file.segment() else {
+            return Ok(Vec::new());
         };
-        let all = index.histories().iter().copied();
-        all.filter_map(|timeline| read(timeline).ok()).collect()
+        let size = self.system.segment_size;
+        let place = (segment.timeline, segment.number(size));
+        if let Some(broken) = followed.broken {
+            let left = self.forks.get(&place);
+            // Where a server that was promoted or lost stopped writing. A server archives no
+            // segment before it is full, unless its timeline was left there.
+            let may_end = match file {
+                WalName::Partial(_) => left.is_none_or(|left| broken.at >= *left),
+                _ => left.is_some_and(|left| broken.at >= *left),
+            };
+            return match may_end && !broken.goes_on {
+                true => Ok(Vec::new()),
+                false => Err(broken.problem),
+            };
+        }
+        if matches!(file, WalName::Partial(_)) {
+            return Ok(Vec::new());
+        }
+        let problems = lock(&self.joints).add(place, followed);
+        let findings = problems.into_iter().map(|((timeline, number), problem)| {
+            let name = WalName::Segment(Segment::nth(timeline, number, size));
+            let layout = self.repository.layout();
+            let object = layout.wal_file(self.system.system_id, name, self.system.wal_codec);
+            WalFinding {
+                object: self.repository.storage().place(&object),
+                what: format!("{problem}: one of the segments that hold it is damaged"),
+                lost: Some(lost(timeline, number)),
+            }
+        });
+        Ok(findings.collect())
     }
+}
+
+fn lost(timeline: TimelineId, number: u64) -> Missing {
+    Missing {
+        timeline,
+        first: number,
+        last: number,
+    }
+}
+
+/// Those that can be read: the others are findings.
+fn histories(repository: &Repository, system: &System, index: &WalIndex) -> Vec<TimelineHistory> {
+    let read = |timeline| {
+        let name = WalName::History(timeline);
+        let layout = repository.layout();
+        let object = layout.wal_file(system.system_id, name, Codec::None);
+        let text = repository.storage().read(&object, TEXT_LIMIT)?;
+        TimelineHistory::parse(timeline, &text)
+    };
+    let all = index.histories().iter().copied();
+    all.filter_map(|timeline| read(timeline).ok()).collect()
+}
+
+/// Where in which segment a timeline was left first.
+fn forks(histories: &[TimelineHistory], system: &System) -> BTreeMap<(TimelineId, u64), Lsn> {
+    let mut forks = BTreeMap::new();
+    for history in histories {
+        if let [.., parent, own] = &history.path()[..] {
+            let number = own.from.0 / system.segment_size.bytes();
+            let left = forks.entry((parent.timeline, number)).or_insert(own.from);
+            *left = own.from.min(*left);
+        }
+    }
+    forks
 }
 
 /// A worker that panicked has left nothing half-done behind these locks.

@@ -44,6 +44,33 @@ fn a_second_one_is_refused_and_harms_nothing() {
 }
 
 #[test]
+fn of_two_at_the_same_moment_one_is_refused() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(18));
+    for round in 1..=6 {
+        // Slow enough that neither has ended when the other begins.
+        let start = || stow.base(&["--max-rate", "32MB"]).spawn();
+        let outputs = [start(), start()].map(Running::wait);
+        let (taken, refused): (Vec<_>, Vec<_>) = outputs
+            .into_iter()
+            .partition(|output| output.status.success());
+        let ([taken], [refused]) = (&taken[..], &refused[..]) else {
+            panic!("round {round}: {} of 2 were taken", taken.len());
+        };
+        assert_eq!(refused.status.code(), Some(1), "{refused}");
+        let says = |text| refused.stderr.contains(text);
+        assert!(
+            says("another base backup of cluster main is running"),
+            "{refused}"
+        );
+        let id = stow.stored(taken).id().to_owned();
+        assert!(says(&id), "{refused}");
+        assert_eq!(stow.folders().len(), round);
+    }
+    stow.tool.command(&["verify", "--all"]).ok();
+}
+
+#[test]
 fn a_signal_ends_it_and_nothing_is_left() {
     let scratch = Scratch::new();
     let stow = Stow::start(&scratch, pg(15));

@@ -2,7 +2,10 @@
 
 mod archiving;
 mod by_hand;
+mod clock;
 mod config;
+mod elsewhere;
+mod included;
 mod interrupted;
 mod options;
 mod standby;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Cluster, Scratch, Stow, pg};
+use crate::harness::{Cluster, FullDisk, Scratch, Stow, pg};
 
 #[test]
 fn label_annotations_and_rate() {
@@ -27,6 +27,9 @@ fn label_annotations_and_rate() {
     assert_eq!(json["label"], "it's the \"first\"");
     assert_eq!(json["annotations"]["why"], "before = after");
     assert_eq!(json["annotations"]["ticket"], "7");
+    for bad in [["--label", "two\nlines"], ["--annotate", "why=two\nlines"]] {
+        drop(stow.base(&bad).fails(2).stderr_contains("line breaks"));
+    }
     let copy = scratch.join("copy");
     backup.unpack(&copy);
     let label = fs::read_to_string(copy.join("backup_label")).unwrap();
@@ -39,6 +42,25 @@ fn label_annotations_and_rate() {
     let begun = Instant::now();
     stow.backup(&["--max-rate", "1GB"]);
     assert!(begun.elapsed() < took, "the option outranks the setting");
+}
+
+/// As a cron job runs it, whose every word is a mail.
+#[test]
+fn quiet_is_silent_when_all_is_well() {
+    let scratch = Scratch::new();
+    let disk = FullDisk::mount(&scratch, "disk", 512 << 20);
+    let stow = Stow::build(&scratch, pg(16)).root(disk.path()).start();
+    let (base, quiet) = (["base", "--checkpoint", "fast"], "--quiet");
+    for words in [&base[..], &["verify", "--all", "--wal"], &["check"]] {
+        let loud = stow.tool.command(words).ok();
+        assert!(!loud.stdout.is_empty(), "{words:?}");
+        let silent = stow.tool.command(&[words, &[quiet]].concat()).ok();
+        assert_eq!((&*silent.stdout, &*silent.stderr), ("", ""), "{words:?}");
+    }
+    let part = stow.backup(&[]).parts().pop().unwrap();
+    fs::write(part, "damaged").unwrap();
+    let damaged = stow.tool.command(&["verify", quiet]).fails(3);
+    drop(damaged.stdout_contains("part-0001"));
 }
 
 /// Many files cost little memory: the rule of the design is 32 MiB, 16 MiB a worker and 200
@@ -97,14 +119,16 @@ fn make_tables(cluster: &Cluster, tables: u64) {
 /// More than one segment file, mostly holes on disk; some minutes.
 #[test]
 fn a_relation_of_several_files() {
-    if std::env::var_os("PGSTOW_TEST_LONG").is_none() {
-        return;
-    }
+    // Just over the 1 GB of a segment file, or 3 GB: seven rows a page.
+    let rows = match std::env::var_os("PGSTOW_TEST_LONG") {
+        Some(_) => 2_800_000,
+        None => 950_000,
+    };
     let scratch = Scratch::new();
     let stow = Stow::start(&scratch, pg(16));
-    stow.cluster.psql(
-        "create table large as select n, repeat('x', 1000) from generate_series(1, 1200000) n",
-    );
+    stow.cluster.psql(&format!(
+        "create table large as select n, repeat('x', 1000) from generate_series(1, {rows}) n"
+    ));
     let path = stow.cluster.psql("select pg_relation_filepath('large')");
     assert!(stow.cluster.data_dir().join(format!("{path}.1")).exists());
     let backup = stow.backup(&[]);

@@ -1,6 +1,6 @@
 //! Base backups of a standby.
 
-use std::{thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
 use crate::harness::{Cluster, PgBin, Scratch, Stow, on_every_major, pg};
 
@@ -55,6 +55,56 @@ fn without_its_primary_it_stays_pending() {
     // On a primary at work the segment ends by itself.
     stow.cluster.switch_wal();
     stow.base(&["--finish", &id]).ok();
+}
+
+#[test]
+fn a_primary_that_does_not_answer_is_told() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(18));
+    let standby = standby(&scratch, &stow);
+    // Puts a checkpoint, and with it the start of the backup, into the open segment.
+    stow.cluster.psql("create table t as select 1 as n");
+    stow.cluster.psql("checkpoint");
+    let lsn = stow.cluster.psql("select pg_current_wal_lsn()");
+    standby.wait_until(&format!("select pg_last_wal_replay_lsn() >= '{lsn}'"), "t");
+    let base = |primary: &Path, arguments: &[&str], warning: &str| {
+        stow.base(arguments)
+            .env("PGSTOW_CLUSTER_HOST", standby.host())
+            .env("PGSTOW_CLUSTER_PRIMARY_HOST", primary)
+            .env("PGSTOW_CONNECT_RETRIES", "0")
+            .expect_warning("can't ask the primary to switch to a new WAL segment")
+            .expect_warning(warning)
+    };
+    // Nobody there; then the standby itself, named by mistake.
+    let nobody = scratch.folder("nobody");
+    base(&nobody, &["--wal-timeout", "1s"], "can't connect")
+        .fails(1)
+        .stderr_contains("caused by: can't ask the primary")
+        .stderr_contains("pgstow base --finish");
+    base(
+        standby.host(),
+        &["--wal-timeout", "1s"],
+        "recovery is in progress",
+    )
+    .expect_warning("is still pending")
+    .fails(1);
+    let states = stow.backups();
+    assert!(
+        states.iter().all(|one| one["state"] == "pending"),
+        "{states:?}"
+    );
+    // WAL that ends its segment by other means completes it.
+    let running = base(&nobody, &[], "can't connect")
+        .expect_warning("is still pending")
+        .spawn();
+    while stow.folders().len() < 3 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(1000));
+    stow.cluster.switch_wal();
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(0), "{output}");
+    stow.tool.command(&["verify", "--all"]).ok();
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod recovery;
 pub mod scratch;
 pub mod stored;
 pub mod stow;
+pub mod terminal;
 pub mod tool;
 pub mod user;
 pub mod witness;

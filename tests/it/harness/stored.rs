@@ -40,6 +40,33 @@ impl Stored {
         serde_json::from_slice(&fs::read(self.object("backup.json")).unwrap()).unwrap()
     }
 
+    /// Replaces text in `backup.json`, whose hash of itself is right again afterwards.
+    #[track_caller]
+    pub fn rewrite(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.object("backup.json")).unwrap();
+        assert!(text.contains(from), "no {from:?} in {text}");
+        let (body, _hash) = text.rsplit_once(",\n  \"sha256\": ").unwrap();
+        self.seal(&body.replacen(from, to, 1));
+    }
+
+    /// `backup.json` from `json`, its hash among it or not, with the right one.
+    #[track_caller]
+    pub fn rewrite_json(&self, mut json: Value) {
+        json.as_object_mut().unwrap().remove("sha256");
+        let text = serde_json::to_string_pretty(&json).unwrap();
+        self.seal(text.strip_suffix("\n}").unwrap());
+    }
+
+    fn seal(&self, body: &str) {
+        let path = self.object("backup.json");
+        fs::write(&path, format!("{body},\n")).unwrap();
+        let sum = shell(&format!("sha256sum < {}", quoted(&path)));
+        let (hash, _) = sum.split_once(' ').unwrap();
+        let text = format!("{body},\n  \"sha256\": \"{hash}\"\n}}\n");
+        fs::write(&path, text).unwrap();
+        user::own(&path);
+    }
+
     /// In order.
     pub fn parts(&self) -> Vec<PathBuf> {
         let mut parts: Vec<PathBuf> = fs::read_dir(&self.folder)

@@ -195,7 +195,7 @@ impl<'a> Builder<'a> {
             ArchiveCommand::Off => self.cluster,
         };
         let cluster = cluster.start();
-        cluster.psql(&grants());
+        cluster.psql(&sql_of_roles("sql"));
         tool.command(&["init"]).ok();
         Stow {
             cluster,
@@ -205,10 +205,11 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The SQL that docs/roles.md tells people to run.
-fn grants() -> String {
+/// The SQL that docs/roles.md tells people to run: what is needed (`sql`), or what more there
+/// is (`sql optional`).
+pub fn sql_of_roles(kind: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/roles.md");
     let text = fs::read_to_string(path).unwrap();
-    let (_, block) = text.split_once("```sql\n").unwrap();
+    let (_, block) = text.split_once(&format!("```{kind}\n")).unwrap();
     block.split_once("```").unwrap().0.to_owned()
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -64,6 +65,8 @@ fn files_outside_are_put_beside_and_the_server_starts_with_them() {
     assert_eq!(fs::read_to_string(&main).unwrap(), new);
     assert_eq!(fs::read_to_string(restored.join(FILES[0])).unwrap(), old);
     stow.cluster.pg.verifybackup(&to).unwrap();
+    let settings = fs::read_to_string(to.join("postgresql.auto.conf")).unwrap();
+    assert!(!settings.contains("external_pid_file"), "{settings}");
 
     let mut copy = copy(&scratch, &stow, "copy");
     for (name, path) in [
@@ -77,4 +80,51 @@ fn files_outside_are_put_beside_and_the_server_starts_with_them() {
     let copy = open(copy);
     assert_eq!(rows(&copy), "1");
     assert_eq!(copy.psql("show work_mem"), "5MB");
+}
+
+/// A base backup leaves links out, so that without its postgresql.conf no copy would start.
+#[test]
+fn links_in_the_data_directory_are_put_beside() {
+    for major in [15, 18] {
+        let scratch = Scratch::new();
+        let mut stow = Stow::start(&scratch, pg(major));
+        let elsewhere = scratch.folder("elsewhere");
+        let data_dir = stow.cluster.data_dir().to_owned();
+        stow.cluster.stop(Shutdown::Fast);
+        let main = data_dir.join(FILES[0]);
+        let text = fs::read_to_string(&main).unwrap();
+        fs::write(&main, text + "work_mem = '5MB'\n").unwrap();
+        fs::rename(&main, elsewhere.join("main.conf")).unwrap();
+        symlink(elsewhere.join("main.conf"), &main).unwrap();
+        // One leads to another name inside, which alone is in the backup.
+        fs::rename(data_dir.join(FILES[1]), data_dir.join("hba")).unwrap();
+        symlink("hba", data_dir.join(FILES[1])).unwrap();
+        stow.cluster.start();
+        stow.cluster.psql("create table t as select 1 as n");
+        let backup = stow.backup(&[]);
+        stow.cluster.switch_wal();
+        let named = [FILES[1], FILES[0]].map(|name| data_dir.join(name).display().to_string());
+        assert_eq!(backup.json()["config_files"], serde_json::json!(named));
+
+        let (restore, to) = restore(&scratch, &stow, "copy", &[]);
+        let beside = PathBuf::from(format!("{}.config-{}", to.display(), backup.id()));
+        let beside = beside.join(data_dir.strip_prefix("/").unwrap());
+        restore
+            .ok()
+            .stdout_contains(&setting("-c config_file", &beside.join(FILES[0])))
+            .stdout_contains(&setting("-c hba_file", &beside.join(FILES[1])))
+            .stdout_contains(&setting("-c ident_file", &to.join(FILES[2])));
+        let mut copy = copy(&scratch, &stow, "copy");
+        for (name, path) in [
+            ("config_file", beside.join(FILES[0])),
+            ("data_directory", to.clone()),
+            ("hba_file", beside.join(FILES[1])),
+            ("ident_file", to.join(FILES[2])),
+        ] {
+            copy.argument(&setting(name, &path));
+        }
+        let copy = open(copy);
+        assert_eq!(rows(&copy), "1");
+        assert_eq!(copy.psql("show work_mem"), "5MB");
+    }
 }

@@ -32,3 +32,20 @@ fn settings_that_recovery_would_refuse_are_named() {
         assert_eq!(rows(&open(cluster)), "1");
     }
 }
+
+/// A server takes some variables of its clients, and fails where they mean nothing to it.
+#[test]
+fn variables_of_clients_dont_count() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(15));
+    stow.backup(&[]);
+    stow.cluster.switch_wal();
+    let (restore, _) = restore(&scratch, &stow, "copy", &[]);
+    // No warning says that settings could not be read.
+    let restored = restore
+        .env("PGPORT", "")
+        .env("PGDATA", "/nowhere")
+        .env("PGCLIENTENCODING", "nothing")
+        .ok();
+    assert!(!restored.stdout.contains("not known"), "{restored}");
+}

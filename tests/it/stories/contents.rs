@@ -1,7 +1,12 @@
 //! What is in a cluster comes back as it was: tablespaces in other places, large segments, odd
 //! names, unlogged tables, sequences.
 
-use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use super::{Site, judge_and_end};
 use crate::harness::{PgBin, Shutdown, on_every_major, user};
@@ -12,7 +17,10 @@ const DATABASE: &str = r#"it's a "data base" \ 100% ünïcode"#;
 
 fn all_kinds_of_things_come_back(pg: PgBin) {
     let mut site = Site::build(pg, |stow| {
-        stow.cluster(|cluster| cluster.initdb("--wal-segsize=64"))
+        stow.cluster(|cluster| {
+            let cluster = cluster.initdb("--wal-segsize=64");
+            cluster.conf("allow_in_place_tablespaces", "on")
+        })
     });
     let spaces = [
         site.scratch.folder("a \"space\"=1"),
@@ -23,10 +31,13 @@ fn all_kinds_of_things_come_back(pg: PgBin) {
         let path = space.display();
         main.psql(&format!("create tablespace \"{name}\" location '{path}'"));
     }
+    main.psql("create tablespace inside location ''");
     let quoted = DATABASE.replace('"', "\"\"");
     main.psql(&format!("create database \"{quoted}\" tablespace two"));
     let sql = |sql: &str| main.psql_in(DATABASE, sql);
     sql(r#"create table "T "" t" (n int primary key) tablespace "odd "" name""#);
+    sql("create table within (n int) tablespace inside");
+    sql("insert into within select generate_series(1, 700)");
     sql("create unlogged table fleeting (n int primary key)");
     sql("insert into fleeting select generate_series(1, 1000)");
     sql("create sequence s");
@@ -38,6 +49,14 @@ fn all_kinds_of_things_come_back(pg: PgBin) {
     let path = main.data_dir().join(stray);
     fs::write(&path, "kept").unwrap();
     user::own(&path);
+    // So may be left behind where PostgreSQL keeps only links. (With a file there, instead of a
+    // folder, it could not recover.)
+    let left = Path::new("pg_tblspc/left behind");
+    let folder = main.data_dir().join(left);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("one"), "kept").unwrap();
+    user::own(&folder);
+    user::own(&folder.join("one"));
     site.stow.backup(&[]);
 
     let sql = |sql: &str| site.main().psql_in(DATABASE, sql);
@@ -73,10 +92,10 @@ fn all_kinds_of_things_come_back(pg: PgBin) {
         &second,
     ];
     let mut copy = site.copy("copy", &wish);
-    assert_eq!(
-        fs::read_to_string(copy.data_dir().join(stray)).unwrap(),
-        "kept"
-    );
+    for kept in [PathBuf::from(stray), left.join("one")] {
+        let kept = copy.data_dir().join(kept);
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
+    }
     copy.recover();
     for space in &moved {
         let places =
@@ -89,12 +108,15 @@ fn all_kinds_of_things_come_back(pg: PgBin) {
     );
     let sql = |sql: &str| copy.psql_in(DATABASE, sql);
     assert_eq!(sql(r#"select count(*) from "T "" t""#), "1500");
+    assert_eq!(sql("select count(*) from within"), "700");
     assert_eq!(sql("select count(*) from fleeting"), "0");
     sql("insert into fleeting values (1)");
     // A sequence may jump ahead by what it logged in advance, but gives no number twice.
     let next: u64 = sql("select nextval('s')").parse().unwrap();
     assert!((43..=42 + 33).contains(&next), "{next}");
     assert_eq!(sql("select nextval('u')"), "1");
+    // pg_checksums can't get past it either.
+    fs::remove_dir_all(copy.data_dir().join(left)).unwrap();
     judge_and_end(copy);
 }
 

@@ -30,8 +30,8 @@ fn the_last_commits_of_a_crashed_server_are_there(pg: PgBin) {
     witness.wait_for(30);
     site.stow.cluster.stop(Shutdown::Kill);
     drop(load);
+    // A row may be in flight, or the crash came between two of them: `at_end` knows which.
     let truth = witness.stop();
-    assert!(truth.in_flight, "the witness saw no crash");
 
     // A first attempt is killed: the old cluster's WAL is found again all the same.
     let data_dir = site.main().data_dir().to_owned();

@@ -20,6 +20,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
+    postgres::file_checksum::Checksum,
     repo::catalog::{Part, StoredObject},
 };
 pub use packer::Packer;
@@ -33,12 +34,16 @@ pub struct Packed {
     pub index: StoredObject,
 }
 
-/// Runs `fill`, which hands all members to the packer, and stores them.
+/// Runs `fill`, which hands all members to the packer, and stores them. `check` judges the result
+/// by the stored index, while the last parts are still being made durable and re-read; it gets the
+/// checksums of the files that the manifest lists, in the order of the index, none where those are
+/// CRC-32C, which the index has.
 ///
 /// When anything fails, what was stored already belongs to no backup.
 pub fn pack<T>(
     to: Destination<'_>,
     fill: impl FnOnce(&mut Packer<'_>) -> Result<T>,
+    check: impl FnOnce(&T, &[Checksum]) -> Result<()>,
 ) -> Result<(Packed, T)> {
     let workers = to.workers.max(1);
     let pool = Pool::default();
@@ -56,14 +61,19 @@ pub fn pack<T>(
         drop(queue);
         let writer = scope.spawn(move || write(to, &ordered, &written, pool));
         let finisher = scope.spawn(move || finish(to, &parts));
-        let mut packer = Packer::new(to.part_size, jobs, order, pool);
-        let filled = fill(&mut packer).and_then(|value| packer.finish().map(|()| value));
-        drop(packer);
+        let mut packer = Packer::new(to.part_size, to.manifest_checksums, jobs, order, pool);
+        let filled = fill(&mut packer).and_then(|value| Ok((packer.finish()?, value)));
+        let index = joined(writer);
+        let checked = match (&index, &filled) {
+            (Ok(Some(_)), Ok((checksums, value))) => check(value, checksums),
+            _ => Ok(()),
+        };
         // Who fails drops its queue, and the one before it fails for that reason alone: the
         // cause is the error nearest to the store.
         let parts = joined(finisher)?;
-        let index = joined(writer)?;
-        let value = filled?;
+        let index = index?;
+        let (_, value) = filled?;
+        checked?;
         let index = index.ok_or_else(stopped)?;
         Ok((Packed { parts, index }, value))
     })

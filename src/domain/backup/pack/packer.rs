@@ -10,6 +10,7 @@ use super::stages::{Job, Ordered, Pool, stopped};
 use crate::{
     domain::backup::member::{BLOCK, Member, padding},
     error::{Error, Result},
+    postgres::file_checksum::{Algorithm, Checksum, Hasher},
     repo::file_index::FileEntry,
     util::hash::Sha256Writer,
 };
@@ -24,6 +25,9 @@ pub struct Packer<'a> {
     order: SyncSender<Ordered>,
     pool: &'a Pool,
     part_size: u64,
+    checksums: Algorithm,
+    /// Of the files that the manifest lists; empty for CRC-32C, which the index has.
+    hashed: Vec<Checksum>,
     part: u32,
     /// Plain bytes of the present part before the present frame.
     part_bytes: u64,
@@ -37,12 +41,15 @@ pub struct Packer<'a> {
 struct OpenMember {
     entry: FileEntry,
     left: u64,
+    /// For the comparison with the manifest.
+    hasher: Option<Hasher>,
     sha256: Option<Sha256Writer<io::Sink>>,
 }
 
 impl<'a> Packer<'a> {
     pub fn new(
         part_size: u64,
+        checksums: Algorithm,
         jobs: SyncSender<Job>,
         order: SyncSender<Ordered>,
         pool: &'a Pool,
@@ -52,6 +59,8 @@ impl<'a> Packer<'a> {
             order,
             pool,
             part_size,
+            checksums,
+            hashed: Vec::new(),
             part: 1,
             part_bytes: 0,
             frames: 0,
@@ -89,9 +98,12 @@ impl<'a> Packer<'a> {
         };
         self.push(&header)?;
         let sha256 = hash.then(|| Sha256Writer::new(io::sink()));
+        let compare = !hash && !member.folder && self.checksums != Algorithm::Crc32c;
+        let hasher = compare.then(|| Hasher::new(self.checksums));
         self.open = Some(OpenMember {
             entry,
             left: member.size,
+            hasher,
             sha256,
         });
         if member.size == 0 {
@@ -113,6 +125,9 @@ impl<'a> Packer<'a> {
             ));
         };
         open.entry.crc32c = crc32c::crc32c_append(open.entry.crc32c, bytes);
+        if let Some(hasher) = &mut open.hasher {
+            hasher.update(bytes);
+        }
         if let Some(sha256) = &mut open.sha256 {
             sha256
                 .write_all(bytes)
@@ -126,11 +141,15 @@ impl<'a> Packer<'a> {
 
     fn end_member(&mut self) -> Result<()> {
         let Some(OpenMember {
-            mut entry, sha256, ..
+            mut entry,
+            hasher,
+            sha256,
+            ..
         }) = self.open.take()
         else {
             return Ok(());
         };
+        self.hashed.extend(hasher.map(Hasher::finish));
         entry.sha256 = sha256.map(|hasher| hasher.finish().1);
         self.push(&[0; BLOCK as usize][..padding(entry.size)])?;
         self.ended.push(entry);
@@ -177,12 +196,14 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    pub fn finish(&mut self) -> Result<()> {
+    /// The checksums for the comparison with the manifest.
+    pub fn finish(mut self) -> Result<Vec<Checksum>> {
         if let Some(open) = &self.open {
             return Err(cut_off(open));
         }
         self.end_part()?;
-        self.order.send(Ordered::End).map_err(|_| stopped())
+        self.order.send(Ordered::End).map_err(|_| stopped())?;
+        Ok(self.hashed)
     }
 }
 

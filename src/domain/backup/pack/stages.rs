@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
+    postgres::file_checksum::Algorithm,
     repo::{
         backup_id::BackupId,
         catalog::{Part, StoredObject},
@@ -21,7 +22,7 @@ use crate::{
         repository::Repository,
         storage::Upload,
     },
-    util::hash::{Sha256, Sha256Writer},
+    util::hash::{Crc32c, Sha256Writer, copy},
 };
 
 /// Where the parts go, and how.
@@ -34,7 +35,9 @@ pub struct Destination<'a> {
     pub workers: usize,
     /// Plain bytes after which a new part begins; a larger file has a part of its own.
     pub part_size: u64,
-    /// Re-read each stored part and compare its hash.
+    /// What the manifest will list: other ones than CRC-32C are computed beside it.
+    pub manifest_checksums: Algorithm,
+    /// Re-read each stored part and compare it with what was written.
     pub verify: bool,
 }
 
@@ -86,9 +89,10 @@ pub enum Ordered {
 
 /// A part whose bytes are written but not yet durable.
 pub struct Written {
-    upload: Box<dyn Upload>,
-    object: ObjectName,
-    part: Part,
+    pub upload: Box<dyn Upload>,
+    pub object: ObjectName,
+    pub part: Part,
+    pub crc32c: Crc32c,
 }
 
 pub fn compress(compression: Compression, queue: &Mutex<Receiver<Job>>, pool: &Pool) {
@@ -117,7 +121,10 @@ pub fn compress(compression: Compression, queue: &Mutex<Receiver<Job>>, pool: &P
 struct OpenPart {
     number: u32,
     object: ObjectName,
+    /// The SHA-256 is for whoever reads the part in years. It is dear, so that a CRC-32C serves
+    /// to tell whether the store gives back at once what it took.
     upload: Sha256Writer<Box<dyn Upload>>,
+    crc32c: Crc32c,
     /// Where each of its frames begins.
     frames: Vec<u64>,
 }
@@ -149,13 +156,15 @@ pub fn write(
                             number,
                             object,
                             upload,
+                            crc32c: Crc32c::default(),
                             frames: Vec::new(),
                         })
                     }
                 };
                 open.frames.push(open.upload.length());
-                open.upload
+                open.crc32c
                     .write_all(&stored)
+                    .and_then(|()| open.upload.write_all(&stored))
                     .map_err(|error| storage.failed("write", &open.object, error))?;
                 pool.put(stored);
                 for mut entry in ended {
@@ -168,6 +177,7 @@ pub fn write(
                     number,
                     object,
                     upload,
+                    crc32c,
                     ..
                 } = part.take().ok_or_else(stopped)?;
                 let stored_bytes = upload.length();
@@ -185,6 +195,7 @@ pub fn write(
                         upload,
                         object,
                         part,
+                        crc32c,
                     })
                     .map_err(|_| stopped())?;
             }
@@ -203,14 +214,16 @@ pub fn finish(to: Destination<'_>, written: &Receiver<Written>) -> Result<Vec<Pa
         upload,
         object,
         part,
+        crc32c,
     }) = written.recv()
     {
         upload.finish()?;
         if to.verify {
-            let read = storage.get(&object, None)?;
-            let (sha256, length) = Sha256::of_reader(read)
+            let mut stored = storage.get(&object, None)?;
+            let mut read = Crc32c::default();
+            let length = copy(&mut stored, &mut read)
                 .map_err(|error| storage.failed("re-read", &object, error))?;
-            if (sha256, length) != (part.sha256, part.stored_bytes) {
+            if (length, read) != (part.stored_bytes, crc32c) {
                 let place = storage.place(&object);
                 return Err(Error::damaged(format!("{place} reads back other than it was written"))
                     .hint("check the disk and the memory of the repository's host, then run the backup again."));

@@ -2,21 +2,33 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::Read;
+use std::{
+    io::{Read, Write},
+    sync::mpsc::sync_channel,
+};
 
-use super::{Destination, Packed, pack, packer::FRAME};
+use super::{
+    Destination, Packed, Packer, pack,
+    packer::FRAME,
+    stages::{Written, finish},
+};
 use crate::{
     domain::backup::member::{BLOCK, Member},
-    error::Error,
+    error::{Error, Result},
+    postgres::file_checksum::{Algorithm, Hasher},
     repo::{
         backup_id::{BackupId, BackupKind},
-        codec::Compression,
+        catalog::Part,
+        codec::{Codec, Compression},
         file_index::{self, FilePath},
         layout::BackupObject,
         location::Location,
         repository::Repository,
     },
-    util::clock,
+    util::{
+        clock,
+        hash::{Crc32c, Sha256},
+    },
 };
 
 fn member(path: &str, size: usize) -> Member {
@@ -38,21 +50,35 @@ fn content(seed: usize, size: usize) -> Vec<u8> {
         .collect()
 }
 
-fn packed(folder: &std::path::Path, text: &str, sizes: &[usize]) -> (Repository, BackupId, Packed) {
+fn repository(folder: &std::path::Path) -> Repository {
     let location = Location::Folder(folder.into());
-    let repository = Repository::open_or_create(&location, "main".parse().unwrap())
+    Repository::open_or_create(&location, "main".parse().unwrap())
         .unwrap()
-        .0;
-    let (id, _) = BackupId::next(clock::now(), BackupKind::Full, None);
-    let to = Destination {
-        repository: &repository,
-        id,
-        compression: text.parse().unwrap(),
+        .0
+}
+
+/// A new backup in `repository`.
+fn destination(repository: &Repository) -> Destination<'_> {
+    Destination {
+        repository,
+        id: BackupId::next(clock::now(), BackupKind::Full, None).0,
+        compression: Compression::default(),
         workers: 2,
-        part_size: 8 << 20,
+        part_size: 1 << 30,
+        manifest_checksums: Algorithm::Crc32c,
         verify: true,
+    }
+}
+
+fn packed(folder: &std::path::Path, text: &str, sizes: &[usize]) -> (Repository, BackupId, Packed) {
+    let repository = repository(folder);
+    let to = Destination {
+        compression: text.parse().unwrap(),
+        part_size: 8 << 20,
+        ..destination(&repository)
     };
-    let (packed, ()) = pack(to, |packer| {
+    let id = to.id;
+    let fill = |packer: &mut Packer<'_>| {
         packer.member(&member("a folder", 0), false)?;
         for (number, size) in sizes.iter().enumerate() {
             packer.member(&member(&format!("file {number}"), *size), false)?;
@@ -61,8 +87,8 @@ fn packed(folder: &std::path::Path, text: &str, sizes: &[usize]) -> (Repository,
                 .try_for_each(|piece| packer.data(piece))?;
         }
         Ok(())
-    })
-    .unwrap();
+    };
+    let (packed, ()) = pack(to, fill, |(), _| Ok(())).unwrap();
     (repository, id, packed)
 }
 
@@ -133,37 +159,121 @@ fn each_file_is_found_at_its_place_and_each_part_is_a_whole_archive() {
 #[test]
 fn a_source_that_fails_or_ends_early_stores_no_index() {
     let folder = tempfile::tempdir().unwrap();
-    let location = Location::Folder(folder.path().into());
-    let repository = Repository::open_or_create(&location, "main".parse().unwrap())
-        .unwrap()
-        .0;
-    let (id, _) = BackupId::next(clock::now(), BackupKind::Full, None);
-    let to = Destination {
-        repository: &repository,
-        id,
-        compression: Compression::default(),
-        workers: 2,
-        part_size: 1 << 30,
-        verify: true,
+    let repository = repository(folder.path());
+    let to = destination(&repository);
+    let error = |fill: &dyn Fn(&mut Packer<'_>) -> Result<()>, check| {
+        pack(to, fill, |(), _| check)
+            .unwrap_err()
+            .message()
+            .to_owned()
     };
-    let error = pack(to, |_| Err::<(), _>(Error::failed("the network is gone"))).unwrap_err();
-    assert_eq!(error.message(), "the network is gone");
-    let error = pack(to, |packer| {
+    let gone = error(&|_| Err(Error::failed("the network is gone")), Ok(()));
+    assert_eq!(gone, "the network is gone");
+    let short = |packer: &mut Packer<'_>| {
         packer.member(&member("x", 10), false)?;
         packer.data(b"short")
-    })
-    .unwrap_err();
-    assert!(error.message().contains("5 bytes early"), "{error}");
-    let error = pack(to, |packer| {
+    };
+    let short = error(&short, Ok(()));
+    assert!(short.contains("5 bytes early"), "{short}");
+    let long = |packer: &mut Packer<'_>| {
         packer.member(&member("x", 3), false)?;
         packer.data(b"long")
-    })
-    .unwrap_err();
-    assert!(error.message().contains("longer"), "{error}");
+    };
+    let long = error(&long, Ok(()));
+    assert!(long.contains("longer"), "{long}");
     let objects = repository
         .storage()
         .list(&repository.layout().base(), None)
         .unwrap()
         .count();
     assert_eq!(objects, 0);
+    let refused = error(
+        &|_| Ok(()),
+        Err(Error::damaged("differs from the manifest")),
+    );
+    assert_eq!(refused, "differs from the manifest");
+}
+
+#[test]
+fn a_part_that_reads_back_other_than_it_was_written_fails_the_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = repository(folder.path());
+    let to = destination(&repository);
+    let stored = b"a part";
+    let finished = |number, crc32c, stored_bytes, verify| {
+        let to = Destination { verify, ..to };
+        let object = BackupObject::Part(number, Codec::Zstd);
+        let object = repository.layout().backup_object(&to.id, object);
+        let mut upload = repository.storage().put_part(&object).unwrap();
+        upload.write_all(stored).unwrap();
+        let sha256 = Sha256::of(stored);
+        let part = Part {
+            number,
+            name: object.file_name().to_owned(),
+            plain_bytes: 10240,
+            stored_bytes,
+            sha256,
+            unencrypted_sha256: sha256,
+        };
+        let (written, parts) = sync_channel(1);
+        let one = Written {
+            upload,
+            object,
+            part,
+            crc32c: Crc32c(crc32c),
+        };
+        assert!(written.send(one).is_ok());
+        drop(written);
+        finish(to, &parts).map(|parts| parts.len())
+    };
+    let (crc, length) = (crc32c::crc32c(stored), stored.len() as u64);
+    assert_eq!(finished(1, crc, length, true).unwrap(), 1);
+    assert_eq!(finished(2, crc ^ 1, length, false).unwrap(), 1);
+    for (number, crc, length) in [(3, crc ^ 1, length), (4, crc, length + 1)] {
+        let error = finished(number, crc, length, true).unwrap_err();
+        assert!(error.message().contains("reads back other"), "{error}");
+    }
+}
+
+#[test]
+fn what_the_manifest_lists_is_hashed_as_the_manifest_does() {
+    let files = [
+        ("empty", 0, false),
+        ("wal", 5, true),
+        ("large", 3 << 20, false),
+    ];
+    for algorithm in Algorithm::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = repository(folder.path());
+        let to = Destination {
+            manifest_checksums: algorithm,
+            verify: false,
+            ..destination(&repository)
+        };
+        let fill = |packer: &mut Packer<'_>| {
+            packer.member(&member("a folder", 0), false)?;
+            for (number, (name, size, hash)) in files.iter().enumerate() {
+                packer.member(&member(name, *size), *hash)?;
+                content(number, *size)
+                    .chunks(100_000)
+                    .try_for_each(|piece| packer.data(piece))?;
+            }
+            Ok(())
+        };
+        let mut checksums = Vec::new();
+        let take = |(): &(), taken: &[_]| {
+            checksums = taken.to_vec();
+            Ok(())
+        };
+        pack(to, fill, take).unwrap();
+        let expected = [0, 2].map(|number: usize| {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&content(number, files[number].1));
+            hasher.finish()
+        });
+        match algorithm {
+            Algorithm::Crc32c => assert_eq!(checksums, []),
+            _ => assert_eq!(checksums, expected),
+        }
+    }
 }

@@ -73,15 +73,15 @@ fn walsender(facts: &Facts) -> Finding {
     const NAME: &str = "replication";
     match &facts.walsender {
         Err(error) => Finding::of_error(NAME, error),
-        Ok(system) if *system != facts.server.system_id => Finding::critical(
+        Ok(identity) if identity.system_id != facts.server.system_id => Finding::critical(
             NAME,
             format!(
-                "the walsender is of system {system}, the SQL session of system {}",
-                facts.server.system_id
+                "the walsender is of system {}, the SQL session of system {}",
+                identity.system_id, facts.server.system_id
             ),
             "connect to the server itself, not to a pooler or a balancer.",
         ),
-        Ok(system) => Finding::ok(NAME, format!("system {system}")),
+        Ok(identity) => Finding::ok(NAME, format!("system {}", identity.system_id)),
     }
 }
 

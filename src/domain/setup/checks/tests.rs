@@ -15,11 +15,21 @@ use super::{
 use crate::{
     error::Error,
     postgres::{
-        lsn::SystemId,
+        lsn::{Lsn, SystemId, TimelineId},
+        replication::IdentifySystem,
         server_facts::{ArchiverState, Archiving, ServerFacts},
         wal_name::SegmentSize,
     },
 };
+
+fn identity(system: u64) -> IdentifySystem {
+    IdentifySystem {
+        system_id: SystemId(system),
+        timeline: TimelineId::FIRST,
+        xlogpos: Lsn(1 << 24),
+        dbname: None,
+    }
+}
 
 fn facts() -> Facts {
     Facts {
@@ -45,7 +55,7 @@ fn facts() -> Facts {
             max_locks_per_transaction: 64,
         },
         role: "backup".into(),
-        walsender: Ok(SystemId(7)),
+        walsender: Ok(identity(7)),
         may_switch_wal: true,
         free_senders: 10,
         archive_command: "/usr/bin/pgstow archive-wal %p".into(),
@@ -54,6 +64,7 @@ fn facts() -> Facts {
         waiting: None,
         leftovers: Vec::new(),
         full_page_writes: true,
+        database_bytes: 0,
         clock_ahead: TimeDelta::zero(),
         user: None,
     }
@@ -106,7 +117,7 @@ fn each_fact_has_its_finding() {
             Critical,
         ),
         (
-            Box::new(|f| f.walsender = Ok(SystemId(8))),
+            Box::new(|f| f.walsender = Ok(identity(8))),
             "replication",
             Critical,
         ),

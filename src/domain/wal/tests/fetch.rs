@@ -5,6 +5,7 @@ use std::{fs, thread, time::Duration};
 use crate::{
     domain::wal::fetch::{Fetched, Wanted, fetch},
     error::{Kind, Result},
+    postgres::{lsn::TimelineId, timeline::TimelineHistory},
     util::meter::Meter,
 };
 
@@ -258,4 +259,15 @@ fn a_history_that_can_not_be_read_is_doubt() {
     let error = fetch_named(&sample, "000000010000000000000004", None).unwrap_err();
     assert_eq!(error.kind(), Kind::Damaged);
     assert!(fetch_named(&sample, "00000002.history", None).is_err());
+    // A plan that doesn't need it has said where the way ends: there it is no doubt. Its number
+    // is taken, and no server can read it.
+    let get = |name, last| fetch_named(&sample, name, Some(last)).unwrap();
+    let last = "000000010000000000000003";
+    assert_eq!(get("000000010000000000000004", last), Fetched::Absent);
+    assert_eq!(get("00000002.history", last), Fetched::Placed);
+    let placed = fs::read(sample.path("RECOVERYXLOG")).unwrap();
+    TimelineHistory::parse(TimelineId::new(2).unwrap(), &placed).unwrap_err();
+    fs::remove_file(sample.path("RECOVERYXLOG")).unwrap();
+    let later = "000000030000000000000003";
+    assert_eq!(get("00000002.history", later), Fetched::Absent);
 }

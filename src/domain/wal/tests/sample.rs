@@ -30,8 +30,8 @@ use crate::{
 const SYSTEM: u64 = 7;
 const SIZE: u32 = 1 << 20;
 
-/// The content of the segment `name` (or of its `.partial`): a true header, and bytes that
-/// compress a little.
+/// The content of the segment `name` (or of its `.partial`): a true header, the record of a
+/// switch to the next segment, and bytes that compress a little.
 pub fn segment_file(name: &str) -> Vec<u8> {
     let segment = name.parse::<WalName>().unwrap().segment().unwrap();
     let size = SegmentSize::new(SIZE).unwrap();
@@ -46,6 +46,11 @@ pub fn segment_file(name: &str) -> Vec<u8> {
     bytes.extend(SYSTEM.to_le_bytes());
     bytes.extend(SIZE.to_le_bytes());
     bytes.extend(8192_u32.to_le_bytes());
+    // XLogRecord: length, transaction, the record before, XLOG_SWITCH of resource manager 0, CRC.
+    let mut record = [0; 20];
+    (record[0], record[16]) = (24, 0x40);
+    bytes.extend(record);
+    bytes.extend(crc32c::crc32c(&record).to_le_bytes());
     let mut state = segment.number(size) as u32 + 1;
     while bytes.len() < SIZE as usize {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

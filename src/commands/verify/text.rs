@@ -1,0 +1,123 @@
+//! What `verify` found, as people read it.
+
+use std::io::{self, Write};
+
+use super::{CheckedBackup, CheckedWal, Stray, VerifyReport};
+use crate::{
+    commands::report::{Outcome, Report},
+    domain::backup::verify::Finding,
+    util::units,
+};
+
+/// A damaged part may hold a million files; `--json` names them all.
+const MOST_OF_AN_OBJECT: usize = 20;
+
+impl Report for VerifyReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for backup in &self.backups {
+            backup.text(out)?;
+        }
+        for wal in &self.wal {
+            wal.text(out)?;
+        }
+        for Stray { object, what } in &self.strays {
+            writeln!(out, "{object}: {what}")?;
+        }
+        Ok(())
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.outcome() == Outcome::Done
+    }
+
+    fn outcome(&self) -> Outcome {
+        if self.findings() == 0 {
+            Outcome::Done
+        } else {
+            Outcome::Findings
+        }
+    }
+}
+
+impl CheckedBackup {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let id = self.backup;
+        if self.findings.is_empty() {
+            let files = units::count(self.files, "file");
+            let stored = units::bytes(self.stored_bytes);
+            writeln!(out, "{id}: all right ({files}, {stored} stored)")?;
+        } else {
+            let findings = units::count(self.findings.len() as u64, "finding");
+            writeln!(out, "{id}: DAMAGED, {findings}")?;
+            for of_object in self.findings.chunk_by(|a, b| a.object == b.object) {
+                write_findings(of_object, out)?;
+            }
+            let meaning = match self.restorable {
+                true => {
+                    "A restore of this backup can do without what is damaged. Take a new full backup all the same."
+                }
+                false => {
+                    "A restore of this backup would stop at the damage. Restore from another one, and take a new full backup now."
+                }
+            };
+            writeln!(out, "  {meaning}")?;
+        }
+        if self.page_failures > 0 {
+            let pages = units::count(self.page_failures as u64, "page");
+            writeln!(
+                out,
+                "  The server's own {pages} that were damaged when it was taken are in it as they were: `pgstow list {id}` names them."
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn write_findings(of_object: &[Finding], out: &mut dyn Write) -> io::Result<()> {
+    for Finding {
+        object,
+        file,
+        problem,
+    } in of_object.iter().take(MOST_OF_AN_OBJECT)
+    {
+        match file {
+            Some(file) => writeln!(out, "  {file}: {problem} (in {object})")?,
+            None => writeln!(out, "  {object}: {problem}")?,
+        }
+    }
+    match of_object {
+        [first, ..] if of_object.len() > MOST_OF_AN_OBJECT => writeln!(
+            out,
+            "  and {} more in {}; --json names all",
+            of_object.len() - MOST_OF_AN_OBJECT,
+            first.object
+        ),
+        _ => Ok(()),
+    }
+}
+
+impl CheckedWal {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (system, checked) = (self.system_id, &self.checked);
+        if checked.findings.is_empty() {
+            let files = units::count(checked.objects, "file");
+            let stored = units::bytes(checked.bytes);
+            return writeln!(
+                out,
+                "WAL of system {system}: all right ({files}, {stored} stored)"
+            );
+        }
+        let findings = units::count(checked.findings.len() as u64, "finding");
+        writeln!(out, "WAL of system {system}: DAMAGED, {findings}")?;
+        for finding in &checked.findings {
+            writeln!(out, "  {}: {}", finding.object, finding.what)?;
+        }
+        if checked.more > 0 {
+            writeln!(out, "  and {} more", checked.more)?;
+        }
+        for affected in &self.affected {
+            writeln!(out, "  {affected}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,279 @@
+//! Fills the folders of a plan, step by step.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    aside,
+    config_files::{Beside, ConfigFiles},
+    contents::{Contents, check_object},
+    folders::{State, give, make},
+    marker::{Marker, Notes, clear},
+    plan::{Options, Plan},
+    ready::Ready,
+    recovery::{Recovery, WalSource},
+    rescue,
+    segments::Segments,
+    unpack::{Unpack, publish},
+};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    repo::{codec::Codec, layout::BackupObject, repository::Repository},
+    util::{
+        cancel::Cancel,
+        clock::Time,
+        fs::{NewFile, link_new},
+        hash::{Sha256Reader, copy},
+        meter::Meter,
+    },
+};
+
+pub struct Run<'a> {
+    pub repository: &'a Repository,
+    pub options: &'a Options,
+    pub plan: &'a Plan,
+    pub contents: &'a Contents,
+    /// Where the cluster that was here before lies now.
+    pub replaced: Option<PathBuf>,
+    pub old_wal: Option<PathBuf>,
+    pub now: Time,
+    pub cancel: &'a Cancel,
+    pub meter: &'a Meter,
+}
+
+/// What a restore has made.
+pub struct Filled {
+    pub config: Option<Beside>,
+    /// `external_pid_file` was set to none.
+    pub no_pid_file: bool,
+    /// What did not work but is no reason to stop: on the worst day the data counts.
+    pub warnings: Vec<String>,
+}
+
+impl Run<'_> {
+    /// Makes the data directory ours: empty, and marked.
+    pub fn take(&self) -> Result<Marker> {
+        let (plan, data_dir) = (self.plan, self.plan.data_dir.as_path());
+        let notes = Notes {
+            cluster: plan.cluster.clone(),
+            backup: plan.backup,
+            replaced: self.replaced.clone(),
+        };
+        let folder = plan.folders.first();
+        let marker = match folder.map(|folder| (&folder.aside, &folder.facts.state)) {
+            Some((Some(aside), _)) => aside::replace(data_dir, aside, plan.owner, &notes)?,
+            Some((None, State::Unfinished(_))) => {
+                self.take_over(data_dir, &notes)
+                    .map_err(|error| match error.kind() {
+                        // The folder is another restore's, which may succeed.
+                        Kind::AlreadyExists => error,
+                        _ => self.explain(error),
+                    })?
+            }
+            _ => {
+                make(data_dir, 0o700, plan.owner)?;
+                Marker::set(data_dir, &notes)?
+            }
+        };
+        aside::sweep(data_dir);
+        Ok(marker)
+    }
+
+    /// Where what was there before lies now: the data directory, then tablespaces.
+    pub fn rename(&self) -> Result<Vec<PathBuf>> {
+        let Some(old) = &self.replaced else {
+            return Ok(Vec::new());
+        };
+        let tablespaces = aside::tablespaces(&self.plan.folders, old)?;
+        Ok([vec![old.clone()], tablespaces].concat())
+    }
+
+    pub fn fill(&self, marker: Marker) -> Result<Filled> {
+        let (plan, data_dir) = (self.plan, self.plan.data_dir.as_path());
+        let backup = &plan.choice.backup;
+        let mut warnings = Vec::from_iter(self.archive_rescued()?);
+        self.link_tablespaces()?;
+        let unpack = Unpack {
+            repository: self.repository,
+            backup,
+            contents: self.contents,
+            data_dir,
+            owner: plan.owner,
+            workers: self.options.request.workers,
+            cancel: self.cancel,
+            meter: self.meter,
+        };
+        unpack.run()?;
+        self.meter.begin("setting up recovery", 0);
+        let manifest = self.put_manifest();
+        let lost = "the manifest is not restored, so pg_verifybackup can't judge the copy";
+        lose(manifest, lost, &mut warnings)?;
+        let segments = Segments {
+            repository: self.repository,
+            system: &plan.system,
+            choice: &plan.choice,
+            old_wal: self.old_wal.as_deref(),
+        };
+        rescue::put(&segments, &data_dir.join("pg_wal"), plan.owner)?;
+        let config_files = ConfigFiles {
+            repository: self.repository,
+            backup,
+            data_dir,
+            owner: plan.owner,
+            now: self.now,
+        };
+        let lost = "the configuration files from outside the data directory are not all restored";
+        let config = lose(config_files.restore(), lost, &mut warnings)?.flatten();
+        let ready = Ready {
+            plan,
+            config: config.as_ref().map(|config| config.folder.as_path()),
+            cancel: self.cancel,
+        };
+        let no_pid_file = ready.needs_no_pid_file();
+        for path in self.recovery(no_pid_file).write(data_dir)? {
+            give(&path, plan.owner)?;
+        }
+        fs::set_permissions(data_dir, Permissions::from_mode(unpack.folder_mode()))
+            .at("give its mode to", data_dir)?;
+        self.cancel.check()?;
+        let tablespaces: Vec<PathBuf> = plan
+            .tablespaces
+            .iter()
+            .map(|space| space.path.clone())
+            .collect();
+        publish(data_dir, &tablespaces, self.meter)?;
+        marker.remove()?;
+        Ok(Filled {
+            config,
+            no_pid_file,
+            warnings,
+        })
+    }
+
+    fn archive_rescued(&self) -> Result<Option<String>> {
+        match &self.replaced {
+            // A copy leaves the archive alone.
+            Some(old) if self.plan.archive != Some(false) => rescue::archive(
+                &self.plan.choice,
+                &self.options.archive_command,
+                old,
+                self.plan.owner,
+                self.cancel,
+            ),
+            _ => Ok(None),
+        }
+    }
+
+    /// Tablespaces first, which the links in the data directory lead to; and only once nobody else
+    /// is at work in them.
+    fn take_over(&self, data_dir: &Path, notes: &Notes) -> Result<Marker> {
+        Marker::take_over(data_dir, notes, || self.clear_tablespaces())
+    }
+
+    /// What an interrupted restore left in tablespaces.
+    fn clear_tablespaces(&self) -> Result<()> {
+        let folders = self.plan.folders.iter();
+        let mut unfinished = folders.filter(|folder| {
+            folder.tablespace.is_some() && matches!(folder.facts.state, State::Unfinished(_))
+        });
+        unfinished.try_for_each(|folder| clear(&folder.facts.path, None))
+    }
+
+    fn link_tablespaces(&self) -> Result<()> {
+        let links = self.plan.data_dir.join("pg_tblspc");
+        make(&links, 0o700, self.plan.owner)?;
+        for space in &self.plan.tablespaces {
+            make(&space.path, 0o700, self.plan.owner)?;
+            fs::set_permissions(&space.path, Permissions::from_mode(0o700))
+                .at("give its mode to", &space.path)?;
+            let link = links.join(space.oid.to_string());
+            let owner = self.plan.owner.map(|owner| (owner.user, owner.group));
+            link_new(&space.path, &link, owner)?;
+        }
+        Ok(())
+    }
+
+    /// So that pg_verifybackup can judge the folder; a server takes no notice of it.
+    fn put_manifest(&self) -> Result<()> {
+        let backup = &self.plan.choice.backup;
+        let name = self
+            .repository
+            .layout()
+            .backup_object(&backup.id, BackupObject::Manifest);
+        let storage = self.repository.storage();
+        let failed = |error| storage.failed("read", &name, error);
+        let path = self.plan.data_dir.join("backup_manifest");
+        let mut stored = Sha256Reader::new(storage.get(&name, None)?);
+        let mut file = NewFile::create(&path, 0o600)?;
+        {
+            let mut plain = Codec::Zstd.decoder(&mut stored).map_err(failed)?;
+            copy(&mut plain, &mut file).map_err(failed)?;
+        }
+        copy(&mut stored, &mut io::sink()).map_err(failed)?;
+        check_object(backup, BackupObject::Manifest, stored.finish())
+            .map_err(|error| error.context(format!("can't restore {}", storage.place(&name))))?;
+        file.publish_over()?;
+        give(&path, self.plan.owner)
+    }
+
+    fn recovery(&self, no_pid_file: bool) -> Recovery {
+        let plan = self.plan;
+        let mut words = self.options.wal_command.clone();
+        words.extend(["--system-id".to_owned(), plan.system_id.to_string()]);
+        Recovery {
+            target: plan.target.clone(),
+            exclusive: plan.exclusive,
+            timeline: (!plan.follows_latest()).then_some(plan.timeline),
+            action: plan.action,
+            standby: plan.standby,
+            wal: match plan.offline {
+                true => WalSource::Nowhere,
+                false => WalSource::Command(words),
+            },
+            last: plan.last_needed.as_ref().and_then(|last| last.parse().ok()),
+            done: self.options.done_command.clone(),
+            archive: plan.archive,
+            no_pid_file,
+        }
+    }
+
+    /// Says what a failed restore left, and how to return.
+    pub fn explain(&self, error: Error) -> Error {
+        let data_dir = self.plan.data_dir.display();
+        let back = match &self.replaced {
+            Some(old) => format!("; what was there before lies in {}", old.display()),
+            None => String::new(),
+        };
+        let what = format!("{data_dir} is not restored and can't be started{back}");
+        let kind = error.kind();
+        let explained = match kind {
+            Kind::Interrupted => Error::new(kind, format!("interrupted: {what}")),
+            _ => error.context(what),
+        };
+        explained.hint(match kind {
+            // The same again would end the same way.
+            Kind::Damaged | Kind::NotFound => format!(
+                "restore an older backup to the same place, which clears what this one left: `pgstow list`. \
+                 `pgstow verify {}` names all that is damaged.",
+                self.plan.backup
+            ),
+            _ => "run the restore again: it clears what this one left.".to_owned(),
+        })
+    }
+}
+
+/// What is missing or damaged in the repository, and the server can do without, is only told.
+fn lose<T>(result: Result<T>, lost: &str, warnings: &mut Vec<String>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Damaged) => {
+            warnings.push(format!("{lost}: {}", error.in_one_line()));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

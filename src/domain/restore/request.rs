@@ -1,0 +1,23 @@
+//! All that a restore is asked for: to which state, from where and to where.
+
+use std::path::PathBuf;
+
+use super::{tablespaces::Move, target::Wish};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub wish: Wish,
+    /// None: the cluster's own.
+    pub data_dir: Option<PathBuf>,
+    /// Rename what is in the way.
+    pub replace: bool,
+    pub tablespaces: Vec<Move>,
+    /// None: on in the cluster's own data directory, off elsewhere.
+    pub archive: Option<bool>,
+    /// The restored server can't reach the repository: only a standalone backup will do.
+    pub offline: bool,
+    /// Look for a target's xid or name in the WAL before anything is written.
+    pub prove: bool,
+    pub workers: usize,
+    pub bindir: Option<PathBuf>,
+}

@@ -1,0 +1,230 @@
+//! Whether what is stored can be restored: the newest backup, the way on from it, the timeline
+//! that the server is on. Judges what `list` shows.
+
+use super::{arrival::Destination, finding::Finding};
+use crate::{
+    domain::restore::{archive::Archive, load, windows::Window},
+    error::Result,
+    postgres::{
+        lsn::{Lsn, TimelineId},
+        wal_name::WalName,
+    },
+    repo::{
+        backup_id::BackupId,
+        catalog::{Backup, Entry, State},
+        wal_index::{Missing, WalIndex},
+    },
+    util::{
+        clock::{Time, readable},
+        units,
+    },
+};
+
+const BACKUP: &str = "backup";
+
+impl Destination<'_> {
+    /// All that a restore needs, for a server that is on `timeline`, if that is known.
+    pub fn judge(&self, timeline: Option<TimelineId>) -> Result<Vec<Finding>> {
+        let (mut complete, mut pending, mut findings) = (Vec::new(), Vec::new(), Vec::new());
+        for Entry { id, state } in self.repository.backups()? {
+            match state {
+                State::Complete(backup) if self.is_ours(&backup) => complete.push(*backup),
+                State::Pending(backup) if self.is_ours(&backup) => pending.push(*backup),
+                State::Complete(_) | State::Pending(_) | State::Unfinished(_) => {}
+                State::Damaged(_, problems) => {
+                    findings.push(self.damaged(id, &problems.join(", ")));
+                }
+                State::Unreadable(why) => findings.push(self.damaged(id, &why)),
+            }
+        }
+        let archive = load::archive(self.repository, self.system, complete)?;
+        findings.extend(pending.iter().map(|backup| self.pending(backup, &archive)));
+        match archive.backups.iter().max_by_key(|one| one.stop_time) {
+            Some(newest) => findings.insert(0, self.newest(newest, &archive, timeline)),
+            // Before the first backup there is nothing to be lost.
+            None if findings.is_empty() => {}
+            None => findings.insert(0, self.none()),
+        }
+        findings.extend(timeline.and_then(|timeline| self.history(timeline, &archive)));
+        Ok(findings)
+    }
+
+    fn is_ours(&self, backup: &Backup) -> bool {
+        backup.system_id == self.system.system_id
+    }
+
+    fn describe(&self, missing: &[Missing]) -> String {
+        let names = missing.iter();
+        let names: Vec<String> = names
+            .map(|range| range.describe(self.system.segment_size))
+            .collect();
+        names.join(", ")
+    }
+
+    /// The newest complete backup, and how far the WAL of the server's line leads on from it.
+    fn newest(&self, backup: &Backup, archive: &Archive, timeline: Option<TimelineId>) -> Finding {
+        const TAKE: &str = "take a new backup with `pgstow base`, from which WAL leads on again.";
+        let (id, name) = (backup.id, self.name);
+        let windows = archive.windows(backup);
+        let of_server = windows.iter().find(|one| Some(one.timeline) == timeline);
+        let Some(Window {
+            timeline,
+            from_time,
+            to_lsn,
+            missing,
+            ..
+        }) = of_server.or(windows.last())
+        else {
+            let what = format!(
+                "{id}, the newest in repository {name}, can't be restored: the history of its timeline {} is damaged",
+                backup.timeline
+            );
+            return Finding::critical(BACKUP, what, TAKE);
+        };
+        let from = readable(*from_time);
+        match (to_lsn, missing) {
+            (None, _) => {
+                let needed = backup.needed_segments();
+                let lost = self.describe(&archive.wal.missing(backup.timeline, &needed));
+                let what = format!(
+                    "{id}, the newest in repository {name}, can't be restored: WAL {lost} is missing"
+                );
+                Finding::critical(BACKUP, what, TAKE)
+            }
+            (Some(to), Some(missing)) => {
+                let lost = self.describe(&[*missing]);
+                let what = format!(
+                    "{id}, the newest in repository {name}, can be restored from {from} up to LSN {to} on timeline {timeline}, and to nothing behind it: WAL {lost} is missing"
+                );
+                Finding::critical(BACKUP, what, TAKE)
+            }
+            (Some(to), None) => {
+                let what = format!(
+                    "{id} in repository {name} can be restored from {from} up to LSN {to} on timeline {timeline}"
+                );
+                Finding::ok(BACKUP, what)
+            }
+        }
+    }
+
+    fn none(&self) -> Finding {
+        Finding::critical(
+            BACKUP,
+            format!(
+                "no backup of this system in repository {} can be restored",
+                self.name
+            ),
+            "take a new backup with `pgstow base`.",
+        )
+    }
+
+    fn damaged(&self, id: BackupId, why: &str) -> Finding {
+        Finding::warning(
+            BACKUP,
+            format!("{id} in repository {} is damaged: {why}", self.name),
+            format!("`pgstow verify {id}` says what is lost; restores use other backups."),
+        )
+    }
+
+    fn pending(&self, backup: &Backup, archive: &Archive) -> Finding {
+        let (id, name) = (backup.id, self.name);
+        let needed = backup.needed_segments();
+        let missing = archive.wal.missing(backup.timeline, &needed);
+        let Some(first) = missing.first() else {
+            return Finding::warning(
+                BACKUP,
+                format!("{id} in repository {name} doesn't count yet, though its WAL is there now"),
+                format!("run: pgstow base --finish {id}"),
+            );
+        };
+        let lost = self.describe(&missing);
+        // The archiver goes from one segment to the next.
+        if archive.wal.last(backup.timeline) > Some(first.last) {
+            let folder = self.repository.layout().backup(&id).object("");
+            let folder = self.repository.storage().place(&folder);
+            return Finding::warning(
+                BACKUP,
+                format!(
+                    "{id} in repository {name} waits for WAL {lost} in vain: later segments have arrived, so it can only be deleted"
+                ),
+                format!(
+                    "delete its folder {folder}; only if pg_wal of the server still has these segments, `pgstow archive-wal` can store them."
+                ),
+            );
+        }
+        Finding::warning(
+            BACKUP,
+            format!("{id} in repository {name} can't be restored yet: it waits for WAL {lost}"),
+            format!(
+                "mend archiving; then `pgstow base --finish {id}`, or the next base backup, makes it count."
+            ),
+        )
+    }
+
+    /// Without its history no backup of an earlier timeline leads to this one.
+    fn history(&self, timeline: TimelineId, archive: &Archive) -> Option<Finding> {
+        const NAME: &str = "timeline";
+        if timeline == TimelineId::FIRST || archive.histories.contains_key(&timeline) {
+            return None;
+        }
+        let file = WalName::History(timeline);
+        let layout = self.repository.layout();
+        let place = layout.wal_file(self.system.system_id, file, self.system.wal_codec);
+        let place = self.repository.storage().place(&place);
+        let again = format!(
+            "in the data directory, as the server's user, run: pgstow archive-wal pg_wal/{file}; if that file is gone, look for it in pg_wal of the other servers of this cluster."
+        );
+        let rootless = archive.rootless.get(&timeline);
+        let damage = rootless.and_then(|rootless| rootless.damage.as_ref());
+        let (wrong, hint) = match damage {
+            Some(damage) => (
+                format!("is damaged ({damage})"),
+                format!("delete the damaged file; then {again}"),
+            ),
+            None => ("is missing".to_owned(), again),
+        };
+        let what = format!("the server is on timeline {timeline}, and {place} {wrong}");
+        let earlier = archive.backups.iter().any(|one| one.timeline < timeline);
+        Some(match earlier || damage.is_some() {
+            true => Finding::critical(
+                NAME,
+                format!("{what}: no backup of an earlier timeline can be restored along it"),
+                hint,
+            ),
+            // Archiving may have begun on this timeline.
+            false => Finding::warning(NAME, what, hint),
+        })
+    }
+
+    /// What is known of the archive where no segment can be sent: a standby that has `position`.
+    pub fn last_arrival(&self, position: Option<Lsn>, now: Time) -> Result<Finding> {
+        const NAME: &str = "wal";
+        const HINT: &str = "run `pgstow check` on the primary, or name it (primary_host), to prove that WAL arrives.";
+        let name = self.name;
+        let index = WalIndex::load(self.repository, self.system)?;
+        let Some((segment, time)) = index.newest() else {
+            let what =
+                format!("not proven, since a standby can't switch WAL: repository {name} has none");
+            return Ok(Finding::warning(NAME, what, HINT));
+        };
+        let age = units::duration((now - time).to_std().unwrap_or_default());
+        let what = format!(
+            "not proven, since a standby can't switch WAL: the newest in repository {name} is {segment}, which arrived {age} ago"
+        );
+        let size = self.system.segment_size;
+        let newest = segment.number(size);
+        // The segment that is being written can't be there yet, the one before it may be on its way.
+        Ok(match position.map(|lsn| lsn.0 / size.bytes()) {
+            Some(written) if written <= newest + 2 => Finding::ok(NAME, what),
+            Some(written) => Finding::warning(
+                NAME,
+                format!(
+                    "{what}, {} segments behind this standby",
+                    written - newest - 1
+                ),
+                HINT,
+            ),
+            None => Finding::warning(NAME, what, HINT),
+        })
+    }
+}
