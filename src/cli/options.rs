@@ -18,12 +18,15 @@ use super::{
 };
 use crate::{
     commands::options::{
-        ArchiveWalOptions, BaseMethod, BaseOptions, CheckOptions, DemoOptions, InitOptions,
-        ListOptions, LogLevel, RestoreOptions, RestoreWalOptions, VerifyOptions,
+        ArchiveWalOptions, BaseOptions, CheckOptions, DemoOptions, InitOptions, ListOptions,
+        LogLevel, RestoreOptions, RestoreWalOptions, VerifyOptions,
     },
-    domain::restore::{
-        request::Request,
-        target::{Action, Target, Wish},
+    domain::{
+        backup::Method,
+        restore::{
+            request::Request,
+            target::{Action, Target, Wish},
+        },
     },
     error::{Context, Error, Result},
     postgres::wal_name::WalName,
@@ -142,8 +145,9 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
     }
     Ok(BaseOptions {
         method: match args.method.as_str() {
-            "stream" => BaseMethod::Stream,
-            _ => BaseMethod::Auto,
+            "local" => Method::Local,
+            "stream" => Method::Stream,
+            _ => Method::Auto,
         },
         standalone: args.standalone,
         finish: args.finish,

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     domain::backup::{self, seal},
     error::{Error, Result},
-    repo::{catalog::Backup, repository::Repository},
+    repo::{
+        catalog::{Backup, Method},
+        repository::Repository,
+    },
     util::{
         clock::{self, readable},
         units,
@@ -42,6 +45,8 @@ fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Res
     let settings = &context.settings;
     let info = settings.cluster.connection.resolve()?;
     let options = backup::Options {
+        method: options.method,
+        data_dir: settings.cluster.data_dir.clone(),
         label: options
             .label
             .unwrap_or_else(|| format!("pgstow {}", readable(clock::now()))),
@@ -119,6 +124,11 @@ impl Report for BaseReport {
             "not re-read (--no-verify)"
         };
         writeln!(out, "  parts            {checked}")?;
+        let read = match backup.method {
+            Method::Local => format!("from {}", backup.data_directory),
+            Method::Stream => "from the server, by its replication protocol".to_owned(),
+        };
+        writeln!(out, "  read             {read}")?;
         for missing in &backup.config_missing {
             writeln!(out, "  not included     {missing}")?;
         }

@@ -4,6 +4,7 @@
 //! somebody waits. In between the kernel's keepalive watches over the connection.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::pin,
     time::{Duration, Instant},
@@ -61,7 +62,7 @@ pub struct Session {
     driver: JoinHandle<()>,
     info: ConnInfo,
     cancel: Cancel,
-    limit: Duration,
+    limit: Cell<Duration>,
 }
 
 impl Session {
@@ -106,13 +107,16 @@ impl Session {
             driver,
             info: info.clone(),
             cancel: cancel.clone(),
-            limit: QUERY_LIMIT,
+            limit: Cell::new(QUERY_LIMIT),
         })
     }
 
-    /// How long each following query may take, and each pause between its rows.
-    pub fn set_limit(&mut self, limit: Duration) {
-        self.limit = limit;
+    /// Runs `work`, in which each query may take as long as `limit`, and each pause between rows.
+    pub fn with_limit<T>(&self, limit: Duration, work: impl FnOnce(&Self) -> T) -> T {
+        let usual = self.limit.replace(limit);
+        let result = work(self);
+        self.limit.set(usual);
+        result
     }
 
     /// For example 150019.
@@ -196,7 +200,7 @@ impl Session {
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let work = within(&self.cancel, self.limit, &self.info, work);
+        let work = within(&self.cancel, self.limit.get(), &self.info, work);
         self.runtime.block_on(work)
     }
 

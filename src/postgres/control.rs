@@ -91,21 +91,7 @@ impl Control {
 
     /// The same for a file that lies elsewhere.
     pub fn read_file(path: &Path) -> Result<Self> {
-        const TRIES: u32 = 10;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let bytes = fs::read(path).at("read", path)?;
-            match Self::parse(&bytes) {
-                Err(error) if error.kind() == Kind::Damaged && tries < TRIES => {
-                    thread::sleep(Duration::from_millis(20));
-                }
-                other => {
-                    return other
-                        .map_err(|error| error.context(format!("can't use {}", path.display())));
-                }
-            }
-        }
+        read_whole(path).map(|(control, _)| control)
     }
 
     /// Reads the bytes of a pg_control file; [`Kind::Damaged`] for a wrong CRC, and
@@ -158,6 +144,30 @@ impl Control {
     /// The server ended in order: the data directory is consistent as it lies there.
     pub fn is_shut_down(&self) -> bool {
         matches!(self.state, State::ShutDown | State::ShutDownInRecovery)
+    }
+}
+
+/// The file of a data directory that may be in use, byte for byte, in a state that has a right
+/// CRC.
+pub fn read_bytes(data_dir: &Path) -> Result<Vec<u8>> {
+    read_whole(&data_dir.join(PATH)).map(|(_, bytes)| bytes)
+}
+
+fn read_whole(path: &Path) -> Result<(Control, Vec<u8>)> {
+    const TRIES: u32 = 10;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let bytes = fs::read(path).at("read", path)?;
+        match Control::parse(&bytes) {
+            Ok(control) => return Ok((control, bytes)),
+            Err(error) if error.kind() == Kind::Damaged && tries < TRIES => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => {
+                return Err(error.context(format!("can't use {}", path.display())));
+            }
+        }
     }
 }
 

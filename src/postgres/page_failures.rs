@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::server_error::ServerError;
 
 /// After as many blocks the server reports no more of that file.
-const REPORTED_BLOCKS: usize = 5;
+pub const REPORTED_BLOCKS: usize = 5;
 
 /// A page whose checksum is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

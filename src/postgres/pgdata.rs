@@ -48,7 +48,7 @@ const EMPTIED: [&[u8]; 7] = [
 ];
 
 /// Folders of pg_wal that a server expects to be there.
-const IN_WAL: [&[u8]; 2] = [b"pg_wal/archive_status", b"pg_wal/summaries"];
+pub const IN_WAL: [&[u8]; 2] = [b"pg_wal/archive_status", b"pg_wal/summaries"];
 
 /// Files of a running server, of an earlier backup, or half-written ones; in any folder.
 const LEFT_OUT: [&[u8]; 8] = [

@@ -169,18 +169,18 @@ fn is_near(host: &Host) -> bool {
     }
 }
 
-/// Where the tablespaces lie that are not in the data directory. Paths are any bytes.
-pub fn tablespaces(session: &Session) -> Result<Vec<PathBuf>> {
-    let rows = session.query_rows("SELECT pg_tablespace_location(oid) FROM pg_tablespace", &[])?;
-    let mut places = Vec::new();
-    for row in rows {
-        let place = PathBuf::from(OsString::from_vec(row.bytes(0)?.unwrap_or_default()));
-        // Empty for those in the data directory, relative for those in pg_tblspc.
-        if place.is_absolute() {
-            places.push(place);
+/// OIDs and places of the tablespaces but pg_default and pg_global. Places are any bytes, and
+/// relative to the data directory for those in `pg_tblspc`.
+pub fn tablespaces(session: &Session) -> Result<Vec<(u32, PathBuf)>> {
+    let sql = "SELECT oid, pg_tablespace_location(oid) FROM pg_tablespace";
+    let mut spaces = Vec::new();
+    for row in session.query_rows(sql, &[])? {
+        let place = row.bytes(1)?.unwrap_or_default();
+        if !place.is_empty() {
+            spaces.push((row.parse(0)?, OsString::from_vec(place).into()));
         }
     }
-    Ok(places)
+    Ok(spaces)
 }
 
 /// Configuration files that the server reads, settings in force or not, as far as the role may
@@ -277,6 +277,34 @@ impl Checkpoint {
             redo: row.parse(0)?,
             timeline,
         })
+    }
+}
+
+/// When and where a server started: tells two servers of the same system apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    pub time: Time,
+    pub port: u16,
+}
+
+pub fn start(session: &Session) -> Result<Start> {
+    let row = session.query_one(
+        "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
+            current_setting('port')",
+        &[],
+    )?;
+    Ok(Start {
+        time: time(&row, 0)?,
+        port: row.parse(1)?,
+    })
+}
+
+impl Start {
+    /// Whether this may be the server whose postmaster.pid says that it started at `pid_file`,
+    /// in seconds since 1970. The process notes that first, and its start as a server once it has
+    /// its memory, which may take a while where that is large.
+    pub fn began_with(&self, pid_file: i64) -> bool {
+        (0..=60).contains(&(self.time.timestamp() - pid_file))
     }
 }
 

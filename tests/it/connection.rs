@@ -539,11 +539,12 @@ fn waits_end_by_limit_and_by_cancel() {
     let server = Cluster::build(&scratch, pg(17)).start();
     let host = server.host().to_str().unwrap();
     let cancel = Cancel::default();
-    let mut session =
+    let session =
         Session::connect(&info(&[("PGHOST", host), ("PGUSER", "postgres")]), &cancel).unwrap();
-    session.set_limit(Duration::from_millis(500));
     let begin = Instant::now();
-    let late = session.query_rows("SELECT pg_sleep(5)", &[]).unwrap_err();
+    let late = session.with_limit(Duration::from_millis(500), |session| {
+        session.query_rows("SELECT pg_sleep(5)", &[]).unwrap_err()
+    });
     assert_eq!(late.kind(), Kind::TimedOut);
     cancel.set();
     let stopped = session.query_rows("SELECT 1", &[]).map(|_| ()).unwrap_err();

@@ -18,8 +18,9 @@ pub struct BaseArgs {
     /// Make a full backup (the only kind so far)
     #[arg(long)]
     pub full: bool,
-    /// How files are read: stream is the server's replication protocol, auto chooses
-    #[arg(long, value_parser = ["auto", "stream"], default_value = "auto")]
+    /// How files are read: local from the data directory, on the server's host; stream by the
+    /// server's replication protocol; auto takes local where that can be done
+    #[arg(long, value_parser = ["auto", "local", "stream"], default_value = "auto")]
     pub method: String,
     /// Put the WAL that the backup needs into it: for a server without archiving
     #[arg(long)]
@@ -43,7 +44,7 @@ pub struct BaseArgs {
     /// Label of the backup, for PostgreSQL's backup_label
     #[arg(long, value_name = "TEXT", value_parser = one_line)]
     pub label: Option<String>,
-    /// Workers that compress and write (default: auto)
+    /// Workers that read and compress (default: auto)
     #[arg(long, value_name = "N")]
     pub jobs: Option<String>,
     /// Checksums of files in PostgreSQL's backup manifest

@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{postgres::file_checksum::Algorithm, repo::backup_id::BackupId};
+use crate::{
+    domain::backup::Method, postgres::file_checksum::Algorithm, repo::backup_id::BackupId,
+};
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct BaseOptions {
-    pub method: BaseMethod,
+    pub method: Method,
     /// Put the WAL that the backup needs into the backup.
     pub standalone: bool,
     /// Seal this pending backup instead of making one.
@@ -23,12 +25,6 @@ pub struct BaseOptions {
     pub manifest_checksums: Algorithm,
     /// How long to wait for the WAL that the backup needs.
     pub wal_timeout: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BaseMethod {
-    Auto,
-    Stream,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

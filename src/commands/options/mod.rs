@@ -8,7 +8,7 @@ mod wal;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use base::{BaseMethod, BaseOptions, Checkpoint};
+pub use base::{BaseOptions, Checkpoint};
 pub use connection::{ConnectionSettings, PasswordFrom};
 pub use restore::RestoreOptions;
 pub use settings::{ClusterSettings, Jobs, Keep, LogLevel, RepoSettings, Retention, Settings};

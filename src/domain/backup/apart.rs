@@ -23,8 +23,10 @@ pub fn around(
     if !facts.is_here(info) {
         return Ok(None);
     }
+    let spaces = server_facts::tablespaces(session)?;
+    let spaces = spaces.into_iter().map(|(_, place)| place);
     let mut folders = vec![facts.data_directory.clone()];
-    folders.extend(server_facts::tablespaces(session)?);
+    folders.extend(spaces.filter(|place| place.is_absolute()));
     Ok(folders.into_iter().find(|folder| location.lies_in(folder)))
 }
 

@@ -6,14 +6,12 @@ use tracing::{info, warn};
 
 use super::{
     config_files, relations,
-    run::{Copied, Run},
+    run::{Run, Timed},
+    source::{Copied, Stop},
 };
 use crate::{
     error::{Error, Result},
-    postgres::{
-        base_backup::BackupEnd,
-        wal_name::{Segment, segment_numbers},
-    },
+    postgres::wal_name::{Segment, segment_numbers},
     repo::{
         backup_id::BackupKind,
         catalog::{Backup, Method, PageFailure, Part, RecoverySettings, StoredObject},
@@ -25,19 +23,17 @@ use crate::{
 };
 
 impl Run<'_> {
-    pub(super) fn describe(&self, copied: Copied) -> Result<Backup> {
+    pub(super) fn describe(&self, (copied, times): Timed, method: Method) -> Result<Backup> {
         let Copied {
             packed,
             contents,
-            end,
             manifest,
-            start_time,
-            stop_time,
+            stop,
         } = copied;
         let mut objects = vec![manifest, packed.index];
         let mut out = self.object(BackupObject::Relations, Compression::default())?;
         // No loss of data, and every night the same where the role may not enter on purpose.
-        let left_out = relations::write(self.info, &self.session, &mut out, self.cancel)?;
+        let left_out = relations::write(self.info, self.session, &mut out, self.cancel)?;
         if let Some(first) = left_out.first() {
             info!(
                 "the names of relations in {} databases are not in the backup, such as {first}",
@@ -49,7 +45,7 @@ impl Run<'_> {
         self.store_sums(&packed.parts)?;
         let size = self.facts.segment_size;
         let segment = |number| Segment::nth(contents.timeline, number, size).to_string();
-        let needed = segment_numbers(contents.start_lsn, end.stop_lsn, size);
+        let needed = segment_numbers(contents.start_lsn, stop.lsn, size);
         Ok(Backup {
             format: FORMAT,
             id: self.id,
@@ -60,15 +56,15 @@ impl Run<'_> {
             postgres_version: self.facts.version,
             timeline: contents.timeline,
             start_lsn: contents.start_lsn,
-            stop_lsn: end.stop_lsn,
-            start_time,
-            stop_time,
+            stop_lsn: stop.lsn,
+            start_time: times.start,
+            stop_time: times.end,
             start_segment: segment(*needed.start()),
             stop_segment: segment(*needed.end()),
             segment_size: size,
             block_size: self.facts.block_size,
             data_checksums: self.facts.data_checksums,
-            method: Method::Stream,
+            method,
             standby: self.facts.standby,
             standalone: self.options.standalone,
             label: self.options.label.clone(),
@@ -85,7 +81,7 @@ impl Run<'_> {
             base_bytes: contents.base_bytes,
             config_files: config.files,
             config_missing: config.missing,
-            page_failures: page_failures(&end),
+            page_failures: page_failures(&stop),
             settings: RecoverySettings {
                 max_connections: self.facts.max_connections,
                 max_worker_processes: self.facts.max_worker_processes,
@@ -103,7 +99,7 @@ impl Run<'_> {
     fn store_config(&self, objects: &mut Vec<StoredObject>) -> Result<config_files::Stored> {
         let compression = self.options.compression;
         let begin = || self.object(BackupObject::Config(compression.codec), compression);
-        let (stored, out) = config_files::write(&self.facts, &self.session, begin)?;
+        let (stored, out) = config_files::write(self.facts, self.session, begin)?;
         if let Some(out) = out {
             objects.push(out.finish()?);
         }
@@ -128,8 +124,8 @@ impl Run<'_> {
     }
 }
 
-fn page_failures(end: &BackupEnd) -> Vec<PageFailure> {
-    let mut failures: Vec<PageFailure> = end
+fn page_failures(stop: &Stop) -> Vec<PageFailure> {
+    let mut failures: Vec<PageFailure> = stop
         .page_failures
         .iter()
         .map(|failure| PageFailure {
@@ -137,7 +133,7 @@ fn page_failures(end: &BackupEnd) -> Vec<PageFailure> {
             block: failure.block,
         })
         .collect();
-    if end.checksum_failures && failures.is_empty() {
+    if stop.checksum_failures && failures.is_empty() {
         failures.push(PageFailure {
             file: "(the server did not name the file)".to_owned(),
             block: None,

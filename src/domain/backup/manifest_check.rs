@@ -6,10 +6,10 @@ use std::{
     thread,
 };
 
-use super::stream::CONTROL;
 use crate::{
     error::{Error, Result},
     postgres::{
+        control,
         file_checksum::{Algorithm, Checksum, Hasher},
         manifest::{self, File, Summary},
     },
@@ -121,7 +121,10 @@ impl Listed {
     fn next(&mut self, path: &[u8]) -> Option<File> {
         loop {
             match self.files.recv() {
-                Ok(Some(file)) if file.path == CONTROL && path != CONTROL => {
+                Ok(Some(file))
+                    if file.path == control::PATH.as_bytes()
+                        && path != control::PATH.as_bytes() =>
+                {
                     self.control = Some(file);
                 }
                 Ok(Some(file)) => return Some(file),
@@ -289,7 +292,7 @@ mod tests {
         assert_eq!(check(&manifest(|_| ())), "");
         let other = manifest(|file| file.path.retain(|byte| *byte != b'1'));
         assert!(check(&other).ends_with("base/1/1259 stands where the manifest has base//259"));
-        let larger = manifest(|file| file.size += u64::from(file.path == CONTROL));
+        let larger = manifest(|file| file.size += u64::from(file.path == control::PATH.as_bytes()));
         assert!(check(&larger).ends_with("global/pg_control has 17 bytes, in the manifest 18"));
     }
 

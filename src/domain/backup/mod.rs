@@ -2,7 +2,8 @@
 //!
 //! 1. Look: facts of the server, the system's registration, archiving. Nothing is written.
 //! 2. Claim: `started.json`. From here on a crash leaves remains, which the next run clears.
-//! 3. Copy: parts, index and manifest, re-read as they become durable.
+//! 3. Copy: from a source, the server's stream or its data directory; parts, index and manifest,
+//!    re-read as they become durable.
 //! 4. Describe: relations, configuration files, `SHA256SUMS`.
 //! 5. Seal: wait for the WAL, create `backup.json`. Only now is there a backup.
 
@@ -10,19 +11,24 @@ pub mod apart;
 pub mod claim;
 pub mod config_files;
 mod config_source;
+mod contents;
 mod describe;
 mod diagnosis;
 pub mod extra;
+mod local;
 mod manifest_check;
 mod member;
+mod method;
 pub mod needed;
 mod options;
 pub mod pack;
 mod relations;
+mod repack;
 mod run;
 pub mod seal;
+mod source;
 mod stream;
 pub mod verify;
 
-pub use options::{Options, Outcome};
+pub use options::{Method, Options, Outcome};
 pub use run::run;

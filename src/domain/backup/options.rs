@@ -1,15 +1,29 @@
 //! What a base backup is asked for, and how it ends.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     postgres::{conninfo::ConnInfo, file_checksum::Algorithm},
     repo::{catalog::Backup, codec::Compression, wal_index::Missing},
 };
 
+/// How the files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// From the data directory where that can be done, else from the server.
+    Auto,
+    /// From the server's data directory, on its host.
+    Local,
+    /// From the server, by its replication protocol.
+    Stream,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub method: Method,
+    /// Where the data directory is on this host, if not where the server says.
+    pub data_dir: Option<PathBuf>,
     pub label: String,
     pub checkpoint_fast: bool,
     pub max_rate_kb: Option<u32>,

@@ -1,34 +1,32 @@
 //! Takes a base backup, step by step.
 
-use std::thread;
+use std::{ops::Range, thread};
 
 use tracing::warn;
 
 use super::{
     apart,
     claim::{self, Intent, SignsOfLife},
-    diagnosis, manifest_check,
+    contents::Contents,
+    diagnosis, method,
     options::{Options, Outcome},
-    pack::{Destination, Packed, Packer, pack},
+    pack::Destination,
     seal,
-    stream::{Contents, Repacker},
+    source::{Copied, Order, Source, Started, Stop},
 };
 use crate::{
     error::{Error, Kind, Result},
     postgres::{
-        base_backup::{BackupEnd, BaseBackupOptions},
         connection::Session,
         conninfo::ConnInfo,
-        file_checksum::Checksum,
-        lsn::{Lsn, TimelineId},
-        manifest::Summary,
+        lsn::TimelineId,
         replication::Replication,
         server_facts::{self, Checkpoint, ServerFacts},
         wal_name::{Segment, WalName, segment_numbers},
     },
     repo::{
         backup_id::{BackupId, BackupKind},
-        catalog::{Backup, StoredObject},
+        catalog::Backup,
         codec::Compression,
         layout::BackupObject,
         object_writer::ObjectWriter,
@@ -60,40 +58,34 @@ pub fn run(
     check_version(&facts)?;
     apart::refuse_inside(repository.location(), &session, info, &facts)?;
     let system = repository.system(facts.system_id)?;
-    let mut replication = Replication::connect(info, cancel)?;
-    let identity = replication.identify_system()?;
-    if identity.system_id != facts.system_id {
-        return Err(Error::failed(
-            "the replication connection leads to another server than the SQL connection",
-        )
-        .hint("connect to the server itself, not to a pooler or a load balancer."));
-    }
+    let source = method::source(options, info, &session, &facts, cancel)?;
     if !options.standalone {
         diagnosis::before_copy(&session, &facts, repository, &system)?;
     }
     seal::finish_all(repository)?;
+    let checkpoint = Checkpoint::gather(&session)?;
     let id = claim::claim(
         repository,
         Intent {
             kind: BackupKind::Full,
             parent: None,
             system_id: facts.system_id,
-            timeline: identity.timeline,
-            lower_bound: Checkpoint::gather(&session)?.redo,
+            timeline: checkpoint.timeline,
+            lower_bound: checkpoint.redo,
         },
     )?;
     let run = Run {
         repository,
         system,
         info,
-        session,
-        facts,
+        session: &session,
+        facts: &facts,
         id,
         options,
         meter,
         cancel,
     };
-    run.copy_and_seal(replication).inspect_err(|_| {
+    run.copy_and_seal(source).inspect_err(|_| {
         if let Err(error) = repository.remove_backup(id) {
             warn!(
                 "remains of backup {id} are left: {}; the next run removes them",
@@ -123,29 +115,22 @@ pub(super) struct Run<'a> {
     pub(super) repository: &'a Repository,
     pub(super) system: System,
     pub(super) info: &'a ConnInfo,
-    pub(super) session: Session,
-    pub(super) facts: ServerFacts,
+    pub(super) session: &'a Session,
+    pub(super) facts: &'a ServerFacts,
     pub(super) id: BackupId,
     pub(super) options: &'a Options,
     pub(super) meter: &'a Meter,
     pub(super) cancel: &'a Cancel,
 }
 
-/// What the copy brought.
-pub(super) struct Copied {
-    pub(super) packed: Packed,
-    pub(super) contents: Contents,
-    pub(super) end: BackupEnd,
-    pub(super) manifest: StoredObject,
-    pub(super) start_time: Time,
-    pub(super) stop_time: Time,
-}
+/// With the server's clock at its start and its end.
+pub(super) type Timed = (Copied, Range<Time>);
 
 impl Run<'_> {
-    fn copy_and_seal(&self, mut replication: Replication) -> Result<Outcome> {
+    fn copy_and_seal(&self, mut source: Box<dyn Source + '_>) -> Result<Outcome> {
         thread::scope(|scope| {
             let mut life = None;
-            let copied = self.copy(&mut replication, &mut |lsn, timeline| {
+            let copied = self.copy(source.as_mut(), &mut |lsn, timeline| {
                 life = Some(SignsOfLife::begin(
                     scope,
                     self.repository,
@@ -156,70 +141,46 @@ impl Run<'_> {
                 Ok(())
             })?;
             self.meter.begin("describing", 0);
-            self.keep_history(&mut replication, copied.contents.timeline)?;
-            let backup = self.describe(copied)?;
+            self.keep_history(source.as_mut(), copied.0.contents.timeline)?;
+            let backup = self.describe(copied, source.method())?;
             self.seal(backup)
         })
     }
 
-    fn copy(
-        &self,
-        replication: &mut Replication,
-        on_start: &mut dyn FnMut(Lsn, TimelineId) -> Result<()>,
-    ) -> Result<Copied> {
-        let command = BaseBackupOptions {
-            label: self.options.label.clone(),
-            checkpoint_fast: self.options.checkpoint_fast,
-            max_rate_kb: self.options.max_rate_kb,
-            wal: self.options.standalone,
-            manifest_checksums: self.options.manifest_checksums,
-            verify_checksums: true,
+    fn copy(&self, source: &mut dyn Source, started: &mut Started<'_>) -> Result<Timed> {
+        let order = Order {
+            to: Destination {
+                repository: self.repository,
+                id: self.id,
+                compression: self.options.compression,
+                workers: self.options.workers,
+                part_size: self.options.part_size,
+                verify: self.options.verify,
+            },
+            options: self.options,
+            meter: self.meter,
+            cancel: self.cancel,
         };
-        let to = Destination {
-            repository: self.repository,
-            id: self.id,
-            compression: self.options.compression,
-            workers: self.options.workers,
-            part_size: self.options.part_size,
-            manifest_checksums: self.options.manifest_checksums,
-            verify: self.options.verify,
-        };
-        // The server may recycle the WAL that a standalone backup needs before it sends it.
+        // The server may recycle the WAL that a standalone backup needs before it is copied.
         let _keeps_wal = self
             .options
             .standalone
             .then(|| self.hold_wal())
             .transpose()?;
-        let start_time = server_facts::now(&self.session)?;
+        let start_time = server_facts::now(self.session)?;
         let phase = if self.options.checkpoint_fast {
             "checkpoint"
         } else {
             "waiting for a checkpoint"
         };
         self.meter.begin(phase, 0);
-        let fill = |packer: &mut Packer<'_>| {
-            let manifest = self.object(BackupObject::Manifest, Compression::default())?;
-            let mut sink = Repacker::new(packer, manifest, self.meter, on_start);
-            let end = replication.base_backup(&command, &mut sink)?;
-            let (contents, manifest) = sink.finish()?;
-            Ok((contents, manifest.finish()?, end))
-        };
-        let (packed, (contents, manifest, end)) = pack(to, fill, |(_, _, end), checksums| {
-            self.check_manifest(end.stop_lsn, checksums)
-        })?;
-        self.check_end(&contents, &end)?;
+        let copied = source.copy(&order, started)?;
+        self.check_end(&copied.contents, &copied.stop)?;
         if self.options.standalone {
-            self.check_standalone_wal(&contents, &end)?;
+            self.check_standalone_wal(&copied.contents, &copied.stop)?;
         }
-        let stop_time = server_facts::now(&self.session)?;
-        Ok(Copied {
-            packed,
-            contents,
-            end,
-            manifest,
-            start_time,
-            stop_time,
-        })
+        let stop_time = server_facts::now(self.session)?;
+        Ok((copied, start_time..stop_time))
     }
 
     /// A temporary slot keeps the server's WAL from now on; it goes with its session.
@@ -233,15 +194,15 @@ impl Run<'_> {
     }
 
     /// The server looks after most of this itself; what it says must fit together all the same.
-    fn check_end(&self, contents: &Contents, end: &BackupEnd) -> Result<()> {
-        if end.stop_lsn <= contents.start_lsn || end.timeline != contents.timeline {
+    fn check_end(&self, contents: &Contents, stop: &Stop) -> Result<()> {
+        if stop.lsn <= contents.start_lsn || stop.timeline != contents.timeline {
             return Err(Error::damaged(format!(
                 "the backup began at {} on timeline {} and ended at {} on timeline {}",
-                contents.start_lsn, contents.timeline, end.stop_lsn, end.timeline
+                contents.start_lsn, contents.timeline, stop.lsn, stop.timeline
             ))
             .hint("if the server was promoted meanwhile, run the backup again."));
         }
-        let now = ServerFacts::gather(&self.session)?;
+        let now = ServerFacts::gather(self.session)?;
         let same = |what: &str, same: bool| {
             let changed =
                 || Error::failed(format!("{what} of the server changed during the backup"));
@@ -266,9 +227,9 @@ impl Run<'_> {
         )
     }
 
-    fn check_standalone_wal(&self, contents: &Contents, end: &BackupEnd) -> Result<()> {
+    fn check_standalone_wal(&self, contents: &Contents, stop: &Stop) -> Result<()> {
         let size = self.facts.segment_size;
-        let needed = segment_numbers(contents.start_lsn, end.stop_lsn, size);
+        let needed = segment_numbers(contents.start_lsn, stop.lsn, size);
         for number in needed {
             let segment = Segment::nth(contents.timeline, number, size);
             if !contents.wal.contains(&segment) {
@@ -280,29 +241,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn check_manifest(&self, stop_lsn: Lsn, checksums: &[Checksum]) -> Result<()> {
-        let read = |object| {
-            let name = self.repository.layout().backup_object(&self.id, object);
-            self.repository.storage().get(&name, None)
-        };
-        let Summary { wal_ranges, .. } = manifest_check::check(
-            read(BackupObject::Index)?,
-            read(BackupObject::Manifest)?,
-            checksums,
-        )?;
-        let covers = wal_ranges.iter().any(|range| range.end == stop_lsn);
-        if covers {
-            Ok(())
-        } else {
-            Err(Error::damaged(
-                "the server's manifest tells another end of the backup",
-            ))
-        }
-    }
-
     /// Recovery on a later timeline than the first needs its history file, which the archiver
     /// stored when the timeline began: maybe into another repository, before this one was made.
-    fn keep_history(&self, replication: &mut Replication, timeline: TimelineId) -> Result<()> {
+    fn keep_history(&self, source: &mut dyn Source, timeline: TimelineId) -> Result<()> {
         if timeline == TimelineId::FIRST {
             return Ok(());
         }
@@ -311,7 +252,7 @@ impl Run<'_> {
             self.repository
                 .layout()
                 .wal_file(self.system.system_id, file, self.system.wal_codec);
-        let (_, content) = replication.timeline_history(timeline)?;
+        let content = source.history(timeline)?;
         match self.repository.storage().create(&name, &content) {
             Err(error) if error.kind() == Kind::AlreadyExists => {
                 if self.repository.storage().read(&name, 1 << 20)? == content {
@@ -334,7 +275,7 @@ impl Run<'_> {
             let mut diagnose = || {
                 refused.clone().unwrap_or_else(|| {
                     let (repository, system) = (self.repository, &self.system);
-                    diagnosis::while_waiting(&self.session, &self.facts, repository, system)
+                    diagnosis::while_waiting(self.session, self.facts, repository, system)
                 })
             };
             let limit = self.options.wal_limit;

@@ -1,350 +1,109 @@
-//! Files from the server: the tar archives of BASE_BACKUP, taken apart on the fly.
-//!
-//! The server sends one archive for each tablespace and one for the data directory
-//! (src/backend/backup/basebackup.c). Their members go to the packer under the paths that they
-//! have in a data directory; `global/pg_control` is held back and comes last.
+//! Files from the server's stream: works from any host, through one connection.
 
-use std::{io::Write, mem, path::Path};
-
-use tar::{EntryType, Header};
+use std::sync::{Mutex, PoisonError};
 
 use super::{
-    member::{BLOCK, Member, padding},
-    pack::Packer,
+    manifest_check,
+    pack::{Ended, Packer, pack},
+    repack::Repacker,
+    source::{Copied, Order, Source, Started, Stop},
 };
 use crate::{
     error::{Error, Result},
     postgres::{
-        base_backup::{BackupSink, BackupStart},
+        base_backup::BaseBackupOptions,
+        file_checksum::Checksum,
         lsn::{Lsn, TimelineId},
-        wal_name::Segment,
+        manifest::Summary,
+        replication::Replication,
     },
-    repo::{
-        file_index::FilePath,
-        tablespace::{Location, Tablespace},
-    },
-    util::meter::Meter,
+    repo::{catalog::Method, layout::BackupObject},
 };
 
-/// PostgreSQL's PG_CONTROL_FILE_SIZE is 8192; more than this is no control file.
-const CONTROL_LIMIT: u64 = 1 << 16;
-pub const CONTROL: &[u8] = b"global/pg_control";
-
-/// Gives what the server sends to a packer, and the manifest to `manifest`.
-pub struct Repacker<'a, 'p, M> {
-    packer: &'a mut Packer<'p>,
-    manifest: M,
-    meter: &'a Meter,
-    /// Called once, as soon as the start is known.
-    on_start: &'a mut dyn FnMut(Lsn, TimelineId) -> Result<()>,
-    contents: Contents,
-    /// In front of the paths of the present archive.
-    prefix: Vec<u8>,
-    tablespace: Option<usize>,
-    state: State,
-    control: Option<(Member, Vec<u8>)>,
+/// A walsender session that sends the data directory.
+pub struct Stream {
+    replication: Replication,
 }
 
-/// What was in the archives.
-#[derive(Debug)]
-pub struct Contents {
-    pub start_lsn: Lsn,
-    pub timeline: TimelineId,
-    pub tablespaces: Vec<Tablespace>,
-    pub files: u64,
-    pub bytes: u64,
-    pub base_bytes: u64,
-    /// The WAL segments among the files.
-    pub wal: Vec<Segment>,
+impl Stream {
+    pub fn new(replication: Replication) -> Self {
+        Self { replication }
+    }
 }
 
-enum State {
-    /// Gathers a header block.
-    Header(Vec<u8>),
-    Content {
-        left: u64,
-        padding: usize,
-        hold: bool,
-    },
-    /// Behind the two zero blocks that end an archive.
-    End,
-}
+impl Source for Stream {
+    fn method(&self) -> Method {
+        Method::Stream
+    }
 
-impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
-    pub fn new(
-        packer: &'a mut Packer<'p>,
-        manifest: M,
-        meter: &'a Meter,
-        on_start: &'a mut dyn FnMut(Lsn, TimelineId) -> Result<()>,
-    ) -> Self {
-        Self {
-            packer,
+    fn copy(&mut self, order: &Order<'_>, started: &mut Started<'_>) -> Result<Copied> {
+        let options = order.options;
+        let command = BaseBackupOptions {
+            label: options.label.clone(),
+            checkpoint_fast: options.checkpoint_fast,
+            max_rate_kb: options.max_rate_kb,
+            wal: options.standalone,
+            manifest_checksums: options.manifest_checksums,
+            verify_checksums: true,
+        };
+        // What the manifest will list, where that is not the CRC-32C that the index has.
+        let hashed = Mutex::new(Vec::new());
+        let hashes = || hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut each = |member: &Ended| {
+            hashes().extend(member.checksum.clone());
+            Ok(())
+        };
+        let fill = |packer: &mut Packer<'_>| {
+            let manifest = order.object(BackupObject::Manifest)?;
+            let mut sink = Repacker::new(packer, manifest, order.meter, started);
+            let end = self.replication.base_backup(&command, &mut sink)?;
+            let (contents, manifest) = sink.finish()?;
+            Ok((contents, manifest.finish()?, end))
+        };
+        let (packed, (contents, manifest, end)) = pack(
+            order.to,
+            options.manifest_checksums,
+            &mut each,
+            fill,
+            |(_, _, end)| check_manifest(order, end.stop_lsn, &hashes()),
+        )?;
+        Ok(Copied {
+            packed,
+            contents,
             manifest,
-            meter,
-            on_start,
-            contents: Contents {
-                start_lsn: Lsn::INVALID,
-                timeline: TimelineId::FIRST,
-                tablespaces: Vec::new(),
-                files: 0,
-                bytes: 0,
-                base_bytes: 0,
-                wal: Vec::new(),
+            stop: Stop {
+                lsn: end.stop_lsn,
+                timeline: end.timeline,
+                page_failures: end.page_failures,
+                checksum_failures: end.checksum_failures,
             },
-            prefix: Vec::new(),
-            tablespace: None,
-            state: State::End,
-            control: None,
-        }
+        })
     }
 
-    /// Adds pg_control as the last member; what was cut off before can't be started.
-    pub fn finish(mut self) -> Result<(Contents, M)> {
-        self.end_archive()?;
-        let Some((member, bytes)) = self.control.take() else {
-            return Err(Error::damaged("the server sent no global/pg_control"));
-        };
-        self.packer.member(&member, false)?;
-        self.packer.data(&bytes)?;
-        Ok((self.contents, self.manifest))
-    }
-
-    /// An archive ends behind a whole member: before 15 the zero blocks were left out.
-    fn end_archive(&self) -> Result<()> {
-        match &self.state {
-            State::End => Ok(()),
-            State::Header(block) if block.is_empty() => Ok(()),
-            _ => Err(Error::damaged(
-                "an archive from the server ends in the middle of a file",
-            )),
-        }
-    }
-
-    fn header(&mut self, block: &[u8]) -> Result<State> {
-        if block.iter().all(|byte| *byte == 0) {
-            return Ok(State::End);
-        }
-        let bad = |error| {
-            Error::damaged("the server sent a tar header that can't be read").because(error)
-        };
-        let header = Header::from_byte_slice(block);
-        if header.cksum().map_err(bad)? != checksum(block) {
-            return Err(Error::damaged(
-                "the server sent a tar header with a wrong checksum",
-            ));
-        }
-        let name = header.path_bytes();
-        let name = name.strip_prefix(b"./").unwrap_or(&name);
-        let name = name.strip_suffix(b"/").unwrap_or(name);
-        let path = FilePath([&self.prefix, name].concat().into());
-        let kind = header.entry_type();
-        let member = Member {
-            folder: kind == EntryType::Directory,
-            size: if kind == EntryType::Regular {
-                header.size().map_err(bad)?
-            } else {
-                0
-            },
-            mode: header.mode().map_err(bad)? & 0o7777,
-            mtime: header.mtime().map_err(bad)?.cast_signed(),
-            uid: header.uid().map_err(bad)?,
-            gid: header.gid().map_err(bad)?,
-            path,
-        };
-        match kind {
-            EntryType::Directory => {
-                self.note_in_place(&member.path);
-                self.packer.member(&member, false)?;
-            }
-            EntryType::Regular => return self.file(member),
-            // A tablespace: `backup.json` tells where it lies, and who restores makes the link.
-            EntryType::Symlink if member.path.0.starts_with(b"pg_tblspc/") => {}
-            other => {
-                return Err(Error::damaged(format!(
-                    "the server sent {} as a member of kind {other:?}, which a data directory does not have",
-                    member.path
-                )));
-            }
-        }
-        Ok(State::Header(Vec::new()))
-    }
-
-    /// PostgreSQL 15 announces no tablespace that is a folder in `pg_tblspc`, but sends it with
-    /// the rest of the data directory.
-    fn note_in_place(&mut self, path: &FilePath) {
-        let name = path.0.strip_prefix(b"pg_tblspc/").map(str::from_utf8);
-        let Some(Ok(Ok(oid))) = name.map(|name| name.map(str::parse)) else {
-            return;
-        };
-        if self
-            .contents
-            .tablespaces
-            .iter()
-            .all(|known| known.oid != oid)
-        {
-            self.contents.tablespaces.push(Tablespace {
-                oid,
-                location: Location(path.as_path().to_owned()),
-                in_place: true,
-                bytes: 0,
-            });
-        }
-    }
-
-    fn file(&mut self, member: Member) -> Result<State> {
-        self.contents.files += 1;
-        self.contents.bytes += member.size;
-        match self.tablespace {
-            Some(number) => self.contents.tablespaces[number].bytes += member.size,
-            None => self.contents.base_bytes += member.size,
-        }
-        let (left, padding) = (member.size, padding(member.size));
-        let hold = member.path.0.as_ref() == CONTROL;
-        if hold {
-            if member.size > CONTROL_LIMIT || self.control.is_some() {
-                return Err(Error::damaged(
-                    "the server sent a global/pg_control that is none",
-                ));
-            }
-            self.control = Some((member, Vec::new()));
-        } else {
-            let segment = wal_segment(&member.path);
-            // The manifest lists all but WAL segments.
-            self.packer.member(&member, segment.is_some())?;
-            self.contents.wal.extend(segment);
-        }
-        match left {
-            0 => Ok(State::Header(Vec::new())),
-            _ => Ok(State::Content {
-                left,
-                padding,
-                hold,
-            }),
-        }
-    }
-
-    fn content(&mut self, bytes: &[u8], hold: bool) -> Result<()> {
-        match (&mut self.control, hold) {
-            (Some((_, held)), true) => held.extend_from_slice(bytes),
-            _ => self.packer.data(bytes)?,
-        }
-        Ok(())
+    fn history(&mut self, timeline: TimelineId) -> Result<Vec<u8>> {
+        let (_, content) = self.replication.timeline_history(timeline)?;
+        Ok(content)
     }
 }
 
-impl<M: Write> BackupSink for Repacker<'_, '_, M> {
-    fn start(&mut self, start: &BackupStart) -> Result<()> {
-        self.contents.start_lsn = start.lsn;
-        self.contents.timeline = start.timeline;
-        let mut expected = 0;
-        for tablespace in &start.tablespaces {
-            expected += tablespace.size_kb.unwrap_or(0) * 1024;
-            let (Some(oid), Some(location)) = (tablespace.oid, &tablespace.location) else {
-                continue;
-            };
-            self.contents.tablespaces.push(Tablespace {
-                oid,
-                location: Location(location.clone()),
-                in_place: location.is_relative(),
-                bytes: 0,
-            });
-        }
-        self.meter.begin("copying", expected);
-        (self.on_start)(start.lsn, start.timeline)
-    }
-
-    fn archive(&mut self, name: &str, _location: &Path) -> Result<()> {
-        self.end_archive()?;
-        self.state = State::Header(Vec::new());
-        self.tablespace = None;
-        self.prefix.clear();
-        if name == "base.tar" {
-            return Ok(());
-        }
-        let oid = name
-            .strip_suffix(".tar")
-            .and_then(|oid| oid.parse::<u32>().ok());
-        self.tablespace = oid.and_then(|oid| {
-            self.contents
-                .tablespaces
-                .iter()
-                .position(|known| known.oid == oid)
-        });
-        match (oid, self.tablespace) {
-            (Some(oid), Some(_)) => self.prefix = format!("pg_tblspc/{oid}/").into_bytes(),
-            _ => {
-                return Err(Error::damaged(format!(
-                    "the server sent an archive {name:?} that it did not announce"
-                )));
-            }
-        }
+/// The server's manifest lists the same files as the index, and tells the same end.
+fn check_manifest(order: &Order<'_>, stop_lsn: Lsn, hashed: &[Checksum]) -> Result<()> {
+    let repository = order.to.repository;
+    let read = |object| {
+        let name = repository.layout().backup_object(&order.to.id, object);
+        repository.storage().get(&name, None)
+    };
+    let Summary { wal_ranges, .. } = manifest_check::check(
+        read(BackupObject::Index)?,
+        read(BackupObject::Manifest)?,
+        hashed,
+    )?;
+    let covers = wal_ranges.iter().any(|range| range.end == stop_lsn);
+    if covers {
         Ok(())
+    } else {
+        Err(Error::damaged(
+            "the server's manifest tells another end of the backup",
+        ))
     }
-
-    fn data(&mut self, mut bytes: &[u8]) -> Result<()> {
-        self.meter.add(bytes.len() as u64);
-        while !bytes.is_empty() {
-            match &mut self.state {
-                State::Header(block) => {
-                    let (now, later) =
-                        bytes.split_at(bytes.len().min(BLOCK as usize - block.len()));
-                    block.extend_from_slice(now);
-                    bytes = later;
-                    if block.len() == BLOCK as usize {
-                        let block = mem::take(block);
-                        self.state = self.header(&block)?;
-                    }
-                }
-                State::Content {
-                    left,
-                    padding,
-                    hold,
-                } => {
-                    let hold = *hold;
-                    let now = (bytes.len() as u64).min(*left) as usize;
-                    *left -= now as u64;
-                    let skip = if *left == 0 {
-                        (bytes.len() - now).min(*padding)
-                    } else {
-                        0
-                    };
-                    *padding -= skip;
-                    let ended = *left == 0 && *padding == 0;
-                    if now > 0 {
-                        self.content(&bytes[..now], hold)?;
-                    }
-                    bytes = &bytes[now + skip..];
-                    if ended {
-                        self.state = State::Header(Vec::new());
-                    }
-                }
-                State::End if bytes.iter().all(|byte| *byte == 0) => return Ok(()),
-                State::End => {
-                    return Err(Error::damaged(
-                        "the server sent bytes behind an archive's end",
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn manifest(&mut self, bytes: &[u8]) -> Result<()> {
-        self.manifest
-            .write_all(bytes)
-            .map_err(|error| Error::failed("can't store the backup manifest").because(error))
-    }
-}
-
-fn wal_segment(path: &FilePath) -> Option<Segment> {
-    std::str::from_utf8(path.0.strip_prefix(b"pg_wal/")?)
-        .ok()?
-        .parse()
-        .ok()
-}
-
-/// The sum of a header's bytes, its checksum field counted as spaces (POSIX ustar).
-fn checksum(block: &[u8]) -> u32 {
-    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
-    sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..])
 }

@@ -285,6 +285,8 @@ impl Story<'_> {
 
     fn take_backup(&self, repository: &Repository) -> Result<Box<Backup>> {
         let options = backup::Options {
+            method: backup::Method::Auto,
+            data_dir: None,
             label: "pgstow demo".to_owned(),
             checkpoint_fast: true,
             max_rate_kb: None,

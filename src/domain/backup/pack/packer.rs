@@ -6,11 +6,14 @@ use std::{
     sync::mpsc::{SyncSender, sync_channel},
 };
 
-use super::stages::{Job, Ordered, Pool, stopped};
+use super::{
+    load::{Ended, Load},
+    stages::{Content, Job, Ordered, Pool, stopped},
+};
 use crate::{
     domain::backup::member::{BLOCK, Member, padding},
     error::{Error, Result},
-    postgres::file_checksum::{Algorithm, Checksum, Hasher},
+    postgres::file_checksum::{Algorithm, Hasher},
     repo::file_index::FileEntry,
     util::hash::Sha256Writer,
 };
@@ -19,29 +22,27 @@ use crate::{
 /// enough that one file can be read without much of its neighbours.
 pub const FRAME: usize = 2 << 20;
 
-/// Takes members in a row, each followed by its bytes.
+/// Takes members in a row: each followed by its bytes, or as loads that a worker reads.
 pub struct Packer<'a> {
     jobs: SyncSender<Job>,
     order: SyncSender<Ordered>,
     pool: &'a Pool,
     part_size: u64,
+    /// What the manifest lists of each file; CRC-32C is computed anyway, for the index.
     checksums: Algorithm,
-    /// Of the files that the manifest lists; empty for CRC-32C, which the index has.
-    hashed: Vec<Checksum>,
     part: u32,
-    /// Plain bytes of the present part before the present frame.
+    /// Plain bytes of the present part before the present frame; of loads as announced.
     part_bytes: u64,
     /// Frames of the present part before the present one.
     frames: u64,
     frame: Vec<u8>,
-    ended: Vec<FileEntry>,
+    ended: Vec<Ended>,
     open: Option<OpenMember>,
 }
 
 struct OpenMember {
     entry: FileEntry,
     left: u64,
-    /// For the comparison with the manifest.
     hasher: Option<Hasher>,
     sha256: Option<Sha256Writer<io::Sink>>,
 }
@@ -60,7 +61,6 @@ impl<'a> Packer<'a> {
             pool,
             part_size,
             checksums,
-            hashed: Vec::new(),
             part: 1,
             part_bytes: 0,
             frames: 0,
@@ -77,10 +77,7 @@ impl<'a> Packer<'a> {
             return Err(cut_off(open));
         }
         let header = member.header()?;
-        let plain = self.part_bytes + self.frame.len() as u64;
-        if plain > 0 && plain + header.len() as u64 + member.size > self.part_size {
-            self.end_part()?;
-        }
+        self.make_room(header.len() as u64 + member.size)?;
         if self.frame.len() == FRAME {
             self.end_frame()?;
         }
@@ -111,6 +108,39 @@ impl<'a> Packer<'a> {
         } else {
             Ok(())
         }
+    }
+
+    /// Ends the present part if what comes next would make it too large.
+    pub fn make_room(&mut self, bytes: u64) -> Result<()> {
+        let plain = self.part_bytes + self.frame.len() as u64;
+        if plain > 0 && plain + bytes > self.part_size {
+            self.end_part()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what a worker reads into a frame of its own: about `bytes` plain bytes.
+    pub fn load(&mut self, load: Box<dyn Load>, bytes: u64) -> Result<()> {
+        if let Some(open) = &self.open {
+            return Err(cut_off(open));
+        }
+        if !self.frame.is_empty() {
+            self.end_frame()?;
+        }
+        self.part_bytes += bytes;
+        self.send(Content::Load(load))
+    }
+
+    /// Returns once all that was handed over is read and written.
+    pub fn wait(&mut self) -> Result<()> {
+        if !self.frame.is_empty() {
+            self.end_frame()?;
+        }
+        let (reached, here) = sync_channel(1);
+        self.order
+            .send(Ordered::Reached(reached))
+            .map_err(|_| stopped())?;
+        here.recv().map_err(|_| stopped())
     }
 
     /// The next bytes of the member; the last of them end it.
@@ -149,10 +179,10 @@ impl<'a> Packer<'a> {
         else {
             return Ok(());
         };
-        self.hashed.extend(hasher.map(Hasher::finish));
+        let checksum = hasher.map(Hasher::finish);
         entry.sha256 = sha256.map(|hasher| hasher.finish().1);
         self.push(&[0; BLOCK as usize][..padding(entry.size)])?;
-        self.ended.push(entry);
+        self.ended.push(Ended { entry, checksum });
         Ok(())
     }
 
@@ -172,38 +202,39 @@ impl<'a> Packer<'a> {
         let plain = mem::replace(&mut self.frame, self.pool.take());
         self.frame.reserve_exact(FRAME);
         self.part_bytes += plain.len() as u64;
+        self.send(Content::Bytes(plain))
+    }
+
+    fn send(&mut self, content: Content) -> Result<()> {
         self.frames += 1;
-        let (reply, stored) = sync_channel(1);
+        let (reply, made) = sync_channel(1);
         let ended = mem::take(&mut self.ended);
         self.order
-            .send(Ordered::Frame { stored, ended })
+            .send(Ordered::Frame { made, ended })
             .map_err(|_| stopped())?;
-        self.jobs.send(Job { plain, reply }).map_err(|_| stopped())
+        self.jobs
+            .send(Job { content, reply })
+            .map_err(|_| stopped())
     }
 
     /// Ends the tar archive by its two zero blocks, and the part.
     fn end_part(&mut self) -> Result<()> {
         self.push(&[0; 2 * BLOCK as usize])?;
         self.end_frame()?;
-        self.order
-            .send(Ordered::EndOfPart {
-                plain_bytes: self.part_bytes,
-            })
-            .map_err(|_| stopped())?;
+        self.order.send(Ordered::EndOfPart).map_err(|_| stopped())?;
         self.part += 1;
         self.part_bytes = 0;
         self.frames = 0;
         Ok(())
     }
 
-    /// The checksums for the comparison with the manifest.
-    pub fn finish(mut self) -> Result<Vec<Checksum>> {
+    /// Ends the last part.
+    pub fn finish(mut self) -> Result<()> {
         if let Some(open) = &self.open {
             return Err(cut_off(open));
         }
         self.end_part()?;
-        self.order.send(Ordered::End).map_err(|_| stopped())?;
-        Ok(self.hashed)
+        self.order.send(Ordered::End).map_err(|_| stopped())
     }
 }
 

@@ -1,21 +1,22 @@
-//! The stages behind the packer: workers that compress frames, a writer that puts them in
-//! order, a finisher that makes parts durable and re-reads them.
+//! The stages behind the packer: workers that fill and compress frames, a writer that puts them
+//! in order, a finisher that makes parts durable and re-reads them.
 
 use std::{
     io::Write,
+    mem,
     sync::{
         Mutex, PoisonError,
         mpsc::{Receiver, SyncSender},
     },
 };
 
+use super::load::{Ended, Filling, Laid, Load, Piece};
 use crate::{
     error::{Error, Result},
-    postgres::file_checksum::Algorithm,
     repo::{
         backup_id::BackupId,
         catalog::{Part, StoredObject},
-        codec::{Codec, Compression},
+        codec::{Codec, Compression, Framer},
         file_index::{FileEntry, FileIndexWriter},
         layout::{BackupObject, ObjectName},
         object_writer::ObjectWriter,
@@ -31,12 +32,10 @@ pub struct Destination<'a> {
     pub repository: &'a Repository,
     pub id: BackupId,
     pub compression: Compression,
-    /// Threads that compress.
+    /// Threads that read and compress.
     pub workers: usize,
     /// Plain bytes after which a new part begins; a larger file has a part of its own.
     pub part_size: u64,
-    /// What the manifest will list: other ones than CRC-32C are computed beside it.
-    pub manifest_checksums: Algorithm,
     /// Re-read each stored part and compare it with what was written.
     pub verify: bool,
 }
@@ -70,20 +69,35 @@ impl Pool {
 
 /// A frame for whichever worker is free.
 pub struct Job {
-    pub plain: Vec<u8>,
-    pub reply: SyncSender<Result<Vec<u8>>>,
+    pub content: Content,
+    pub reply: SyncSender<Result<Frame>>,
+}
+
+/// What goes into a frame.
+pub enum Content {
+    Bytes(Vec<u8>),
+    Load(Box<dyn Load>),
+}
+
+/// A frame as it is stored.
+pub struct Frame {
+    stored: Vec<u8>,
+    plain_bytes: u64,
+    /// None where the packer laid it.
+    laid: Option<Laid>,
 }
 
 /// What the writer does, in order.
 pub enum Ordered {
     Frame {
-        stored: Receiver<Result<Vec<u8>>>,
-        /// The members that end here; their `frame` is the number of a frame of this part.
-        ended: Vec<FileEntry>,
+        made: Receiver<Result<Frame>>,
+        /// The members of the packer's that end here; their `frame` is the number of a frame of
+        /// this part.
+        ended: Vec<Ended>,
     },
-    EndOfPart {
-        plain_bytes: u64,
-    },
+    /// Somebody waits until all that came before is written.
+    Reached(SyncSender<()>),
+    EndOfPart,
     End,
 }
 
@@ -95,25 +109,70 @@ pub struct Written {
     pub crc32c: Crc32c,
 }
 
-pub fn compress(compression: Compression, queue: &Mutex<Receiver<Job>>, pool: &Pool) {
+/// Fills and compresses frames until there are no more jobs.
+pub fn work(compression: Compression, queue: &Mutex<Receiver<Job>>, pool: &Pool) {
     let mut framer = compression.framer();
+    // What a worker reads into: never given away, so that it is cleared only once.
+    let mut own = Vec::new();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { plain, reply }) = job else {
+        let Ok(Job { content, reply }) = job else {
             return;
         };
-        let stored = match &mut framer {
-            Ok(_) if compression.codec == Codec::None => Ok(plain),
-            Ok(framer) => {
-                let mut stored = pool.take();
-                let result = framer.frame(&plain, &mut stored);
-                pool.put(plain);
-                result.map(|()| stored)
-            }
+        let frame = match &mut framer {
+            Ok(framer) => make(content, compression.codec, framer, &mut own, pool),
             Err(_) => Err(Error::failed(format!("can't compress with {compression}"))),
         };
         // A writer that is gone has said why.
-        let _ = reply.send(stored);
+        let _ = reply.send(frame);
+    }
+}
+
+fn make(
+    content: Content,
+    codec: Codec,
+    framer: &mut Framer,
+    own: &mut Vec<u8>,
+    pool: &Pool,
+) -> Result<Frame> {
+    match content {
+        Content::Bytes(plain) => {
+            let plain_bytes = plain.len() as u64;
+            let stored = match codec {
+                Codec::None => plain,
+                _ => {
+                    let mut stored = pool.take();
+                    framer.frame(&plain, &mut stored)?;
+                    pool.put(plain);
+                    stored
+                }
+            };
+            Ok(Frame {
+                stored,
+                plain_bytes,
+                laid: None,
+            })
+        }
+        Content::Load(load) => {
+            let mut filling = Filling::new(own);
+            let laid = load.read(&mut filling)?;
+            let plain_bytes = filling.finish() as u64;
+            let stored = match codec {
+                Codec::None => mem::take(own),
+                // What has no bytes has no frame.
+                _ if own.is_empty() => Vec::new(),
+                _ => {
+                    let mut stored = pool.take();
+                    framer.frame(own, &mut stored)?;
+                    stored
+                }
+            };
+            Ok(Frame {
+                stored,
+                plain_bytes,
+                laid: Some(laid),
+            })
+        }
     }
 }
 
@@ -125,16 +184,61 @@ struct OpenPart {
     /// to tell whether the store gives back at once what it took.
     upload: Sha256Writer<Box<dyn Upload>>,
     crc32c: Crc32c,
+    plain_bytes: u64,
     /// Where each of its frames begins.
     frames: Vec<u64>,
+    /// The file that is being laid in several frames.
+    large: Option<(FileEntry, Crc32c)>,
 }
 
-/// The index; None if the members ended early.
+impl OpenPart {
+    /// Where the members lie that a worker laid into the frame that begins at `frame`, and what
+    /// is now known of the large file.
+    fn place(&mut self, laid: Laid, frame: u64) -> Result<Vec<Ended>> {
+        let at = |mut entry: FileEntry| {
+            (entry.part, entry.frame) = (self.number, frame);
+            entry
+        };
+        match laid {
+            Laid::Members(mut ended) => {
+                for member in &mut ended {
+                    (member.entry.part, member.entry.frame) = (self.number, frame);
+                }
+                Ok(ended)
+            }
+            Laid::First(entry, piece) => {
+                self.large = Some((at(entry), Crc32c(piece.crc32c)));
+                Ok(Vec::new())
+            }
+            Laid::Next(piece) => {
+                self.continue_large(piece)?;
+                Ok(Vec::new())
+            }
+            Laid::Last(piece) => {
+                self.continue_large(piece)?;
+                let (mut entry, Crc32c(crc32c)) = self.large.take().ok_or_else(stopped)?;
+                entry.crc32c = crc32c;
+                let checksum = None;
+                Ok(vec![Ended { entry, checksum }])
+            }
+        }
+    }
+
+    fn continue_large(&mut self, piece: Piece) -> Result<()> {
+        let (_, Crc32c(crc)) = self.large.as_mut().ok_or_else(stopped)?;
+        *crc = crc32c::crc32c_combine(*crc, piece.crc32c, piece.bytes as usize);
+        Ok(())
+    }
+}
+
+/// Puts the frames in order, and gives each member to `each`. The index; None if the members
+/// ended early.
 pub fn write(
     to: Destination<'_>,
     ordered: &Receiver<Ordered>,
     written: &SyncSender<Written>,
     pool: &Pool,
+    each: &mut (dyn FnMut(&Ended) -> Result<()> + Send),
 ) -> Result<Option<StoredObject>> {
     let storage = to.repository.storage();
     let name = |object| to.repository.layout().backup_object(&to.id, object);
@@ -144,8 +248,12 @@ pub fn write(
     let mut number = 0;
     while let Ok(next) = ordered.recv() {
         match next {
-            Ordered::Frame { stored, ended } => {
-                let stored = stored.recv().map_err(|_| stopped())??;
+            Ordered::Frame { made, mut ended } => {
+                let Frame {
+                    stored,
+                    plain_bytes,
+                    laid,
+                } = made.recv().map_err(|_| stopped())??;
                 let open = match &mut part {
                     Some(open) => open,
                     none => {
@@ -157,47 +265,38 @@ pub fn write(
                             object,
                             upload,
                             crc32c: Crc32c::default(),
+                            plain_bytes: 0,
                             frames: Vec::new(),
+                            large: None,
                         })
                     }
                 };
-                open.frames.push(open.upload.length());
+                let begin = open.upload.length();
+                open.frames.push(begin);
+                open.plain_bytes += plain_bytes;
                 open.crc32c
                     .write_all(&stored)
                     .and_then(|()| open.upload.write_all(&stored))
                     .map_err(|error| storage.failed("write", &open.object, error))?;
                 pool.put(stored);
-                for mut entry in ended {
+                for Ended { entry, .. } in &mut ended {
                     entry.frame = *open.frames.get(entry.frame as usize).ok_or_else(stopped)?;
-                    index.add(&entry)?;
+                }
+                if let Some(laid) = laid {
+                    ended.extend(open.place(laid, begin)?);
+                }
+                for member in &ended {
+                    index.add(&member.entry)?;
+                    each(member)?;
                 }
             }
-            Ordered::EndOfPart { plain_bytes } => {
-                let OpenPart {
-                    number,
-                    object,
-                    upload,
-                    crc32c,
-                    ..
-                } = part.take().ok_or_else(stopped)?;
-                let stored_bytes = upload.length();
-                let (upload, sha256) = upload.finish();
-                let part = Part {
-                    number,
-                    name: object.file_name().to_owned(),
-                    plain_bytes,
-                    stored_bytes,
-                    sha256,
-                    unencrypted_sha256: sha256,
-                };
-                written
-                    .send(Written {
-                        upload,
-                        object,
-                        part,
-                        crc32c,
-                    })
-                    .map_err(|_| stopped())?;
+            Ordered::Reached(reached) => {
+                // Who no longer waits has failed, and says so.
+                let _ = reached.send(());
+            }
+            Ordered::EndOfPart => {
+                let open = part.take().ok_or_else(stopped)?;
+                written.send(open.end()).map_err(|_| stopped())?;
             }
             Ordered::End => {
                 return index.finish()?.finish().map(Some);
@@ -207,6 +306,28 @@ pub fn write(
     Ok(None)
 }
 
+impl OpenPart {
+    fn end(self) -> Written {
+        let stored_bytes = self.upload.length();
+        let (upload, sha256) = self.upload.finish();
+        let part = Part {
+            number: self.number,
+            name: self.object.file_name().to_owned(),
+            plain_bytes: self.plain_bytes,
+            stored_bytes,
+            sha256,
+            unencrypted_sha256: sha256,
+        };
+        Written {
+            upload,
+            object: self.object,
+            part,
+            crc32c: self.crc32c,
+        }
+    }
+}
+
+/// Makes parts durable, and re-reads them.
 pub fn finish(to: Destination<'_>, written: &Receiver<Written>) -> Result<Vec<Part>> {
     let storage = to.repository.storage();
     let mut parts = Vec::new();

@@ -8,8 +8,7 @@ use std::{
 };
 
 use super::{
-    Destination, Packed, Packer, pack,
-    packer::FRAME,
+    Destination, Ended, FRAME, Filling, Laid, Load, Packed, Packer, Piece, pack,
     stages::{Written, finish},
 };
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
         backup_id::{BackupId, BackupKind},
         catalog::Part,
         codec::{Codec, Compression},
-        file_index::{self, FilePath},
+        file_index::{self, FileEntry, FilePath},
         layout::BackupObject,
         location::Location,
         repository::Repository,
@@ -65,7 +64,6 @@ fn destination(repository: &Repository) -> Destination<'_> {
         compression: Compression::default(),
         workers: 2,
         part_size: 1 << 30,
-        manifest_checksums: Algorithm::Crc32c,
         verify: true,
     }
 }
@@ -80,16 +78,97 @@ fn packed(folder: &std::path::Path, text: &str, sizes: &[usize]) -> (Repository,
     let id = to.id;
     let fill = |packer: &mut Packer<'_>| {
         packer.member(&member("a folder", 0), false)?;
+        // Every other file goes to the packer itself, the rest to the workers.
         for (number, size) in sizes.iter().enumerate() {
-            packer.member(&member(&format!("file {number}"), *size), false)?;
-            content(number, *size)
-                .chunks(100_000)
-                .try_for_each(|piece| packer.data(piece))?;
+            if number % 2 == 0 {
+                pushed(packer, number, *size)?;
+            } else {
+                loaded(packer, number, *size)?;
+            }
         }
+        packer.wait()
+    };
+    let mut seen = Vec::new();
+    let mut each = |member: &Ended| {
+        seen.push(member.entry.path.to_string());
         Ok(())
     };
-    let (packed, ()) = pack(to, fill, |(), _| Ok(())).unwrap();
+    let (packed, ()) = pack(to, Algorithm::Crc32c, &mut each, fill, |()| Ok(())).unwrap();
+    let files = (0..sizes.len()).map(|number| format!("file {number}"));
+    let expected: Vec<String> = std::iter::once("a folder".to_owned())
+        .chain(files)
+        .collect();
+    assert_eq!(seen, expected);
     (repository, id, packed)
+}
+
+fn pushed(packer: &mut Packer<'_>, number: usize, size: usize) -> Result<()> {
+    packer.member(&member(&format!("file {number}"), size), false)?;
+    content(number, size)
+        .chunks(100_000)
+        .try_for_each(|piece| packer.data(piece))
+}
+
+fn loaded(packer: &mut Packer<'_>, number: usize, size: usize) -> Result<()> {
+    packer.make_room(size as u64)?;
+    for begin in (0..size.max(1)).step_by(FRAME) {
+        let slice = Slice {
+            number,
+            size,
+            begin,
+        };
+        packer.load(Box::new(slice), FRAME.min(size) as u64)?;
+    }
+    Ok(())
+}
+
+/// A piece of a file, as a worker reads it.
+struct Slice {
+    number: usize,
+    size: usize,
+    begin: usize,
+}
+
+impl Load for Slice {
+    fn read(self: Box<Self>, frame: &mut Filling<'_>) -> Result<Laid> {
+        let member = member(&format!("file {}", self.number), self.size);
+        let content = content(self.number, self.size);
+        let bytes = &content[self.begin..self.size.min(self.begin + FRAME)];
+        if self.begin == 0 {
+            frame.begin(&member)?;
+        }
+        frame.room(bytes.len()).copy_from_slice(bytes);
+        let is_last = self.begin + bytes.len() == self.size;
+        if is_last {
+            frame.end(member.size);
+        }
+        let crc32c = crc32c::crc32c(bytes);
+        let entry = FileEntry {
+            path: member.path,
+            folder: false,
+            part: 0,
+            frame: 0,
+            offset: 0,
+            size: member.size,
+            mode: member.mode,
+            mtime: member.mtime,
+            crc32c,
+            sha256: None,
+        };
+        let piece = Piece {
+            bytes: bytes.len() as u64,
+            crc32c,
+        };
+        Ok(match (self.begin, is_last) {
+            (0, true) => Laid::Members(vec![Ended {
+                entry,
+                checksum: None,
+            }]),
+            (0, false) => Laid::First(entry, piece),
+            (_, false) => Laid::Next(piece),
+            (_, true) => Laid::Last(piece),
+        })
+    }
 }
 
 #[test]
@@ -162,7 +241,8 @@ fn a_source_that_fails_or_ends_early_stores_no_index() {
     let repository = repository(folder.path());
     let to = destination(&repository);
     let error = |fill: &dyn Fn(&mut Packer<'_>) -> Result<()>, check| {
-        pack(to, fill, |(), _| check)
+        let each = &mut |_: &Ended| Ok(());
+        pack(to, Algorithm::Crc32c, each, fill, |()| check)
             .unwrap_err()
             .message()
             .to_owned()
@@ -246,7 +326,6 @@ fn what_the_manifest_lists_is_hashed_as_the_manifest_does() {
         let folder = tempfile::tempdir().unwrap();
         let repository = repository(folder.path());
         let to = Destination {
-            manifest_checksums: algorithm,
             verify: false,
             ..destination(&repository)
         };
@@ -261,11 +340,11 @@ fn what_the_manifest_lists_is_hashed_as_the_manifest_does() {
             Ok(())
         };
         let mut checksums = Vec::new();
-        let take = |(): &(), taken: &[_]| {
-            checksums = taken.to_vec();
+        let mut each = |member: &Ended| {
+            checksums.extend(member.checksum.clone());
             Ok(())
         };
-        pack(to, fill, take).unwrap();
+        pack(to, algorithm, &mut each, fill, |()| Ok(())).unwrap();
         let expected = [0, 2].map(|number: usize| {
             let mut hasher = Hasher::new(algorithm);
             hasher.update(&content(number, files[number].1));

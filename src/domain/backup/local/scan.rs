@@ -1,0 +1,215 @@
+//! What of a data directory belongs into a backup: a walk without reading a file.
+//!
+//! The rules are those of sendDir in `src/backend/backup/basebackup.c`: what vanishes meanwhile
+//! was dropped, what comes later is in the WAL; no link is followed but those of tablespaces, of
+//! pg_wal and of folders whose content is left out; of an unlogged relation only the init fork.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, FileType, Metadata},
+    io,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use tracing::warn;
+
+use crate::{
+    error::{IoContext, Result},
+    postgres::{
+        control,
+        pgdata::{self, Treatment},
+        relation_file::{Fork, RelationFile},
+        version::{Major, tablespace_version_folder},
+    },
+    repo::{file_index::FilePath, tablespace::Tablespace},
+    util::fs::real,
+};
+
+/// A file or a folder that was met.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Relative to the data directory.
+    pub path: FilePath,
+    pub folder: bool,
+    /// Bytes when it was met; 0 for a folder.
+    pub size: u64,
+}
+
+/// The data directory that is walked.
+#[derive(Debug)]
+pub struct Scan<'a> {
+    root: &'a Path,
+    /// The folder of this version in each tablespace: others may share it after pg_upgrade.
+    version_folder: String,
+    tablespaces: &'a [Tablespace],
+    /// Tablespaces that lie in the data directory, as they must not: they are not met twice.
+    inside: Vec<PathBuf>,
+    pub items: Vec<Item>,
+    /// Of all files.
+    pub bytes: u64,
+}
+
+impl<'a> Scan<'a> {
+    /// Walks the data directory at `root`; `global/pg_control` is left to the caller.
+    pub fn run(
+        root: &'a Path,
+        major: Major,
+        catalog_version: u32,
+        tablespaces: &'a [Tablespace],
+    ) -> Result<Self> {
+        let whole = real(root);
+        let inside = tablespaces
+            .iter()
+            .filter(|space| !space.in_place)
+            .filter_map(|space| Some(real(&space.location.0).strip_prefix(&whole).ok()?.into()))
+            .collect();
+        let mut scan = Self {
+            root,
+            version_folder: tablespace_version_folder(major, catalog_version),
+            tablespaces,
+            inside,
+            items: Vec::new(),
+            bytes: 0,
+        };
+        scan.folder(b"")?;
+        Ok(scan)
+    }
+
+    /// Walks one folder; its path ends without a slash.
+    fn folder(&mut self, path: &[u8]) -> Result<()> {
+        let absolute = self.root.join(Path::new(std::ffi::OsStr::from_bytes(path)));
+        let Some(entries) = there(fs::read_dir(&absolute)).at("list", &absolute)? else {
+            return Ok(());
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(entry.at("list", &absolute)?.file_name().into_vec());
+        }
+        // Neighbours on the disk and in the backup alike.
+        names.sort_unstable();
+        let unlogged = unlogged(&names);
+        for name in &names {
+            let relation = RelationFile::parse(name);
+            if relation
+                .is_some_and(|file| file.fork != Fork::Init && unlogged.contains(&file.number))
+            {
+                continue;
+            }
+            let path = match path {
+                b"" => name.clone(),
+                _ => [path, b"/", name].concat(),
+            };
+            self.entry(path)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: Vec<u8>) -> Result<()> {
+        let treatment = pgdata::treatment(&path);
+        if treatment == Treatment::LeaveOut || path == control::PATH.as_bytes() {
+            return Ok(());
+        }
+        let path = FilePath(path.into());
+        let absolute = self.root.join(path.as_path());
+        let Some(found) = there(fs::symlink_metadata(&absolute)).at("read", &absolute)? else {
+            return Ok(());
+        };
+        if self.inside.iter().any(|space| space == path.as_path()) {
+            return Ok(());
+        }
+        let kind = found.file_type();
+        if treatment == Treatment::KeepEmpty {
+            self.empty_folder(path, kind);
+        } else if kind.is_dir() {
+            let inner = path.0.clone();
+            self.add(path, true, 0);
+            self.folder(&inner)?;
+        } else if kind.is_file() {
+            self.add(path, false, found.size());
+        } else if path.0.starts_with(b"pg_tblspc/") {
+            self.tablespace(&path)?;
+        } else {
+            warn!(
+                "{} is neither a file nor a folder: it is not in the backup",
+                absolute.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// A folder whose content is not wanted; it may be a link to elsewhere.
+    fn empty_folder(&mut self, path: FilePath, kind: FileType) {
+        if kind.is_file() {
+            return;
+        }
+        let wal = path.0.as_ref() == b"pg_wal";
+        self.add(path, true, 0);
+        if wal {
+            // What a server expects there.
+            for inner in pgdata::IN_WAL {
+                if fs::metadata(
+                    self.root
+                        .join(Path::new(std::ffi::OsStr::from_bytes(inner))),
+                )
+                .is_ok()
+                {
+                    self.add(FilePath((*inner).into()), true, 0);
+                }
+            }
+        }
+    }
+
+    /// A link in `pg_tblspc`: of what it leads to, only the folder of this server's version.
+    fn tablespace(&mut self, link: &FilePath) -> Result<()> {
+        let oid = link.0.strip_prefix(b"pg_tblspc/");
+        let oid: Option<u32> = oid.and_then(|oid| str::from_utf8(oid).ok()?.parse().ok());
+        let known = self.tablespaces.iter().any(|space| Some(space.oid) == oid);
+        if !known {
+            // One that was made meanwhile is in the WAL; another one isn't the server's.
+            return Ok(());
+        }
+        let folder = [&*link.0, b"/", self.version_folder.as_bytes()].concat();
+        let path = FilePath(folder.clone().into());
+        let absolute = self.root.join(path.as_path());
+        match there(fs::metadata(&absolute)).at("read", &absolute)? {
+            Some(found) if found.is_dir() => {
+                self.add(path, true, 0);
+                self.folder(&folder)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, path: FilePath, folder: bool, size: u64) {
+        self.bytes += size;
+        self.items.push(Item { path, folder, size });
+    }
+}
+
+/// The numbers of the relations in a folder that have an init fork: they are unlogged.
+fn unlogged(names: &[Vec<u8>]) -> BTreeSet<u32> {
+    names
+        .iter()
+        .filter_map(|name| RelationFile::parse(name))
+        .filter(|file| file.fork == Fork::Init && file.segment == 0)
+        .map(|file| file.number)
+        .collect()
+}
+
+/// None for what has vanished.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What of a file or folder goes into its tar member beside its size.
+pub fn mode(found: &Metadata) -> u32 {
+    found.mode() & 0o7777
+}

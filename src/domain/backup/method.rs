@@ -1,0 +1,92 @@
+//! Which source a backup takes: the data directory where it can be read here, else the stream.
+
+use std::path::Path;
+
+use tracing::debug;
+
+use super::{
+    local::Local,
+    options::{Method, Options},
+    source::Source,
+    stream::Stream,
+};
+use crate::{
+    error::{Error, Result},
+    postgres::{
+        connection::Session,
+        conninfo::ConnInfo,
+        control::Control,
+        low_level_backup::LowLevelBackup,
+        postmaster::Postmaster,
+        replication::Replication,
+        server_facts::{self, ServerFacts},
+    },
+    util::cancel::Cancel,
+};
+
+/// The source that was asked for, or the best that there is.
+pub fn source<'a>(
+    options: &Options,
+    info: &'a ConnInfo,
+    session: &'a Session,
+    facts: &'a ServerFacts,
+    cancel: &Cancel,
+) -> Result<Box<dyn Source + 'a>> {
+    if options.method != Method::Stream {
+        let folder = options.data_dir.as_ref().unwrap_or(&facts.data_directory);
+        match obstacle(folder, session, facts)? {
+            None => return Ok(Box::new(Local::new(folder.clone(), session, facts))),
+            Some(obstacle) if options.method == Method::Local => {
+                return Err(Error::failed(format!(
+                    "can't read the data directory {}: {obstacle}",
+                    folder.display()
+                ))
+                .hint("run pgstow on the server's host as the server's user, or take `--method stream`."));
+            }
+            Some(obstacle) => debug!("not read from the data directory: {obstacle}"),
+        }
+    }
+    let mut replication = Replication::connect(info, cancel)?;
+    let identity = replication.identify_system()?;
+    if identity.system_id != facts.system_id {
+        return Err(Error::failed(
+            "the replication connection leads to another server than the SQL connection",
+        )
+        .hint("connect to the server itself, not to a pooler or a load balancer."));
+    }
+    Ok(Box::new(Stream::new(replication)))
+}
+
+/// Why the folder can't be read as the data directory of the server behind `session`.
+///
+/// A copy of the same cluster may lie on this host, or even run: so system identifier, port and
+/// the time at which the server started must all be the server's own.
+fn obstacle(folder: &Path, session: &Session, facts: &ServerFacts) -> Result<Option<String>> {
+    let control = match Control::read(folder) {
+        Ok(control) => control,
+        Err(error) => return Ok(Some(error.in_one_line())),
+    };
+    if control.system != facts.system_id {
+        return Ok(Some(format!(
+            "it is the cluster {}, the server is {}",
+            control.system, facts.system_id
+        )));
+    }
+    let running = match Postmaster::running(folder) {
+        Ok(Some(running)) => running,
+        Ok(None) => return Ok(Some("no server runs on it".to_owned())),
+        Err(error) => return Ok(Some(error.in_one_line())),
+    };
+    let start = server_facts::start(session)?;
+    if running.port != Some(start.port) || !start.began_with(running.started) {
+        return Ok(Some(
+            "another server runs on it than the one that answers".to_owned(),
+        ));
+    }
+    if !LowLevelBackup::is_permitted(session)? {
+        return Ok(Some(
+            "the role may not call pg_backup_start and pg_backup_stop".to_owned(),
+        ));
+    }
+    Ok(None)
+}
