@@ -115,7 +115,7 @@ mod tests {
 
     /// A durable file on a real disk: what is dirty can't leave the cache.
     fn file(length: usize) -> (tempfile::NamedTempFile, Vec<u8>) {
-        let bytes: Vec<u8> = (0..length).map(|at| (at * 31 >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..length).map(|at| ((at * 31) >> 7) as u8).collect();
         let mut file = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         file.write_all(&bytes).unwrap();
         file.as_file().sync_all().unwrap();

@@ -1,7 +1,11 @@
 //! What `base` stores can be read without pgstow: by tar, the codec's program, sha256sum and
 //! pg_verifybackup.
 
-use std::{fs, os::unix::ffi::OsStringExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+};
 
 use crate::harness::{PgBin, Scratch, Stored, Stow, on_every_major, pg, user};
 
@@ -35,6 +39,17 @@ fn make_odd(scratch: &Scratch, stow: &Stow) -> Oddities {
     let odd = cluster.data_dir().join(odd);
     fs::write(&odd, "odd").unwrap();
     user::own(&odd);
+    let temporary = cluster.data_dir().join("base/pgsql_tmp");
+    fs::create_dir_all(&temporary).unwrap();
+    user::own(&temporary);
+    for name in [
+        "base/pgsql_tmp/pgsql_tmp1.0",
+        "base/5/t3_99",
+        "base/5/.DS_Store",
+    ] {
+        fs::write(cluster.data_dir().join(name), "left").unwrap();
+        user::own(&cluster.data_dir().join(name));
+    }
     let path = |name: &str| cluster.psql(&format!("select pg_relation_filepath('{name}')"));
     Oddities {
         far: path("far"),
@@ -55,14 +70,25 @@ fn a_person_unpacks_and_checks_it(pg: PgBin) {
         .cluster(|cluster| cluster.conf("allow_in_place_tablespaces", "on"))
         .start();
     let odd = make_odd(&scratch, &stow);
-    let backup = stow.backup(&[]);
+    let [stream, local] = ["stream", "local"].map(|method| {
+        let backup = stow.backup(&["--method", method]);
+        assert_eq!(backup.json()["method"], method);
+        unpacks_and_is_right(&scratch.join(method), &stow, &odd, &backup);
+        // Times and checkpoints go on; what is there, and its size, doesn't.
+        let mut members = all_members(&backup);
+        members.sort();
+        let facts = ["files", "tablespaces"].map(|name| backup.json()[name].clone());
+        (members, facts)
+    });
+    assert_eq!(stream, local);
+}
 
+fn unpacks_and_is_right(copy: &Path, stow: &Stow, odd: &Oddities, backup: &Stored) {
     let parts = backup.parts();
     assert!(parts.len() > 3, "{parts:?}");
     assert_eq!(backup.check_sums().matches(": OK").count(), parts.len());
-    let copy = scratch.join("copy");
-    backup.unpack(&copy);
-    stow.cluster.pg.verifybackup(&copy).unwrap();
+    backup.unpack(copy);
+    stow.cluster.pg.verifybackup(copy).unwrap();
     for file in [&odd.far, &odd.near] {
         let (stored, live) = (copy.join(file), stow.cluster.data_dir().join(file));
         assert!(
@@ -73,7 +99,7 @@ fn a_person_unpacks_and_checks_it(pg: PgBin) {
 
     let last = backup.members(parts.last().unwrap());
     assert_eq!(last.last().unwrap(), "global/pg_control");
-    let members = all_members(&backup);
+    let members = all_members(backup);
     let has = |name: &str| members.iter().any(|member| member == name);
     assert!(has("odd \\377 'name'"), "{members:?}");
     assert_eq!(
@@ -90,9 +116,16 @@ fn a_person_unpacks_and_checks_it(pg: PgBin) {
         !has(&far) && !has(&format!("{far}/")),
         "{far} in {members:?}"
     );
-    for name in ["tablespace_map", "backup_manifest", "postmaster.pid"] {
+    for name in [
+        "tablespace_map",
+        "backup_manifest",
+        "postmaster.pid",
+        "link",
+    ] {
         assert!(!has(name), "{name}");
     }
+    let temporary = |name: &&String| name.contains("pgsql_tmp") || name.contains("/t3_");
+    assert_eq!(members.iter().find(temporary), None);
     assert!(has("backup_label"));
     let outside = |name: &&String| name.starts_with('/') || name.contains("..");
     assert_eq!(members.iter().find(outside), None);

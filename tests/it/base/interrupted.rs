@@ -7,8 +7,9 @@ use rustix::process::Signal;
 use crate::harness::{Scratch, Shutdown, Stow, pg, random::Random, tool::Running};
 
 /// Slow enough that there is time to break it.
-fn slow(stow: &Stow) -> Running {
-    let mut running = stow.base(&["--max-rate", "4MB"]).spawn();
+fn slow(stow: &Stow, method: &str) -> Running {
+    let slowly = ["--max-rate", "4MB", "--method", method];
+    let mut running = stow.base(&slowly).spawn();
     for _ in 0..2000 {
         let begun = |name: &String| stow.stored_as(name).object("alive-1.json").exists();
         if stow.folders().iter().any(begun) {
@@ -29,7 +30,7 @@ fn states(stow: &Stow) -> Vec<String> {
 fn a_second_one_is_refused_and_harms_nothing() {
     let scratch = Scratch::new();
     let stow = Stow::start(&scratch, pg(16));
-    let first = slow(&stow);
+    let first = slow(&stow, "auto");
     let id = stow.folders().remove(0);
     stow.base(&[])
         .fails(1)
@@ -74,8 +75,13 @@ fn of_two_at_the_same_moment_one_is_refused() {
 fn a_signal_ends_it_and_nothing_is_left() {
     let scratch = Scratch::new();
     let stow = Stow::start(&scratch, pg(15));
-    for signal in [Signal::INT, Signal::TERM] {
-        let running = slow(&stow);
+    for (signal, method) in [
+        (Signal::INT, "stream"),
+        (Signal::TERM, "stream"),
+        (Signal::INT, "local"),
+        (Signal::TERM, "local"),
+    ] {
+        let running = slow(&stow, method);
         running.signal(signal);
         let output = running.wait();
         assert_eq!(output.status.code(), Some(130), "{output}");
@@ -90,14 +96,16 @@ fn a_signal_ends_it_and_nothing_is_left() {
 fn a_server_that_dies_is_an_error_and_nothing_is_left() {
     let scratch = Scratch::new();
     let mut stow = Stow::start(&scratch, pg(17));
-    let running = slow(&stow);
-    stow.cluster.stop(Shutdown::Immediate);
-    let output = running.wait();
-    assert_eq!(output.status.code(), Some(1), "{output}");
-    assert!(output.stderr.contains("error: "), "{output}");
-    assert!(output.stderr.contains("hint: "), "{output}");
-    assert!(stow.folders().is_empty(), "{output}");
-    stow.cluster.start();
+    for method in ["stream", "local"] {
+        let running = slow(&stow, method);
+        stow.cluster.stop(Shutdown::Immediate);
+        let output = running.wait();
+        assert_eq!(output.status.code(), Some(1), "{output}");
+        assert!(output.stderr.contains("error: "), "{output}");
+        assert!(output.stderr.contains("hint: "), "{output}");
+        assert!(stow.folders().is_empty(), "{output}");
+        stow.cluster.start();
+    }
     stow.backup(&[]);
 }
 
@@ -116,7 +124,8 @@ fn killed_at_any_moment() {
         let last = round % 4 == 3;
         // A fast one takes less than a second; some of them end before they are killed.
         let moment = Duration::from_millis(random.below(1000));
-        let mut running = stow.base(&[]).spawn();
+        let method = ["local", "stream"][round / 4 % 2];
+        let mut running = stow.base(&["--method", method]).spawn();
         if !last {
             thread::sleep(moment);
         }

@@ -7,6 +7,7 @@ mod config;
 mod elsewhere;
 mod included;
 mod interrupted;
+mod local;
 mod options;
 mod standby;
 mod trouble;

@@ -9,12 +9,20 @@ use crate::harness::{Cluster, FullDisk, Scratch, Stow, pg};
 
 #[test]
 fn label_annotations_and_rate() {
+    for method in ["stream", "local"] {
+        what_was_asked_for_is_done(method);
+    }
+}
+
+fn what_was_asked_for_is_done(method: &str) {
     let scratch = Scratch::new();
     let stow = Stow::build(&scratch, pg(18))
         .setting("max_rate = \"8MB\"")
         .start();
     let begun = Instant::now();
     let backup = stow.backup(&[
+        "--method",
+        method,
         "--label",
         "it's the \"first\"",
         "--annotate",
@@ -40,7 +48,7 @@ fn label_annotations_and_rate() {
     assert!(rate < 1.3 * f64::from(8 << 20), "{rate} bytes a second");
 
     let begun = Instant::now();
-    stow.backup(&["--max-rate", "1GB"]);
+    stow.backup(&["--max-rate", "1GB", "--method", method]);
     assert!(begun.elapsed() < took, "the option outranks the setting");
 }
 
@@ -79,25 +87,29 @@ fn memory_stays_bounded() {
     let rows = "select n, md5(n::text) from generate_series(1, 400000) n";
     stow.cluster.psql(&format!("create table large as {rows}"));
 
-    let running = stow
-        .base(&["--jobs", "2"])
-        .limit(Duration::from_secs(600))
-        .spawn();
-    let (output, peak) = running.watch();
-    assert!(output.status.success(), "{output}");
-    let backup = stow.stored(&output);
-    let json = backup.json();
-    let files = json["files"].as_u64().unwrap();
-    assert!(files > tables);
-    let bound = (32 << 20) + 2 * (16 << 20) + 200 * files;
-    println!("{files} files: {peak} bytes of {bound}");
-    assert!(peak < bound, "{peak} bytes, {bound} are allowed");
+    let bound = |files| (32 << 20) + 2 * (16 << 20) + 200 * files;
+    let mut files = 0;
+    for method in ["stream", "local"] {
+        let running = stow
+            .base(&["--jobs", "2", "--method", method])
+            .limit(Duration::from_secs(600))
+            .spawn();
+        let (output, peak) = running.watch();
+        assert!(output.status.success(), "{output}");
+        let backup = stow.stored(&output);
+        files = backup.json()["files"].as_u64().unwrap();
+        assert!(files > tables);
+        let bound = bound(files);
+        println!("{method}: {files} files: {peak} bytes of {bound}");
+        assert!(peak < bound, "{method}: {peak} bytes, {bound} are allowed");
 
-    let copy = scratch.join("copy");
-    backup.unpack(&copy);
-    stow.cluster.pg.verifybackup(&copy).unwrap();
-    let relations = backup.text("relations.json.zst");
-    assert!(relations.contains(&format!("\"t_{tables}\"")));
+        let copy = scratch.join(method);
+        backup.unpack(&copy);
+        stow.cluster.pg.verifybackup(&copy).unwrap();
+        let relations = backup.text("relations.json.zst");
+        assert!(relations.contains(&format!("\"t_{tables}\"")));
+    }
+    let bound = bound(files);
     let verify = stow.tool.command(&["verify", "--jobs", "2"]).spawn();
     let (output, peak) = verify.watch();
     assert!(output.status.success(), "{output}");

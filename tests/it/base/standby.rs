@@ -22,18 +22,19 @@ fn a_standby_is_backed_up(pg: PgBin) {
     let stow = Stow::start(&scratch, pg);
     let standby = standby(&scratch, &stow);
     let primary = stow.cluster.host().display().to_string();
-    let (output, state) = {
-        let base = stow.base(&[]);
+    for (number, method) in ["stream", "local"].into_iter().enumerate() {
+        let base = stow.base(&["--method", method]);
         let base = base.env("PGSTOW_CLUSTER_HOST", standby.host());
-        let output = base.env("PGSTOW_CLUSTER_PRIMARY_HOST", primary).ok();
-        (output, stow.backups()[0].clone())
-    };
-    assert_eq!(state["state"], "complete");
-    assert_eq!(state["backup"]["standby"], true);
-    let backup = stow.stored(&output);
-    let restored = scratch.join("restored");
-    backup.unpack(&restored);
-    stow.cluster.pg.verifybackup(&restored).unwrap();
+        let output = base.env("PGSTOW_CLUSTER_PRIMARY_HOST", &primary).ok();
+        let state = stow.backups()[number].clone();
+        assert_eq!(state["state"], "complete");
+        assert_eq!(state["backup"]["standby"], true);
+        assert_eq!(state["backup"]["method"], method);
+        let backup = stow.stored(&output);
+        let restored = scratch.join(method);
+        backup.unpack(&restored);
+        stow.cluster.pg.verifybackup(&restored).unwrap();
+    }
 }
 
 #[test]
@@ -109,11 +110,17 @@ fn a_primary_that_does_not_answer_is_told() {
 
 #[test]
 fn a_promotion_meanwhile_is_an_error() {
+    for method in ["stream", "local"] {
+        a_promotion_is_an_error(method);
+    }
+}
+
+fn a_promotion_is_an_error(method: &str) {
     let scratch = Scratch::new();
     let stow = Stow::start(&scratch, pg(17));
     let standby = standby(&scratch, &stow);
     let running = stow
-        .base(&["--max-rate", "4MB"])
+        .base(&["--max-rate", "4MB", "--method", method])
         .env("PGSTOW_CLUSTER_HOST", standby.host())
         .spawn();
     while stow.folders().is_empty() {

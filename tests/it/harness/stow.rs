@@ -189,6 +189,7 @@ impl<'a> Builder<'a> {
             self.settings,
         ));
         let archive_wal = tool.shell("archive-wal %p");
+        let archives = matches!(self.archive_command, ArchiveCommand::ArchiveWal);
         let cluster = match self.archive_command {
             ArchiveCommand::ArchiveWal => self.cluster.archiving(&archive_wal),
             ArchiveCommand::Other(command) => self.cluster.archiving(command),
@@ -197,6 +198,14 @@ impl<'a> Builder<'a> {
         let cluster = cluster.start();
         cluster.psql(&sql_of_roles("sql"));
         tool.command(&["init"]).ok();
+        if archives {
+            // A segment that was full before there was a repository is offered again.
+            cluster.wait_until(
+                "select failed_count = 0 or last_archived_time > last_failed_time
+                 from pg_stat_archiver",
+                "t",
+            );
+        }
         Stow {
             cluster,
             tool,

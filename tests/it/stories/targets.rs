@@ -66,12 +66,12 @@ struct Story {
 }
 
 impl Story {
-    /// Load, backup, load, rest, load, backup, load, rest.
+    /// Load, backup, load, rest, load, backup, load, rest. Each backup is read in another way.
     fn tell(mut site: Site, random: Random) -> Self {
         let load = Load::start(site.main(), 1, 300);
         let witness = Witness::start(site.main(), WITNESS);
         witness.wait_for(30);
-        let first = site.stow.backup(&[]);
+        let first = site.stow.backup(&["--method", "stream"]);
         witness.wait_for(150);
         load.stop(site.main());
         let truth = witness.stop();
@@ -84,7 +84,7 @@ impl Story {
         let load = Load::go_on(site.main(), 300);
         let witness = Witness::go_on(site.main(), WITNESS);
         witness.wait_for(100);
-        let second = site.stow.backup(&[]);
+        let second = site.stow.backup(&["--method", "local"]);
         witness.wait_for(150);
         load.stop(site.main());
         let truth = joined(truth, witness.stop());

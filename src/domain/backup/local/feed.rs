@@ -19,7 +19,7 @@ use crate::{
         source::Order,
     },
     error::Result,
-    postgres::file_checksum::Algorithm,
+    postgres::{connection::Session, file_checksum::Algorithm},
 };
 
 /// As many members at most go to a worker at once: bounds what a job holds.
@@ -28,10 +28,16 @@ const MEMBERS: usize = 1000;
 /// How long a pause for the rate's sake may be before a stop is looked for.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How often the session is asked for a sign of life, which also keeps it open on firewalls.
+const SIGN: Duration = Duration::from_secs(10);
+
 pub struct Feed<'a> {
     order: &'a Order<'a>,
     reader: &'a Arc<Reader>,
     begun: Instant,
+    /// The server ends the backup with this session: no need to copy on without it.
+    session: &'a Session,
+    next_sign: Instant,
     /// Plain bytes that were handed over.
     handed: u64,
     bundle: Vec<Item>,
@@ -39,11 +45,13 @@ pub struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    pub fn new(order: &'a Order<'a>, reader: &'a Arc<Reader>) -> Self {
+    pub fn new(order: &'a Order<'a>, session: &'a Session, reader: &'a Arc<Reader>) -> Self {
         Self {
             order,
             reader,
             begun: Instant::now(),
+            session,
+            next_sign: Instant::now() + SIGN,
             handed: 0,
             bundle: Vec::new(),
             bundle_bytes: 0,
@@ -107,6 +115,10 @@ impl<'a> Feed<'a> {
     /// Waits until the rate allows so many bytes more.
     fn hand_over(&mut self, bytes: u64) -> Result<()> {
         self.order.cancel.check()?;
+        if Instant::now() >= self.next_sign {
+            self.session.query_one("SELECT 1", &[])?;
+            self.next_sign = Instant::now() + SIGN;
+        }
         if let Some(rate) = self.order.options.max_rate_kb {
             let due = Duration::from_secs_f64(self.handed as f64 / (f64::from(rate) * 1024.0));
             while let Some(early) = due.checked_sub(self.begun.elapsed()) {

@@ -104,7 +104,7 @@ impl Source for Local<'_> {
             failures: Mutex::default(),
         });
         let fill = |packer: &mut Packer<'_>| {
-            Feed::new(order, &reader).all(items, packer)?;
+            Feed::new(order, self.session, &reader).all(items, packer)?;
             packer.wait()?;
             self.end(order, backup, &reader, packer)
         };

@@ -318,3 +318,92 @@ impl Load for Slice {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{fs, os::unix::fs::FileExt};
+
+    use super::*;
+
+    const PAGE: usize = 8192;
+
+    /// The first page of pg_class, as 18 wrote it.
+    fn right() -> Vec<u8> {
+        let packed = include_bytes!("../../../../tests/data/pages.zst");
+        zstd::decode_all(&packed[..]).unwrap()[..PAGE].to_vec()
+    }
+
+    fn reader(root: &std::path::Path, start: u64) -> Reader {
+        Reader {
+            root: root.to_owned(),
+            pages: Pages {
+                checked: true,
+                size: PAGE,
+                in_segment: 131_072,
+                start: Lsn(start),
+            },
+            checksums: Algorithm::Crc32c,
+            meter: Meter::default(),
+            failures: Mutex::default(),
+        }
+    }
+
+    /// What is read of the file, and which blocks are called damaged.
+    fn read(reader: &Reader, length: usize) -> (Vec<u8>, Vec<Option<u32>>) {
+        let path = FilePath(b"base/5/1259".as_slice().into());
+        let (file, _) = reader.open(&path).unwrap().unwrap();
+        let mut bytes = vec![0xEE; length];
+        reader.read(&file, &path, 0, &mut bytes).unwrap();
+        let failures = reader.failures.lock().unwrap();
+        (
+            bytes,
+            failures.iter().map(|failure| failure.block).collect(),
+        )
+    }
+
+    #[test]
+    fn pages_are_judged() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("base/5")).unwrap();
+        let file = folder.path().join("base/5/1259");
+        let mut torn = right();
+        torn[5000] ^= 1;
+        let zeros = vec![0; PAGE];
+        // Block 0 is right, 1 was never written, 2 can't be right.
+        fs::write(&file, [right(), zeros, torn.clone()].concat()).unwrap();
+        let late = 1 << 40;
+        let (bytes, damaged) = read(&reader(folder.path(), late), 4 * PAGE);
+        assert_eq!(damaged, [Some(2)]);
+        assert!(bytes[..PAGE] == right() && bytes[2 * PAGE..3 * PAGE] == torn);
+        assert!(
+            bytes[3 * PAGE..].iter().all(|byte| *byte == 0),
+            "past the end"
+        );
+        // Whatever was changed since the start, replay writes anew.
+        assert_eq!(read(&reader(folder.path(), 1), 3 * PAGE).1, []);
+        fs::write(&file, torn.repeat(9)).unwrap();
+        let named = [Some(0), Some(1), Some(2), Some(3), Some(4), None];
+        assert_eq!(read(&reader(folder.path(), late), 9 * PAGE).1, named);
+    }
+
+    #[test]
+    fn a_page_that_is_being_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("base/5")).unwrap();
+        let path = folder.path().join("base/5/1259");
+        let mut torn = right();
+        torn[PAGE / 2..].fill(0x55);
+        fs::write(&path, &torn).unwrap();
+        let writer = thread::spawn(move || {
+            thread::sleep(DOUBT_PAUSE);
+            let file = File::options().write(true).open(path).unwrap();
+            file.write_all_at(&right(), 0).unwrap();
+        });
+        // Slow machines may have written it before it is read at all.
+        let (bytes, damaged) = read(&reader(folder.path(), 1 << 40), PAGE);
+        writer.join().unwrap();
+        assert!(bytes == right());
+        assert_eq!(damaged, []);
+    }
+}
