@@ -190,13 +190,15 @@ fn parts(sound: &Sound) {
 
     let findings = sound.damaged(part, "is missing", remove);
     assert_eq!(findings.len(), 1);
-    let findings = sound.damaged(part, "bytes instead of", truncate);
-    let named = named(&findings);
-    assert!(
-        !named.is_empty() && named.len() < members.len(),
-        "{findings:?}"
-    );
-    assert!(named.contains(members.last().unwrap()));
+    // What lies before the cut is right, unless a large file comes first.
+    let spared = parts.iter().filter(|part| {
+        let members = files(&sound.backup, part);
+        let findings = sound.damaged(part, "bytes instead of", truncate);
+        let named = named(&findings);
+        assert!(named.contains(members.last().unwrap()), "{findings:?}");
+        named.len() < members.len()
+    });
+    assert!(spared.count() > 0);
     // All files are there: nothing but the part is named.
     let findings = sound.damaged(part, "bytes instead of", append);
     assert_eq!(self::named(&findings), Vec::<String>::new());

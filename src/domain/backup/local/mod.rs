@@ -86,6 +86,7 @@ impl Source for Local<'_> {
             control.major,
             control.catalog_version,
             &contents.tablespaces,
+            &self.facts.config_files,
         )?;
         order.meter.begin("copying", bytes);
         let manifest = order.object(BackupObject::Manifest)?;

@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::{
     error::{IoContext, Result},
     postgres::{
+        conf_file::ConfigFile,
         control,
         pgdata::{self, Treatment},
         relation_file::{Fork, RelationFile},
@@ -46,6 +47,7 @@ pub struct Scan<'a> {
     /// The folder of this version in each tablespace: others may share it after pg_upgrade.
     version_folder: String,
     tablespaces: &'a [Tablespace],
+    config_files: &'a [ConfigFile],
     /// Tablespaces that lie in the data directory, as they must not: they are not met twice.
     inside: Vec<PathBuf>,
     pub items: Vec<Item>,
@@ -60,6 +62,7 @@ impl<'a> Scan<'a> {
         major: Major,
         catalog_version: u32,
         tablespaces: &'a [Tablespace],
+        config_files: &'a [ConfigFile],
     ) -> Result<Self> {
         let whole = real(root);
         let inside = tablespaces
@@ -71,6 +74,7 @@ impl<'a> Scan<'a> {
             root,
             version_folder: tablespace_version_folder(major, catalog_version),
             tablespaces,
+            config_files,
             inside,
             items: Vec::new(),
             bytes: 0,
@@ -132,7 +136,8 @@ impl<'a> Scan<'a> {
             self.add(path, false, found.size());
         } else if path.0.starts_with(b"pg_tblspc/") {
             self.tablespace(&path)?;
-        } else {
+        } else if self.config_files.iter().all(|file| file.path != absolute) {
+            // Configuration files are kept beside the parts, whatever leads to them.
             warn!(
                 "{} is neither a file nor a folder: it is not in the backup",
                 absolute.display()
