@@ -22,7 +22,7 @@ use crate::{
         ListOptions, LogLevel, RestoreOptions, RestoreWalOptions, VerifyOptions,
     },
     domain::restore::{
-        request::Request,
+        request::{Delta, Request},
         target::{Action, Target, Wish},
     },
     error::{Context, Error, Result},
@@ -231,6 +231,10 @@ pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
             },
             data_dir: args.data_dir,
             replace: args.replace,
+            delta: args.delta.then_some(Delta {
+                trust_times: args.trust_times,
+                force: args.force,
+            }),
             tablespaces: args.tablespace,
             archive: args.archive.map(|word| word == "on"),
             offline: args.offline,

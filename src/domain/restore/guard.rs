@@ -44,13 +44,14 @@ pub fn check(folders: &[Folder], repository: Option<&Path>) -> Result<()> {
             .hint("restore to a folder of its own; a tablespace: --tablespace OID=DIR."));
         }
         let replaced = folder.tablespace.is_none() && folder.facts.state == State::Occupied;
-        if replaced && !path.join(pgdata::VERSION_FILE).is_file() {
+        let marks = [pgdata::VERSION_FILE, control::PATH];
+        if replaced && !marks.iter().any(|mark| path.join(mark).is_file()) {
             return Err(Error::failed(format!(
                 "{} is no data directory: it has no {}",
                 path.display(),
                 pgdata::VERSION_FILE
             ))
-            .hint("--replace renames a cluster, nothing else; move what is there, or give another folder by --data-dir."));
+            .hint("--replace renames a cluster and --delta writes over one, nothing else; move what is there, or give another folder by --data-dir."));
         }
     }
     Ok(())

@@ -19,6 +19,7 @@ mod choice_tests;
 pub mod config_files;
 mod configuration;
 pub mod contents;
+pub mod delta;
 mod fill;
 pub mod folders;
 mod guard;
@@ -27,6 +28,7 @@ mod lost;
 mod lower;
 pub mod marker;
 pub mod member;
+mod patch;
 pub mod path;
 pub mod places;
 pub mod plan;
@@ -134,6 +136,7 @@ pub fn run(
     let mut plan = plan;
     plan.warnings.extend(filled.warnings);
     plan.warnings.extend(outlook.warnings);
+    plan.delta = filled.delta;
     let mut restored = Restored {
         start_command,
         seconds: began.elapsed().as_secs_f64(),
