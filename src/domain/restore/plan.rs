@@ -230,6 +230,7 @@ pub fn plan(
     let mut warnings = Vec::new();
     let again = match (&facts.state, request.delta) {
         (State::Occupied, Some(delta)) => {
+            guard::refuse_others(&data_dir)?;
             let owned = delta::owned::check(&data_dir, system.system_id);
             let trust_times = delta.trust_times && owned.is_ok();
             if !delta.force {
