@@ -30,7 +30,6 @@ use crate::{
     postgres::{
         control::Control,
         lsn::{Lsn, SystemId, TimelineId},
-        pgdata,
         postmaster::Postmaster,
         programs::{Programs, Search},
         version::Major,
@@ -275,7 +274,7 @@ pub fn plan(
         _ if in_place => (!unarchived.is_empty())
             .then(|| delta::wal::place(&facts, options.notes.as_deref(), now)),
         // An interrupted restore has kept it.
-        Some(old) if !old.join(pgdata::VERSION_FILE).exists() => Some(old.clone()),
+        Some(old) if !old.join("global").exists() => Some(old.clone()),
         _ => None,
     };
     let mut choice = choose(&archive, &request.wish)?;

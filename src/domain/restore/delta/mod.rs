@@ -32,7 +32,7 @@ use super::{
     tablespaces::Tablespace,
 };
 use crate::{
-    error::{Error, IoContext, Result},
+    error::{IoContext, Result},
     postgres::{control, postmaster::Postmaster},
     repo::catalog::Backup,
     util::{
@@ -54,8 +54,8 @@ pub fn begin(data_dir: &Path, notes: &Notes) -> Result<Marker> {
     let named = data_dir.join(control::PATH);
     let folder = data_dir.join("global");
     match fs::symlink_metadata(&folder) {
-        // What it leads to is not ours to change.
-        Ok(found) if found.is_symlink() => {
+        // What a link leads to is not ours to change.
+        Ok(found) if !found.is_dir() => {
             fs::remove_file(&folder).at("remove", &folder)?;
             sync_folder(data_dir)?;
         }
@@ -120,7 +120,7 @@ impl Update<'_> {
     pub fn outlook(&self) -> Result<Outlook> {
         let mut seen = self.look()?;
         self.compare(&mut seen)?;
-        Ok(Outlook::of(self.contents, &seen))
+        Ok(Outlook::of(self.contents, &seen.found, seen.extra))
     }
 
     /// Step 4 but for the writing: what is found then, and what that means. `link` makes the links
@@ -132,7 +132,7 @@ impl Update<'_> {
         link()?;
         tree.tablespaces(&mut seen)?;
         self.compare(&mut seen)?;
-        let outlook = Outlook::of(self.contents, &seen);
+        let outlook = Outlook::of(self.contents, &seen.found, seen.extra);
         Ok((seen.found, outlook))
     }
 
@@ -180,13 +180,4 @@ impl Update<'_> {
         }
         Ok(needed)
     }
-}
-
-/// A file system of its own in a folder that the backup has not: not ours to empty.
-fn mounted(path: &Path) -> Error {
-    Error::failed(format!(
-        "{} is a mount point, and the backup has nothing there",
-        path.display()
-    ))
-    .hint("unmount it, and run the restore again.")
 }

@@ -2,10 +2,7 @@
 
 use serde::Serialize;
 
-use super::{
-    super::contents::{Contents, Found},
-    tree::Seen,
-};
+use super::super::contents::{Contents, Found};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
@@ -36,12 +33,13 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    pub fn of(contents: &Contents, seen: &Seen) -> Self {
+    /// `found`: by the numbers of members.
+    pub fn of(contents: &Contents, found: &[Found], extra: Count) -> Self {
         let mut outlook = Self {
-            extra: seen.extra,
+            extra,
             ..Self::default()
         };
-        let files = contents.members.iter().zip(&seen.found);
+        let files = contents.members.iter().zip(found);
         let files = files.filter(|(member, _)| !member.folder && !member.is_left_out());
         for (member, found) in files {
             let count = match found {

@@ -6,7 +6,7 @@ use std::{
     io,
     os::unix::{
         ffi::OsStrExt,
-        fs::{MetadataExt, PermissionsExt},
+        fs::{MetadataExt, PermissionsExt, fchown},
     },
     path::{Path, PathBuf},
 };
@@ -14,17 +14,16 @@ use std::{
 use super::{
     super::{
         contents::{Contents, FOLDERS, Found, Member},
-        folders::{Owner, give},
+        folders::Owner,
         marker::MARKER,
         tablespaces::Tablespace,
     },
-    mounted,
     outlook::Count,
 };
 use crate::{
-    error::{IoContext, Result},
+    error::{Error, IoContext, Result},
     postgres::control,
-    util::cancel::Cancel,
+    util::{cancel::Cancel, fs::open_no_link},
 };
 
 const LINKS: &str = "pg_tblspc";
@@ -175,11 +174,7 @@ impl<'a> Tree<'a> {
         }
         match self.wanted(relative) {
             Wanted::Folder if there.is_dir() => self.folder(path, relative, place, seen),
-            Wanted::Link(target)
-                if there.is_symlink() && fs::read_link(path).is_ok_and(|to| to == target) =>
-            {
-                Ok(())
-            }
+            Wanted::Link(target) if fs::read_link(path).is_ok_and(|to| to == target) => Ok(()),
             Wanted::File(number) if there.is_file() && self.is_ours_alone(&there) => {
                 let member = &self.contents.members[number];
                 seen.found[number] = self.judge(&there, member);
@@ -254,13 +249,22 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         let is_owner = |owner: Owner| (owner.user, owner.group) == (there.uid(), there.gid());
-        if self.owner.is_some_and(|owner| !is_owner(owner)) {
-            give(path, self.owner)?;
+        let owner = self.owner.filter(|owner| !is_owner(*owner));
+        let right_mode = there.mode() & 0o7777 == mode;
+        if owner.is_none() && right_mode {
+            return Ok(());
         }
-        if there.mode() & 0o7777 != mode {
-            fs::set_permissions(path, Permissions::from_mode(mode)).at("give its mode to", path)?;
+        let mode = Permissions::from_mode(mode);
+        match self.owner {
+            None => fs::set_permissions(path, mode),
+            // As root, never by a name, which may have become a link's meanwhile.
+            Some(owner) => {
+                let file = open_no_link(path)?;
+                fchown(&file, Some(owner.user), Some(owner.group))
+                    .and_then(|()| file.set_permissions(mode))
+            }
         }
-        Ok(())
+        .at("give owner and mode to", path)
     }
 
     /// What belongs to no member, or stands in the way of one.
@@ -327,4 +331,13 @@ pub fn names_in(contents: &Contents, oid: u32) -> BTreeSet<&[u8]> {
 
 fn gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
+}
+
+/// A file system of its own in a folder that the backup has not: not ours to empty.
+fn mounted(path: &Path) -> Error {
+    Error::failed(format!(
+        "{} is a mount point, and the backup has nothing there",
+        path.display()
+    ))
+    .hint("unmount it, and run the restore again.")
 }

@@ -42,7 +42,9 @@ pub fn keep(
     kept: &Path,
     owner: Option<Owner>,
 ) -> Result<()> {
-    make(folder_of(kept), 0o750, None)?;
+    if !folder_of(kept).is_dir() {
+        make(folder_of(kept), 0o750, owner)?;
+    }
     create_new_folder(kept, 0o700).map_err(|error| {
         error.hint("another restore began in the same second: wait for it, then run this one again if it failed.")
     })?;
