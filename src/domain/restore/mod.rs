@@ -9,6 +9,7 @@
 //! 3. all is synced, and pg_control gets its name (a whole cluster);
 //! 4. the marker goes (the same, without a stray file).
 
+mod again;
 pub mod archive;
 pub mod aside;
 pub mod auto_conf;
@@ -24,6 +25,7 @@ mod fill;
 pub mod folders;
 mod guard;
 pub mod load;
+mod look;
 mod lost;
 mod lower;
 pub mod marker;

@@ -9,6 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    again,
     archive::Archive,
     aside,
     choice::{Choice, choose},
@@ -139,43 +140,6 @@ impl Plan {
         let aside = aside.or(self.kept_wal.as_ref());
         aside.or(self.old_data_dir.as_ref()).cloned()
     }
-
-    /// What is compared where the folders are used again.
-    pub fn update<'a>(
-        &'a self,
-        contents: &'a Contents,
-        workers: usize,
-        cancel: &'a Cancel,
-        meter: &'a Meter,
-    ) -> Update<'a> {
-        Update {
-            backup: &self.choice.backup,
-            contents,
-            data_dir: &self.data_dir,
-            tablespaces: &self.tablespaces,
-            owner: self.owner,
-            trust_times: self.again.is_some_and(|delta| delta.trust_times),
-            workers,
-            cancel,
-            meter,
-        }
-    }
-
-    /// Says what `--delta` would do, by reading all files that may stay.
-    pub fn look(
-        &mut self,
-        repository: &Repository,
-        workers: usize,
-        cancel: &Cancel,
-        meter: &Meter,
-    ) -> Result<()> {
-        if self.again.is_some() {
-            let contents = Contents::load(repository, &self.choice.backup)?;
-            let update = self.update(&contents, workers, cancel, meter);
-            self.delta = Some(update.outlook()?);
-        }
-        Ok(())
-    }
 }
 
 /// Plans a restore; reads the repository and the folders, changes nothing.
@@ -227,32 +191,7 @@ pub fn plan(
         State::Missing | State::Empty => aside::replaced(&data_dir),
     };
     let mut warnings = Vec::new();
-    let again = match (&facts.state, request.delta) {
-        (State::Occupied, Some(delta)) => {
-            guard::refuse_others(&data_dir)?;
-            let owned = delta::owned::check(&data_dir, system.system_id);
-            let trust_times = delta.trust_times && owned.is_ok();
-            if !delta.force {
-                owned?;
-            }
-            Some(Delta {
-                trust_times,
-                ..delta
-            })
-        }
-        // Its files may be younger than what is in them: a power cut leaves times, not bytes.
-        (State::Unfinished(_), Some(delta)) => Some(Delta {
-            trust_times: false,
-            ..delta
-        }),
-        _ => None,
-    };
-    if again.is_some_and(|again| Some(again) != request.delta) {
-        warnings.push(format!(
-            "times of files prove nothing in {}: all are read",
-            data_dir.display()
-        ));
-    }
+    let again = again::decide(&facts, request.delta, system.system_id, &mut warnings)?;
     if let Some(old) = &old_data_dir {
         // Planned all the same: before an outage, people want to know what it would bring.
         if Postmaster::running(old)?.is_some() {
@@ -337,7 +276,10 @@ pub fn plan(
         }
         None => None,
     };
-    warnings.extend(left_tablespaces(again.and(Some(&data_dir)), &tablespaces));
+    warnings.extend(again::left_tablespaces(
+        again.and(Some(&data_dir)),
+        &tablespaces,
+    ));
     let wanted = Wanted {
         again: again_at,
         choice: &choice,
@@ -410,26 +352,6 @@ pub fn plan(
         again,
         unarchived,
     })
-}
-
-/// Tablespaces of the folder that the backup has not, or has elsewhere: their files stay.
-fn left_tablespaces(data_dir: Option<&PathBuf>, tablespaces: &[Tablespace]) -> Vec<String> {
-    let links = data_dir.map(|data_dir| data_dir.join("pg_tblspc"));
-    let entries = links.and_then(|links| fs::read_dir(links).ok());
-    let paths = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let left = paths.filter_map(|path| fs::read_link(path).ok());
-    let left = left.filter(|to| !tablespaces.iter().any(|space| space.path == *to));
-    left.map(|to| {
-        format!(
-            "the old cluster had a tablespace in {}, the restored one has none there: its files are left as they are",
-            to.display()
-        )
-    })
-    .collect()
 }
 
 /// A data directory that is reached by a link is replaced where it lies: on the disk that was
