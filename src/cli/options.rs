@@ -24,7 +24,7 @@ use crate::{
     domain::{
         backup::Method,
         restore::{
-            request::Request,
+            request::{Delta, Request},
             target::{Action, Target, Wish},
         },
     },
@@ -235,6 +235,10 @@ pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
             },
             data_dir: args.data_dir,
             replace: args.replace,
+            delta: args.delta.then_some(Delta {
+                trust_times: args.trust_times,
+                force: args.force,
+            }),
             tablespaces: args.tablespace,
             archive: args.archive.map(|word| word == "on"),
             offline: args.offline,

@@ -41,8 +41,9 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
     let options = wanted(context, options)?;
     let (cancel, meter) = (&context.cancel, &context.meter);
     let now = clock::now();
-    let plan = plan::plan(&repository, &options, now, cancel, meter)?;
+    let mut plan = plan::plan(&repository, &options, now, cancel, meter)?;
     if only_plan {
+        plan.look(&repository, options.request.workers, cancel, meter)?;
         return Ok(RestoreReport::Planned(Box::new(plan)));
     }
     let restored = restore::run(&repository, &options, plan, now, cancel, meter)?;

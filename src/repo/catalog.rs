@@ -127,6 +127,13 @@ impl Backup {
         Segment::nth(self.timeline, number, self.segment_size)
     }
 
+    /// A file whose time (seconds since 1970) lies before this one had its content when the backup
+    /// began: what changed it later would have given it a later time. Less two seconds, since some
+    /// file systems know no finer times than that.
+    pub fn settled_before(&self) -> i64 {
+        self.start_time.timestamp() - 2
+    }
+
     /// PostgreSQL's major version, such as 15.
     pub fn major(&self) -> u32 {
         self.postgres_version / 10_000

@@ -212,6 +212,38 @@ pub fn create_file(path: &Path) -> Result<File> {
         .at("create", path)
 }
 
+/// Opens a file that is there, to read and change it; an error where the name is a link's.
+pub fn open_to_patch(path: &Path) -> Result<File> {
+    open_plain(path, OFlags::RDWR)
+}
+
+/// Opens a file that is there, to read it; an error where the name is a link's.
+pub fn open_no_link(path: &Path) -> Result<File> {
+    open_plain(path, OFlags::RDONLY)
+}
+
+fn open_plain(path: &Path, how: OFlags) -> Result<File> {
+    // A pipe in the place of a file must not keep us waiting.
+    let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty()).at("open", path)?;
+    Ok(file.into())
+}
+
+/// Gives a plain file a second name, which must not be there yet, or copies it where file systems
+/// part them. Durable but for the name.
+pub fn link_or_copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => sync_file(to),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error).at("create", to),
+        Err(_) => {
+            let mut source = open_no_link(from)?;
+            let mut copy = NewFile::create(to, mode)?;
+            io::copy(&mut source, &mut copy).at("copy to", to)?;
+            copy.publish_new()
+        }
+    }
+}
+
 /// Opens a log to write behind what is there; makes it if it is missing.
 pub fn open_log(path: &Path) -> Result<File> {
     OpenOptions::new()

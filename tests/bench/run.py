@@ -15,6 +15,7 @@ from pathlib import Path
 
 import report
 from cluster import Cluster, make_segments
+from delta import change
 from growth import FEW, MANY, growth, starts
 from measure import USER, call, measure
 from tools import LEVEL, TOOLS, WORKERS, Pgstow, server_alone
@@ -23,6 +24,8 @@ from wal import PUSHES
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/benchmarks.md"
 BEGUN = time.monotonic()
+# Of the pages of the larger files, for a delta restore.
+SHARE = 0.01
 
 
 def main():
@@ -48,7 +51,8 @@ def arguments():
     parser.add_argument("--runs", type=int, default=5, help="rounds of which medians are taken (default: %(default)s)")
     parser.add_argument("--segments", type=int, default=128, help="WAL segments to archive (default: %(default)s)")
     parser.add_argument("--tools", nargs="+", choices=[tool.key for tool in TOOLS], default=[tool.key for tool in TOOLS])
-    parser.add_argument("--parts", nargs="+", choices=["base", "wal", "growth"], default=["base", "wal", "growth"])
+    parser.add_argument("--parts", nargs="+", choices=["base", "delta", "wal", "growth"],
+                        default=["base", "delta", "wal", "growth"])
     parser.add_argument("--bindir", default="/usr/lib/postgresql/15/bin", help="PostgreSQL's programs (default: %(default)s)")
     parser.add_argument("--pgstow", default=ROOT / "target/release/pgstow", help="the program (default: that of setup.sh)")
     parser.add_argument("--work", default="/tmp/pgstow-bench", help="a folder that does not exist (default: %(default)s)")
@@ -80,7 +84,7 @@ def figures(work, options):
     versions = {"PostgreSQL": [f"{options.bindir}/postgres", "--version"], "pgstow": [pgstow, "--version"],
                 "pgBackRest": ["pgbackrest", "version"], "zstd": ["zstd", "--version"]}
     sections = [report.machine(versions), program_figures(pgstow)]
-    if {"base", "wal"} & set(options.parts):
+    if {"base", "delta", "wal"} & set(options.parts):
         say(f"making a cluster of {options.size} MB")
         cluster = Cluster(options.bindir, work / "main", options.port)
         cluster.create()
@@ -88,9 +92,12 @@ def figures(work, options):
         try:
             if "wal" in options.parts:
                 sections.append(wal_figures(cluster, work, options))
-            if "base" in options.parts:
+            if {"base", "delta"} & set(options.parts):
                 cluster.fill(options.size)
+            if "base" in options.parts:
                 sections.insert(2, base_figures(cluster, work, options))
+            if "delta" in options.parts:
+                sections.append(delta_figures(cluster, work, options))
         finally:
             cluster.stop()
     if "growth" in options.parts:
@@ -139,6 +146,34 @@ def base_figures(cluster, work, options):
     return (f"## Base backup\n\n{report.megabytes(plain)} of files, zstd level {LEVEL} (gzip: level 6), {WORKERS} workers, "
             f"{options.runs} rounds.\n\n{report.compared(backups)}\n\n## Restore\n\n{report.compared(restores)}\n\n"
             f"## What the machine can do\n\nIn the same rounds, without any tool:\n\n{limits.table()}")
+
+
+def delta_figures(cluster, work, options):
+    """Those tools that can: each restores once, then repairs that folder again and again."""
+    tools = [tool(cluster, work / "main") for tool in TOOLS if tool.key in options.tools and hasattr(tool, "restore_delta")]
+    expected = cluster.counts()
+    runs = {kind: {tool.name: [] for tool in tools} for kind in ("in one range", "at random")}
+    targets = {}
+    for tool in tools:
+        tool.set_up()
+        cluster.archive_with(tool.archive_command)
+        tool.forget()
+        tool.backup()
+        targets[tool.key] = str(work / "restored" / f"delta-{tool.key}")
+        tool.restore(targets[tool.key])
+    for number in range(1, options.runs + 1):
+        for kind, rounds in runs.items():
+            first = number % len(tools)
+            for tool in tools[first:] + tools[:first]:
+                target = targets[tool.key]
+                change([f"{target}/base", tool.tablespace_at(target)], SHARE, kind == "in one range")
+                measured = tool.restore_delta(target)
+                rounds[tool.name].append((measured, tool.stored()))
+                say(f"round {number}: delta restore {kind} by {tool.name}: {measured.wall:.2f} s")
+    for tool in tools:
+        tool.check(targets[tool.key], expected)
+    tables = "\n\n".join(f"{SHARE:.0%} of the pages differ, {kind}:\n\n{report.compared(rounds)}" for kind, rounds in runs.items())
+    return f"## Delta restore\n\nInto a folder of the right files, of which some pages were changed.\n\n{tables}"
 
 
 class Limits:

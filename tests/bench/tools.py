@@ -77,10 +77,13 @@ checkpoint = "fast"
         for backup in self.backups():
             shutil.rmtree(backup)
 
-    def restore(self, target):
+    def restore(self, target, *more):
         oid = self.cluster.tablespace_oid()
         return measure([*self.command, "restore", "--data-dir", target, "--archive", "off",
-                        "--tablespace", f"{oid}={self.tablespace_at(target)}"])
+                        "--tablespace", f"{oid}={self.tablespace_at(target)}", *more])
+
+    def restore_delta(self, target):
+        return self.restore(target, "--delta")
 
 
 def pg_basebackup(cluster):
@@ -178,8 +181,14 @@ pg1-user=postgres
 
     def restore(self, target):
         call(["mkdir", "-m", "700", self.tablespace_at(target)])
+        return self.restore_there(target)
+
+    def restore_there(self, target, *more):
         return measure([*self.command, f"--pg1-path={target}", f"--tablespace-map-all={self.tablespace_at(target)}",
-                        "--archive-mode=off", "restore"])
+                        "--archive-mode=off", *more, "restore"])
+
+    def restore_delta(self, target):
+        return self.restore_there(target, "--delta")
 
 
 TOOLS = [Pgstow, PgBasebackupZstd, PgBasebackupGzip, PgBackRest]

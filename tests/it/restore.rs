@@ -5,6 +5,7 @@ mod config;
 mod copy;
 mod damaged;
 mod debian;
+mod delta;
 mod done;
 mod formats;
 mod guard;

@@ -186,7 +186,6 @@ fn parts(sound: &Sound) {
         .iter()
         .max_by_key(|part| sound.backup.members(part).len());
     let part = part.unwrap();
-    let members = files(&sound.backup, part);
 
     let findings = sound.damaged(part, "is missing", remove);
     assert_eq!(findings.len(), 1);

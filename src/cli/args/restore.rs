@@ -25,7 +25,8 @@ use crate::{
   pgstow restore --target-time '2026-11-21 02:00:00+00' --plan
   pgstow restore 20261121T020000Z-full '2026-11-21 09:30:00 Europe/Berlin'
   pgstow restore --target-lsn 0/3000148 --data-dir /var/lib/postgresql/restored
-  pgstow restore --standby --replace"
+  pgstow restore --standby --replace
+  pgstow restore --delta --plan"
 )]
 pub struct RestoreArgs {
     /// The backup to begin with (default: the newest before the target)
@@ -63,6 +64,15 @@ pub struct RestoreArgs {
     /// Rename a data directory that is in the way, instead of refusing
     #[arg(long)]
     pub replace: bool,
+    /// Use what is there again: only what differs is fetched and written, extra files are removed
+    #[arg(long, conflicts_with = "replace")]
+    pub delta: bool,
+    /// With --delta: don't read files whose size and time are those of the backup
+    #[arg(long, requires = "delta")]
+    pub trust_times: bool,
+    /// With --delta: also where it can't be told that the folders are this cluster's
+    #[arg(long, requires = "delta")]
+    pub force: bool,
     /// Put a tablespace, named by its oid or old folder, elsewhere; may be repeated
     #[arg(long, value_name = "OID=DIR", value_parser = tablespace)]
     pub tablespace: Vec<Move>,

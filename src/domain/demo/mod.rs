@@ -332,6 +332,7 @@ impl Story<'_> {
                     standby: false,
                 },
                 data_dir: Some(place.restored()),
+                delta: None,
                 replace: false,
                 tablespaces: Vec::new(),
                 archive: None,

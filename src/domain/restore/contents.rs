@@ -2,9 +2,10 @@
 
 use std::{ops::Range, path::Path};
 
+use super::recovery::{RECOVERY_SIGNAL, STANDBY_SIGNAL};
 use crate::{
     error::{Error, Result},
-    postgres::control,
+    postgres::{control, postmaster},
     repo::{
         catalog::Backup,
         file_index::{self, FileEntry, FilePath},
@@ -17,6 +18,21 @@ use crate::{
 /// Plain bytes that one job reads, unless a single file is larger.
 const JOB_BYTES: u64 = 32 << 20;
 
+/// Plain bytes of a frame, as pgstow writes them: who begins within one reads it from its start.
+const FRAME: u64 = 2 << 20;
+
+/// Folders of a data directory that a backup may lack: the server would make some of them, but a
+/// person who looks for them should find them.
+pub const FOLDERS: [&str; 4] = ["pg_wal", "pg_wal/archive_status", "pg_tblspc", "global"];
+
+/// Say how a server ran where the backup was taken, which this one must not repeat.
+const LEFT_OUT: [&str; 4] = [
+    RECOVERY_SIGNAL,
+    STANDBY_SIGNAL,
+    postmaster::NAME,
+    "postmaster.opts",
+];
+
 /// A file or folder in a part: what of the index a restore needs.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -26,8 +42,31 @@ pub struct Member {
     pub offset: u32,
     pub size: u64,
     pub mode: u32,
+    /// Seconds since 1970.
+    pub mtime: i64,
     pub crc32c: u32,
     pub folder: bool,
+}
+
+impl Member {
+    /// Whether it is in the backup, but not wanted in a restored directory.
+    pub fn is_left_out(&self) -> bool {
+        let path = self.path.as_path();
+        LEFT_OUT.iter().any(|name| path == Path::new(name))
+    }
+}
+
+/// What a folder that is restored into holds of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing that could be used.
+    Nothing,
+    /// A file with other bytes.
+    Other,
+    /// A file of the right size, not compared yet.
+    Unread,
+    /// All that is wanted.
+    Same,
 }
 
 /// All members, in the order in which the parts hold them.
@@ -83,14 +122,27 @@ impl Contents {
         Ok(Self { members })
     }
 
-    /// Runs of members of one part, largest first, so that no long one begins last.
-    pub fn jobs(&self) -> Vec<Job> {
+    /// Runs of members of one part, largest first, so that no long one begins last. Each begins and
+    /// ends with one that is needed; what lies between is read over where that is cheaper than to
+    /// begin anew.
+    pub fn jobs(&self, needed: impl Fn(usize) -> bool) -> Vec<Job> {
         let mut jobs: Vec<Job> = Vec::new();
+        // Bytes behind the last needed member.
+        let mut between = 0;
         for (number, member) in self.members.iter().enumerate() {
+            if !needed(number) {
+                between += member.size;
+                continue;
+            }
+            let bytes = between + member.size;
             match jobs.last_mut() {
-                Some(job) if job.part == member.part && job.bytes + member.size <= JOB_BYTES => {
+                Some(job)
+                    if job.part == member.part
+                        && between <= FRAME
+                        && job.bytes + bytes <= JOB_BYTES =>
+                {
                     job.members.end = number + 1;
-                    job.bytes += member.size;
+                    job.bytes += bytes;
                 }
                 _ => jobs.push(Job {
                     members: number..number + 1,
@@ -100,6 +152,7 @@ impl Contents {
                     to: None,
                 }),
             }
+            between = 0;
         }
         for job in &mut jobs {
             job.to = self.end(job);
@@ -120,6 +173,15 @@ impl Contents {
             _ => behind
                 .map(|member| member.frame)
                 .find(|frame| *frame > next.frame),
+        }
+    }
+
+    /// 0700, or 0750 where the cluster allows its group to read.
+    pub fn folder_mode(&self) -> u32 {
+        let is_global = |member: &&Member| member.folder && &*member.path.0 == b"global";
+        match self.members.iter().find(is_global) {
+            Some(global) if global.mode & 0o050 == 0o050 => 0o750,
+            _ => 0o700,
         }
     }
 
@@ -169,6 +231,7 @@ fn member(entry: FileEntry) -> Result<Member> {
         offset: entry.offset,
         size: entry.size,
         mode: entry.mode & 0o777,
+        mtime: entry.mtime,
         crc32c: entry.crc32c,
         folder: entry.folder,
     })
@@ -244,13 +307,13 @@ mod tests {
                 })
                 .collect(),
         };
-        let jobs: Vec<_> = contents
-            .jobs()
-            .into_iter()
-            .map(|job| (job.members, job.part, job.from, job.to))
-            .collect();
+        let jobs = |needed: &dyn Fn(usize) -> bool| -> Vec<_> {
+            let jobs = contents.jobs(needed).into_iter();
+            jobs.map(|job| (job.members, job.part, job.from, job.to))
+                .collect()
+        };
         assert_eq!(
-            jobs,
+            jobs(&|_| true),
             [
                 (3..4, 1, 900, Some(4000)),
                 (0..2, 1, 0, Some(4000)),
@@ -259,5 +322,25 @@ mod tests {
                 (4..5, 1, 4000, None),
             ]
         );
+        // A large one between two is not read, a small one is.
+        assert_eq!(
+            jobs(&|number| [2, 4, 5].contains(&number)),
+            [
+                (2..3, 1, 900, Some(4000)),
+                (5..6, 2, 0, None),
+                (4..5, 1, 4000, None),
+            ]
+        );
+        let small = |number: usize| Member {
+            offset: 512 * number as u32,
+            size: 100,
+            ..member(entry("x")).unwrap()
+        };
+        let contents = Contents {
+            members: (0..5).map(small).collect(),
+        };
+        let jobs = contents.jobs(|number| number == 1 || number == 3);
+        assert_eq!(jobs[0].members, 1..4);
+        assert_eq!((jobs.len(), jobs[0].bytes), (1, 300));
     }
 }

@@ -1,18 +1,20 @@
 //! Fills the folders of a plan, step by step.
 
 use std::{
+    ffi::OsStr,
     fs::{self, Permissions},
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use super::{
     aside,
     config_files::{Beside, ConfigFiles},
-    contents::{Contents, check_object},
-    folders::{State, give, make},
-    marker::{Marker, Notes, clear},
+    contents::{Contents, Found, check_object},
+    delta::{self, outlook::Outlook},
+    folders::{State, give, link_target, make},
+    marker::{Marker, Notes, remove},
     plan::{Options, Plan},
     ready::Ready,
     recovery::{Recovery, WalSource},
@@ -50,12 +52,14 @@ pub struct Filled {
     pub config: Option<Beside>,
     /// `external_pid_file` was set to none.
     pub no_pid_file: bool,
+    /// What was used again.
+    pub delta: Option<Outlook>,
     /// What did not work but is no reason to stop: on the worst day the data counts.
     pub warnings: Vec<String>,
 }
 
 impl Run<'_> {
-    /// Makes the data directory ours: empty, and marked.
+    /// Makes the data directory ours: marked, and empty but for what is used again.
     pub fn take(&self) -> Result<Marker> {
         let (plan, data_dir) = (self.plan, self.plan.data_dir.as_path());
         let notes = Notes {
@@ -65,6 +69,16 @@ impl Run<'_> {
         };
         let folder = plan.folders.first();
         let marker = match folder.map(|folder| (&folder.aside, &folder.facts.state)) {
+            _ if plan.again.is_some() => {
+                if let Some(kept) = plan
+                    .kept_wal
+                    .as_ref()
+                    .filter(|_| !plan.unarchived.is_empty())
+                {
+                    delta::wal::keep(&data_dir.join("pg_wal"), &plan.unarchived, kept, plan.owner)?;
+                }
+                delta::begin(data_dir, &notes)?
+            }
             Some((Some(aside), _)) => aside::replace(data_dir, aside, plan.owner, &notes)?,
             Some((None, State::Unfinished(_))) => {
                 self.take_over(data_dir, &notes)
@@ -85,7 +99,11 @@ impl Run<'_> {
 
     /// Where what was there before lies now: the data directory, then tablespaces.
     pub fn rename(&self) -> Result<Vec<PathBuf>> {
-        let Some(old) = &self.replaced else {
+        let Some(old) = self
+            .replaced
+            .as_ref()
+            .filter(|_| self.plan.kept_wal.is_none())
+        else {
             return Ok(Vec::new());
         };
         let tablespaces = aside::tablespaces(&self.plan.folders, old)?;
@@ -96,8 +114,9 @@ impl Run<'_> {
         let (plan, data_dir) = (self.plan, self.plan.data_dir.as_path());
         let backup = &plan.choice.backup;
         let mut warnings = Vec::from_iter(self.archive_rescued()?);
-        self.link_tablespaces()?;
+        let (found, mut delta) = self.find()?;
         let unpack = Unpack {
+            found: &found,
             repository: self.repository,
             backup,
             contents: self.contents,
@@ -107,7 +126,10 @@ impl Run<'_> {
             cancel: self.cancel,
             meter: self.meter,
         };
-        unpack.run()?;
+        let written = unpack.run()?;
+        if let Some(delta) = &mut delta {
+            delta.written_bytes = Some(written);
+        }
         self.meter.begin("setting up recovery", 0);
         let manifest = self.put_manifest();
         let lost = "the manifest is not restored, so pg_verifybackup can't judge the copy";
@@ -137,8 +159,11 @@ impl Run<'_> {
         for path in self.recovery(no_pid_file).write(data_dir)? {
             give(&path, plan.owner)?;
         }
-        fs::set_permissions(data_dir, Permissions::from_mode(unpack.folder_mode()))
-            .at("give its mode to", data_dir)?;
+        fs::set_permissions(
+            data_dir,
+            Permissions::from_mode(self.contents.folder_mode()),
+        )
+        .at("give its mode to", data_dir)?;
         self.cancel.check()?;
         let tablespaces: Vec<PathBuf> = plan
             .tablespaces
@@ -150,8 +175,23 @@ impl Run<'_> {
         Ok(Filled {
             config,
             no_pid_file,
+            delta,
             warnings,
         })
+    }
+
+    /// Clears the way for the backup's files, and says which of them are there.
+    fn find(&self) -> Result<(Vec<Found>, Option<Outlook>)> {
+        if self.plan.again.is_none() {
+            self.link_tablespaces()?;
+            return Ok((Vec::new(), None));
+        }
+        let workers = self.options.request.workers;
+        let update = self
+            .plan
+            .update(self.contents, workers, self.cancel, self.meter);
+        let (found, outlook) = update.clear(|| self.link_tablespaces())?;
+        Ok((found, Some(outlook)))
     }
 
     fn archive_rescued(&self) -> Result<Option<String>> {
@@ -174,13 +214,17 @@ impl Run<'_> {
         Marker::take_over(data_dir, notes, || self.clear_tablespaces())
     }
 
-    /// What an interrupted restore left in tablespaces.
+    /// What an interrupted restore left in tablespaces. Only what the backup has there, too: other
+    /// versions of PostgreSQL may have their own beside it.
     fn clear_tablespaces(&self) -> Result<()> {
-        let folders = self.plan.folders.iter();
-        let mut unfinished = folders.filter(|folder| {
-            folder.tablespace.is_some() && matches!(folder.facts.state, State::Unfinished(_))
-        });
-        unfinished.try_for_each(|folder| clear(&folder.facts.path, None))
+        for folder in &self.plan.folders {
+            if let (Some(oid), State::Unfinished(_)) = (folder.tablespace, &folder.facts.state) {
+                for name in delta::names_in(self.contents, oid) {
+                    remove(&folder.facts.path.join(OsStr::from_bytes(name)))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn link_tablespaces(&self) -> Result<()> {
@@ -190,6 +234,9 @@ impl Run<'_> {
             make(&space.path, 0o700, self.plan.owner)?;
             fs::set_permissions(&space.path, Permissions::from_mode(0o700))
                 .at("give its mode to", &space.path)?;
+            if link_target(&self.plan.data_dir, space.oid).as_ref() == Some(&space.path) {
+                continue;
+            }
             let link = links.join(space.oid.to_string());
             let owner = self.plan.owner.map(|owner| (owner.user, owner.group));
             link_new(&space.path, &link, owner)?;
@@ -244,9 +291,13 @@ impl Run<'_> {
     /// Says what a failed restore left, and how to return.
     pub fn explain(&self, error: Error) -> Error {
         let data_dir = self.plan.data_dir.display();
-        let back = match &self.replaced {
-            Some(old) => format!("; what was there before lies in {}", old.display()),
-            None => String::new(),
+        let back = match (&self.plan.kept_wal, &self.replaced) {
+            (Some(kept), _) => format!(
+                "; WAL that the repository has not lies in {}",
+                kept.display()
+            ),
+            (None, Some(old)) => format!("; what was there before lies in {}", old.display()),
+            (None, None) => String::new(),
         };
         let what = format!("{data_dir} is not restored and can't be started{back}");
         let kind = error.kind();
@@ -261,6 +312,9 @@ impl Run<'_> {
                  `pgstow verify {}` names all that is damaged.",
                 self.plan.backup
             ),
+            _ if self.plan.again.is_some() => {
+                "run the restore again: it goes on from what this one left.".to_owned()
+            }
             _ => "run the restore again: it clears what this one left.".to_owned(),
         })
     }

@@ -43,17 +43,28 @@ pub fn check(folders: &[Folder], repository: Option<&Path>) -> Result<()> {
             ))
             .hint("restore to a folder of its own; a tablespace: --tablespace OID=DIR."));
         }
-        let replaced = folder.tablespace.is_none() && folder.facts.state == State::Occupied;
-        if replaced && !path.join(pgdata::VERSION_FILE).is_file() {
-            return Err(Error::failed(format!(
-                "{} is no data directory: it has no {}",
-                path.display(),
-                pgdata::VERSION_FILE
-            ))
-            .hint("--replace renames a cluster, nothing else; move what is there, or give another folder by --data-dir."));
+        if folder.tablespace.is_none() && folder.facts.state == State::Occupied {
+            refuse_others(path)?;
         }
     }
     Ok(())
+}
+
+/// Refuses a folder in which something else than a cluster lies.
+pub fn refuse_others(path: &Path) -> Result<()> {
+    let marks = [pgdata::VERSION_FILE, control::PATH];
+    if marks.iter().any(|mark| path.join(mark).is_file()) {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "{} is no data directory: it has no {}",
+        path.display(),
+        pgdata::VERSION_FILE
+    ))
+    .hint(
+        "--replace renames a cluster and --delta writes over one, nothing else; move what is there, or give \
+         another folder by --data-dir.",
+    ))
 }
 
 fn is_cluster(folder: &Path) -> bool {

@@ -78,6 +78,18 @@ impl Marker {
         Self::lock(folder)
     }
 
+    /// Marks a folder as it is; what an earlier restore noted gives way.
+    pub fn over(folder: &Path, notes: &Notes) -> Result<Self> {
+        match Self::set(folder, notes) {
+            Err(error) if error.kind() == Kind::AlreadyExists => {
+                let old = Self::lock(folder)?;
+                write_over(&old.path, 0o600, &json(notes)?)?;
+                Self::lock(folder)
+            }
+            other => other,
+        }
+    }
+
     /// Locks the marker that is there.
     pub fn lock(folder: &Path) -> Result<Self> {
         let path = folder.join(MARKER);
@@ -118,17 +130,21 @@ impl Marker {
 pub fn clear(folder: &Path, but: Option<&str>) -> Result<()> {
     for entry in fs::read_dir(folder).at("read", folder)? {
         let entry = entry.at("read", folder)?;
-        let path = entry.path();
-        if but.is_some_and(|name| entry.file_name() == name) {
-            continue;
+        if but.is_none_or(|name| entry.file_name() != name) {
+            remove(&entry.path())?;
         }
-        match entry.file_type().at("look at", &path)?.is_dir() {
-            true => fs::remove_dir_all(&path),
-            false => fs::remove_file(&path),
-        }
-        .at("remove", &path)?;
     }
     Ok(())
+}
+
+/// Removes a file, a link, or a folder with all that is in it; nothing is fine.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        found if found.as_ref().is_ok_and(fs::Metadata::is_dir) => fs::remove_dir_all(path),
+        _ => fs::remove_file(path),
+    }
+    .at("remove", path)
 }
 
 fn json(notes: &Notes) -> Result<Vec<u8>> {
@@ -183,5 +199,19 @@ mod tests {
         assert!(!folder.join("base").exists());
         marker.remove().unwrap();
         assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_is_marked_as_it_is_but_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::create_dir(folder.join("base")).unwrap();
+        let marker = Marker::over(folder, &noted("/old")).unwrap();
+        let second = Marker::over(folder, &noted("/other")).unwrap_err();
+        assert!(second.message().contains("at work"));
+        drop(marker);
+        let _marker = Marker::over(folder, &noted("/older")).unwrap();
+        assert_eq!(notes(folder).unwrap(), Some(noted("/older")));
+        assert!(folder.join("base").exists());
     }
 }

@@ -1,13 +1,14 @@
 //! Reads members out of a part and makes files of them, each checked before it counts.
 
 use std::{
-    fs::{File, Permissions},
+    fs::{File, FileTimes, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{PermissionsExt, fchown},
     path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
 };
 
-use super::{contents::Member, folders::Owner};
+use super::{contents::Member, folders::Owner, patch::Patch};
 use crate::{
     error::{Error, IoContext, Result},
     util::{cancel::Cancel, fs::create_file, meter::Meter},
@@ -18,25 +19,41 @@ const BUFFER: usize = 256 << 10;
 
 /// Where a member's bytes go.
 pub enum Place {
+    /// A new file.
     File(PathBuf),
+    /// Into a file that is there, where it differs.
+    Over(PathBuf),
     /// Read and checked, but not wanted in a restored directory.
     Nowhere,
+    /// Not even read: the file that is there is right.
+    Stays,
+}
+
+enum Target {
+    New(File),
+    Old(Patch),
 }
 
 /// One worker's way of writing.
 pub struct Writer<'a> {
     pub owner: Option<Owner>,
+    /// A file whose time lies before this one (seconds since 1970) is given it.
+    pub settled: i64,
     pub cancel: &'a Cancel,
     pub meter: &'a Meter,
+    /// Bytes so far.
+    pub written: u64,
     buffer: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(owner: Option<Owner>, cancel: &'a Cancel, meter: &'a Meter) -> Self {
+    pub fn new(owner: Option<Owner>, settled: i64, cancel: &'a Cancel, meter: &'a Meter) -> Self {
         Self {
             owner,
+            settled,
             cancel,
             meter,
+            written: 0,
             buffer: vec![0; BUFFER],
         }
     }
@@ -46,11 +63,11 @@ impl<'a> Writer<'a> {
         &mut self,
         plain: impl Read,
         members: &[Member],
-        place: impl Fn(&Member) -> Place,
+        place: impl Fn(usize, &Member) -> Place,
     ) -> Result<()> {
         let mut archive = tar::Archive::new(plain);
         let mut entries = archive.entries().map_err(unreadable)?;
-        for member in members {
+        for (number, member) in members.iter().enumerate() {
             self.cancel.check()?;
             let entry = entries
                 .next()
@@ -58,7 +75,7 @@ impl<'a> Writer<'a> {
                 .map_err(unreadable)?;
             check(&entry, member)?;
             if !member.folder {
-                self.file(entry, member, place(member))
+                self.file(entry, member, place(number, member))
                     .map_err(|error| error.context(format!("can't restore {}", member.path)))?;
             }
         }
@@ -67,23 +84,31 @@ impl<'a> Writer<'a> {
 
     fn file(&mut self, mut plain: impl Read, member: &Member, place: Place) -> Result<()> {
         let mut target = match &place {
-            Place::File(path) => Some((self.create(path, member.mode)?, path)),
+            Place::File(path) => Some((Target::New(self.create(path, member.mode)?), path)),
+            Place::Over(path) => Some((Target::Old(Patch::open(path)?), path)),
             Place::Nowhere => None,
+            Place::Stays => return Ok(()),
         };
         let (mut length, mut crc) = (0, 0);
         loop {
-            let count = match plain.read(&mut self.buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(unreadable(error)),
-            };
+            // Full to the end of the file, so that blocks are compared whole.
+            let count = fill(&mut plain, &mut self.buffer)?;
+            if count == 0 {
+                break;
+            }
             self.cancel.check()?;
             let bytes = &self.buffer[..count];
             crc = crc32c::crc32c_append(crc, bytes);
             length += count as u64;
-            if let Some((file, path)) = &mut target {
-                file.write_all(bytes).at("write", path)?;
+            match &mut target {
+                Some((Target::New(file), path)) => {
+                    file.write_all(bytes).at("write", path)?;
+                    self.written += count as u64;
+                }
+                Some((Target::Old(patch), path)) => {
+                    self.written += patch.write(bytes).at("write", path)?;
+                }
+                None => {}
             }
             self.meter.add(count as u64);
         }
@@ -99,7 +124,26 @@ impl<'a> Writer<'a> {
                 member.crc32c
             )));
         }
+        if let Some((target, path)) = target {
+            let file = match target {
+                Target::New(file) => file,
+                Target::Old(patch) => patch.finish(member.size).at("write", path)?,
+            };
+            self.give_time(&file, member).at("give its time to", path)?;
+        }
         Ok(())
+    }
+
+    /// A time that lies before the backup proves that the file has not changed since: the next
+    /// `--trust-times` may rely on it. Any other would tell what is not known.
+    fn give_time(&self, file: &File, member: &Member) -> io::Result<()> {
+        match u64::try_from(member.mtime) {
+            Ok(seconds) if member.mtime < self.settled => {
+                let time = UNIX_EPOCH + Duration::from_secs(seconds);
+                file.set_times(FileTimes::new().set_modified(time))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn create(&self, path: &Path, mode: u32) -> Result<File> {
@@ -135,6 +179,20 @@ fn check(entry: &tar::Entry<'_, impl Read>, member: &Member) -> Result<()> {
         String::from_utf8_lossy(path),
         entry.size()
     )))
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(plain: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match plain.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    Ok(filled)
 }
 
 fn unreadable(error: io::Error) -> Error {

@@ -9,6 +9,7 @@
 //! 3. all is synced, and pg_control gets its name (a whole cluster);
 //! 4. the marker goes (the same, without a stray file).
 
+mod again;
 pub mod archive;
 pub mod aside;
 pub mod auto_conf;
@@ -19,14 +20,17 @@ mod choice_tests;
 pub mod config_files;
 mod configuration;
 pub mod contents;
+pub mod delta;
 mod fill;
 pub mod folders;
 mod guard;
 pub mod load;
+mod look;
 mod lost;
 mod lower;
 pub mod marker;
 pub mod member;
+mod patch;
 pub mod path;
 pub mod places;
 pub mod plan;
@@ -134,6 +138,7 @@ pub fn run(
     let mut plan = plan;
     plan.warnings.extend(filled.warnings);
     plan.warnings.extend(outlook.warnings);
+    plan.delta = filled.delta;
     let mut restored = Restored {
         start_command,
         seconds: began.elapsed().as_secs_f64(),

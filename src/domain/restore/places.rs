@@ -2,6 +2,7 @@
 //! room suffices.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -42,19 +43,30 @@ pub struct Wanted<'a> {
     pub tablespaces: &'a [Tablespace],
     /// Rename what is in the way.
     pub replace: bool,
+    /// Use what is there again.
+    pub again: Option<Again>,
     pub now: Time,
+}
+
+/// What `--delta` may use, and what it needs beside that.
+pub struct Again {
+    /// Also tablespaces of which it isn't known whose they are.
+    pub force: bool,
+    /// By tablespace; None is the data directory, without its WAL.
+    pub needed_bytes: BTreeMap<Option<u32>, u64>,
 }
 
 impl Wanted<'_> {
     /// The data directory, then each tablespace outside it; or why one can't be filled.
     pub fn folders(self) -> Result<Vec<Folder>> {
         let occupied_here = self.data_dir.state == State::Occupied;
-        if occupied_here && !self.replace {
+        if occupied_here && !self.replace && self.again.is_none() {
             return Err(occupied(&self.data_dir.path).hint(
-                "give an empty folder by --data-dir, or rename what is there aside with --replace.",
+                "give an empty folder by --data-dir, rename what is there aside with --replace, or write \
+                 over what differs with --delta.",
             ));
         }
-        let needed_bytes = self.choice.backup.base_bytes + self.wal_bytes();
+        let needed_bytes = self.needed(None, self.choice.backup.base_bytes) + self.wal_bytes();
         let mut folders = Vec::new();
         for space in self.tablespaces {
             folders.push(self.tablespace(space)?);
@@ -62,7 +74,7 @@ impl Wanted<'_> {
         let data_dir = Folder {
             tablespace: None,
             needed_bytes,
-            aside: occupied_here.then(|| aside(&self.data_dir.path, self.now)),
+            aside: (occupied_here && self.replace).then(|| aside(&self.data_dir.path, self.now)),
             facts: self.data_dir,
         };
         folders.insert(0, data_dir);
@@ -78,15 +90,32 @@ impl Wanted<'_> {
         if facts.state == State::Occupied && unfinished && own.as_ref() == Some(&space.path) {
             facts.state = State::Unfinished(None);
         }
-        let aside = match facts.state {
-            State::Occupied => Some(self.aside_of(space)?),
+        let aside = match (&facts.state, &self.again) {
+            (State::Occupied, None) => Some(self.aside_of(space)?),
+            (State::Occupied, Some(again)) if own.as_ref() != Some(&space.path) && !again.force => {
+                return Err(occupied(&space.path).hint(format!(
+                    "no link in {} says that it is this cluster's: give tablespace {} another folder by \
+                     --tablespace {}=DIR, or say by --force that what is there may be lost.",
+                    self.data_dir.path.join("pg_tblspc").display(),
+                    space.oid,
+                    space.oid
+                )));
+            }
             _ => None,
         };
         Ok(Folder {
             tablespace: Some(space.oid),
-            needed_bytes: space.bytes,
+            needed_bytes: self.needed(Some(space.oid), space.bytes),
             aside,
             facts,
+        })
+    }
+
+    /// What a folder needs, `all` if nothing is there.
+    fn needed(&self, tablespace: Option<u32>, all: u64) -> u64 {
+        let again = self.again.as_ref();
+        again.map_or(all, |again| {
+            again.needed_bytes.get(&tablespace).copied().unwrap_or(0)
         })
     }
 

@@ -1,6 +1,7 @@
 //! All that a restore will do, decided before a byte is written, each line with its reason.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -8,17 +9,20 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    again,
     archive::Archive,
     aside,
     choice::{Choice, choose},
+    contents::Contents,
+    delta::{self, Update, outlook::Outlook},
     folders::{Facts, Owner, State},
     guard,
     load::load,
-    places::{Folder, Wanted},
+    places::{Again, Folder, Wanted},
     proof::Proof,
     prove::Prover,
-    request::Request,
-    rescue,
+    request::{Delta, Request},
+    rescue, shown,
     tablespaces::{self, Tablespace},
     target::{Action, Target, TimelineWish, Wish},
 };
@@ -30,7 +34,7 @@ use crate::{
         postmaster::Postmaster,
         programs::{Programs, Search},
         version::Major,
-        wal_name::WalName,
+        wal_name::{Segment, WalName},
     },
     repo::{
         backup_id::BackupId,
@@ -87,6 +91,11 @@ pub struct Plan {
     pub proof: Proof,
     pub data_dir: PathBuf,
     pub folders: Vec<Folder>,
+    /// What `--delta` finds, once that is known; None where there is nothing to use again.
+    pub delta: Option<Outlook>,
+    /// Where WAL that the repository hasn't got is kept of a folder that is written over.
+    #[serde(serialize_with = "shown::optional")]
+    pub kept_wal: Option<PathBuf>,
     /// To whom files will belong, where not to us.
     pub owner: Option<Owner>,
     /// The server will use the WAL in the backup alone.
@@ -107,9 +116,15 @@ pub struct Plan {
     pub tablespaces: Vec<Tablespace>,
     #[serde(skip)]
     pub programs: Option<Programs>,
-    /// Where the old cluster lies before anything is done.
+    /// Where the old cluster lies before anything is done, if it lies anywhere in the end.
     #[serde(skip)]
     pub old_data_dir: Option<PathBuf>,
+    /// The folders are used again: what of `--delta` holds for them.
+    #[serde(skip)]
+    pub again: Option<Delta>,
+    /// What [`Plan::kept_wal`] keeps.
+    #[serde(skip)]
+    pub unarchived: BTreeSet<Segment>,
 }
 
 impl Plan {
@@ -118,12 +133,11 @@ impl Plan {
         self.standby && self.timeline_wish == TimelineWish::Latest
     }
 
-    /// Where the cluster that was here before lies once its place is taken.
+    /// Where the cluster that was here before lies once its place is taken, or its WAL alone.
     pub fn replaced(&self) -> Option<PathBuf> {
-        let aside = self
-            .folders
-            .first()
-            .and_then(|folder| folder.aside.as_ref());
+        let folder = self.folders.first();
+        let aside = folder.and_then(|folder| folder.aside.as_ref());
+        let aside = aside.or(self.kept_wal.as_ref());
         aside.or(self.old_data_dir.as_ref()).cloned()
     }
 }
@@ -172,11 +186,12 @@ pub fn plan(
     let data_dir = behind_link(data_dir)?;
     let facts = Facts::of(&data_dir)?;
     let old_data_dir = match &facts.state {
-        State::Occupied => request.replace.then(|| data_dir.clone()),
+        State::Occupied => (request.replace || request.delta.is_some()).then(|| data_dir.clone()),
         State::Unfinished(replaced) => replaced.clone().filter(|old| old.is_dir()),
         State::Missing | State::Empty => aside::replaced(&data_dir),
     };
     let mut warnings = Vec::new();
+    let again = again::decide(&facts, request.delta, system.system_id, &mut warnings)?;
     if let Some(old) = &old_data_dir {
         // Planned all the same: before an outage, people want to know what it would bring.
         if Postmaster::running(old)?.is_some() {
@@ -189,6 +204,18 @@ pub fn plan(
         warnings.extend(wal_elsewhere(old));
         archive.rescued = rescue::find(&old.join("pg_wal"), &system, &archive.wal)?;
     }
+    let in_place = again.is_some() && facts.state == State::Occupied;
+    let unarchived = match in_place {
+        true => archive.rescued.clone(),
+        false => BTreeSet::new(),
+    };
+    let kept_wal = match &old_data_dir {
+        _ if in_place => (!unarchived.is_empty())
+            .then(|| delta::wal::place(&facts, options.notes.as_deref(), now)),
+        // An interrupted restore has kept it.
+        Some(old) if !old.join("global").exists() => Some(old.clone()),
+        _ => None,
+    };
     let mut choice = choose(&archive, &request.wish)?;
     let major = Major::from_server_version_num(choice.backup.postgres_version)?;
     let programs = match Search::of_this_host(request.bindir.clone()).find(Some(major)) {
@@ -227,7 +254,34 @@ pub fn plan(
     }
     let tablespaces = tablespaces::place(backup, &data_dir, own, &request.tablespaces)?;
     let owner = Owner::choose(&facts)?;
+    let again_at = match again {
+        Some(Delta { force, .. }) => {
+            let contents = Contents::load(repository, backup)?;
+            let update = Update {
+                backup,
+                contents: &contents,
+                data_dir: &data_dir,
+                tablespaces: &tablespaces,
+                owner,
+                trust_times: false,
+                workers: request.workers,
+                cancel,
+                meter,
+            };
+            let kept = unarchived.len() as u64 * backup.segment_size.bytes();
+            Some(Again {
+                force,
+                needed_bytes: update.needed(kept)?,
+            })
+        }
+        None => None,
+    };
+    warnings.extend(again::left_tablespaces(
+        again.and(Some(&data_dir)),
+        &tablespaces,
+    ));
     let wanted = Wanted {
+        again: again_at,
         choice: &choice,
         data_dir: facts,
         old_data_dir: old_data_dir.as_deref(),
@@ -238,9 +292,8 @@ pub fn plan(
     let folders = wanted.folders()?;
     guard::check(&folders, repository.location().folder())?;
     let size = system.segment_size;
-    let name = |segment: Option<crate::postgres::wal_name::Segment>| {
-        segment.map_or(String::new(), |segment| segment.to_string())
-    };
+    let name =
+        |segment: Option<Segment>| segment.map_or(String::new(), |segment| segment.to_string());
     // An archive that is empty now can't prove where it ends, nor can one whose timelines are not
     // all known, so the plan says it.
     let unprovable = archive.damaged().next().is_some() && !request.wish.standby;
@@ -283,6 +336,8 @@ pub fn plan(
         proof,
         data_dir,
         folders,
+        delta: None,
+        kept_wal,
         owner,
         offline: request.offline || archive.begins_behind(backup),
         archive: archive_mode,
@@ -293,7 +348,9 @@ pub fn plan(
         system,
         tablespaces,
         programs,
-        old_data_dir,
+        old_data_dir: old_data_dir.filter(|_| !in_place),
+        again,
+        unarchived,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Restored, folders::State, plan::Plan, proof::Proof, recovery::shell_word};
+use super::{
+    Restored, delta::outlook::Count, folders::State, plan::Plan, proof::Proof, recovery::shell_word,
+};
 use crate::util::{
     clock::readable,
     units::{bytes, count, duration},
@@ -64,6 +66,33 @@ impl fmt::Display for Plan {
         for reason in &self.reasons {
             line("because", reason.clone())?;
         }
+        if let Some(delta) = &self.delta {
+            let files =
+                |found: &Count| format!("{} ({})", count(found.files, "file"), bytes(found.bytes));
+            let written = match delta.written_bytes {
+                Some(written) => format!("; {} written", bytes(written)),
+                None => String::new(),
+            };
+            line(
+                "delta",
+                format!(
+                    "{} stay, {} differ, {} missing, {} extra{written}",
+                    files(&delta.stay),
+                    files(&delta.differ),
+                    files(&delta.missing),
+                    files(&delta.extra)
+                ),
+            )?;
+        }
+        if let Some(kept) = &self.kept_wal {
+            line(
+                "old WAL",
+                format!(
+                    "what the repository hasn't got is kept in {}: remove it once the restored server has all that you want",
+                    kept.display()
+                ),
+            )?;
+        }
         for folder in &self.folders {
             let name = match folder.tablespace {
                 None => "into".to_owned(),
@@ -71,6 +100,9 @@ impl fmt::Display for Plan {
             };
             let before = match (&folder.aside, &folder.facts.state) {
                 (Some(aside), _) => format!("what is there is renamed to {}", aside.display()),
+                (None, State::Occupied | State::Unfinished(_)) if self.again.is_some() => {
+                    "what is right there stays".to_owned()
+                }
                 (None, State::Unfinished(_)) => {
                     "an interrupted restore is there and is cleared".to_owned()
                 }

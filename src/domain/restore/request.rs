@@ -11,6 +11,8 @@ pub struct Request {
     pub data_dir: Option<PathBuf>,
     /// Rename what is in the way.
     pub replace: bool,
+    /// Use what is there again.
+    pub delta: Option<Delta>,
     pub tablespaces: Vec<Move>,
     /// None: on in the cluster's own data directory, off elsewhere.
     pub archive: Option<bool>,
@@ -20,4 +22,13 @@ pub struct Request {
     pub prove: bool,
     pub workers: usize,
     pub bindir: Option<PathBuf>,
+}
+
+/// How files that are there already are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// Those whose size and time are the backup's are not read.
+    pub trust_times: bool,
+    /// Also where it isn't known whose the folders are.
+    pub force: bool,
 }

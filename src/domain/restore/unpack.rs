@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -19,14 +19,13 @@ use std::{
 use rustix::fs::syncfs;
 
 use super::{
-    contents::{Contents, Job, Member},
+    contents::{Contents, FOLDERS, Found, Job, Member},
     folders::{Owner, give},
     member::{Place, Writer},
-    recovery::{RECOVERY_SIGNAL, STANDBY_SIGNAL},
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    postgres::{control, postmaster},
+    postgres::control,
     repo::{catalog::Backup, layout::BackupObject, repository::Repository},
     util::{
         cancel::Cancel,
@@ -38,18 +37,12 @@ use crate::{
 /// Where pg_control waits for the rest to be durable.
 pub const CONTROL: &str = "global/pg_control.pgstow";
 
-/// Says how a server ran where the backup was taken, which this one must not repeat.
-const LEFT_OUT: [&str; 4] = [
-    RECOVERY_SIGNAL,
-    STANDBY_SIGNAL,
-    postmaster::NAME,
-    "postmaster.opts",
-];
-
 pub struct Unpack<'a> {
     pub repository: &'a Repository,
     pub backup: &'a Backup,
     pub contents: &'a Contents,
+    /// What is there of each member; empty where there is nothing of any.
+    pub found: &'a [Found],
     /// Made, with its links of tablespaces in `pg_tblspc`.
     pub data_dir: &'a Path,
     pub owner: Option<Owner>,
@@ -59,16 +52,22 @@ pub struct Unpack<'a> {
 }
 
 impl Unpack<'_> {
-    pub fn run(&self) -> Result<()> {
+    /// How many bytes were written.
+    pub fn run(&self) -> Result<u64> {
         self.make_folders()?;
-        self.meter.begin("unpacking", self.contents.bytes());
-        let jobs = self.contents.jobs();
+        let jobs = self
+            .contents
+            .jobs(|number| self.found(number) != Found::Same);
+        self.meter
+            .begin("unpacking", jobs.iter().map(|job| job.bytes).sum());
         let next = AtomicUsize::new(0);
+        let written = AtomicU64::new(0);
         let failure: Mutex<Option<Error>> = Mutex::new(None);
         thread::scope(|scope| {
             for _ in 0..self.workers.clamp(1, jobs.len().max(1)) {
                 scope.spawn(|| {
-                    let mut writer = Writer::new(self.owner, self.cancel, self.meter);
+                    let settled = self.backup.settled_before();
+                    let mut writer = Writer::new(self.owner, settled, self.cancel, self.meter);
                     while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let Err(error) = self.job(&mut writer, job) else {
                             continue;
@@ -84,13 +83,19 @@ impl Unpack<'_> {
                         self.cancel.set();
                         return;
                     }
+                    written.fetch_add(writer.written, Ordering::Relaxed);
                 });
             }
         });
         match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
             None => self.set_folder_modes(),
-        }
+        }?;
+        Ok(written.into_inner())
+    }
+
+    fn found(&self, number: usize) -> Found {
+        self.found.get(number).copied().unwrap_or(Found::Nothing)
     }
 
     fn job(&self, writer: &mut Writer<'_>, job: &Job) -> Result<()> {
@@ -123,7 +128,9 @@ impl Unpack<'_> {
                 &mut io::sink(),
             )
             .map_err(|error| storage.failed("read", &name, error))?;
-            writer.extract(plain, members, |member| self.place(member))
+            writer.extract(plain, members, |number, member| {
+                self.place(member, self.found(job.members.start + number))
+            })
         };
         read().map_err(|error| match error.kind() {
             Kind::Interrupted => error,
@@ -131,29 +138,32 @@ impl Unpack<'_> {
         })
     }
 
-    fn place(&self, member: &Member) -> Place {
+    fn place(&self, member: &Member, found: Found) -> Place {
         let path = member.path.as_path();
-        if LEFT_OUT.iter().any(|name| path == Path::new(name)) {
-            return Place::Nowhere;
-        }
-        match path == Path::new(control::PATH) {
-            true => Place::File(self.data_dir.join(CONTROL)),
-            false => Place::File(self.data_dir.join(path)),
+        match found {
+            Found::Same => Place::Stays,
+            _ if member.is_left_out() => Place::Nowhere,
+            _ if path == Path::new(control::PATH) => Place::File(self.data_dir.join(CONTROL)),
+            Found::Nothing => Place::File(self.data_dir.join(path)),
+            Found::Other | Found::Unread => Place::Over(self.data_dir.join(path)),
         }
     }
 
     /// All folders first, so that workers needn't agree who makes them; writable for us until the end.
     fn make_folders(&self) -> Result<()> {
-        let mode = self.folder_mode();
+        let mode = self.contents.folder_mode();
         for member in self.contents.members.iter().filter(|member| member.folder) {
             self.make_folder(
                 &self.data_dir.join(member.path.as_path()),
                 member.mode | 0o700,
             )?;
         }
-        // The server would make these two; a person who looks for them should find them.
-        for name in ["pg_wal", "pg_wal/archive_status", "pg_tblspc", "global"] {
-            self.make_folder(&self.data_dir.join(name), mode)?;
+        for name in FOLDERS {
+            let path = self.data_dir.join(name);
+            // With the mode of the backup, if that has it.
+            if !path.is_dir() {
+                self.make_folder(&path, mode)?;
+            }
         }
         Ok(())
     }
@@ -167,26 +177,15 @@ impl Unpack<'_> {
             // A folder, not a link to one: only those of tablespaces were made, and they aren't members.
             Err(error) if error.kind() == Kind::AlreadyExists => {
                 let found = fs::symlink_metadata(path).at("look at", path)?;
-                return if found.is_dir() { Ok(()) } else { Err(error) };
+                if !found.is_dir() {
+                    return Err(error);
+                }
             }
             other => other?,
         }
         // Not by `create`, whose mode the umask narrows.
         fs::set_permissions(path, Permissions::from_mode(mode)).at("give its mode to", path)?;
         give(path, self.owner)
-    }
-
-    /// 0700, or 0750 where the cluster allows its group to read.
-    pub fn folder_mode(&self) -> u32 {
-        let global = self
-            .contents
-            .members
-            .iter()
-            .find(|member| member.folder && &*member.path.0 == b"global");
-        match global {
-            Some(global) if global.mode & 0o050 == 0o050 => 0o750,
-            _ => 0o700,
-        }
     }
 
     fn set_folder_modes(&self) -> Result<()> {

@@ -1,0 +1,95 @@
+//! Which files of the right size have the right bytes: CRC-32C, as the index has it, by several
+//! workers, largest files first.
+
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use super::super::contents::{Contents, Found, Member};
+use crate::{
+    error::{Error, Result},
+    util::{cancel::Cancel, fs::open_no_link, meter::Meter},
+};
+
+/// As large as the buffers of those who write.
+const BUFFER: usize = 256 << 10;
+
+/// Says of each unread file whether it stays.
+pub fn compare(
+    contents: &Contents,
+    found: &mut [Found],
+    place: impl Fn(&Member) -> PathBuf + Sync,
+    workers: usize,
+    cancel: &Cancel,
+    meter: &Meter,
+) -> Result<()> {
+    let members = &contents.members;
+    let unread = |number: &u32| found[*number as usize] == Found::Unread;
+    let mut files: Vec<u32> = (0..members.len() as u32).filter(unread).collect();
+    files.sort_by_key(|number| std::cmp::Reverse(members[*number as usize].size));
+    let size = |number: &u32| members[*number as usize].size;
+    meter.begin("comparing", files.iter().map(size).sum());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut buffer = vec![0; BUFFER];
+        let mut right = Vec::new();
+        while let Some(number) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if cancel.check().is_err() {
+                break;
+            }
+            let member = &members[*number as usize];
+            if is_right(&place(member), member, &mut buffer, cancel, meter) {
+                right.push(*number);
+            }
+        }
+        right
+    };
+    let right = thread::scope(|scope| {
+        let workers = workers.clamp(1, files.len().max(1));
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let joined = running.into_iter().map(|worker| worker.join());
+        joined.collect::<Result<Vec<_>, _>>()
+    })
+    .map_err(|_| Error::failed("a worker that compares files came to a sudden end"))?;
+    cancel.check()?;
+    for number in &files {
+        found[*number as usize] = Found::Other;
+    }
+    for number in right.iter().flatten() {
+        found[*number as usize] = Found::Same;
+    }
+    Ok(())
+}
+
+/// A file that can't be read is not right: it is written again, or then the error is told.
+fn is_right(
+    path: &Path,
+    member: &Member,
+    buffer: &mut [u8],
+    cancel: &Cancel,
+    meter: &Meter,
+) -> bool {
+    let Ok(mut file) = open_no_link(path) else {
+        return false;
+    };
+    let (mut crc, mut length) = (0, 0);
+    loop {
+        match file.read(buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                crc = crc32c::crc32c_append(crc, &buffer[..count]);
+                length += count as u64;
+                meter.add(count as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+        if cancel.check().is_err() {
+            return false;
+        }
+    }
+    length == member.size && crc == member.crc32c
+}

@@ -1,0 +1,343 @@
+//! What of a backup lies in folders that are there, by names, kinds and sizes; and what else does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, Metadata, Permissions},
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, PermissionsExt, fchown},
+    },
+    path::{Path, PathBuf},
+};
+
+use super::{
+    super::{
+        contents::{Contents, FOLDERS, Found, Member},
+        folders::Owner,
+        marker::MARKER,
+        tablespaces::Tablespace,
+    },
+    outlook::Count,
+};
+use crate::{
+    error::{Error, IoContext, Result},
+    postgres::control,
+    util::{cancel::Cancel, fs::open_no_link},
+};
+
+const LINKS: &str = "pg_tblspc";
+
+/// What is done with what doesn't belong there, or has wrong rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Look,
+    Clear,
+}
+
+/// What was found: one byte for each member.
+pub struct Seen {
+    /// By the numbers of members.
+    pub found: Vec<Found>,
+    /// Files that no member's file can take the place of; links count as files.
+    pub extra: Count,
+    /// Bytes of them by tablespace; None is the data directory.
+    pub freed: BTreeMap<Option<u32>, u64>,
+    /// Bytes of files that are there and will be written over.
+    pub reused: BTreeMap<Option<u32>, u64>,
+}
+
+impl Seen {
+    pub fn nothing(contents: &Contents) -> Self {
+        let at_first = |member: &Member| match member.folder || member.is_left_out() {
+            true => Found::Same,
+            false => Found::Nothing,
+        };
+        Self {
+            found: contents.members.iter().map(at_first).collect(),
+            extra: Count::default(),
+            freed: BTreeMap::new(),
+            reused: BTreeMap::new(),
+        }
+    }
+}
+
+/// What belongs at a path.
+enum Wanted<'a> {
+    Folder,
+    File(usize),
+    /// Of a tablespace that lies elsewhere.
+    Link(&'a Path),
+    Nothing,
+}
+
+pub struct Tree<'a> {
+    contents: &'a Contents,
+    /// Numbers of members in the order of their paths: four bytes each.
+    order: Vec<u32>,
+    data_dir: &'a Path,
+    tablespaces: &'a [Tablespace],
+    owner: Option<Owner>,
+    /// Where times are trusted: those before this one.
+    settled: Option<i64>,
+    act: Act,
+    cancel: &'a Cancel,
+}
+
+impl<'a> Tree<'a> {
+    pub fn new(
+        contents: &'a Contents,
+        data_dir: &'a Path,
+        tablespaces: &'a [Tablespace],
+        owner: Option<Owner>,
+        settled: Option<i64>,
+        act: Act,
+        cancel: &'a Cancel,
+    ) -> Self {
+        let mut order: Vec<u32> = (0..contents.members.len() as u32).collect();
+        order.sort_unstable_by_key(|number| &contents.members[*number as usize].path);
+        Self {
+            contents,
+            order,
+            data_dir,
+            tablespaces,
+            owner,
+            settled,
+            act,
+            cancel,
+        }
+    }
+
+    pub fn data_dir(&self, seen: &mut Seen) -> Result<()> {
+        self.folder(self.data_dir, &mut Vec::new(), None, seen)
+    }
+
+    /// In each tablespace's folder, what of its names the backup has.
+    pub fn tablespaces(&self, seen: &mut Seen) -> Result<()> {
+        for space in self.tablespaces {
+            for name in names_in(self.contents, space.oid) {
+                let path = space.path.join(std::ffi::OsStr::from_bytes(name));
+                let above = match fs::metadata(&space.path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    other => other.at("look at", &space.path)?,
+                };
+                let mut relative = [format!("{LINKS}/{}/", space.oid).as_bytes(), name].concat();
+                self.entry(&path, &mut relative, above.dev(), Some(space.oid), seen)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(
+        &self,
+        path: &Path,
+        relative: &mut Vec<u8>,
+        place: Option<u32>,
+        seen: &mut Seen,
+    ) -> Result<()> {
+        let entries = match fs::read_dir(path) {
+            // Of a server at work: only a plan looks there.
+            Err(error) if gone(&error) && self.act == Act::Look => return Ok(()),
+            other => other.at("read", path)?,
+        };
+        let device = fs::symlink_metadata(path).at("look at", path)?.dev();
+        for entry in entries {
+            self.cancel.check()?;
+            let entry = entry.at("read", path)?;
+            let length = relative.len();
+            if length > 0 {
+                relative.push(b'/');
+            }
+            relative.extend(entry.file_name().as_bytes());
+            self.entry(&entry.path(), relative, device, place, seen)?;
+            relative.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &self,
+        path: &Path,
+        relative: &mut Vec<u8>,
+        device: u64,
+        place: Option<u32>,
+        seen: &mut Seen,
+    ) -> Result<()> {
+        let there = match fs::symlink_metadata(path) {
+            Err(error) if gone(&error) => return Ok(()),
+            other => other.at("look at", path)?,
+        };
+        // Ours, and what is written anew in any case.
+        let apart = [MARKER, control::PATH].map(str::as_bytes);
+        if apart.contains(&relative.as_slice()) && !there.is_dir() {
+            return Ok(());
+        }
+        match self.wanted(relative) {
+            Wanted::Folder if there.is_dir() => self.folder(path, relative, place, seen),
+            Wanted::Link(target) if fs::read_link(path).is_ok_and(|to| to == target) => Ok(()),
+            Wanted::File(number) if there.is_file() && self.is_ours_alone(&there) => {
+                let member = &self.contents.members[number];
+                seen.found[number] = self.judge(&there, member);
+                *seen.reused.entry(place).or_default() += there.len().min(member.size);
+                self.set_rights(path, &there, member.mode)
+            }
+            _ => self.extra(path, &there, device, place, seen),
+        }
+    }
+
+    fn wanted(&self, relative: &[u8]) -> Wanted<'_> {
+        if let Some(space) = self.linked(relative) {
+            return Wanted::Link(&space.path);
+        }
+        let path = |at: &u32| &*self.contents.members[*at as usize].path.0;
+        if let Ok(at) = self
+            .order
+            .binary_search_by(|number| path(number).cmp(relative))
+        {
+            let number = self.order[at] as usize;
+            let member = &self.contents.members[number];
+            return match member {
+                member if member.folder => Wanted::Folder,
+                member if member.is_left_out() => Wanted::Nothing,
+                _ => Wanted::File(number),
+            };
+        }
+        let inside = [relative, b"/"].concat();
+        let next = self
+            .order
+            .partition_point(|number| path(number) < inside.as_slice());
+        let leads_on = self
+            .order
+            .get(next)
+            .is_some_and(|number| path(number).starts_with(&inside));
+        match leads_on || FOLDERS.iter().any(|name| name.as_bytes() == relative) {
+            true => Wanted::Folder,
+            false => Wanted::Nothing,
+        }
+    }
+
+    /// The tablespace whose link belongs at this path.
+    fn linked(&self, relative: &[u8]) -> Option<&Tablespace> {
+        let name = relative
+            .strip_prefix(LINKS.as_bytes())?
+            .strip_prefix(b"/")?;
+        let mut spaces = self.tablespaces.iter();
+        spaces.find(|space| space.oid.to_string().as_bytes() == name)
+    }
+
+    /// Another name of the same file would change with it: a snapshot by links, the old cluster of
+    /// `pg_upgrade --link`, or a file that has nothing to do with PostgreSQL.
+    fn is_ours_alone(&self, there: &Metadata) -> bool {
+        let owned = self.owner.is_some() || there.uid() == rustix::process::geteuid().as_raw();
+        owned && there.nlink() == 1
+    }
+
+    fn judge(&self, there: &Metadata, member: &Member) -> Found {
+        if there.len() != member.size {
+            return Found::Other;
+        }
+        let time = member.mtime;
+        let trusted = self.settled.is_some_and(|settled| time < settled) && there.mtime() == time;
+        match trusted || member.size == 0 {
+            true => Found::Same,
+            false => Found::Unread,
+        }
+    }
+
+    fn set_rights(&self, path: &Path, there: &Metadata, mode: u32) -> Result<()> {
+        if self.act == Act::Look {
+            return Ok(());
+        }
+        let is_owner = |owner: Owner| (owner.user, owner.group) == (there.uid(), there.gid());
+        let owner = self.owner.filter(|owner| !is_owner(*owner));
+        let right_mode = there.mode() & 0o7777 == mode;
+        if owner.is_none() && right_mode {
+            return Ok(());
+        }
+        let mode = Permissions::from_mode(mode);
+        match self.owner {
+            None => fs::set_permissions(path, mode),
+            // As root, never by a name, which may have become a link's meanwhile.
+            Some(owner) => {
+                let file = open_no_link(path)?;
+                fchown(&file, Some(owner.user), Some(owner.group))
+                    .and_then(|()| file.set_permissions(mode))
+            }
+        }
+        .at("give owner and mode to", path)
+    }
+
+    /// What belongs to no member, or stands in the way of one.
+    fn extra(
+        &self,
+        path: &Path,
+        there: &Metadata,
+        device: u64,
+        place: Option<u32>,
+        seen: &mut Seen,
+    ) -> Result<()> {
+        let before = seen.extra.bytes;
+        self.count(path, there, device, seen)?;
+        *seen.freed.entry(place).or_default() += seen.extra.bytes - before;
+        if self.act == Act::Look {
+            return Ok(());
+        }
+        match there.is_dir() {
+            // Follows no link, also not one that comes while it works.
+            true => fs::remove_dir_all(path),
+            false => fs::remove_file(path),
+        }
+        .at("remove", path)
+    }
+
+    fn count(&self, path: &Path, there: &Metadata, device: u64, seen: &mut Seen) -> Result<()> {
+        if !there.is_dir() {
+            seen.extra.files += 1;
+            // Another name keeps the bytes.
+            if there.is_file() && there.nlink() == 1 {
+                seen.extra.bytes += there.len();
+            }
+            return Ok(());
+        }
+        if there.dev() != device {
+            return Err(mounted(path));
+        }
+        for entry in fs::read_dir(path).at("read", path)? {
+            self.cancel.check()?;
+            let path = entry.at("read", path)?.path();
+            match fs::symlink_metadata(&path) {
+                Err(error) if gone(&error) => {}
+                other => self.count(&path, &other.at("look at", &path)?, device, seen)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names directly below a tablespace that lies elsewhere, as the backup has them: one, that of the
+/// server's version.
+pub fn names_in(contents: &Contents, oid: u32) -> BTreeSet<&[u8]> {
+    let above = PathBuf::from(format!("{LINKS}/{oid}/"));
+    let above = above.as_os_str().as_bytes();
+    let below = |member: &Member| -> Option<usize> {
+        let rest = member.path.0.strip_prefix(above)?;
+        Some(rest.split(|byte| *byte == b'/').next()?.len())
+    };
+    let names = contents.members.iter();
+    names
+        .filter_map(|member| Some(&member.path.0[above.len()..above.len() + below(member)?]))
+        .collect()
+}
+
+fn gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+/// A file system of its own in a folder that the backup has not: not ours to empty.
+fn mounted(path: &Path) -> Error {
+    Error::failed(format!(
+        "{} is a mount point, and the backup has nothing there",
+        path.display()
+    ))
+    .hint("unmount it, and run the restore again.")
+}
