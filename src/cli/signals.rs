@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM: most commands stop in order at the first and at once at the second.
+//! SIGINT, SIGTERM, SIGHUP: most commands stop in order at the first and at once at the second.
 
 use std::{
     ffi::c_int,
+    fs,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -31,7 +32,9 @@ pub fn listen(row: Row, cancel: &Cancel) -> Result<()> {
         // The startup process must see that SIGTERM ended its command: the default action.
         Row::RestoreWal(_) => {}
         Row::Other => {
-            for signal in [SIGTERM, SIGINT] {
+            // Under nohup the end of a terminal is nobody's business.
+            let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+            for signal in [SIGTERM, SIGINT].into_iter().chain(hangup) {
                 // In this order: the first signal finds the flag unset.
                 end_if(
                     signal,
@@ -43,6 +46,14 @@ pub fn listen(row: Row, cancel: &Cancel) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether who started us had the signal ignored.
+fn is_ignored(signal: c_int) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
 fn end_if(signal: c_int, code: c_int, flag: Arc<AtomicBool>) -> Result<()> {

@@ -153,7 +153,7 @@ pub(super) fn write_page_failures(backup: &Backup, out: &mut dyn Write) -> io::R
     for failure in &backup.page_failures {
         match failure.block {
             Some(block) => writeln!(out, "  damaged page     {}, block {block}", failure.file)?,
-            None => writeln!(out, "  damaged pages    {}", failure.file)?,
+            None => writeln!(out, "  damaged pages    {}, more of them", failure.file)?,
         }
     }
     if !backup.page_failures.is_empty() {

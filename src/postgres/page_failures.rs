@@ -16,7 +16,8 @@ pub const REPORTED_BLOCKS: usize = 5;
 pub struct PageFailure {
     /// Relative to the data directory.
     pub file: String,
-    /// Block in that file; None: further blocks of the file, which the server didn't name.
+    /// Block, counted from the start of the relation; None: further blocks of the file, which
+    /// nobody named.
     pub block: Option<u32>,
 }
 

@@ -101,6 +101,11 @@ fn the_page_restores(pg: PgBin, compression: &str, debian: bool) {
     main.psql("create table near as select n, repeat('x', 100) from generate_series(1, 5000) n");
     main.psql("create table far (n int primary key) tablespace ts");
     main.psql("insert into far select generate_series(1, 5000)");
+    // What a backup of a standby holds: the copy must not become one.
+    let signal = main.data_dir().join("standby.signal");
+    fs::write(&signal, "").unwrap();
+    user::own(&signal);
+    main.psql("alter system set primary_conninfo = 'host=/nowhere'");
     archive
         .tool
         .command(&["--json", "base", "--checkpoint", "fast"])

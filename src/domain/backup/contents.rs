@@ -1,5 +1,7 @@
 //! What a backup holds, counted as its files go by.
 
+use std::collections::BTreeSet;
+
 use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
@@ -22,6 +24,10 @@ pub struct Contents {
     pub base_bytes: u64,
     /// The WAL segments among the files.
     pub wal: Vec<Segment>,
+    /// What a backup must not lack: those in the data directory itself; those of databases and
+    /// tablespaces as `base/5`, `pg_tblspc/16385`, `pg_tblspc/16385/5`, without the folder of the
+    /// version.
+    pub folders: BTreeSet<Vec<u8>>,
 }
 
 impl Contents {
@@ -34,6 +40,7 @@ impl Contents {
             bytes: 0,
             base_bytes: 0,
             wal: Vec::new(),
+            folders: BTreeSet::new(),
         }
     }
 
@@ -59,6 +66,7 @@ impl Contents {
     /// Notes a folder: a tablespace in place is one in `pg_tblspc` that nobody announced.
     /// PostgreSQL 15 sends it with the rest of the data directory.
     pub fn add_folder(&mut self, path: &FilePath) {
+        self.folders.extend(must_have(&path.0));
         let name = path.0.strip_prefix(b"pg_tblspc/").map(str::from_utf8);
         let Some(Ok(Ok(oid))) = name.map(|name| name.map(str::parse)) else {
             return;
@@ -71,6 +79,17 @@ impl Contents {
                 bytes: 0,
             });
         }
+    }
+}
+
+/// The name in [`Contents::folders`] of a folder that belongs there.
+fn must_have(path: &[u8]) -> Option<Vec<u8>> {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    match parts[..] {
+        [_] | [b"base", _] => Some(path.to_vec()),
+        [b"pg_tblspc", oid, _] => Some([b"pg_tblspc/", oid].concat()),
+        [b"pg_tblspc", oid, _, database] => Some([b"pg_tblspc/", oid, b"/", database].concat()),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which source a backup takes: the data directory where it can be read here, else the stream.
 
-use std::path::Path;
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use tracing::debug;
 
@@ -71,6 +71,11 @@ fn obstacle(folder: &Path, session: &Session, facts: &ServerFacts) -> Result<Opt
             "it is the cluster {}, the server is {}",
             control.system, facts.system_id
         )));
+    }
+    // All files belong to the server's user, and some only that user may read.
+    let owner = fs::metadata(folder).map(|found| found.uid());
+    if !owner.is_ok_and(|owner| [0, owner].contains(&rustix::process::geteuid().as_raw())) {
+        return Ok(Some("it belongs to another user".to_owned()));
     }
     let running = match Postmaster::running(folder) {
         Ok(Some(running)) => running,

@@ -9,6 +9,7 @@
 
 pub mod apart;
 pub mod claim;
+mod complete;
 pub mod config_files;
 mod config_source;
 mod contents;

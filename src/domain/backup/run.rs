@@ -7,6 +7,7 @@ use tracing::warn;
 use super::{
     apart,
     claim::{self, Intent, SignsOfLife},
+    complete::Expected,
     contents::Contents,
     diagnosis, method,
     options::{Options, Outcome},
@@ -168,6 +169,7 @@ impl Run<'_> {
             .then(|| self.hold_wal())
             .transpose()?;
         let start_time = server_facts::now(self.session)?;
+        let expected = Expected::gather(self.session)?;
         let phase = if self.options.checkpoint_fast {
             "checkpoint"
         } else {
@@ -176,6 +178,7 @@ impl Run<'_> {
         self.meter.begin(phase, 0);
         let copied = source.copy(&order, started)?;
         self.check_end(&copied.contents, &copied.stop)?;
+        expected.check(&Expected::gather(self.session)?, &copied.contents)?;
         if self.options.standalone {
             self.check_standalone_wal(&copied.contents, &copied.stop)?;
         }
@@ -200,7 +203,12 @@ impl Run<'_> {
                 "the backup began at {} on timeline {} and ended at {} on timeline {}",
                 contents.start_lsn, contents.timeline, stop.lsn, stop.timeline
             ))
-            .hint("if the server was promoted meanwhile, run the backup again."));
+            .hint(if self.facts.standby {
+                "the primary was promoted, and the standby has not replayed a checkpoint of the new timeline yet: \
+                 run CHECKPOINT on the primary, wait until it is replayed, and run the backup again."
+            } else {
+                "if the server was promoted meanwhile, run the backup again."
+            }));
         }
         let now = ServerFacts::gather(self.session)?;
         let same = |what: &str, same: bool| {

@@ -50,17 +50,15 @@ impl Rootless {
 
     /// What can't be restored without it.
     pub fn loss(&self) -> &'static str {
-        match self.damage {
-            Some(_) => "nothing can be restored along it",
-            None => "no backup of an earlier timeline can be restored along it",
-        }
+        "nothing can be restored along it, but for the backups with their own WAL"
     }
 
     /// How to get the file back.
     pub fn cure(&self) -> String {
         format!(
-            "copy {} to this place from pg_wal of a server of this cluster, or from another copy of the repository",
-            WalName::History(self.timeline)
+            "copy {} to this place from pg_wal of a server of this cluster, or from another copy of the repository (a base backup of a server on timeline {} stores it too)",
+            WalName::History(self.timeline),
+            self.timeline
         )
     }
 }

@@ -148,6 +148,12 @@ pub fn choose_before(
             first.stop_lsn,
         ))));
     };
+    if let Some(rootless) = archive.rootless.get(&history.own)
+        && !backup.standalone
+    {
+        let what = format!("no server recovers along timeline {}", history.own);
+        return Err(rootless.error(&format!("{what} without its history")));
+    }
     reasons.push(match (named, &wish.target) {
         (Some(_), _) => format!("backup {}, as asked for", backup.id),
         (None, Target::Time(_) | Target::Lsn(_)) => format!(
@@ -185,6 +191,17 @@ pub fn choose_before(
             "{segment}, which was archived last, is on timeline {0}, and this restore goes along timeline {1}: \
              if {0} is the living server's, give --target-timeline {0}",
             segment.timeline, history.own
+        ));
+    }
+    let older = candidates
+        .iter()
+        .any(|other| other.stop_lsn < backup.stop_lsn);
+    if named.is_none() && older && matches!(wish.target, Target::Xid(_) | Target::Name(_)) {
+        warnings.push(format!(
+            "where {} lies in the WAL is not known: if it is older than {}, the end of this backup, the server will not start; \
+             --prove looks for it, or name an older backup",
+            wish.target,
+            readable(backup.stop_time)
         ));
     }
     for rootless in archive.damaged() {

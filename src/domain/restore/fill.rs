@@ -230,9 +230,12 @@ impl Run<'_> {
     fn link_tablespaces(&self) -> Result<()> {
         let links = self.plan.data_dir.join("pg_tblspc");
         make(&links, 0o700, self.plan.owner)?;
+        // As the server itself sets it (create_tablespace_directories in
+        // `src/backend/commands/tablespace.c`).
+        let mode = self.contents.folder_mode();
         for space in &self.plan.tablespaces {
-            make(&space.path, 0o700, self.plan.owner)?;
-            fs::set_permissions(&space.path, Permissions::from_mode(0o700))
+            make(&space.path, mode, self.plan.owner)?;
+            fs::set_permissions(&space.path, Permissions::from_mode(mode))
                 .at("give its mode to", &space.path)?;
             if link_target(&self.plan.data_dir, space.oid).as_ref() == Some(&space.path) {
                 continue;

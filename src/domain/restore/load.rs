@@ -102,9 +102,10 @@ pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -
             Err(error) if error.kind() == Kind::NotFound => None,
             Err(error) => return Err(error),
         };
-        // Of a timeline without any before it there was nothing to note.
-        let before = |backup: &Backup| backup.timeline < *timeline;
-        if damage.is_some() || archive.backups.iter().any(before) {
+        // A server that is told this timeline asks for the file, whichever backup it starts from.
+        // Where there is no backup to start from, nothing is lost.
+        let starts = |backup: &Backup| backup.timeline <= *timeline;
+        if damage.is_some() || archive.backups.iter().any(starts) {
             let rootless = Rootless {
                 timeline: *timeline,
                 file: repository.storage().place(&name),

@@ -188,7 +188,7 @@ impl Destination<'_> {
         Some(match earlier || damage.is_some() {
             true => Finding::critical(
                 NAME,
-                format!("{what}: no backup of an earlier timeline can be restored along it"),
+                format!("{what}: nothing can be restored along it"),
                 hint,
             ),
             // Archiving may have begun on this timeline.

@@ -80,6 +80,8 @@ fn a_signal_ends_it_and_nothing_is_left() {
         (Signal::TERM, "stream"),
         (Signal::INT, "local"),
         (Signal::TERM, "local"),
+        // A terminal that is closed.
+        (Signal::HUP, "local"),
     ] {
         let running = slow(&stow, method);
         running.signal(signal);

@@ -76,3 +76,57 @@ fn a_full_repository() {
     base().ok();
     stow.tool.command(&["verify", "--all"]).ok();
 }
+
+/// PostgreSQL's own base backup leaves such things out, and its manifest says nothing of them.
+#[test]
+fn a_backup_that_lacks_a_database_or_a_tablespace_is_none() {
+    let scratch = Scratch::new();
+    let mut stow = Stow::start(&scratch, pg(16));
+    let place = scratch.folder("space");
+    let cluster = &mut stow.cluster;
+    cluster.psql(&format!(
+        "create tablespace far location '{}'",
+        place.display()
+    ));
+    cluster.psql("create table t (n int) tablespace far");
+    cluster.psql("create database second");
+    let oid = cluster.psql("select oid from pg_database where datname = 'second'");
+    let space = cluster.psql("select oid from pg_tablespace where spcname = 'far'");
+    stow.backup(&[]);
+    let refused = |stow: &Stow, lacks: &str, is_link: bool| {
+        for method in ["stream", "local"] {
+            let mut base = stow.base(&["--method", method]);
+            if is_link && method == "local" {
+                base = base.expect_warning("neither a file nor a folder");
+            }
+            drop(
+                base.fails(1)
+                    .stderr_contains(lacks)
+                    .stderr_contains("hint: "),
+            );
+        }
+        assert_eq!(stow.folders().len(), 1);
+    };
+
+    stow.cluster.stop(Shutdown::Fast);
+    let away = scratch.join("away");
+    fs::rename(&place, &away).unwrap();
+    scratch.folder("space");
+    stow.cluster.start();
+    refused(&stow, &format!("tablespace {space}"), false);
+    stow.cluster.stop(Shutdown::Fast);
+    fs::remove_dir(&place).unwrap();
+    fs::rename(&away, &place).unwrap();
+
+    let database = stow.cluster.data_dir().join("base").join(&oid);
+    let elsewhere = scratch.join("elsewhere");
+    fs::rename(&database, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &database).unwrap();
+    stow.cluster.start();
+    refused(&stow, &format!("database {oid}"), true);
+    stow.cluster.stop(Shutdown::Fast);
+    fs::remove_file(&database).unwrap();
+    fs::rename(&elsewhere, &database).unwrap();
+    stow.cluster.start();
+    stow.backup(&[]);
+}

@@ -73,6 +73,21 @@ fn what_needs_it_is_refused_and_the_rest_works() {
     fs::write(&history, whole).unwrap();
     restore(&scratch, &stow, "new", &[]).0.ok();
     assert_eq!(rows(&open(copy(&scratch, &stow, "new"))), "1,2,4");
+
+    // A backup of the timeline itself needs it too: the server asks for the file of the timeline that
+    // it is told.
+    let second = stow.backup(&[]);
+    stow.cluster.switch_wal();
+    fs::remove_file(&history).unwrap();
+    for wish in [&[][..], &[second.id()], &["--target-timeline", "current"]] {
+        let (refused, to) = restore(&scratch, &stow, "refused", wish);
+        refused.fails(1).stderr_contains("00000002.history");
+        assert!(!to.exists());
+    }
+    // The next one stores it again.
+    stow.backup(&[]);
+    restore(&scratch, &stow, "again", &[]).0.ok();
+    assert_eq!(rows(&open(copy(&scratch, &stow, "again"))), "1,2,4");
 }
 
 /// PostgreSQL offers a history file once, when the timeline begins: a copy that archives only later

@@ -3,14 +3,51 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use super::copy::{copy, open, restore, rows};
-use crate::harness::{PgBin, Scratch, Shutdown, Stow, on_every_major, user::own};
+use crate::harness::{PgBin, Scratch, Shutdown, Stow, on_every_major, pg, user::own};
 
 on_every_major!(a_place_of_any_bytes_comes_back);
+
+/// A cluster whose group may read all of it.
+#[test]
+fn folders_keep_their_modes() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(17))
+        .cluster(|cluster| cluster.initdb("--allow-group-access"))
+        .start();
+    let place = scratch.folder("place");
+    stow.cluster.psql(&format!(
+        "create tablespace s location '{}'",
+        place.display()
+    ));
+    let oid = stow
+        .cluster
+        .psql("select oid from pg_tablespace where spcname = 's'");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&place), 0o750);
+    stow.backup(&[]);
+    stow.cluster.switch_wal();
+    let moved = scratch.join("moved");
+    let space = format!("{oid}={}", moved.display());
+    let (restore, to) = restore(&scratch, &stow, "copy", &["--tablespace", &space]);
+    restore.ok();
+    for folder in [
+        "",
+        "base",
+        "global",
+        "pg_tblspc",
+        "pg_wal",
+        "pg_wal/archive_status",
+    ] {
+        assert_eq!(mode(&to.join(folder)), 0o750, "{folder}");
+    }
+    assert_eq!(mode(&moved), 0o750);
+    assert_eq!(mode(&to.join("PG_VERSION")), 0o640);
+}
 
 fn a_place_of_any_bytes_comes_back(pg: PgBin) {
     let scratch = Scratch::new();

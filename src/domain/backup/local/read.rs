@@ -33,6 +33,9 @@ use crate::{
 const DOUBTS: u32 = 5;
 const DOUBT_PAUSE: Duration = Duration::from_millis(2);
 
+/// As large may a file be that was replaced by a larger one since it was met.
+const GROWN: u64 = 32 << 10;
+
 /// What all workers know of the data directory.
 #[derive(Debug)]
 pub struct Reader {
@@ -93,7 +96,7 @@ impl Reader {
                 if self.is_right(page, block) || self.becomes_right(file, page, number, block) {
                     continue;
                 }
-                self.note_failure(path, number);
+                self.note_failure(path, block);
             }
         }
         Ok(())
@@ -124,12 +127,12 @@ impl Reader {
     }
 
     /// As many as the server would name, and then that there are more.
-    fn note_failure(&self, path: &FilePath, number: u32) {
+    fn note_failure(&self, path: &FilePath, block: u32) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let file = path.to_string();
         let known = failures.iter().filter(|known| known.file == file).count();
         if known <= REPORTED_BLOCKS {
-            let block = (known < REPORTED_BLOCKS).then_some(number);
+            let block = (known < REPORTED_BLOCKS).then_some(block);
             failures.push(PageFailure { file, block });
         }
     }
@@ -196,9 +199,13 @@ impl Bundle {
         let Some((file, found)) = self.reader.open(&item.path)? else {
             return Ok(None);
         };
-        // What was added since it was met is in the WAL, but for files that no WAL knows: these
-        // are replaced as a whole, and small.
-        let size = found.size().min(item.size.max(FRAME as u64));
+        // What was added to a relation since it was met is in the WAL. What no WAL knows is replaced as
+        // a whole, and small.
+        let most = match RelationPath::parse(&item.path.0) {
+            Some(_) => item.size,
+            None => item.size.max(GROWN),
+        };
+        let size = found.size().min(most);
         let member = member(item.path, &found, size);
         let offset = frame.length();
         frame.begin(&member)?;
