@@ -59,7 +59,7 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
     wal_command.extend_from_slice(&options.server_flags);
     let mut archive_command = call("archive-wal");
     archive_command.extend(options.server_flags);
-    let state = settings.state_dir.join(settings.cluster.name.as_str());
+    let state = settings.state_folder();
     let mut request = options.request;
     request.data_dir = request.data_dir.as_deref().map(absolute).transpose()?;
     Ok(Options {

@@ -1,5 +1,8 @@
 //! `archive-wal`, as servers and people call it.
 
+mod ahead;
+mod given_up;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -2,11 +2,15 @@
 //!
 //! One object for each file; what proves that a segment is the right one is its own header.
 
+mod acks;
+pub mod ahead;
+pub mod archive;
 mod compare;
 mod content;
 mod continuity;
 pub mod fetch;
 mod follow;
+pub mod gaps;
 pub mod history;
 mod joints;
 pub mod offered;
@@ -14,6 +18,7 @@ mod pass;
 pub mod push;
 pub mod standby;
 mod stored;
+pub mod stores;
 pub mod verify;
 
 #[cfg(test)]
