@@ -29,7 +29,7 @@ pub fn listen(row: Row, cancel: &Cancel) -> Result<()> {
             }
         }
         // The startup process must see that SIGTERM ended its command: the default action.
-        Row::RestoreWal(_) => {}
+        Row::RestoreWal(_) | Row::Background => {}
         Row::Other => {
             for signal in [SIGTERM, SIGINT] {
                 // In this order: the first signal finds the flag unset.
