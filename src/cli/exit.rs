@@ -11,7 +11,7 @@ use crate::{commands::report::Outcome, error::Kind};
 /// As `--help` prints it.
 pub const TABLE: &str = "\
 Exit codes:
-  archive-wal   0  stored durably
+  archive-wal   0  stored durably (or given up, where wal.drop_above is set)
                 1  not stored, whatever the reason: PostgreSQL tries again
   restore-wal   0  the file is in place, whole
                 1  certainly not in the archive, and nothing follows it

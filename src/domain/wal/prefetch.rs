@@ -62,9 +62,14 @@ impl Prefetch<'_> {
         destination: &Path,
         fetch: impl FnOnce() -> Result<Fetched>,
     ) -> Result<Fetched> {
-        if self.take(wanted, destination)? {
-            self.attempt(self.go_on(wanted));
-            return Ok(Fetched::Placed);
+        match self.take(wanted, destination) {
+            Ok(true) => {
+                self.attempt(self.go_on(wanted));
+                return Ok(Fetched::Placed);
+            }
+            Ok(false) => {}
+            // Whether that of the store or of the spool: the fetch will tell, if it meets it too.
+            Err(error) => debug!("can't use the spool: {}", error.in_one_line()),
         }
         // Before the fetch, beside which it runs.
         self.attempt(self.begin(wanted));

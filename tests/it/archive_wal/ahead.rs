@@ -173,6 +173,34 @@ fn what_fails_ahead_fails_nobody_but_its_own_call() {
     );
 }
 
+/// A store that never answers for one segment: a FIFO stands where its object would be.
+#[test]
+fn what_hangs_ahead_costs_its_own_call_alone_the_time_limit() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 4);
+    let names = &waiting.names;
+    // Makes the folder.
+    drop(
+        waiting
+            .call(&names[0])
+            .env("PGSTOW_WAL_LOOK_AHEAD", "0")
+            .ok(),
+    );
+    let mut fifo = user::command("mkfifo", "KILL");
+    user::run_ok(fifo.arg(waiting.object(&names[2])));
+    let call = waiting.call(&names[0]).env("PGSTOW_CLUSTER_JOBS", "2");
+    let report = call.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "8s").ok().json();
+    let ahead = words(&report, "ahead");
+    assert!(
+        ahead.contains(&names[1]) && !ahead.contains(&names[2]),
+        "{report}"
+    );
+    assert_eq!(waiting.archive_wal(&names[1])["acknowledged"], true);
+    let own = waiting.call(&names[2]);
+    let own = own.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "1s").fails(1);
+    drop(own.stderr_contains("not done after"));
+}
+
 /// Each of these makes an acknowledgement a lie, or at least a guess.
 #[test]
 fn a_stale_acknowledgement_is_never_believed() {

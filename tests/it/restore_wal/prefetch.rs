@@ -303,7 +303,7 @@ fn the_prefetcher_is_a_session_of_its_own_that_holds_nothing_of_the_server() {
         "{files:?}"
     );
     let allowed =
-        |path: &PathBuf| path == Path::new("/dev/null") || path.starts_with(&scratch.join(""));
+        |path: &PathBuf| path == Path::new("/dev/null") || path.starts_with(scratch.join(""));
     assert!(files.iter().all(allowed), "{files:?}");
     kill_process(id, Signal::CONT).unwrap();
     assert_eq!(recovery.spooled(), recovery.names(1..40));
