@@ -59,9 +59,10 @@ def catch_up(cluster, tool, wanted):
     """How many segments waited, and the seconds until none did."""
     set_command(cluster, "false")
     while len(waiting(cluster)) < wanted:
+        # Behind a checkpoint the first change of each page writes the whole page.
+        cluster.sql("CHECKPOINT", "load")
         cluster.pgbench("-c", "2", "-t", "5000", database="load")
         cluster.sql(f"INSERT INTO events {ROWS.format(rows=40000)}", "load")
-    cluster.sql("CHECKPOINT", "load")
     names = waiting(cluster)
     # Three failures, then the archiver sleeps, and a reload wakes it.
     time.sleep(4)
