@@ -123,7 +123,8 @@ class PgBackRestGet(Get):
 
     def __init__(self, push):
         super().__init__(push)
-        self.command = push.tool.archive_command.replace("archive-push %p", 'archive-get "$segment" pg_wal/RECOVERYXLOG')
+        get = f'--pg1-path={self.data} archive-get "$segment" pg_wal/RECOVERYXLOG'
+        self.command = push.tool.archive_command.replace("archive-push %p", get)
 
     def clear(self):
         pass
