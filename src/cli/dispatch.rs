@@ -1,5 +1,7 @@
 //! From a command line that clap accepted to the command and its report.
 
+use std::path::PathBuf;
+
 use super::{
     args::{Cli, Command},
     exit::Row,
@@ -53,16 +55,19 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Restore(args) => {
             run.command(|context, layers| restore::run(context, options::restore(*args, layers)?))
         }
-        Command::RestoreDone(_) => run.without_settings(|_, _| restore_done::run()),
+        Command::RestoreDone(_) => {
+            let state = run.state_folder();
+            run.without_settings(|_, _| restore_done::run(state.as_deref()))
+        }
         Command::Base(args) => {
             run.command(|context, layers| base::run(context, options::base(args, layers)?))
         }
         Command::ArchiveWal(args) => {
             run.command(|context, _| archive_wal::run(context, &options::archive_wal(args)?))
         }
-        Command::RestoreWal(args) => {
-            run.command(|context, _| restore_wal::run(context, &options::restore_wal(args)))
-        }
+        Command::RestoreWal(args) => run.command(|context, layers| {
+            restore_wal::run(context, &options::restore_wal(args, layers)?)
+        }),
         Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
         Command::Verify(args) => {
             run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))
@@ -100,6 +105,13 @@ impl Run {
         let result = work(&context, &layers);
         drop(progress);
         finish(self.form, self.quiet, &result?)
+    }
+
+    /// For a command that a wrong configuration must not stop.
+    fn state_folder(&self) -> Option<PathBuf> {
+        let layers = Layers::load(self.places.clone(), std::env::vars_os());
+        let settings = layers.and_then(|layers| layers.settings());
+        settings.ok().map(|settings| settings.state_folder())
     }
 
     /// Runs a command that a wrong configuration must not stop.

@@ -11,7 +11,7 @@ use crate::{commands::report::Outcome, error::Kind};
 /// As `--help` prints it.
 pub const TABLE: &str = "\
 Exit codes:
-  archive-wal   0  stored durably
+  archive-wal   0  stored durably (or given up, where wal.drop_above is set)
                 1  not stored, whatever the reason: PostgreSQL tries again
   restore-wal   0  the file is in place, whole
                 1  certainly not in the archive, and nothing follows it
@@ -42,6 +42,9 @@ pub enum Row {
     RestoreWal(InDoubt),
     /// As the others, but never above 125: recovery_end_command would end recovery's process.
     RestoreDone,
+    /// A prefetcher, whose parent has ended: 0 whatever happens. In a container the postmaster may
+    /// be everybody's parent, and takes another code for a crashed server process.
+    Background,
     Other,
 }
 
@@ -69,7 +72,7 @@ impl Row {
 
     pub fn of_outcome(self, outcome: Outcome) -> u8 {
         match (self, outcome) {
-            (_, Outcome::Done) => 0,
+            (_, Outcome::Done) | (Row::Background, _) => 0,
             (Row::RestoreWal(in_doubt), _) => in_doubt.answer(outcome == Outcome::Absent),
             (Row::ArchiveWal, _) => 1,
             (Row::RestoreDone | Row::Other, Outcome::Findings) => 3,
@@ -81,6 +84,7 @@ impl Row {
         match (self, kind) {
             // Above 125 PostgreSQL would end its archiver (shell_archive.c).
             (Row::ArchiveWal, _) => 1,
+            (Row::Background, _) => 0,
             (Row::RestoreWal(in_doubt), _) => in_doubt.answer(false),
             (Row::RestoreDone | Row::Other, Kind::Usage) => 2,
             (Row::Other, Kind::Interrupted) => 130,
@@ -121,31 +125,32 @@ impl Row {
 mod tests {
     use super::*;
 
-    const ROWS: [Row; 5] = [
+    const ROWS: [Row; 6] = [
         Row::ArchiveWal,
         Row::RestoreWal(InDoubt::Fail),
         Row::RestoreWal(InDoubt::SayAbsent),
         Row::RestoreDone,
         Row::Other,
+        Row::Background,
     ];
 
     #[test]
     fn every_kind_of_error_has_its_code() {
         for (kind, codes) in [
-            (Kind::Usage, [1, 126, 1, 2, 2]),
-            (Kind::NotFound, [1, 126, 1, 1, 1]),
-            (Kind::TimedOut, [1, 126, 1, 1, 1]),
-            (Kind::Damaged, [1, 126, 1, 1, 1]),
-            (Kind::Interrupted, [1, 126, 1, 1, 130]),
-            (Kind::Failed, [1, 126, 1, 1, 1]),
+            (Kind::Usage, [1, 126, 1, 2, 2, 0]),
+            (Kind::NotFound, [1, 126, 1, 1, 1, 0]),
+            (Kind::TimedOut, [1, 126, 1, 1, 1, 0]),
+            (Kind::Damaged, [1, 126, 1, 1, 1, 0]),
+            (Kind::Interrupted, [1, 126, 1, 1, 130, 0]),
+            (Kind::Failed, [1, 126, 1, 1, 1, 0]),
         ] {
             assert_eq!(ROWS.map(|row| row.of_error(kind)), codes, "{kind:?}");
         }
         for (outcome, codes) in [
-            (Outcome::Done, [0, 0, 0, 0, 0]),
-            (Outcome::Findings, [1, 126, 1, 3, 3]),
-            (Outcome::Absent, [1, 1, 1, 1, 1]),
-            (Outcome::Failed, [1, 126, 1, 1, 1]),
+            (Outcome::Done, [0, 0, 0, 0, 0, 0]),
+            (Outcome::Findings, [1, 126, 1, 3, 3, 0]),
+            (Outcome::Absent, [1, 1, 1, 1, 1, 0]),
+            (Outcome::Failed, [1, 126, 1, 1, 1, 0]),
         ] {
             assert_eq!(
                 ROWS.map(|row| row.of_outcome(outcome)),
@@ -163,6 +168,7 @@ mod tests {
             (Row::RestoreWal(InDoubt::SayAbsent), 1),
             (Row::RestoreDone, 1),
             (Row::Other, 1),
+            (Row::Background, 0),
         ] {
             let exit = row.guard(|| std::panic::panic_any("on purpose"));
             assert_eq!(exit, ExitCode::from(code));

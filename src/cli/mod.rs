@@ -41,6 +41,10 @@ pub fn main() -> ExitCode {
             false => InDoubt::Fail,
         }
     });
+    let row = match row {
+        Row::RestoreWal(_) if readable.iter().any(|word| word == "--prefetch") => Row::Background,
+        row => row,
+    };
     panic::set_hook(Box::new(move |panic| report_panic(row, panic)));
     row.guard(|| run(row, words))
 }

@@ -179,14 +179,16 @@ fn name_of(path: &Path) -> Result<WalName> {
     name.to_string_lossy().parse()
 }
 
-pub fn restore_wal(args: RestoreWalArgs) -> RestoreWalOptions {
-    RestoreWalOptions {
+pub fn restore_wal(args: RestoreWalArgs, layers: &Layers) -> Result<RestoreWalOptions> {
+    Ok(RestoreWalOptions {
         name: args.name,
         destination: args.destination,
         system_id: args.system_id,
         last: args.last,
         strict: args.strict,
-    }
+        prefetch: args.prefetch,
+        server_flags: layers.server_flags()?,
+    })
 }
 
 pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {

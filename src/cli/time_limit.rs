@@ -18,7 +18,9 @@ use crate::{
 pub fn watch(row: Row, form: Form, settings: &Settings, meter: &Meter) -> Result<Option<Watchdog>> {
     let (limit, key) = match row {
         Row::ArchiveWal => (settings.archive_wal_limit, "archive_wal.time_limit"),
-        Row::RestoreWal(_) => (settings.restore_wal_limit, "restore_wal.time_limit"),
+        Row::RestoreWal(_) | Row::Background => {
+            (settings.restore_wal_limit, "restore_wal.time_limit")
+        }
         Row::RestoreDone | Row::Other => return Ok(None),
     };
     let meter = meter.clone();

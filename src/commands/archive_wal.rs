@@ -6,18 +6,18 @@ use serde::Serialize;
 
 use super::{
     context::Context,
-    options::{ArchiveWalOptions, RepoSettings},
+    options::{ArchiveWalOptions, Settings},
     report::Report,
 };
 use crate::{
     domain::wal::{
-        history,
-        offered::Offered,
-        push::{Pushed, push},
+        ahead::Limits,
+        archive::{How, Wish},
+        push::Pushed,
+        stores::Store,
     },
-    error::{Error, Result},
+    error::Result,
     postgres::lsn::SystemId,
-    repo::repository::Repository,
 };
 
 /// PostgreSQL runs archive_command and restore_command in its data directory.
@@ -27,7 +27,14 @@ const DATA_DIR: &str = ".";
 pub struct ArchivedWal {
     pub name: String,
     pub system_id: SystemId,
+    /// None where it was given up.
     pub repositories: Vec<StoredWal>,
+    /// An earlier call had stored it, which was noted and is still true.
+    pub acknowledged: bool,
+    /// Segments behind it that were stored in all repositories by the way.
+    pub ahead: Vec<String>,
+    /// Not stored: the safety valve acted.
+    pub given_up: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,48 +52,62 @@ impl Report for ArchivedWal {
 }
 
 pub fn run(context: &Context, options: &ArchiveWalOptions) -> Result<ArchivedWal> {
+    let settings = &context.settings;
     // Refuses where none is set.
-    context.settings.repo()?;
-    context
-        .meter
-        .begin(&format!("reading {}", options.path.display()), 0);
-    let offered = Offered::open(&options.path, options.name, Path::new(DATA_DIR))?;
-    let mut repositories = Vec::new();
-    let mut errors = Vec::new();
-    // In all, even if one fails: the others are then complete as soon as it is well again.
-    for repo in &context.settings.repos {
-        match store(context, repo, &offered) {
-            Ok(pushed) => repositories.push(StoredWal {
-                repository: repo.name.clone(),
-                already_there: pushed == Pushed::AlreadyThere,
-            }),
-            Err(error) => errors.push(error.context(format!(
-                "can't archive {} in repository {}",
-                options.name, repo.name
-            ))),
+    settings.repo()?;
+    let wish = Wish {
+        file: options.name,
+        path: &options.path,
+        data_dir: Path::new(DATA_DIR),
+        cluster: &settings.cluster.name,
+        stores: stores(settings),
+        state: settings.state_folder(),
+        ahead: Limits {
+            most: settings.wal.look_ahead,
+            workers: settings.cluster.jobs.count(),
+            // So that the call ends well before its own limit, whatever hangs.
+            time: settings.archive_wal_limit / 4,
+        },
+        drop_above: settings.wal.drop_above,
+    };
+    let archived = wish.fulfil(&context.meter)?;
+    let mut report = ArchivedWal {
+        name: options.name.to_string(),
+        system_id: archived.system,
+        repositories: Vec::new(),
+        acknowledged: false,
+        ahead: Vec::new(),
+        given_up: false,
+    };
+    match archived.how {
+        How::Stored(repositories, ahead) => {
+            report.repositories = repositories
+                .into_iter()
+                .map(|(repository, pushed)| StoredWal {
+                    repository,
+                    already_there: pushed == Pushed::AlreadyThere,
+                })
+                .collect();
+            report.ahead = ahead;
         }
-    }
-    match errors.len() {
-        0 => Ok(ArchivedWal {
-            name: options.name.to_string(),
-            system_id: offered.system(),
-            repositories,
-        }),
-        1 => Err(errors.remove(0)),
-        _ => {
-            let all: Vec<String> = errors.iter().map(Error::in_one_line).collect();
-            Err(Error::failed(all.join("; ")))
+        How::Acknowledged => {
+            let there = |repository: Store| StoredWal {
+                repository: repository.name,
+                already_there: true,
+            };
+            report.repositories = wish.stores.into_iter().map(there).collect();
+            report.acknowledged = true;
         }
+        How::GivenUp => report.given_up = true,
     }
+    Ok(report)
 }
 
-fn store(context: &Context, repo: &RepoSettings, offered: &Offered) -> Result<Pushed> {
-    let location = &repo.location;
-    context
-        .meter
-        .begin(&format!("opening the repository {location}"), 0);
-    let repository = Repository::open(location, context.settings.cluster.name.clone())?;
-    let (compression, meter) = (repo.compression, &context.meter);
-    history::bring_along(&repository, offered, compression, meter)?;
-    push(&repository, offered, compression, meter)
+fn stores(settings: &Settings) -> Vec<Store> {
+    let stores = settings.repos.iter().map(|repo| Store {
+        name: repo.name.clone(),
+        location: repo.location.clone(),
+        compression: repo.compression,
+    });
+    stores.collect()
 }

@@ -55,7 +55,7 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
             repositories: &repositories,
             command: &ArchiveCommand::new(&options.archive_call)?,
             wal_limit: options.wal_timeout,
-            state_folder: &settings.state_dir.join(cluster.as_str()),
+            state_folder: &settings.state_folder(),
         };
         check::all(&subject, &context.cancel, &context.meter)?
     };

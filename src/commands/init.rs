@@ -110,7 +110,7 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
 /// Notes of this host. Nothing is lost without them, so a folder that can't be made is no error.
 fn make_state_folder(context: &Context, user: Option<&ServerUser>) -> Option<PathBuf> {
     let settings = &context.settings;
-    let folder = settings.state_dir.join(settings.cluster.name.as_str());
+    let folder = settings.state_folder();
     let made = match user {
         Some(user) => user.make_folder(&folder).and_then(|_| user.own(&folder)),
         None => create_folders(&folder, 0o750, None),

@@ -86,6 +86,8 @@ struct Wal {
     stored_bytes: u64,
     newest: Option<String>,
     newest_archived: Option<Time>,
+    /// What the safety valve gave up and did not arrive since.
+    given_up: Vec<NamedMissing>,
     /// Timelines whose history is damaged or missing.
     bad_histories: Vec<Rootless>,
 }
@@ -234,6 +236,7 @@ fn shown(repository: &Repository, system: &System, window: Window) -> ShownWindo
 
 fn wal_line(system: &System, archive: &Archive) -> Wal {
     let newest = archive.wal.newest();
+    let lost = archive.wal.lost().into_iter();
     Wal {
         system_id: system.system_id,
         postgres_major: system.postgres_major,
@@ -242,6 +245,7 @@ fn wal_line(system: &System, archive: &Archive) -> Wal {
         stored_bytes: archive.wal.stored_bytes(),
         newest: newest.map(|(segment, _): (Segment, Time)| segment.to_string()),
         newest_archived: newest.map(|(_, time)| time),
+        given_up: lost.map(|range| range.named(system.segment_size)).collect(),
         bad_histories: archive.rootless.values().cloned().collect(),
     }
 }

@@ -7,12 +7,16 @@ use std::{
 };
 
 use serde::Serialize;
+use tracing::warn;
 
 use super::{context::Context, options::RestoreOptions, report::Report};
 use crate::{
-    domain::restore::{
-        self, Restored,
-        plan::{self, Options, Plan},
+    domain::{
+        restore::{
+            self, Restored,
+            plan::{self, Options, Plan},
+        },
+        wal::spool,
     },
     error::{IoContext, Result},
     util::clock,
@@ -46,6 +50,14 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
         plan.look(&repository, options.request.workers, cancel, meter)?;
         return Ok(RestoreReport::Planned(Box::new(plan)));
     }
+    // Of a server whose folder this may become.
+    let cleared = spool::clear(&context.settings.state_folder(), None);
+    if let Err(error) = cleared {
+        warn!(
+            "can't remove what was fetched ahead: {}",
+            error.in_one_line()
+        );
+    }
     let restored = restore::run(&repository, &options, plan, now, cancel, meter)?;
     Ok(RestoreReport::Restored(Box::new(restored)))
 }
@@ -58,8 +70,10 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
     let mut wal_command = call("restore-wal");
     wal_command.extend_from_slice(&options.server_flags);
     let mut archive_command = call("archive-wal");
-    archive_command.extend(options.server_flags);
-    let state = settings.state_dir.join(settings.cluster.name.as_str());
+    archive_command.extend_from_slice(&options.server_flags);
+    let mut done_command = call("restore-done");
+    done_command.extend(options.server_flags);
+    let state = settings.state_folder();
     let mut request = options.request;
     request.data_dir = request.data_dir.as_deref().map(absolute).transpose()?;
     Ok(Options {
@@ -68,7 +82,7 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
         notes: Some(state.join("restores")),
         wal_command,
         archive_command,
-        done_command: call("restore-done"),
+        done_command,
     })
 }
 

@@ -3,13 +3,18 @@
 use std::{
     env,
     io::{self, Write},
+    path::Path,
 };
 
 use serde::Serialize;
+use tracing::warn;
 
 use super::report::Report;
 use crate::{
-    domain::restore::recovery::{self, Finished},
+    domain::{
+        restore::recovery::{self, Finished},
+        wal::spool,
+    },
     error::{IoContext, Result},
 };
 
@@ -26,8 +31,16 @@ impl Report for RestoreDoneReport {
     }
 }
 
-/// Works in the current folder: PostgreSQL calls it in the data directory.
-pub fn run() -> Result<RestoreDoneReport> {
+/// Works in the current folder: PostgreSQL calls it in the data directory. What was fetched ahead
+/// goes too; a rest of it would only take room.
+pub fn run(state: Option<&Path>) -> Result<RestoreDoneReport> {
     let data_dir = env::current_dir().at("find", "the current folder")?;
+    let cleared = state.map(|state| spool::clear(state, Some(&data_dir)));
+    if let Some(Err(error)) = cleared {
+        warn!(
+            "can't remove what was fetched ahead: {}",
+            error.in_one_line()
+        );
+    }
     recovery::finish(&data_dir).map(RestoreDoneReport)
 }

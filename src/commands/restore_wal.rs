@@ -1,6 +1,6 @@
 //! `restore-wal`: fetches one WAL file from the repository to where PostgreSQL wants it.
 
-use std::{io, path::Path, time::Duration};
+use std::{env, io, path::Path, process::Command, time::Duration};
 
 use serde::Serialize;
 
@@ -11,12 +11,19 @@ use super::{
 };
 use crate::{
     domain::wal::{
-        fetch::{Fetched, Wanted, fetch},
+        fetch::{Fetched, Wanted, fetch, is_recoverys_own},
+        prefetch::{Prefetch, fill},
+        spool::Spool,
         standby::asks_again,
     },
-    error::Result,
-    postgres::control::Control,
-    repo::repository::Repository,
+    error::{Error, IoContext, Result},
+    postgres::{
+        control::Control,
+        lsn::SystemId,
+        wal_name::{Segment, WalName},
+    },
+    repo::repository::{Repository, System},
+    util::detach,
 };
 
 /// PostgreSQL runs archive_command and restore_command in its data directory.
@@ -53,6 +60,9 @@ pub fn doubt_means_absent(strict: bool) -> bool {
 }
 
 pub fn run(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal> {
+    if options.prefetch {
+        return prefetch(context, options);
+    }
     let settings = &context.settings;
     let location = &settings.repo()?.location;
     context
@@ -84,9 +94,78 @@ pub fn run(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal
         patience,
     };
     let system = repository.system(system_id)?;
-    let fetched = fetch(&repository, &system, &wanted, &context.meter)?;
+    let direct = || fetch(&repository, &system, &wanted, &context.meter);
+    let fetched = match spooled(context, options, &system) {
+        Some((segment, depth)) => {
+            let state = settings.state_folder();
+            let prefetch = Prefetch {
+                repository: &repository,
+                system: &system,
+                spool: Spool::of(&state, &repository, system_id, Path::new(DATA_DIR))?,
+                depth,
+                last: options.last,
+                start: &|first, last, folder, lock| {
+                    let mut command = prefetcher(options, system_id)?;
+                    let range = [first.to_string(), "--last".to_owned(), last.to_string()];
+                    command.args(range).arg(folder).current_dir(folder);
+                    detach::start(&mut command, lock)
+                },
+            };
+            prefetch.serve(segment, &options.destination, direct)?
+        }
+        None => direct()?,
+    };
     Ok(RestoredWal {
         name: options.name.to_string(),
         found: fetched == Fetched::Placed,
+    })
+}
+
+/// The segment, and how many behind it are worth fetching, where a server in recovery asks: what
+/// people ask for by hand, or pg_rewind, has no order.
+fn spooled(
+    context: &Context,
+    options: &RestoreWalOptions,
+    system: &System,
+) -> Option<(Segment, u64)> {
+    let wal = &context.settings.wal;
+    let depth = (wal.prefetch as u64).min(wal.prefetch_size / system.segment_size.bytes());
+    match options.name {
+        WalName::Segment(segment) if depth > 0 && is_recoverys_own(&options.destination) => {
+            Some((segment, depth))
+        }
+        _ => None,
+    }
+}
+
+/// This program as a prefetcher, without its range and folder.
+fn prefetcher(options: &RestoreWalOptions, system: SystemId) -> Result<Command> {
+    let program = env::current_exe().at("find", "this program")?;
+    let mut command = Command::new(program);
+    command
+        .args(&options.server_flags)
+        .args(["restore-wal", "--prefetch", "--system-id"])
+        .arg(system.to_string());
+    Ok(command)
+}
+
+/// What the background process does. Its standard input is the spool's lock.
+fn prefetch(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal> {
+    detach::detach()?;
+    let settings = &context.settings;
+    let location = &settings.repo()?.location;
+    let repository = Repository::open(location, settings.cluster.name.clone())?;
+    let (Some(id), Some(last), WalName::Segment(first)) =
+        (options.system_id, options.last, options.name)
+    else {
+        return Err(Error::usage("a prefetcher needs a system and two segments"));
+    };
+    let system = repository.system(id)?;
+    let spool = Spool::at(&options.destination);
+    let workers = settings.cluster.jobs.count();
+    fill(&repository, &system, &spool, first, last, workers)?;
+    Ok(RestoredWal {
+        name: options.name.to_string(),
+        found: true,
     })
 }

@@ -46,7 +46,8 @@ impl From<SegmentSize> for u32 {
 
 /// The name of a WAL segment: timeline, and the two halves of its number. Orders as the
 /// name does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Segment {
     pub timeline: TimelineId,
     /// Bits 32.. of the LSN.
@@ -117,6 +118,20 @@ impl FromStr for Segment {
             WalName::Segment(segment) => Ok(segment),
             _ => Err(not_a_name(text)),
         }
+    }
+}
+
+impl TryFrom<String> for Segment {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Segment> for String {
+    fn from(segment: Segment) -> String {
+        segment.to_string()
     }
 }
 

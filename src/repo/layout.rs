@@ -195,6 +195,24 @@ impl Layout {
         }
     }
 
+    /// Ranges of WAL that are known to be lost.
+    pub fn gaps(&self, system: SystemId) -> Prefix {
+        self.prefix(format_args!("wal/{system}/gaps/"))
+    }
+
+    /// The range from `first` to `last`, which are of one timeline.
+    pub fn gap(&self, system: SystemId, first: Segment, last: Segment) -> ObjectName {
+        self.name(format_args!("wal/{system}/gaps/{first}-{last}.json"))
+    }
+
+    /// First and last segment of which gap `name` is; None for what is none.
+    pub fn read_gap(&self, system: SystemId, name: &ObjectName) -> Option<(Segment, Segment)> {
+        let file = name.as_str().strip_prefix(self.gaps(system).as_str())?;
+        let (first, last) = file.strip_suffix(".json")?.split_once('-')?;
+        let (first, last): (Segment, Segment) = (first.parse().ok()?, last.parse().ok()?);
+        (first.timeline == last.timeline && first <= last).then_some((first, last))
+    }
+
     /// A name that sorts behind all WAL of `segment`'s kind up to it and before what follows.
     pub fn behind_segment(&self, system: SystemId, segment: Segment) -> ObjectName {
         self.name(format_args!("wal/{system}/{}/{segment}~", segment.folder()))
@@ -208,9 +226,7 @@ impl Layout {
     /// Whether a name below `wal(system)` is one that later versions may write.
     pub fn is_reserved_in_wal(&self, system: SystemId, name: &ObjectName) -> bool {
         let rest = name.as_str().strip_prefix(self.wal(system).as_str());
-        rest.is_some_and(|rest| {
-            rest.starts_with("live/") || rest.starts_with("gaps/") || rest.ends_with(".age")
-        })
+        rest.is_some_and(|rest| rest.starts_with("live/") || rest.ends_with(".age"))
     }
 
     /// Which WAL file an object below `wal(system)` is, and its codec.

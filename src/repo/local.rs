@@ -162,13 +162,15 @@ impl Write for LocalUpload {
 impl Upload for LocalUpload {
     fn finish(self: Box<Self>) -> Result<()> {
         let Self { file, path } = *self;
-        file.publish_new().inspect_err(|error| {
-            if error.kind() == Kind::AlreadyExists {
-                // Who finds the object there may rely on it, so it must be as durable as if
-                // it were made now. A failure shows itself when it is read.
-                let _ = sync_file(&path).and_then(|()| sync_folder(folder_of(&path)));
-            }
-        })
+        let published = file.publish_new();
+        if let Err(error) = &published
+            && error.kind() == Kind::AlreadyExists
+        {
+            // Who finds the object there relies on it: it must be as durable as if it were made now.
+            sync_file(&path)?;
+            sync_folder(folder_of(&path))?;
+        }
+        published
     }
 }
 

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod codec;
 pub mod document;
 pub mod file_index;
+pub mod gap;
 pub mod inventory;
 pub mod layout;
 pub mod local;

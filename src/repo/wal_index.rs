@@ -27,12 +27,14 @@ pub struct WalIndex {
     timelines: BTreeMap<TimelineId, Vec<Numbers>>,
     partial: BTreeSet<Segment>,
     histories: BTreeSet<TimelineId>,
+    /// First and last segment of ranges that were given up.
+    gaps: Vec<(Segment, Segment)>,
     newest: Option<(Segment, Time)>,
     stored_bytes: u64,
 }
 
 /// Segments of one timeline that are not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Missing {
     pub timeline: TimelineId,
     pub first: u64,
@@ -75,6 +77,7 @@ impl WalIndex {
             timelines: BTreeMap::new(),
             partial: BTreeSet::new(),
             histories: BTreeSet::new(),
+            gaps: Vec::new(),
             newest: None,
             stored_bytes: 0,
         }
@@ -90,6 +93,9 @@ impl WalIndex {
         {
             let info = info?;
             let Some((file, codec)) = layout.read_wal_file(system.system_id, &info.name) else {
+                index
+                    .gaps
+                    .extend(layout.read_gap(system.system_id, &info.name));
                 continue;
             };
             index.stored_bytes += info.size;
@@ -250,6 +256,25 @@ impl WalIndex {
         }
         left.timelines.retain(|_, ranges| !ranges.is_empty());
         left
+    }
+
+    /// What was given up and is still missing: a segment that arrived outranks its gap.
+    pub fn lost(&self) -> Vec<Missing> {
+        let gaps = self.gaps.iter().flat_map(|(first, last)| {
+            let range = first.number(self.size)..=last.number(self.size);
+            self.missing(first.timeline, &range)
+        });
+        let mut lost: Vec<Missing> = gaps.collect();
+        lost.sort_unstable();
+        // One that was noted again with more of it, after a crash.
+        lost.dedup_by(|next, kept| {
+            let joins = next.timeline == kept.timeline && next.first <= kept.last + 1;
+            if joins {
+                kept.last = kept.last.max(next.last);
+            }
+            joins
+        });
+        lost
     }
 
     /// Timelines whose history file is there.

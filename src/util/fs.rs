@@ -95,13 +95,21 @@ impl NewFile {
     /// Syncs and names the file, in the place of one that may be there.
     pub fn publish_over(mut self) -> Result<()> {
         self.file.sync_all().at("sync", &self.target)?;
+        self.name_over()?;
+        sync_folder(folder_of(&self.target))
+    }
+
+    /// Names the file, in the place of one that may be there. Whole for every process, but not
+    /// durable: for what nobody looks at any more after a crash of the host.
+    pub fn appear_over(mut self) -> Result<()> {
+        self.name_over()
+    }
+
+    fn name_over(&mut self) -> Result<()> {
         if self.temporary.is_none() {
             match self.link(&self.target) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                other => {
-                    other.at("create", &self.target)?;
-                    return sync_folder(folder_of(&self.target));
-                }
+                other => return other.at("create", &self.target),
             }
             // Only a file with a name can take another's.
             let temporary = hidden(&self.target);
@@ -112,7 +120,7 @@ impl NewFile {
             fs::rename(temporary, &self.target).at("create", &self.target)?;
         }
         self.temporary = None;
-        sync_folder(folder_of(&self.target))
+        Ok(())
     }
 
     /// Names a nameless file, as open(2) tells to do it without privileges.
@@ -242,6 +250,33 @@ pub fn link_or_copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
             copy.publish_new()
         }
     }
+}
+
+/// Opens a file for its lock and a few bytes; makes it if it is missing.
+pub fn open_lock(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .at("open", path)
+}
+
+/// Moves a file to `to`, in the place of one that may be there, also to another file system. Whole
+/// for every process, but not durable.
+pub fn move_over(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+        renamed => return renamed.at("create", to),
+    }
+    let mut source = File::open(from).at("read", from)?;
+    let mode = source.metadata().at("read", from)?.permissions().mode();
+    let mut file = NewFile::create(to, mode & 0o777)?;
+    io::copy(&mut source, file.file()).at("write", to)?;
+    file.appear_over()?;
+    fs::remove_file(from).at("remove", from)
 }
 
 /// Opens a log to write behind what is there; makes it if it is missing.

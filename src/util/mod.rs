@@ -4,6 +4,7 @@ pub mod account;
 pub mod cancel;
 pub mod clock;
 pub mod cold_read;
+pub mod detach;
 pub mod fs;
 pub mod hash;
 pub mod host;

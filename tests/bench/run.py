@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import report
+from archiver import PgBackRestGet, PgstowGet, archiver_figures
 from cluster import Cluster, make_segments
 from delta import change
 from growth import FEW, MANY, growth, starts
@@ -51,8 +52,8 @@ def arguments():
     parser.add_argument("--runs", type=int, default=5, help="rounds of which medians are taken (default: %(default)s)")
     parser.add_argument("--segments", type=int, default=128, help="WAL segments to archive (default: %(default)s)")
     parser.add_argument("--tools", nargs="+", choices=[tool.key for tool in TOOLS], default=[tool.key for tool in TOOLS])
-    parser.add_argument("--parts", nargs="+", choices=["base", "delta", "wal", "growth"],
-                        default=["base", "delta", "wal", "growth"])
+    parser.add_argument("--parts", nargs="+", choices=["base", "delta", "wal", "archiver", "growth"],
+                        default=["base", "delta", "wal", "archiver", "growth"])
     parser.add_argument("--bindir", default="/usr/lib/postgresql/15/bin", help="PostgreSQL's programs (default: %(default)s)")
     parser.add_argument("--pgstow", default=ROOT / "target/release/pgstow", help="the program (default: that of setup.sh)")
     parser.add_argument("--work", default="/tmp/pgstow-bench", help="a folder that does not exist (default: %(default)s)")
@@ -72,7 +73,7 @@ def prepare(work, options):
     for program in (options.pgstow, ROOT / "target/release/examples/limits"):
         shutil.copy(program, work / "bin")
     Pgstow.program = str(work / "bin/pgstow")
-    for folder in ("main", "growth", "push", "restored"):
+    for folder in ("main", "archiver", "growth", "push", "restored"):
         (work / folder).mkdir(mode=0o755)
     if USER:
         subprocess.run(["chown", "-R", f"{USER}:", work], check=True)
@@ -100,6 +101,8 @@ def figures(work, options):
                 sections.append(delta_figures(cluster, work, options))
         finally:
             cluster.stop()
+    if "archiver" in options.parts:
+        sections.append(archiver_figures(options, work / "archiver", say))
     if "growth" in options.parts:
         rows = [[name, report.megabytes(few), report.megabytes(many), f"{each:.0f}"]
                 for name, few, many, each in growth(options.bindir, work / "growth", options.port, say)]
@@ -220,10 +223,20 @@ def wal_figures(cluster, work, options):
             measured = push.run(segments, count)
             runs[push.name].append((measured, push.stored))
             say(f"round {number}: {push.name}: {measured.wall:.2f} s")
+    # The last round's segments are there.
+    gets = [PgstowGet(pushes[0]), PgBackRestGet(pushes[1])]
+    fetched = {get.name: [] for get in gets}
+    for number in range(1, options.runs + 1):
+        for get in gets:
+            get.clear()
+            measured = get.run(segments)
+            fetched[get.name].append((measured, 0))
+            say(f"round {number}: {get.name}: {measured.wall:.2f} s")
     bare, stored = Limits(work).loop("compress", LEVEL, 1, segments)
     return (f"## Archiving {count} WAL segments\n\nOne after the other, {report.megabytes(count * 16 * 2**20)} in all.\n\n"
             f"{report.compared(runs)}\n\nReading and compressing them without any tool, one thread: {report.seconds(bare.wall)}, "
-            f"{report.megabytes(stored)}.")
+            f"{report.megabytes(stored)}.\n\n## Fetching {count} WAL segments\n\nOne after the other, as recovery asks for them, "
+            f"but without its replay beside it.\n\n{report.compared(fetched)}")
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ class PgBasebackupGzip(PgBasebackup):
 
 class PgBackRest(Tool):
     key, name = "pgbackrest", "pgBackRest"
+    more = ""  # further lines of its configuration
     checks_manifest = False  # it has a manifest of its own, and checks while it restores
 
     def set_up(self):
@@ -156,7 +157,7 @@ spool-path={self.folder}/spool
 log-path={self.folder}/log
 log-level-console=warn
 log-level-file=off
-[main]
+{self.more}[main]
 pg1-path={self.cluster.data}
 pg1-socket-path={self.cluster.folder}
 pg1-port={self.cluster.port}

@@ -191,7 +191,7 @@ fn what_does_not_belong_is_named() {
         "is no WAL file",
     );
     // What is being written, and what later versions write.
-    for name in [".half.1-2.tmp", "live/1", "gaps/1"] {
+    for name in [".half.1-2.tmp", "live/1"] {
         stray(wal.join(name), 0, &all, "");
     }
     stray(backup.object(".part-0009.tar.zst.1-2.tmp"), 0, &all, "");

@@ -1,5 +1,8 @@
 //! `archive-wal`, as servers and people call it.
 
+mod ahead;
+mod given_up;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -131,7 +134,7 @@ fn archiving_goes_on_after_a_promotion() {
 }
 
 /// A stopped cluster of 1 MB segments, and some of them.
-fn segments(scratch: &Scratch, archive: &Archive, count: usize) -> (Cluster, Vec<PathBuf>) {
+pub fn segments(scratch: &Scratch, archive: &Archive, count: usize) -> (Cluster, Vec<PathBuf>) {
     let truth = scratch.folder("segments");
     let mut main = Cluster::build(scratch, pg(17))
         .initdb("--wal-segsize=1")
@@ -157,7 +160,7 @@ fn file(scratch: &Scratch, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-fn name_of(path: &Path) -> &str {
+pub fn name_of(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 

@@ -15,12 +15,13 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 5] = [
+const SUBJECTS: [(&str, &str); 6] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
     ("setup", "backup"),
     ("setup", "restore"),
+    ("setup", "wal"),
 ];
 
 /// Crates that only one folder may use.

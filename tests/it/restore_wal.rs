@@ -1,5 +1,7 @@
 //! `restore-wal`, as servers in recovery and standbys call it.
 
+mod prefetch;
+
 use std::{
     fs::{self, OpenOptions},
     io::Write,
@@ -79,10 +81,22 @@ impl Story {
 
     /// A server that recovers from the copy; not started yet. `arguments` are restore-wal's.
     fn restored(&self, name: &str, arguments: &str, settings: &str) -> Cluster {
-        self.recovering(name, "recovery.signal", arguments, settings)
+        self.recovering(name, "recovery.signal", "", arguments, settings)
     }
 
-    fn recovering(&self, name: &str, signal: &str, arguments: &str, settings: &str) -> Cluster {
+    /// With a shell command before each call of restore-wal.
+    fn restored_by(&self, before: &str, name: &str, settings: &str) -> Cluster {
+        self.recovering(name, "recovery.signal", before, "", settings)
+    }
+
+    fn recovering(
+        &self,
+        name: &str,
+        signal: &str,
+        before: &str,
+        arguments: &str,
+        settings: &str,
+    ) -> Cluster {
         let data_dir = self.scratch.join(&format!("{name}-data"));
         user::run_ok(
             user::command("cp", "KILL")
@@ -98,7 +112,7 @@ impl Story {
             .append(true)
             .open(data_dir.join("postgresql.auto.conf"))
             .unwrap();
-        let command = command.replace('\'', "''");
+        let command = format!("{before}{command}").replace('\'', "''");
         writeln!(conf, "restore_command = '{command}'\n{settings}").unwrap();
         let signal = data_dir.join(signal);
         fs::write(&signal, "").unwrap();
@@ -152,7 +166,7 @@ fn behind_the_last_that_is_needed_all_may_be_gone(pg: PgBin) {
 
 fn a_standby_lives_on_while_the_repository_is_away(pg: PgBin) {
     let mut story = Story::begin(pg);
-    let mut standby = story.recovering("standby", "standby.signal", "", "archive_mode = off");
+    let mut standby = story.recovering("standby", "standby.signal", "", "", "archive_mode = off");
     standby.start();
     standby.wait_until("select count(*) from t", &story.rows());
     let (here, away) = (story.scratch.join("repository"), story.scratch.join("away"));

@@ -45,4 +45,7 @@ pub struct RestoreWalArgs {
     /// Exit with 126 in a standby too when in doubt
     #[arg(long)]
     pub strict: bool,
+    /// Fetch the segments from NAME to that of --last into the folder DEST, in the background
+    #[arg(long, hide = true, requires = "last", requires = "system_id")]
+    pub prefetch: bool,
 }

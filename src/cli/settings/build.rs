@@ -6,8 +6,11 @@ use super::{
     parse,
 };
 use crate::{
-    commands::options::{ClusterSettings, Keep, LogLevel, RepoSettings, Retention, Settings},
+    commands::options::{
+        ClusterSettings, Keep, LogLevel, RepoSettings, Retention, Settings, WalSettings,
+    },
     error::{Context, Error, Result},
+    util::units,
 };
 
 impl Layers {
@@ -26,6 +29,12 @@ impl Layers {
                 "",
                 parse::time_limit,
             )?,
+            wal: WalSettings {
+                look_ahead: self.always(keys::WAL_LOOK_AHEAD, parse::segments)?,
+                drop_above: self.optional(keys::WAL_DROP_ABOVE, "", parse::drop_above)?,
+                prefetch: self.always(keys::WAL_PREFETCH, parse::segments)?,
+                prefetch_size: self.always(keys::WAL_PREFETCH_SIZE, units::parse_bytes)?,
+            },
         })
     }
 

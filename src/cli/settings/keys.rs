@@ -67,6 +67,10 @@ keys! {
     CONNECT_TIMEOUT = Top "connect.timeout" None, false;
     ARCHIVE_WAL_TIME_LIMIT = Top "archive_wal.time_limit" Some("60s"), false;
     RESTORE_WAL_TIME_LIMIT = Top "restore_wal.time_limit" Some("60s"), false;
+    WAL_LOOK_AHEAD = Top "wal.look_ahead" Some("64"), false;
+    WAL_DROP_ABOVE = Top "wal.drop_above" None, false;
+    WAL_PREFETCH = Top "wal.prefetch" Some("16"), false;
+    WAL_PREFETCH_SIZE = Top "wal.prefetch_size" Some("512MB"), false;
 
     REPO_URL = Repo "url" None, false;
     COMPRESSION = Repo "compression" Some("zstd:3"), false;

@@ -82,6 +82,24 @@ pub fn part_size(text: &str) -> Result<u64> {
     }
 }
 
+/// Segments beyond the one that was asked for. More than these would only make notes of them long.
+pub fn segments(text: &str) -> Result<usize> {
+    match number(text, "a number of segments (0 to 1024)")? {
+        count if count <= 1024 => Ok(count),
+        _ => Err(Error::usage(format!(
+            "not a number of segments (0 to 1024): {text:?}"
+        ))),
+    }
+}
+
+/// WAL that a short outage piles up must not be given up by a mistyped unit.
+pub fn drop_above(text: &str) -> Result<u64> {
+    match units::parse_bytes(text)? {
+        size if size >= 64 << 20 => Ok(size),
+        _ => Err(Error::usage(format!("less than 64MB: {text:?}"))),
+    }
+}
+
 /// The server's own range (MAX_RATE_LOWER, MAX_RATE_UPPER in `src/include/backup/basebackup.h`).
 pub fn max_rate(text: &str) -> Result<u64> {
     match units::parse_bytes(text)? {
@@ -174,6 +192,8 @@ mod tests {
             (part_size("1MB").is_ok(), part_size("1").is_ok()),
             (jobs("256").is_ok(), jobs("257").is_ok()),
             (jobs("auto").is_ok(), jobs("0").is_ok()),
+            (segments("0").is_ok(), segments("1025").is_ok()),
+            (drop_above("64MB").is_ok(), drop_above("63MB").is_ok()),
             (time_limit("1s").is_ok(), time_limit("0").is_ok()),
             (absolute_path("/x").is_ok(), absolute_path("x").is_ok()),
             (sslmode("verify-ca").is_ok(), sslmode("on").is_ok()),

@@ -133,6 +133,13 @@ impl ListReport {
                 units::count(wal.segments, "segment"),
                 units::bytes(wal.stored_bytes)
             )?;
+            for range in &wal.given_up {
+                writeln!(
+                    out,
+                    "\nGIVEN UP by wal.drop_above: {} to {}; what comes behind can be restored only with a full backup that was begun later",
+                    range.first_segment, range.last_segment
+                )?;
+            }
             for history in &wal.bad_histories {
                 writeln!(
                     out,

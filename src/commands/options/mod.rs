@@ -11,7 +11,9 @@ use std::{path::PathBuf, time::Duration};
 pub use base::{BaseOptions, Checkpoint};
 pub use connection::{ConnectionSettings, PasswordFrom};
 pub use restore::RestoreOptions;
-pub use settings::{ClusterSettings, Jobs, Keep, LogLevel, RepoSettings, Retention, Settings};
+pub use settings::{
+    ClusterSettings, Jobs, Keep, LogLevel, RepoSettings, Retention, Settings, WalSettings,
+};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 
 use crate::repo::backup_id::BackupId;

@@ -17,9 +17,15 @@ pub struct Settings {
     pub cluster: ClusterSettings,
     pub archive_wal_limit: Duration,
     pub restore_wal_limit: Duration,
+    pub wal: WalSettings,
 }
 
 impl Settings {
+    /// The chosen cluster's folder for notes of this host.
+    pub fn state_folder(&self) -> PathBuf {
+        self.state_dir.join(self.cluster.name.as_str())
+    }
+
     /// The first or chosen repository.
     pub fn repo(&self) -> Result<&RepoSettings> {
         self.repos.first().ok_or_else(|| {
@@ -27,6 +33,19 @@ impl Settings {
                 .hint("give --repo-url /a/folder, or url in [repo.local] of pgstow.toml.")
         })
     }
+}
+
+/// How far archive-wal and restore-wal go beyond the file that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalSettings {
+    /// Segments that one call stores beside its own.
+    pub look_ahead: usize,
+    /// Bytes of WAL that may wait to be archived before the oldest is given up; None: any.
+    pub drop_above: Option<u64>,
+    /// Segments that are fetched before they are asked for.
+    pub prefetch: usize,
+    /// Bytes of these.
+    pub prefetch_size: u64,
 }
 
 #[derive(Debug)]

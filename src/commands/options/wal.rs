@@ -23,4 +23,9 @@ pub struct RestoreWalOptions {
     pub last: Option<Segment>,
     /// Doubt is an error for standbys too.
     pub strict: bool,
+    /// Be the background process that fetches the segments from `name` to `last` into the spool
+    /// `destination`.
+    pub prefetch: bool,
+    /// Global flags that lead such a process to the same settings.
+    pub server_flags: Vec<String>,
 }

@@ -9,6 +9,7 @@ use super::{
     checks,
     facts::Facts,
     finding::Finding,
+    given_up,
     places::{self, Configured},
     probe,
 };
@@ -66,6 +67,7 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
     };
     findings.extend(checks::server(&facts, subject.command));
     findings.push(places::state_folder(subject.state_folder));
+    findings.extend(given_up::noted(subject.state_folder));
 
     meter.begin("looking at repositories", 0);
     let mut ready = Vec::new();

@@ -9,6 +9,7 @@ pub mod check;
 mod checks;
 mod facts;
 pub mod finding;
+mod given_up;
 pub mod init;
 pub mod places;
 pub mod probe;

@@ -1,7 +1,7 @@
 //! Whether what is stored can be restored: the newest backup, the way on from it, the timeline
 //! that the server is on. Judges what `list` shows.
 
-use super::{arrival::Destination, finding::Finding};
+use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
     domain::restore::{archive::Archive, load, windows::Window},
     error::Result,
@@ -40,7 +40,10 @@ impl Destination<'_> {
         let archive = load::archive(self.repository, self.system, complete)?;
         findings.extend(pending.iter().map(|backup| self.pending(backup, &archive)));
         match archive.backups.iter().max_by_key(|one| one.stop_time) {
-            Some(newest) => findings.insert(0, self.newest(newest, &archive, timeline)),
+            Some(newest) => {
+                findings.insert(0, self.newest(newest, &archive, timeline));
+                findings.extend(given_up::stored(&archive, newest, self.name));
+            }
             // Before the first backup there is nothing to be lost.
             None if findings.is_empty() => {}
             None => findings.insert(0, self.none()),

@@ -24,6 +24,7 @@ use crate::{
         repository::{Repository, System},
     },
     util::{
+        clock::Time,
         fs::{NewFile, write_over},
         meter::Meter,
     },
@@ -184,15 +185,54 @@ fn place(
     object: &ObjectName,
     reader: impl Read + Send,
 ) -> Result<()> {
-    let mut file = NewFile::create(wanted.destination, FILE_MODE)?;
     let stored = Stored {
         repository,
         system,
         object,
         file: wanted.name,
     };
-    stored.read(reader, |bytes| {
-        file.write_all(bytes).at("write", wanted.destination)
-    })?;
-    file.publish_over()
+    let file = unpack(&stored, wanted.destination, reader)?;
+    match is_recoverys_own(wanted.destination) {
+        true => file.appear_over(),
+        false => file.publish_over(),
+    }
+}
+
+/// PostgreSQL removes what is under these names before it asks, and syncs what it keeps
+/// (RestoreArchivedFile, KeepFileRestoredFromArchive in
+/// `src/backend/access/transam/xlogarchive.c`): so they needn't survive a crash of the host.
+pub fn is_recoverys_own(destination: &Path) -> bool {
+    destination.ends_with("RECOVERYXLOG") || destination.ends_with("RECOVERYHISTORY")
+}
+
+/// One stored segment into the spool, under the time of the object that it comes from.
+pub fn spool_one(
+    repository: &Repository,
+    system: &System,
+    file: WalName,
+    path: &Path,
+    made: Time,
+) -> Result<()> {
+    let codec = system.codec_of(file);
+    let object = repository.layout().wal_file(system.system_id, file, codec);
+    let stored = Stored {
+        repository,
+        system,
+        object: &object,
+        file,
+    };
+    let reader = repository.storage().get(&object, None)?;
+    let mut unpacked = unpack(&stored, path, reader)?;
+    unpacked
+        .file()
+        .set_modified(made.into())
+        .at("set the time of", path)?;
+    unpacked.appear_over()
+}
+
+/// Whole and checked, but without a name yet.
+fn unpack(stored: &Stored<'_>, path: &Path, reader: impl Read + Send) -> Result<NewFile> {
+    let mut file = NewFile::create(path, FILE_MODE)?;
+    stored.read(reader, |bytes| file.write_all(bytes).at("write", path))?;
+    Ok(file)
 }

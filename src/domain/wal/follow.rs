@@ -24,6 +24,8 @@ pub enum Follower {
     Later(WalName),
     /// A timeline whose history left the wanted one behind the segment.
     Fork(TimelineId, Lsn),
+    /// It was given up, from the first to the last of these.
+    Gap(Segment, Segment),
 }
 
 impl fmt::Display for Follower {
@@ -32,6 +34,12 @@ impl fmt::Display for Follower {
             Follower::Later(name) => write!(f, "{name} of the same timeline is there"),
             Follower::Fork(timeline, lsn) => {
                 write!(f, "timeline {timeline} left its timeline only at {lsn}")
+            }
+            Follower::Gap(first, last) => {
+                write!(
+                    f,
+                    "{first} to {last} were given up to save pg_wal (wal.drop_above)"
+                )
             }
         }
     }
@@ -42,12 +50,27 @@ pub fn what_follows(
     system: &System,
     wanted: Segment,
 ) -> Result<Option<Follower>> {
+    if let Some((first, last)) = gap(repository, system, wanted)? {
+        return Ok(Some(Follower::Gap(first, last)));
+    }
     Ok(match later(repository, system, wanted)? {
         Some(name) => Some(Follower::Later(name)),
         None => {
             fork(repository, system, wanted)?.map(|(timeline, lsn)| Follower::Fork(timeline, lsn))
         }
     })
+}
+
+/// The gap that covers the segment. Only names are read.
+fn gap(
+    repository: &Repository,
+    system: &System,
+    wanted: Segment,
+) -> Result<Option<(Segment, Segment)>> {
+    let gaps = repository.gaps(system.system_id)?;
+    // Names of one timeline sort as its segments do.
+    let covers = |(first, last): &(Segment, Segment)| (*first..=*last).contains(&wanted);
+    Ok(gaps.into_iter().find(covers))
 }
 
 fn later(repository: &Repository, system: &System, wanted: Segment) -> Result<Option<WalName>> {
@@ -85,6 +108,10 @@ fn fork(
     while let Some(object) = store.list(&layout.wal(id), Some(&from))?.next() {
         let name = object?.name;
         let Some((file, _)) = layout.read_wal_file(id, &name) else {
+            if layout.read_gap(id, &name).is_some() {
+                // They sort behind all WAL.
+                break;
+            }
             from = name;
             continue;
         };

@@ -2,18 +2,25 @@
 //!
 //! One object for each file; what proves that a segment is the right one is its own header.
 
+mod acks;
+pub mod ahead;
+pub mod archive;
 mod compare;
 mod content;
 mod continuity;
 pub mod fetch;
 mod follow;
+pub mod gaps;
 pub mod history;
 mod joints;
 pub mod offered;
 mod pass;
+pub mod prefetch;
 pub mod push;
+pub mod spool;
 pub mod standby;
 mod stored;
+pub mod stores;
 pub mod verify;
 
 #[cfg(test)]

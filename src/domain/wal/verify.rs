@@ -145,7 +145,8 @@ impl Check<'_> {
 
     fn is_stray(&self, info: &ObjectInfo) -> bool {
         let (layout, system) = (self.repository.layout(), self.system.system_id);
-        let known = layout.read_wal_file(system, &info.name).is_some();
+        let known = layout.read_wal_file(system, &info.name).is_some()
+            || layout.read_gap(system, &info.name).is_some();
         !known && !layout.is_reserved_in_wal(system, &info.name)
     }
 

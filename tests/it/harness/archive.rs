@@ -38,7 +38,9 @@ impl Archive {
         own_all(root);
         let url = root.display();
         let tool = Tool::new(scratch).config(&format!(
-            "[repo.local]\nurl = \"{url}\"\ncompression = \"{compression}\"\n[cluster.main]\n"
+            "state_dir = \"{}\"\n\
+             [repo.local]\nurl = \"{url}\"\ncompression = \"{compression}\"\n[cluster.main]\n",
+            scratch.folder("state").display()
         ));
         Self {
             tool,

@@ -166,6 +166,13 @@ impl Invocation {
         self
     }
 
+    /// Lets what it started live on when it ends; else that is killed with its group.
+    pub fn leave_children(mut self) -> Self {
+        let own = rustix::process::getpgrp();
+        self.command.process_group(own.as_raw_nonzero().get());
+        self
+    }
+
     /// How long it may take before it is killed and the test fails.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;

@@ -1,0 +1,42 @@
+//! WAL that the safety valve `wal.drop_above` gave up: critical until a full backup lies behind it.
+
+use std::path::Path;
+
+use super::finding::Finding;
+use crate::{
+    domain::{restore::archive::Archive, wal::gaps},
+    repo::{catalog::Backup, gap::Gap},
+};
+
+const NAME: &str = "given up";
+const TAKE: &str = "take a full backup now with `pgstow base`: from it WAL leads on again; if pg_wal of any server still has these segments, `pgstow archive-wal` can store them.";
+
+/// What the repositories were not told of yet, because archiving has not worked since.
+pub fn noted(state_folder: &Path) -> Vec<Finding> {
+    let gaps = match gaps::noted(state_folder) {
+        Err(error) => return vec![Finding::of_error(NAME, &error)],
+        Ok(gaps) => gaps,
+    };
+    let tell = |gap: &Gap| {
+        let (first, last) = (gap.first, gap.last);
+        let what = format!("WAL {first} to {last} is given up, and archiving has not worked since");
+        Finding::critical(NAME, what, TAKE)
+    };
+    gaps.iter().map(tell).collect()
+}
+
+/// What is missing behind the beginning of `newest`, the newest backup.
+pub fn stored(archive: &Archive, newest: &Backup, repository: &str) -> Vec<Finding> {
+    let size = archive.wal.size();
+    let begin = newest.start_lsn.0 / size.bytes();
+    let lost = archive.wal.lost().into_iter();
+    lost.filter(|range| range.last >= begin)
+        .map(|range| {
+            let what = format!(
+                "WAL {} is given up, and missing in repository {repository}",
+                range.describe(size)
+            );
+            Finding::critical(NAME, what, TAKE)
+        })
+        .collect()
+}

@@ -1,0 +1,118 @@
+//! Acknowledgements: which segments a look-ahead has stored already, so that their own calls can
+//! return at once.
+//!
+//! One small file for the last look-ahead, `stored-ahead.json` in the state folder, replaced as a
+//! whole and synced before anybody can read it. It is only a hint: who loses it stores its
+//! segments once more, and finds them equal. So it is never repaired, never merged, and needs no lock;
+//! of two writers the later wins.
+//!
+//! Believed is only what can be seen to be true now:
+//! - the file that is offered is the very one that was stored: name, size, inode, times of its
+//!   bytes and of its inode. That is not so after a restore, a pg_resetwal, or a write into it;
+//! - the data directory is of the same system;
+//! - each repository of now is one of those that have it, by its id, and still has an object of that
+//!   name and size. One that was lost, emptied or exchanged has not.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::stores::OpenStore;
+use crate::{
+    error::{Error, IoContext, Result},
+    postgres::{control::Control, lsn::SystemId, wal_name::WalName},
+    repo::repository::Repository,
+    util::fs::write_over,
+};
+
+const FILE: &str = "stored-ahead.json";
+
+/// As all that is below the state folder.
+const FILE_MODE: u32 = 0o640;
+
+/// What tells one file from every other one that has, had or will have its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    size: u64,
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Of the inode: nobody can set it back.
+    changed: (i64, i64),
+}
+
+impl Facts {
+    pub fn of(path: &Path) -> Result<Self> {
+        let found = fs::metadata(path).at("read", path)?;
+        Ok(Self {
+            size: found.len(),
+            device: found.dev(),
+            inode: found.ino(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+/// One segment that every repository has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    pub facts: Facts,
+    /// Bytes of the object in each repository, by the repository's id.
+    pub stored: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Acks {
+    pub system_id: SystemId,
+    /// By the name of the segment.
+    pub segments: BTreeMap<String, Ack>,
+}
+
+impl Acks {
+    /// Makes them durable, in the place of those of an earlier look-ahead. The folder is there.
+    pub fn write(&self, state: &Path) -> Result<()> {
+        let json = serde_json::to_vec(self)
+            .map_err(|error| Error::failed("can't write acknowledgements").because(error))?;
+        write_over(&path(state), FILE_MODE, &json)
+    }
+}
+
+/// The system of `file`, which lies at `at`, if it is certain that all `stores` have it. Every
+/// doubt is a no.
+pub fn acknowledged(
+    state: &Path,
+    file: WalName,
+    at: &Path,
+    data_dir: &Path,
+    stores: &[OpenStore],
+) -> Option<SystemId> {
+    let json = fs::read(path(state)).ok()?;
+    let acks: Acks = serde_json::from_slice(&json).ok()?;
+    let ack = acks.segments.get(&file.to_string())?;
+    let system = acks.system_id;
+    let is_same = Facts::of(at).is_ok_and(|facts| facts == ack.facts);
+    let is_ours = || Control::read(data_dir).is_ok_and(|control| control.system == system);
+    let has = |store: &OpenStore| {
+        let stored = ack.stored.get(store.repository.id());
+        stored.is_some_and(|size| stored_size(&store.repository, system, file).ok() == Some(*size))
+    };
+    (is_same && is_ours() && !stores.is_empty() && stores.iter().all(has)).then_some(system)
+}
+
+/// Bytes of the object of `file`.
+pub fn stored_size(repository: &Repository, system: SystemId, file: WalName) -> Result<u64> {
+    let codec = repository.system(system)?.codec_of(file);
+    let object = repository.layout().wal_file(system, file, codec);
+    Ok(repository.storage().head(&object)?.size)
+}
+
+fn path(state: &Path) -> PathBuf {
+    state.join(FILE)
+}

@@ -1,0 +1,175 @@
+//! The safety valve of pg_wal: WAL that is given up so that the server lives on, and its trace.
+//!
+//! The order, and what a crash leaves behind each step:
+//! 1. the gap is noted in the state folder, synced: the repository may be what is away (noted, but
+//!    PostgreSQL offers the segment again; if it is stored then, it outranks the note);
+//! 2. PostgreSQL is told that the segment is archived (it may recycle it: the gap is real);
+//! 3. once archiving works again, each noted gap becomes an object of every repository, before
+//!    anything else is acknowledged (the same object is stored once more at the next call);
+//! 4. the notes go.
+//!
+//! A history file that is given up lies in pg_wal for ever, and is stored with the next
+//! segment of its timeline.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::stores::OpenStore;
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    postgres::{
+        control::Control,
+        lsn::SystemId,
+        wal_name::{Segment, SegmentSize, WalName},
+    },
+    repo::{document::FORMAT, gap::Gap},
+    util::{
+        clock,
+        fs::{create_folders, folder_of, sync_folder, write_over},
+        host, units,
+    },
+};
+
+const FILE: &str = "gaps.json";
+const FILE_MODE: u32 = 0o640;
+const FOLDER_MODE: u32 = 0o750;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Notes {
+    gaps: Vec<Gap>,
+}
+
+/// Gives `file`, which lies at `path`, up if more than `most` bytes of segments wait to be
+/// archived; the system that it was of. Touches no repository, which may be what hangs.
+pub fn give_up(
+    state: &Path,
+    file: WalName,
+    path: &Path,
+    data_dir: &Path,
+    most: u64,
+) -> Result<Option<SystemId>> {
+    let status = folder_of(path).join("archive_status");
+    // Who stores a file by hand has room for it.
+    if !status.join(format!("{file}.ready")).exists() {
+        return Ok(None);
+    }
+    let control = Control::read(data_dir)?;
+    if !waits_more_than(&status, most / control.segment_size.bytes())? {
+        return Ok(None);
+    }
+    let most = units::bytes(most);
+    match file.segment() {
+        Some(segment) => {
+            note(
+                state,
+                segment,
+                &control,
+                &format!("more than {most} of WAL waited (wal.drop_above)"),
+            )?;
+            warn!(
+                "{file} is given up, not archived, since more than {most} of WAL waits (wal.drop_above): what comes behind it can't be restored before the next full backup"
+            );
+        }
+        None => warn!(
+            "{file} is not archived yet, since more than {most} of WAL waits (wal.drop_above): a history is stored with the next segment of its timeline"
+        ),
+    }
+    Ok(Some(control.system))
+}
+
+/// Stops counting as soon as it knows.
+fn waits_more_than(status: &Path, most: u64) -> Result<bool> {
+    let mut waiting = 0;
+    for entry in fs::read_dir(status).at("read", status)? {
+        let name = entry.at("read", status)?.file_name();
+        let file = name.to_str().and_then(|name| name.strip_suffix(".ready"));
+        if file.is_some_and(|file| file.parse::<Segment>().is_ok()) {
+            waiting += 1;
+            if waiting > most {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn note(state: &Path, segment: Segment, control: &Control, reason: &str) -> Result<()> {
+    let mut gaps = noted(state)?;
+    let now = clock::now();
+    let continued = gaps
+        .iter_mut()
+        .find(|gap| gap.system_id == control.system && reaches(gap, segment, control.segment_size));
+    match continued {
+        Some(gap) => {
+            gap.last = gap.last.max(segment);
+            gap.until = now;
+        }
+        None => gaps.push(Gap {
+            format: FORMAT,
+            system_id: control.system,
+            first: segment,
+            last: segment,
+            since: now,
+            until: now,
+            reason: reason.to_owned(),
+            host: host::name(),
+        }),
+    }
+    create_folders(state, FOLDER_MODE, None)?;
+    let json = serde_json::to_vec_pretty(&Notes { gaps })
+        .map_err(|error| Error::failed("can't note a gap").because(error))?;
+    write_over(&path(state), FILE_MODE, &json)
+        .map_err(|error| error.context(format!("can't give {segment} up without a note of it")))
+}
+
+/// Whether `segment` is in the gap or the next one behind it.
+fn reaches(gap: &Gap, segment: Segment, size: SegmentSize) -> bool {
+    let number = segment.number(size);
+    segment.timeline == gap.first.timeline
+        && (gap.first.number(size)..=gap.last.number(size) + 1).contains(&number)
+}
+
+/// The gaps that not all repositories know yet.
+pub fn noted(state: &Path) -> Result<Vec<Gap>> {
+    let path = path(state);
+    let json = match fs::read(&path).at("read", &path) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let notes: Notes = serde_json::from_slice(&json).map_err(|error| {
+        Error::damaged(format!("{} can't be understood", path.display()))
+            .because(error)
+            .hint("it names WAL that was given up: take a full backup, then remove it.")
+    })?;
+    Ok(notes.gaps)
+}
+
+/// Has every repository know what was given up. To be called before anything is acknowledged.
+pub fn publish(state: &Path, stores: &[OpenStore]) -> Result<()> {
+    let gaps = noted(state)?;
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    for gap in &gaps {
+        for store in stores {
+            store.repository.add_gap(gap).map_err(|error| {
+                error.context(format!(
+                    "can't tell repository {} that WAL is lost from {} to {}",
+                    store.name, gap.first, gap.last
+                ))
+            })?;
+        }
+    }
+    let path = path(state);
+    fs::remove_file(&path).at("remove", &path)?;
+    sync_folder(state)
+}
+
+fn path(state: &Path) -> PathBuf {
+    state.join(FILE)
+}

@@ -1,0 +1,69 @@
+//! The repositories that must all have a WAL file before PostgreSQL may forget it.
+
+use super::{
+    history,
+    offered::Offered,
+    push::{Pushed, push},
+};
+use crate::{
+    error::{Error, Result},
+    postgres::wal_name::WalName,
+    repo::{codec::Compression, layout::ClusterName, location::Location, repository::Repository},
+    util::meter::Meter,
+};
+
+/// A repository as the settings name it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub name: String,
+    pub location: Location,
+    pub compression: Compression,
+}
+
+#[derive(Clone, Debug)]
+pub struct OpenStore {
+    pub name: String,
+    pub repository: Repository,
+    compression: Compression,
+}
+
+impl Store {
+    pub fn open(&self, cluster: &ClusterName, meter: &Meter) -> Result<OpenStore> {
+        opening(&self.location, meter);
+        Ok(OpenStore {
+            name: self.name.clone(),
+            repository: Repository::open(&self.location, cluster.clone())?,
+            compression: self.compression,
+        })
+    }
+
+    /// Says which file did not get where.
+    pub fn blame(&self, file: WalName, error: Error) -> Error {
+        blame(file, &self.name, error)
+    }
+}
+
+impl OpenStore {
+    /// To be called before [`OpenStore::push`]: a segment that is stored has its history.
+    pub fn bring_history(&self, offered: &Offered, meter: &Meter) -> Result<()> {
+        opening(self.repository.location(), meter);
+        history::bring_along(&self.repository, offered, self.compression, meter)
+            .map_err(|error| blame(offered.name(), &self.name, error))
+    }
+
+    /// Stores the file durably.
+    pub fn push(&self, offered: &Offered, meter: &Meter) -> Result<Pushed> {
+        opening(self.repository.location(), meter);
+        push(&self.repository, offered, self.compression, meter)
+            .map_err(|error| blame(offered.name(), &self.name, error))
+    }
+}
+
+/// What is said where it hangs: until the first byte is stored, the store is the suspect.
+fn opening(location: &Location, meter: &Meter) {
+    meter.begin(&format!("opening the repository {location}"), 0);
+}
+
+fn blame(file: WalName, store: &str, error: Error) -> Error {
+    error.context(format!("can't archive {file} in repository {store}"))
+}

@@ -1,0 +1,442 @@
+//! Look-ahead: what waits is stored by one call, and no call believes what isn't true any more.
+
+use std::{
+    fs::{self, File, FileTimes},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use pgstow::repo::repository::System;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::harness::{
+    Archive, Cluster, Load, Scratch, Shutdown, pg,
+    random::{Random, rounds},
+    user::{self, own},
+};
+
+/// A stopped cluster of 1 MB segments that wait to be archived.
+struct Waiting<'a> {
+    scratch: &'a Scratch,
+    archive: Archive,
+    main: Cluster,
+    system: System,
+    names: Vec<String>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(scratch: &'a Scratch, count: usize) -> Self {
+        let archive = Archive::new(scratch, "zstd:1");
+        let mut main = Cluster::build(scratch, pg(17))
+            .initdb("--wal-segsize=1")
+            .archiving("false")
+            .start();
+        let system = archive.register(&main);
+        let status = main.data_dir().join("pg_wal/archive_status");
+        main.psql("create table t (x text)");
+        while ready(&status).len() < count {
+            main.psql("insert into t select md5(n::text) from generate_series(1, 5000) n");
+        }
+        main.stop(Shutdown::Fast);
+        let names = ready(&status);
+        Self {
+            scratch,
+            archive,
+            main,
+            system,
+            names,
+        }
+    }
+
+    /// As the archiver calls it; its report.
+    fn archive_wal(&self, name: &str) -> Value {
+        self.call(name).ok().json()
+    }
+
+    fn call(&self, name: &str) -> crate::harness::tool::Invocation {
+        let path = format!("pg_wal/{name}");
+        self.archive
+            .tool
+            .command(&["--json", "archive-wal", &path])
+            .current_dir(self.main.data_dir())
+    }
+
+    fn wal(&self, name: &str) -> PathBuf {
+        self.main.data_dir().join("pg_wal").join(name)
+    }
+
+    fn object(&self, name: &str) -> PathBuf {
+        self.archive.object(&self.system, name)
+    }
+
+    /// What is stored as `name` has the bytes of `path`.
+    fn is_stored_as(&self, name: &str, path: &Path) -> bool {
+        let fetched = self.scratch.join("fetched");
+        let words = ["restore-wal", name, fetched.to_str().unwrap()];
+        let fetch = self.archive.tool.command(&words);
+        drop(fetch.current_dir(self.main.data_dir()).ok());
+        fs::read(fetched).unwrap() == fs::read(path).unwrap()
+    }
+}
+
+fn ready(status: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(status)
+        .unwrap()
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_suffix(".ready").map(str::to_owned)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn words(report: &Value, field: &str) -> Vec<String> {
+    let words = report[field].as_array().unwrap().iter();
+    words
+        .map(|word| word.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn one_call_stores_what_waits_and_the_others_return_at_once() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 8);
+    let (first, rest) = waiting.names.split_first().unwrap();
+    let report = waiting.archive_wal(first);
+    assert_eq!(words(&report, "ahead"), rest);
+    assert_eq!(report["acknowledged"], false);
+    // All are there, each with its own bytes, and PostgreSQL's own notes are as they were.
+    assert_eq!(waiting.archive.stored().len(), waiting.names.len());
+    for name in &waiting.names {
+        assert!(waiting.is_stored_as(name, &waiting.wal(name)), "{name}");
+    }
+    let status = waiting.main.data_dir().join("pg_wal/archive_status");
+    assert_eq!(ready(&status), waiting.names);
+    let inodes = |names: &[String]| -> Vec<u64> {
+        let inode = |name: &String| fs::metadata(waiting.object(name)).unwrap().ino();
+        names.iter().map(inode).collect()
+    };
+    let stored = inodes(rest);
+    for name in rest {
+        let report = waiting.archive_wal(name);
+        assert_eq!(report["acknowledged"], true, "{report}");
+        assert_eq!(words(&report, "ahead"), [""; 0]);
+    }
+    assert_eq!(inodes(rest), stored);
+    // Nothing waits behind the last one, so nothing was noted for it, nor is it noted now.
+    fs::remove_dir_all(scratch.join("state/main")).unwrap();
+    let last = rest.last().unwrap();
+    assert_eq!(waiting.archive_wal(last)["acknowledged"], false);
+    assert!(!scratch.join("state/main").exists());
+}
+
+#[test]
+fn look_ahead_can_be_bounded_and_turned_off_and_people_get_none() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 5);
+    let first = &waiting.names[0];
+    let bounded = |most: &str| {
+        let call = waiting.call(first).env("PGSTOW_WAL_LOOK_AHEAD", most);
+        words(&call.ok().json(), "ahead")
+    };
+    assert_eq!(bounded("0"), [""; 0]);
+    assert_eq!(bounded("2"), waiting.names[1..3]);
+    // Not called by an archiver: it does not wait.
+    let status = waiting.wal(&format!("archive_status/{first}.ready"));
+    fs::remove_file(status).unwrap();
+    assert_eq!(words(&waiting.archive_wal(first), "ahead"), [""; 0]);
+}
+
+#[test]
+fn what_fails_ahead_fails_nobody_but_its_own_call() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 5);
+    let [first, second, third, ..] = &waiting.names[..] else {
+        unreachable!();
+    };
+    let whole = fs::read(waiting.wal(third)).unwrap();
+    fs::write(waiting.wal(third), &whole[..8192]).unwrap();
+    let call = waiting.call(first).env("PGSTOW_CLUSTER_JOBS", "1");
+    let output = call.ok().stderr_contains("stored nothing ahead");
+    // One worker: nothing was begun behind the one that failed.
+    assert_eq!(words(&output.json(), "ahead"), [second.as_str()]);
+    assert_eq!(waiting.archive_wal(second)["acknowledged"], true);
+    drop(waiting.call(third).fails(1).stderr_contains("bytes"));
+    fs::write(waiting.wal(third), &whole).unwrap();
+    assert_eq!(
+        words(&waiting.archive_wal(third), "ahead"),
+        waiting.names[3..]
+    );
+}
+
+/// A store that never answers for one segment: a FIFO stands where its object would be.
+#[test]
+fn what_hangs_ahead_costs_its_own_call_alone_the_time_limit() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 4);
+    let names = &waiting.names;
+    // Makes the folder.
+    drop(
+        waiting
+            .call(&names[0])
+            .env("PGSTOW_WAL_LOOK_AHEAD", "0")
+            .ok(),
+    );
+    let mut fifo = user::command("mkfifo", "KILL");
+    user::run_ok(fifo.arg(waiting.object(&names[2])));
+    let call = waiting.call(&names[0]).env("PGSTOW_CLUSTER_JOBS", "2");
+    let report = call.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "8s").ok().json();
+    let ahead = words(&report, "ahead");
+    assert!(
+        ahead.contains(&names[1]) && !ahead.contains(&names[2]),
+        "{report}"
+    );
+    assert_eq!(waiting.archive_wal(&names[1])["acknowledged"], true);
+    let own = waiting.call(&names[2]);
+    let own = own.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "1s").fails(1);
+    drop(own.stderr_contains("not done after"));
+}
+
+/// Each of these makes an acknowledgement a lie, or at least a guess.
+#[test]
+fn a_stale_acknowledgement_is_never_believed() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 4);
+    let name = &waiting.names[1];
+    let note = scratch.join("state/main/stored-ahead.json");
+    let again = || {
+        let _ = fs::remove_file(&note);
+        waiting.archive_wal(&waiting.names[0]);
+        assert_eq!(waiting.archive_wal(name)["acknowledged"], true);
+    };
+    let believed = || waiting.archive_wal(name)["acknowledged"] == true;
+    let wal = waiting.wal(name);
+    let whole = fs::read(&wal).unwrap();
+
+    // Other bytes, with the time that the file had: the store has others, and says so.
+    again();
+    let times = fs::metadata(&wal).unwrap();
+    let times = FileTimes::new().set_modified(times.modified().unwrap());
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&wal, &changed).unwrap();
+    let file = File::options().write(true).open(&wal).unwrap();
+    file.set_times(times).unwrap();
+    drop(waiting.call(name).fails(1).stderr_contains("other bytes"));
+    fs::write(&wal, &whole).unwrap();
+
+    // Another file of the same bytes, as a restore brings it.
+    again();
+    fs::remove_file(&wal).unwrap();
+    fs::write(&wal, &whole).unwrap();
+    own(&wal);
+    assert!(!believed());
+
+    // A segment under the name of another one, as when it was recycled.
+    again();
+    let next = waiting.wal(&waiting.names[2]);
+    let other = fs::read(&next).unwrap();
+    fs::rename(&next, &wal).unwrap();
+    drop(waiting.call(name).fails(1).stderr_contains("must begin at"));
+    for (path, bytes) in [(&wal, &whole), (&next, &other)] {
+        fs::write(path, bytes).unwrap();
+        own(path);
+    }
+
+    // The object is gone, or cut off.
+    again();
+    let object = waiting.object(name);
+    fs::remove_file(&object).unwrap();
+    assert!(!believed());
+    assert!(waiting.is_stored_as(name, &wal));
+    again();
+    File::options()
+        .write(true)
+        .open(&object)
+        .unwrap()
+        .set_len(9)
+        .unwrap();
+    drop(waiting.call(name).fails(1).stderr_contains("damaged"));
+    fs::remove_file(&object).unwrap();
+    waiting.archive_wal(name);
+
+    // Another repository in the place of the one that has it: a copy with an id of its own, so
+    // that nothing else tells them apart.
+    again();
+    let identity = scratch.join("repository/repository.json");
+    let text = fs::read_to_string(&identity).unwrap();
+    let id = serde_json::from_str::<Value>(&text).unwrap()["id"].clone();
+    fs::write(&identity, r#"{"format": 1, "id": "another"}"#).unwrap();
+    assert!(!believed());
+    fs::write(&identity, format!(r#"{{"format": 1, "id": {id}}}"#)).unwrap();
+    again();
+    // The repository is away.
+    let (here, away) = (scratch.join("repository"), scratch.join("away"));
+    fs::rename(&here, &away).unwrap();
+    drop(waiting.call(name).fails(1).stderr_contains("no repository"));
+    fs::rename(&away, &here).unwrap();
+    assert!(believed());
+
+    // Another cluster's data directory, in which the very same file lies.
+    let other = Cluster::build(&scratch, pg(17)).name("other").make();
+    let path = wal.to_str().unwrap();
+    let report = waiting
+        .archive
+        .tool
+        .command(&["--json", "archive-wal", path])
+        .current_dir(other.data_dir())
+        .ok()
+        .json();
+    assert_eq!(report["acknowledged"], false);
+    assert!(believed());
+
+    // pg_resetwal -f gives the system another WAL, whose segments have names that were used.
+    let reset = waiting.main.pg.bindir.join("pg_resetwal");
+    let mut command = user::command(&reset, "KILL");
+    command.arg("-f").arg(waiting.main.data_dir());
+    user::run_ok(&mut command);
+    assert!(!wal.exists());
+    drop(waiting.call(name).fails(1).stderr_contains("No such file"));
+
+    // What is no list of acknowledgements is none.
+    fs::write(&wal, &whole).unwrap();
+    fs::write(&note, "{").unwrap();
+    assert!(!believed());
+}
+
+#[test]
+fn an_acknowledgement_covers_the_repositories_that_it_names_and_no_other() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 4);
+    waiting.archive_wal(&waiting.names[0]);
+    let name = &waiting.names[1];
+    assert_eq!(waiting.archive_wal(name)["acknowledged"], true);
+    let second = scratch.join("second");
+    let mut copy = user::command("cp", "KILL");
+    user::run_ok(copy.arg("-a").arg(scratch.join("repository")).arg(&second));
+    // As `init` makes it.
+    fs::write(
+        second.join("repository.json"),
+        r#"{"format": 1, "id": "second"}"#,
+    )
+    .unwrap();
+    fs::remove_dir_all(second.join("main/wal")).unwrap();
+    waiting.archive.add_repository("second", &second);
+    let report = waiting.archive_wal(name);
+    assert_eq!(report["acknowledged"], false);
+    assert_eq!(words(&report, "ahead"), waiting.names[2..]);
+    let expected: Vec<String> = waiting.names[1..]
+        .iter()
+        .map(|name| format!("{name}.zst"))
+        .collect();
+    assert_eq!(crate::harness::archive::stored_in(&second), expected);
+    assert_eq!(waiting.archive_wal(name)["acknowledged"], false);
+    assert_eq!(waiting.archive_wal(&waiting.names[2])["acknowledged"], true);
+}
+
+/// Neither grows with what waits: 2 workers, whatever is behind.
+#[test]
+fn memory_and_open_files_are_bounded_by_workers() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 40);
+    let measure = |most: &str| {
+        let _ = fs::remove_dir_all(waiting.archive_wal_folder());
+        let running = waiting
+            .call(&waiting.names[0])
+            .env("PGSTOW_WAL_LOOK_AHEAD", most)
+            .env("PGSTOW_CLUSTER_JOBS", "2")
+            .env("PGSTOW_REPO_COMPRESSION", "zstd:9")
+            .spawn();
+        let id = running.id();
+        let watcher = thread::spawn(move || {
+            let mut files = 0;
+            // A zombie has none.
+            while let Ok(entries) = fs::read_dir(format!("/proc/{id}/fd")) {
+                let now = entries.count();
+                files = files.max(now);
+                thread::sleep(Duration::from_millis(1));
+            }
+            files
+        });
+        let (output, memory) = running.watch();
+        (
+            words(&output.json(), "ahead").len(),
+            memory,
+            watcher.join().unwrap(),
+        )
+    };
+    let (few, few_memory, few_files) = measure("4");
+    let (many, many_memory, many_files) = measure("39");
+    assert_eq!((few, many), (4, 39));
+    assert!(
+        many_memory < few_memory + (8 << 20),
+        "{few_memory} {many_memory}"
+    );
+    assert!(many_files < few_files + 8, "{few_files} {many_files}");
+}
+
+impl Waiting<'_> {
+    fn archive_wal_folder(&self) -> PathBuf {
+        self.scratch.join("repository/main/wal")
+    }
+}
+
+/// Under pgbench, archive-wal is killed at random moments, while it looks ahead and while not.
+/// Whatever PostgreSQL was told to be archived is, byte for byte.
+#[test]
+fn kill_9_loses_nothing_that_was_acknowledged() {
+    let mut random = Random::new("kill_9_loses_nothing_that_was_acknowledged");
+    let scratch = Scratch::new();
+    let archive = Archive::new(&scratch, "zstd:9");
+    let (truth, notes) = (scratch.folder("truth"), scratch.folder("notes"));
+    let archive_wal = archive.tool.shell("--json archive-wal %p");
+    // Not above 125, which would end the archiver; its exit code is noted after PostgreSQL's view.
+    let command = format!(
+        "cp %p {truth}/%f; sh -c 'echo $$ >{notes}/pid; exec \"$@\"' sh {archive_wal} >>{notes}/reports \
+         && echo %f >>{notes}/acknowledged || exit 1",
+        truth = truth.display(),
+        notes = notes.display()
+    );
+    let mut main = Cluster::build(&scratch, pg(18))
+        .initdb("--wal-segsize=1")
+        .archiving(&command)
+        .make();
+    archive.register(&main);
+    main.start();
+    let load = Load::start(&main, 5, 3000);
+    let pid = notes.join("pid");
+    let mut killed = 0;
+    let rounds = rounds(15, 100);
+    while killed < rounds {
+        thread::sleep(Duration::from_millis(random.below(120)));
+        let id = fs::read_to_string(&pid).unwrap_or_default();
+        let Some(id) = id.trim().parse().ok().and_then(Pid::from_raw) else {
+            continue;
+        };
+        // Emptied, so that nobody is killed twice, whoever has the number then.
+        fs::write(&pid, "").unwrap();
+        killed += u64::from(kill_process(id, Signal::KILL).is_ok());
+    }
+    load.stop(&main);
+    // Failed attempts are repeated after a minute at the latest; a reload wakes the archiver.
+    let last = main.switch_wal();
+    let acknowledged = fs::read_to_string(notes.join("acknowledged")).unwrap();
+    let names: Vec<&str> = acknowledged.lines().collect();
+    assert!(names.contains(&last.as_str()));
+    let fetched = scratch.join("fetched");
+    for name in &names {
+        let words = ["restore-wal", name, fetched.to_str().unwrap()];
+        let fetch = archive.tool.command(&words);
+        drop(fetch.current_dir(main.data_dir()).ok());
+        let same = fs::read(&fetched).unwrap() == fs::read(truth.join(name)).unwrap();
+        assert!(same, "{name}");
+    }
+    // What was told archived without its own call storing it is what this is about.
+    let reports = fs::read_to_string(notes.join("reports")).unwrap();
+    let ahead = reports.matches("\"acknowledged\": true").count();
+    assert!(ahead > 0, "no call relied on an earlier one");
+}
