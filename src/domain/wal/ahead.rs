@@ -8,8 +8,12 @@
 //! 3. it is still the file that it was at the beginning (nothing more);
 //! 4. with all others it is noted, synced (their calls believe it).
 //!
+//! Segments are read and compressed at once, but get their names one after the other, the wanted
+//! one first: whatever crashes, no later segment is in a repository without those before it, and
+//! no reader takes the end of the archive for a hole.
+//!
 //! What fails here fails nobody: the segment's own call will, and says why. After the first
-//! failure nothing further is begun, so that no hole grows.
+//! failure nothing further is stored.
 //!
 //! Which segments wait is not listed but guessed: the next number on the same timeline, then the
 //! next, until one isn't ready. So an idle server pays for one look at one name, and a hundred
@@ -19,7 +23,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -82,10 +86,15 @@ struct Shared {
     system: SystemId,
     stores: Vec<OpenStore>,
     queue: Mutex<Queue>,
+    /// Somebody's turn has come, or nobody's will.
+    moved: Condvar,
 }
 
 struct Queue {
+    /// The next to be begun.
     next: Option<Segment>,
+    /// The next to get its name, as a number; None once one has failed.
+    turn: Option<u64>,
     left: usize,
     size: SegmentSize,
     until: Instant,
@@ -130,10 +139,12 @@ impl Ahead {
                 stores: stores.to_vec(),
                 queue: Mutex::new(Queue {
                     next: Some(next),
+                    turn: Some(segment.number(size)),
                     left: limits.most,
                     size,
                     until: begin + limits.time,
                 }),
+                moved: Condvar::new(),
             }),
             state: state.to_owned(),
             results,
@@ -152,7 +163,10 @@ impl Ahead {
     /// stored, and its worker is free for others.
     pub fn finish(self, go_on: bool) -> Vec<String> {
         match go_on {
-            true => self.hire(),
+            true => {
+                self.shared.pass();
+                self.hire();
+            }
             false => self.shared.stop(),
         }
         drop(self.sender);
@@ -187,10 +201,12 @@ impl Ahead {
         let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
         let work = move || {
             while let Some(segment) = shared.take() {
-                let name = WalName::Segment(segment);
-                match shared.store(name) {
-                    // Nobody listens any more where it took too long.
-                    Ok(ack) => drop(sender.send((name, ack))),
+                match shared.store(segment) {
+                    Ok(ack) => {
+                        shared.pass();
+                        // Nobody listens any more where it took too long.
+                        let _ = sender.send((WalName::Segment(segment), ack));
+                    }
                     Err(error) => {
                         shared.stop();
                         info!("stored nothing ahead of its turn: {}", error.in_one_line());
@@ -206,7 +222,7 @@ impl Ahead {
 impl Shared {
     /// The next segment, if it is ready and there is room and time for it.
     fn take(&self) -> Option<Segment> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
         let segment = queue.next.take()?;
         if queue.left == 0 || Instant::now() > queue.until || !is_ready(&self.wal, segment) {
             return None;
@@ -217,14 +233,43 @@ impl Shared {
         Some(segment)
     }
 
-    fn stop(&self) {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next = None;
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn store(&self, name: WalName) -> Result<Ack> {
+    fn stop(&self) {
+        let mut queue = self.queue();
+        (queue.next, queue.turn) = (None, None);
+        self.moved.notify_all();
+    }
+
+    /// The segment whose turn it was is stored in every repository.
+    fn pass(&self) {
+        let mut queue = self.queue();
+        queue.turn = queue.turn.map(|turn| turn + 1);
+        self.moved.notify_all();
+    }
+
+    /// Waits until all segments before this one are stored.
+    fn wait_for_turn(&self, segment: Segment) -> Result<()> {
+        let mut queue = self.queue();
+        loop {
+            match queue.turn {
+                Some(turn) if turn == segment.number(queue.size) => return Ok(()),
+                Some(_) => {
+                    queue = self
+                        .moved
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                None => return Err(Error::failed("one before it is not stored")),
+            }
+        }
+    }
+
+    fn store(&self, segment: Segment) -> Result<Ack> {
+        let name = WalName::Segment(segment);
+        let turn = || self.wait_for_turn(segment);
         let path = self.wal.join(name.to_string());
         let facts = Facts::of(&path)?;
         let offered = Offered::open(&path, name, &self.data_dir)?;
@@ -237,7 +282,7 @@ impl Shared {
         }
         let mut stored = BTreeMap::new();
         for store in &self.stores {
-            store.push(&offered, &Meter::default())?;
+            store.push(&offered, &Meter::default(), &turn)?;
             let size = stored_size(&store.repository, self.system, name)?;
             stored.insert(store.repository.id().to_owned(), size);
         }

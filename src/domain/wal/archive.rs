@@ -112,7 +112,7 @@ impl Wish<'_> {
         let ahead = errors.is_empty().then(start).flatten();
         let mut stored = Vec::new();
         for store in good {
-            match store.push(&offered, meter) {
+            match store.push(&offered, meter, &|| Ok(())) {
                 Ok(pushed) => stored.push((store.name.clone(), pushed)),
                 Err(error) => errors.push(error),
             }

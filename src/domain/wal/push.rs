@@ -28,6 +28,18 @@ pub fn push(
     wanted: Compression,
     meter: &Meter,
 ) -> Result<Pushed> {
+    push_in_turn(repository, offered, wanted, meter, &|| Ok(()))
+}
+
+/// The same, but `turn` is waited for once all is written but the name; its error ends the push
+/// without a trace.
+pub fn push_in_turn(
+    repository: &Repository,
+    offered: &Offered,
+    wanted: Compression,
+    meter: &Meter,
+    turn: &dyn Fn() -> Result<()>,
+) -> Result<Pushed> {
     let name = offered.name();
     let system = repository.system(offered.system())?;
     offered.check_system(&system)?;
@@ -49,6 +61,7 @@ pub fn push(
     encoder
         .finish()
         .map_err(|error| store.failed("write", &object, error))?;
+    turn()?;
     meter.begin(&format!("syncing {place}"), 0);
     match upload.finish() {
         Ok(()) => Ok(Pushed::Stored),

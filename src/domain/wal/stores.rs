@@ -3,7 +3,7 @@
 use super::{
     history,
     offered::Offered,
-    push::{Pushed, push},
+    push::{Pushed, push_in_turn},
 };
 use crate::{
     error::{Error, Result},
@@ -51,10 +51,15 @@ impl OpenStore {
             .map_err(|error| blame(offered.name(), &self.name, error))
     }
 
-    /// Stores the file durably.
-    pub fn push(&self, offered: &Offered, meter: &Meter) -> Result<Pushed> {
+    /// Stores the file durably, under its name only when it is its `turn`.
+    pub fn push(
+        &self,
+        offered: &Offered,
+        meter: &Meter,
+        turn: &dyn Fn() -> Result<()>,
+    ) -> Result<Pushed> {
         opening(self.repository.location(), meter);
-        push(&self.repository, offered, self.compression, meter)
+        push_in_turn(&self.repository, offered, self.compression, meter, turn)
             .map_err(|error| blame(offered.name(), &self.name, error))
     }
 }
