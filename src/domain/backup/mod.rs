@@ -23,6 +23,7 @@ mod method;
 pub mod needed;
 mod options;
 pub mod pack;
+mod parent;
 mod relations;
 mod repack;
 mod run;
@@ -31,5 +32,5 @@ mod source;
 mod stream;
 pub mod verify;
 
-pub use options::{Method, Options, Outcome};
+pub use options::{ChainPolicy, Method, Options, Outcome};
 pub use run::run;

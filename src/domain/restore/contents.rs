@@ -254,6 +254,8 @@ mod tests {
             mtime: 0,
             crc32c: 0,
             sha256: None,
+            facts: None,
+            doubtful: Vec::new(),
         }
     }
 
