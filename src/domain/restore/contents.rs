@@ -176,6 +176,11 @@ impl Contents {
         }
     }
 
+    /// 0600, or 0640 where the cluster allows its group to read.
+    pub fn file_mode(&self) -> u32 {
+        0o600 | (self.folder_mode() & 0o040)
+    }
+
     /// 0700, or 0750 where the cluster allows its group to read.
     pub fn folder_mode(&self) -> u32 {
         let is_global = |member: &&Member| member.folder && &*member.path.0 == b"global";
