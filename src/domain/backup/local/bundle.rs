@@ -14,7 +14,7 @@ use super::{
     scan::facts,
 };
 use crate::{
-    domain::backup::pack::{Ended, FRAME, Filling, Laid, Load},
+    domain::backup::pack::{Ended, Filling, Laid, Load},
     error::{Error, Result},
     postgres::{
         file_checksum::{Algorithm, Hasher},
@@ -23,6 +23,9 @@ use crate::{
     },
     repo::file_index::{Facts, FilePath},
 };
+
+/// As large may a file be that was replaced by a larger one since it was met.
+const GROWN: u64 = 32 << 10;
 
 /// Something to store, by its path in the data directory.
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl Bundle {
             },
             What::Blocks(since, known, size) => match self.reader.open(&path)? {
                 Some((file, found)) if known.is_still(&facts(&found)) => self
-                    .blocks(path, &file, &found, (&since, known), frame)
+                    .blocks(path, &file, &found, size, (&since, known), frame)
                     .map(Some),
                 // Replaced since it was met.
                 Some((file, found)) => self.whole(path, &file, &found, size, frame).map(Some),
@@ -96,10 +99,14 @@ impl Bundle {
         size: u64,
         frame: &mut Filling<'_>,
     ) -> Result<Ended> {
-        // What was added since it was met is in the WAL, but for files that no WAL knows: these
-        // are replaced as a whole, and small.
-        let size = found.size().min(size.max(FRAME as u64));
+        // What was added to a relation since it was met is in the WAL. What no WAL knows is replaced as
+        // a whole, and small.
         let relation = RelationPath::parse(&path.0);
+        let most = match relation {
+            Some(_) => size,
+            None => size.max(GROWN),
+        };
+        let size = found.size().min(most);
         let facts = relation.map(|_| Facts {
             size,
             ..facts(found)
@@ -151,11 +158,13 @@ impl Bundle {
         path: FilePath,
         file: &File,
         found: &Metadata,
+        size: u64,
         (since, known): (&Since, Known),
         frame: &mut Filling<'_>,
     ) -> Result<Ended> {
         let page_size = self.reader.pages.size;
-        let size = found.size() - found.size() % page_size as u64;
+        let size = found.size().min(size);
+        let size = size - size % page_size as u64;
         let mut bytes = vec![0; size as usize];
         let mut choice = Blocks::new(since, known);
         let mut look = |page: Page<'_>| choice.look_at(&page);

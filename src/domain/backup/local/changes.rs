@@ -2,7 +2,7 @@
 //!
 //! A page's LSN alone is not enough to tell that the parent has it: a file may have been half
 //! written when the parent copied it, by a WAL record before the parent's start (CREATE DATABASE
-//! by copies of files; the bulk of an index). docs/decisions/0005-incremental-backups.md goes
+//! by copies of files; the bulk of an index). docs/decisions/0006-incremental-backups.md goes
 //! through the cases.
 
 use chrono::TimeDelta;

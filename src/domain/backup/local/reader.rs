@@ -110,7 +110,7 @@ impl Reader {
                 judged = self.read_again(file, page, number, block);
             }
             if !judged.right {
-                self.note_failure(path, number);
+                self.note_failure(path, block);
             }
             each(Page {
                 number,
@@ -157,12 +157,12 @@ impl Reader {
     }
 
     /// As many as the server would name, and then that there are more.
-    fn note_failure(&self, path: &FilePath, number: u32) {
+    fn note_failure(&self, path: &FilePath, block: u32) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let file = path.to_string();
         let known = failures.iter().filter(|known| known.file == file).count();
         if known <= REPORTED_BLOCKS {
-            let block = (known < REPORTED_BLOCKS).then_some(number);
+            let block = (known < REPORTED_BLOCKS).then_some(block);
             failures.push(PageFailure { file, block });
         }
     }
