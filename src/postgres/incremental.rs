@@ -145,7 +145,7 @@ mod tests {
             let mut bytes = header.encode(BLOCK);
             let size = Header::size(header.blocks.len(), BLOCK);
             assert_eq!(bytes.len(), size);
-            assert!(header.blocks.is_empty() && size == 12 || size % BLOCK == 0);
+            assert!(header.blocks.is_empty() && size == 12 || size.is_multiple_of(BLOCK));
             bytes.push(7);
             let mut rest = &bytes[..];
             assert_eq!(Header::read(&mut rest, BLOCK).unwrap(), header);

@@ -8,6 +8,7 @@
 //! 5. Seal: wait for the WAL, create `backup.json`. Only now is there a backup.
 
 pub mod apart;
+mod changes;
 pub mod claim;
 mod complete;
 pub mod config_files;

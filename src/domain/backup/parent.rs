@@ -12,7 +12,7 @@ use std::{
 use chrono::TimeDelta;
 
 use super::{
-    local::{Known, Since},
+    changes::{Known, Since},
     options::ChainPolicy,
 };
 use crate::{
@@ -101,7 +101,7 @@ impl Parent {
         if facts.standby && now.redo < backup.stop_lsn {
             return not("ended behind the standby's last restartpoint");
         }
-        if let Err(error) = is_index_right(repository, &backup) {
+        if let Err(error) = is_index_right(repository, backup) {
             return not(&format!(
                 "has an index that can't be used: {}",
                 error.in_one_line()

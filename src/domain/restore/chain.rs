@@ -44,6 +44,9 @@ pub struct Chain {
     files: BTreeMap<Box<[u8]>, Built>,
 }
 
+/// Length and checksum of files, by their paths.
+pub type Sums = BTreeMap<Box<[u8]>, (u64, Checksum)>;
+
 /// How a file is put together.
 #[derive(Clone, Copy, Debug)]
 struct Built {
@@ -186,7 +189,7 @@ impl Chain {
         &self,
         mut file: manifest::File,
         data_dir: &Path,
-        sums: &BTreeMap<Box<[u8]>, (u64, Checksum)>,
+        sums: &Sums,
     ) -> Result<manifest::File> {
         if file.path == backup_label::NAME.as_bytes() {
             let path = data_dir.join(backup_label::NAME);
@@ -210,7 +213,7 @@ impl Chain {
         algorithm: Algorithm,
         workers: usize,
         cancel: &Cancel,
-    ) -> Result<BTreeMap<Box<[u8]>, (u64, Checksum)>> {
+    ) -> Result<Sums> {
         let files: Vec<(&Box<[u8]>, &Built)> = self.files.iter().collect();
         let next = AtomicUsize::new(0);
         let sums = Mutex::new(Ok(BTreeMap::new()));

@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::harness::{Cluster, PgBin, Scratch, Shutdown, Stored, Stow, on_every_major, user};
+use crate::harness::{Cluster, PgBin, Scratch, Shutdown, Stored, Stow, on_every_major, pg, user};
 
 /// Unpacks each backup of a chain, full one first, and combines them as the manual says.
-fn combined(scratch: &Scratch, pg: &PgBin, chain: &[Stored]) -> PathBuf {
+fn combined(scratch: &Scratch, pg: &PgBin, root: &Path, chain: &[Stored]) -> PathBuf {
     let folders: Vec<PathBuf> = chain
         .iter()
         .map(|backup| {
@@ -21,12 +21,8 @@ fn combined(scratch: &Scratch, pg: &PgBin, chain: &[Stored]) -> PathBuf {
     let mut command = match pg.major {
         17.. => pg.command("pg_combinebackup"),
         _ => {
-            // User postgres may not be allowed to enter the checkout.
-            let script = scratch.join("combine.py");
-            let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-            fs::copy(docs.join("combine.py"), &script).unwrap();
             let mut python = user::command("python3", "KILL");
-            python.arg(script);
+            python.arg(root.join("combine.py"));
             python
         }
     };
@@ -92,7 +88,7 @@ fn a_person_combines_a_chain(pg: PgBin) {
     let still = stow.cluster.psql("select pg_relation_filepath('still')");
     let dump = stow.cluster.dump("postgres");
     stow.cluster.switch_wal();
-    let to = combined(&scratch, &stow.cluster.pg, &chain);
+    let to = combined(&scratch, &stow.cluster.pg, stow.root(), &chain);
     stow.cluster.pg.verifybackup(&to).unwrap();
     let stub = still.replace("/5/", "/5/INCREMENTAL.");
     let stub = scratch.join(chain[3].id()).join(stub);
@@ -111,4 +107,105 @@ fn a_person_combines_a_chain(pg: PgBin) {
     copy.amcheck();
     copy.stop(Shutdown::Fast);
     copy.pg.checksums(copy.data_dir());
+}
+
+/// The backup that was made, and what was said of why it is a full one.
+fn full(stow: &Stow, why: &str) -> Stored {
+    let output = stow.base(&["-v", "--incremental"]).ok();
+    assert!(output.stderr.contains(why), "{output}");
+    let backup = stow.stored(&output);
+    assert_eq!(backup.json()["kind"], "full");
+    assert!(backup.id().ends_with("-full"));
+    backup
+}
+
+#[test]
+fn where_there_is_nothing_to_build_on_a_full_one_is_made() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(16))
+        .setting("chain_max = 2")
+        .start();
+    full(&stow, "there is no backup to build on");
+    stow.backup(&["--method", "stream"]);
+    let parent = full(&stow, "was not read from the data directory");
+
+    let chain = [(); 2].map(|()| stow.backup(&["--incremental"]));
+    assert_eq!(chain[0].json()["parent"], parent.id());
+    full(&stow, "a chain that may not get longer");
+
+    // What the index says decides what is not stored again.
+    let newest = stow.backup(&[]);
+    let index = newest.object("index.json.zst");
+    let mut bytes = fs::read(&index).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&index, bytes).unwrap();
+    full(&stow, "has an index that can't be used");
+
+    // As from another host, or another time.
+    let newest = stow.backup(&[]);
+    newest.rewrite(r#""host": ""#, r#""host": "not-"#);
+    full(&stow, "was taken on another host");
+}
+
+#[test]
+fn policy_chooses() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(18))
+        .setting("full_every = \"3s\"")
+        .start();
+    let kinds = [&[][..], &[], &["--full"], &["--incremental"]].map(|words: &[&str]| {
+        let backup = stow.backup(words);
+        backup.json()["kind"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(kinds, ["full", "incremental", "full", "incremental"]);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert_eq!(stow.backup(&[]).json()["kind"], "full");
+}
+
+/// Nothing of a chain is worth anything without what is below.
+#[test]
+fn a_broken_chain_is_named_and_not_used() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(17));
+    stow.cluster.psql("create table t as select 1 as n");
+    let first = stow.backup(&[]);
+    let second = stow.backup(&[]);
+    let child = stow.backup(&["--incremental"]);
+    assert_eq!(child.json()["parent"], second.id());
+    let grandchild = stow.backup(&["--incremental"]);
+    stow.cluster.switch_wal();
+    let verified = stow.tool.command(&["--json", "verify"]).ok().json();
+    let read: Vec<&str> = verified["backups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|backup| backup["backup"].as_str().unwrap())
+        .collect();
+    assert_eq!(read, [second.id(), child.id(), grandchild.id()]);
+
+    fs::remove_file(second.parts().pop().unwrap()).unwrap();
+    let verify = stow.tool.command(&["verify", grandchild.id()]).fails(3);
+    drop(verify.stdout_contains(second.id()));
+    for backup in [&second, &child, &grandchild] {
+        let list = stow.backups();
+        let state = list.iter().find(|one| one["id"] == backup.id()).unwrap();
+        assert_eq!(state["state"], "damaged");
+    }
+    let bindir = stow.cluster.pg.bindir.display().to_string();
+    let to = scratch.join("to");
+    let words = ["restore", "--bindir", &bindir, "--data-dir"];
+    let words = [&words[..], &[to.to_str().unwrap()]].concat();
+    let named = [&words[..], &[grandchild.id()]].concat();
+    let refused = stow.tool.command(&named).expect_warning(second.id());
+    let refused = refused.expect_warning(child.id()).fails(1);
+    drop(refused.stderr_contains("builds on"));
+    assert!(!to.exists());
+    let restored = stow.tool.command(&[&words[..], &["--json"]].concat());
+    let restored = [&second, &child, &grandchild]
+        .into_iter()
+        .fold(restored, |restored, backup| {
+            restored.expect_warning(backup.id())
+        });
+    assert_eq!(restored.ok().json()["backup"], first.id());
 }

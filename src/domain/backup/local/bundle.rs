@@ -8,16 +8,16 @@ use std::{
 };
 
 use super::{
-    changes::{Blocks, Known, Since, note},
     member::{entry, member},
-    reader::{Page, Reader},
+    reader::Reader,
     scan::facts,
 };
 use crate::{
+    domain::backup::changes::{Blocks, Known, Page, Since, note},
     domain::backup::pack::{Ended, Filling, Laid, Load},
     error::{Error, Result},
     postgres::{
-        file_checksum::{Algorithm, Hasher},
+        file_checksum::{Algorithm, Checksum, Hasher},
         incremental::{Header, incremental_path},
         relation_file::RelationPath,
     },
@@ -43,6 +43,15 @@ pub enum What {
     Stub(Facts, Vec<(u32, u32)>),
     /// Those of its blocks that the parent may not have, of a file of so many bytes.
     Blocks(Since, Known, u64),
+}
+
+/// What is stored of a file of which the parent has the rest.
+struct Changed<'a> {
+    header: Header,
+    /// Of the file, as it is now; its blocks are taken from there.
+    bytes: &'a [u8],
+    facts: Facts,
+    doubtful: Vec<(u32, u32)>,
 }
 
 pub struct Bundle {
@@ -149,8 +158,13 @@ impl Bundle {
             length: (facts.size / self.reader.pages.size as u64) as u32,
             blocks: Vec::new(),
         };
-        self.incremental(path, &found, facts, &header, &[], doubtful, frame)
-            .map(Some)
+        let changed = Changed {
+            header,
+            bytes: &[],
+            facts,
+            doubtful,
+        };
+        self.incremental(path, &found, changed, frame).map(Some)
     }
 
     fn blocks(
@@ -180,19 +194,28 @@ impl Bundle {
             size,
             ..facts(found)
         };
-        self.incremental(&path, found, facts, &header, &bytes, doubtful, frame)
+        let changed = Changed {
+            header,
+            bytes: &bytes,
+            facts,
+            doubtful,
+        };
+        self.incremental(&path, found, changed, frame)
     }
 
     fn incremental(
         &self,
         path: &FilePath,
         found: &Metadata,
-        facts: Facts,
-        header: &Header,
-        bytes: &[u8],
-        doubtful: Vec<(u32, u32)>,
+        changed: Changed<'_>,
         frame: &mut Filling<'_>,
     ) -> Result<Ended> {
+        let Changed {
+            header,
+            bytes,
+            facts,
+            doubtful,
+        } = changed;
         let page_size = self.reader.pages.size;
         let size = header.file_size(page_size);
         let path = FilePath(incremental_path(&path.0).into());
@@ -214,7 +237,7 @@ impl Bundle {
         })
     }
 
-    fn checksum(&self, bytes: &[u8]) -> Option<crate::postgres::file_checksum::Checksum> {
+    fn checksum(&self, bytes: &[u8]) -> Option<Checksum> {
         match self.reader.checksums {
             Algorithm::Crc32c => None,
             other => {

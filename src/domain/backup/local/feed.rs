@@ -17,12 +17,12 @@ use std::{
 
 use super::{
     bundle::{Bundle, Wanted, What},
-    changes::{Extent, Known, Since},
     large::Large,
     reader::Reader,
     scan::{Item, Kind, facts},
 };
 use crate::{
+    domain::backup::changes::{Extent, Known, Since},
     domain::backup::{
         member::BLOCK,
         pack::{FRAME, Packer},

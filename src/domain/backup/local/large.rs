@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    changes::{Blocks, Known, Since, note},
     member::{entry, member},
-    reader::{Page, Reader},
+    reader::Reader,
     scan::facts,
 };
 use crate::{
+    domain::backup::changes::{Blocks, Known, Page, Since, note},
     domain::backup::{
         member::Member,
         pack::{FRAME, Filling, Laid, Load, Packer, Piece},

@@ -6,7 +6,6 @@
 //! asked for, and pg_control: what was cut off before can't be started.
 
 mod bundle;
-mod changes;
 mod feed;
 mod large;
 mod listing;
@@ -24,7 +23,6 @@ use std::{
     thread,
 };
 
-pub use self::changes::{Known, Since};
 use self::{
     feed::{Base, Feed},
     large::Large,

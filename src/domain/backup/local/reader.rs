@@ -11,6 +11,7 @@ use std::{
 
 use super::pace::Pace;
 use crate::{
+    domain::backup::changes::Page,
     error::{Error, IoContext, Result},
     postgres::{
         file_checksum::Algorithm,
@@ -49,16 +50,6 @@ pub struct Pages {
     pub in_segment: u32,
     /// Where the backup starts: pages that were changed since are repaired by replay.
     pub start: Lsn,
-}
-
-/// A page as it was read.
-#[derive(Clone, Copy, Debug)]
-pub struct Page<'a> {
-    /// Counted in its file.
-    pub number: u32,
-    pub bytes: &'a [u8],
-    /// Zeros, a wrong checksum or an implausible header: its LSN says nothing.
-    pub doubtful: bool,
 }
 
 impl Reader {

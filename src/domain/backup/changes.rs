@@ -7,7 +7,6 @@
 
 use chrono::TimeDelta;
 
-use super::reader::Page;
 use crate::{
     postgres::{
         lsn::Lsn,
@@ -20,6 +19,16 @@ use crate::{
 
 /// Clocks of file systems are coarse, and a server's is not the kernel's.
 const SAFELY: TimeDelta = TimeDelta::seconds(2);
+
+/// A page as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// Counted in its file.
+    pub number: u32,
+    pub bytes: &'a [u8],
+    /// Zeros, a wrong checksum or an implausible header: its LSN says nothing.
+    pub doubtful: bool,
+}
 
 /// What the parent knows of a file, whole or put together from its own parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
