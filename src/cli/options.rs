@@ -3,7 +3,7 @@
 //! Options that are keys of pgstow.toml too become flags, the highest layer; the rest is
 //! taken as it is.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     args::{
@@ -22,7 +22,7 @@ use crate::{
         LogLevel, RestoreOptions, RestoreWalOptions, VerifyOptions,
     },
     domain::{
-        backup::Method,
+        backup::{ChainPolicy, Method},
         restore::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
@@ -143,7 +143,16 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
                 .hint(format!("the other one says {other:?}; keep one.")));
         }
     }
+    let full_every = match (args.full, args.incremental) {
+        (true, _) => None,
+        (_, true) => Some(Duration::MAX),
+        _ => layers.of_cluster(keys::FULL_EVERY, parse::duration)?,
+    };
     Ok(BaseOptions {
+        chain: ChainPolicy {
+            full_every,
+            longest: layers.of_cluster_always(keys::CHAIN_MAX, parse::count)?,
+        },
         method: match args.method.as_str() {
             "local" => Method::Local,
             "stream" => Method::Stream,

@@ -46,6 +46,7 @@ fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Res
     let info = settings.cluster.connection.resolve()?;
     let options = backup::Options {
         method: options.method,
+        chain: options.chain,
         data_dir: settings.cluster.data_dir.clone(),
         label: options
             .label

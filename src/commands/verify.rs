@@ -46,6 +46,8 @@ struct Stray {
 #[derive(Debug, Serialize)]
 struct CheckedBackup {
     backup: BackupId,
+    /// What an incremental one builds on; it was read, too.
+    parent: Option<BackupId>,
     stored_bytes: u64,
     files: u64,
     /// Pages that were damaged before the backup was taken.
@@ -82,6 +84,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         };
         report.backups.push(checked);
     }
+    judge_chains(&mut report.backups);
     if options.wal || options.all {
         let all = complete(&repository)?;
         for system in repository.systems()? {
@@ -129,6 +132,28 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     Ok(report)
 }
 
+/// An incremental backup is as good as what it builds on, whose ids are older.
+fn judge_chains(backups: &mut [CheckedBackup]) {
+    for number in 0..backups.len() {
+        let Some(parent) = backups[number].parent else {
+            continue;
+        };
+        let below = backups.iter().find(|other| other.backup == parent);
+        let problem = match below {
+            Some(below) if below.restorable => continue,
+            Some(_) => "can't be restored",
+            None => "is gone",
+        };
+        let checked = &mut backups[number];
+        checked.restorable = false;
+        checked.findings.push(Finding {
+            object: format!("backup {parent}"),
+            file: None,
+            problem: format!("{problem}, and backup {} builds on it", checked.backup),
+        });
+    }
+}
+
 /// Damaged ones were found when they were read.
 fn missing_histories(archive: &Archive) -> impl Iterator<Item = WalFinding> {
     let rootless = archive.rootless.values();
@@ -160,6 +185,7 @@ fn check(
     findings.extend(extra::verify(repository, &backup)?);
     Ok(CheckedBackup {
         backup: backup.id,
+        parent: backup.parent,
         stored_bytes: backup.stored_bytes,
         files: backup.files,
         page_failures: backup.page_failures.len(),
@@ -180,6 +206,7 @@ fn unreadable(repository: &Repository, id: BackupId, problem: String) -> Checked
     let name = repository.layout().backup_object(&id, BackupObject::Backup);
     CheckedBackup {
         backup: id,
+        parent: None,
         stored_bytes: 0,
         files: 0,
         page_failures: 0,
@@ -225,7 +252,8 @@ fn complete(repository: &Repository) -> Result<Vec<Backup>> {
 }
 
 fn chosen(repository: &Repository, options: &VerifyOptions) -> Result<Vec<Entry>> {
-    let mut entries = repository.backups()?;
+    let all = repository.backups()?;
+    let mut entries = all.clone();
     if let Some(id) = options.backup {
         entries.retain(|entry| entry.id == id && !matches!(entry.state, State::Unfinished(_)));
         if entries.is_empty() {
@@ -235,7 +263,7 @@ fn chosen(repository: &Repository, options: &VerifyOptions) -> Result<Vec<Entry>
             )
             .hint("`pgstow list` shows all backups."));
         }
-        return Ok(entries);
+        return Ok(with_parents(entries, &all));
     }
     let counts = |state: &State| match state {
         State::Complete(_) | State::Damaged(..) | State::Unreadable(_) => true,
@@ -256,7 +284,27 @@ fn chosen(repository: &Repository, options: &VerifyOptions) -> Result<Vec<Entry>
         ))
         .hint("take one with `pgstow base`."));
     }
-    Ok(entries)
+    Ok(with_parents(entries, &all))
+}
+
+/// What incremental backups build on is read with them. Oldest first.
+fn with_parents(mut entries: Vec<Entry>, all: &[Entry]) -> Vec<Entry> {
+    let mut next = 0;
+    while let Some(entry) = entries.get(next) {
+        next += 1;
+        let parent = match &entry.state {
+            State::Complete(backup) | State::Damaged(backup, _) | State::Pending(backup) => {
+                backup.parent
+            }
+            State::Unfinished(_) | State::Unreadable(_) => None,
+        };
+        let known = |entry: &&Entry| Some(entry.id) == parent;
+        if !entries.iter().any(|entry| known(&entry)) {
+            entries.extend(all.iter().find(known).cloned());
+        }
+    }
+    entries.sort_by_key(|entry| entry.id);
+    entries
 }
 
 impl VerifyReport {

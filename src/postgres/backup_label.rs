@@ -76,6 +76,26 @@ impl BackupLabel {
     }
 }
 
+/// A server's label with the two lines of an incremental backup: where 17 and newer write them,
+/// and in front for 15 and 16, which would start on the bare directory if they found their own
+/// first line first.
+pub fn incremental(label: Vec<u8>, major: u32, from: IncrementalFrom) -> Vec<u8> {
+    let IncrementalFrom { lsn, timeline } = from;
+    let lines = format!("INCREMENTAL FROM LSN: {lsn}\nINCREMENTAL FROM TLI: {timeline}\n");
+    if major >= 17 {
+        [label, lines.into_bytes()].concat()
+    } else {
+        [lines.into_bytes(), label].concat()
+    }
+}
+
+/// The label without these two lines.
+pub fn plain(label: &[u8]) -> Vec<u8> {
+    let lines = label.split_inclusive(|byte| *byte == b'\n');
+    let own = lines.filter(|line| !line.starts_with(b"INCREMENTAL FROM "));
+    own.collect::<Vec<_>>().concat()
+}
+
 fn wrong(name: &str) -> Error {
     Error::damaged(format!("{name} is missing or wrong in backup_label"))
 }

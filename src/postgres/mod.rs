@@ -10,6 +10,7 @@ pub mod conninfo;
 pub mod control;
 pub mod file_checksum;
 pub mod incoming;
+pub mod incremental;
 pub mod low_level_backup;
 pub mod lsn;
 pub mod manifest;

@@ -256,12 +256,31 @@ impl Group {
     }
 }
 
+/// An incremental backup is worth nothing without those that it builds on.
+fn builds_on(state: State, older: &[Entry]) -> State {
+    let State::Complete(backup) = state else {
+        return state;
+    };
+    let Some(parent) = backup.parent else {
+        return State::Complete(backup);
+    };
+    let found = older.iter().find(|entry| entry.id == parent);
+    let problem = match found.map(|entry| &entry.state) {
+        Some(State::Complete(_)) => return State::Complete(backup),
+        Some(_) => format!("it builds on backup {parent}, which can't be used"),
+        None => format!("it builds on backup {parent}, which is gone"),
+    };
+    State::Damaged(backup, vec![problem])
+}
+
 impl Repository {
     /// All backups and remains, oldest id first. One listing, and one read for each backup.
     pub fn backups(&self) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for group in self.groups()? {
             if let Some(state) = self.state(&group)? {
+                // A parent's id is older, so that its state is known.
+                let state = builds_on(state, &entries);
                 entries.push(Entry {
                     id: group.id,
                     state,

@@ -43,6 +43,58 @@ pub struct FileEntry {
     /// Only of files that the manifest doesn't list: WAL in a standalone backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
+    /// Only of files of relations, read from the data directory itself: what tells the next
+    /// incremental backup whether the file is still the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    /// Blocks that the next incremental backup stores whatever their LSN, as ranges: zeros, and
+    /// those with a wrong checksum or an implausible header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubtful: Vec<(u32, u32)>,
+}
+
+/// What the file system says of a file. Times in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "FactsInJson", into = "FactsInJson")]
+pub struct Facts {
+    pub device: u64,
+    pub inode: u64,
+    /// None where the file system doesn't tell.
+    pub born: Option<i64>,
+    /// Bytes in the data directory: of an incremental file those that it stands for.
+    pub size: u64,
+    pub modified: i64,
+    pub changed: i64,
+}
+
+/// In the order of the fields: there may be a million of them.
+type FactsInJson = (u64, u64, Option<i64>, u64, i64, i64);
+
+impl From<Facts> for FactsInJson {
+    fn from(facts: Facts) -> Self {
+        let Facts {
+            device,
+            inode,
+            born,
+            size,
+            modified,
+            changed,
+        } = facts;
+        (device, inode, born, size, modified, changed)
+    }
+}
+
+impl From<FactsInJson> for Facts {
+    fn from((device, inode, born, size, modified, changed): FactsInJson) -> Self {
+        Self {
+            device,
+            inode,
+            born,
+            size,
+            modified,
+            changed,
+        }
+    }
 }
 
 fn is_false(value: &bool) -> bool {
@@ -246,6 +298,8 @@ mod tests {
             mtime: 1_795_226_400,
             crc32c: 0xDEAD_BEEF,
             sha256,
+            facts: None,
+            doubtful: Vec::new(),
         }
     }
 

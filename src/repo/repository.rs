@@ -20,6 +20,9 @@ use crate::{
     util::clock::Time,
 };
 
+/// Lies in every repository, for whoever has nothing else of pgstow on the worst day.
+const COMBINE: &[u8] = include_bytes!("../../docs/combine.py");
+
 /// `repository.json`: never changes once written.
 #[derive(Debug, Serialize, Deserialize)]
 struct Identity {
@@ -134,7 +137,15 @@ impl Repository {
                 return Err(error.context(format!("can't make a repository at {location}")));
             }
         };
-        Ok((Self::open(location, cluster)?, made))
+        let repository = Self::open(location, cluster)?;
+        match repository
+            .storage
+            .create(&layout::combine_script(), COMBINE)
+        {
+            Err(error) if error.kind() == Kind::AlreadyExists => {}
+            other => other?,
+        }
+        Ok((repository, made))
     }
 
     pub fn storage(&self) -> &dyn Storage {

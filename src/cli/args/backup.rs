@@ -11,13 +11,18 @@ use crate::repo::backup_id::BackupId;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pgstow base
+  pgstow base --incremental
   pgstow base --checkpoint fast --annotate reason='before the upgrade'
   pgstow --repo-url /mnt/usb base --standalone
   pgstow base --finish 20261121T020000Z-full")]
 pub struct BaseArgs {
-    /// Make a full backup (the only kind so far)
-    #[arg(long)]
+    /// Make a full backup, whatever full_every says
+    #[arg(long, conflicts_with = "incremental")]
     pub full: bool,
+    /// Store what changed since the newest backup, whatever full_every says; a full backup is made
+    /// where that can't be told
+    #[arg(long)]
+    pub incremental: bool,
     /// How files are read: local from the data directory, on the server's host; stream by the
     /// server's replication protocol; auto takes local where that can be done
     #[arg(long, value_parser = ["auto", "local", "stream"], default_value = "auto")]
@@ -26,7 +31,7 @@ pub struct BaseArgs {
     #[arg(long)]
     pub standalone: bool,
     /// Finish this pending backup, whose WAL came late, and make no new one
-    #[arg(long, value_name = "ID", conflicts_with_all = ["full", "standalone", "annotate", "label"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["full", "incremental", "standalone", "annotate", "label"])]
     pub finish: Option<BackupId>,
     /// Note something in the backup, for `pgstow list`; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = annotation)]

@@ -104,6 +104,8 @@ keys! {
     JOBS = Cluster "jobs" Some("auto"), false;
     CHECKPOINT = Cluster "checkpoint" Some("spread"), false;
     MAX_RATE = Cluster "max_rate" None, false;
+    FULL_EVERY = Cluster "full_every" None, false;
+    CHAIN_MAX = Cluster "chain_max" Some("30"), false;
     MANIFEST_CHECKSUMS = Cluster "manifest_checksums" Some("crc32c"), false;
     WAL_TIMEOUT = Cluster "wal_timeout" Some("10min"), false;
 }

@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    domain::backup::Method, postgres::file_checksum::Algorithm, repo::backup_id::BackupId,
+    domain::backup::{ChainPolicy, Method},
+    postgres::file_checksum::Algorithm,
+    repo::backup_id::BackupId,
 };
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct BaseOptions {
     pub method: Method,
+    pub chain: ChainPolicy,
     /// Put the WAL that the backup needs into the backup.
     pub standalone: bool,
     /// Seal this pending backup instead of making one.

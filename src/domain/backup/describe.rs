@@ -49,8 +49,11 @@ impl Run<'_> {
         Ok(Backup {
             format: FORMAT,
             id: self.id,
-            kind: BackupKind::Full,
-            parent: None,
+            kind: match self.parent {
+                Some(_) => BackupKind::Incremental,
+                None => BackupKind::Full,
+            },
+            parent: self.parent.as_ref().map(|parent| parent.backup.id),
             cluster: self.repository.layout().cluster().to_string(),
             system_id: self.facts.system_id,
             postgres_version: self.facts.version,

@@ -233,6 +233,8 @@ mod tests {
                 mtime: 0,
                 crc32c: crc32c::crc32c(path.as_bytes()),
                 sha256: path.starts_with("pg_wal").then(|| Sha256::of(b"")),
+                facts: None,
+                doubtful: Vec::new(),
             };
             writer.add(&entry).unwrap();
         }

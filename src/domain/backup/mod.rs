@@ -8,6 +8,7 @@
 //! 5. Seal: wait for the WAL, create `backup.json`. Only now is there a backup.
 
 pub mod apart;
+mod changes;
 pub mod claim;
 mod complete;
 pub mod config_files;
@@ -23,6 +24,7 @@ mod method;
 pub mod needed;
 mod options;
 pub mod pack;
+mod parent;
 mod relations;
 mod repack;
 mod run;
@@ -31,5 +33,5 @@ mod source;
 mod stream;
 pub mod verify;
 
-pub use options::{Method, Options, Outcome};
+pub use options::{ChainPolicy, Method, Options, Outcome};
 pub use run::run;

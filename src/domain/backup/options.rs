@@ -18,9 +18,19 @@ pub enum Method {
     Stream,
 }
 
+/// When a backup builds on an older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainPolicy {
+    /// As long as the newest full backup is not older; None: never.
+    pub full_every: Option<Duration>,
+    /// As long as a chain has not so many incremental backups.
+    pub longest: u32,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub chain: ChainPolicy,
     pub method: Method,
     /// Where the data directory is on this host, if not where the server says.
     pub data_dir: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, thread};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     apart,
@@ -12,6 +12,7 @@ use super::{
     diagnosis, method,
     options::{Options, Outcome},
     pack::Destination,
+    parent::Parent,
     seal,
     source::{Copied, Order, Source, Started, Stop},
 };
@@ -23,11 +24,12 @@ use crate::{
         lsn::TimelineId,
         replication::Replication,
         server_facts::{self, Checkpoint, ServerFacts},
+        timeline::TimelineHistory,
         wal_name::{Segment, WalName, segment_numbers},
     },
     repo::{
         backup_id::{BackupId, BackupKind},
-        catalog::Backup,
+        catalog::{Backup, Method},
         codec::Compression,
         layout::BackupObject,
         object_writer::ObjectWriter,
@@ -59,17 +61,27 @@ pub fn run(
     check_version(&facts)?;
     apart::refuse_inside(repository.location(), &session, info, &facts)?;
     let system = repository.system(facts.system_id)?;
-    let source = method::source(options, info, &session, &facts, cancel)?;
+    let mut source = method::source(options, info, &session, &facts, cancel)?;
     if !options.standalone {
         diagnosis::before_copy(&session, &facts, repository, &system)?;
     }
     seal::finish_all(repository)?;
     let checkpoint = Checkpoint::gather(&session)?;
+    let parent = match parent(repository, options, &facts, checkpoint, source.as_mut())? {
+        Ok(parent) => Some(parent),
+        Err(why) => {
+            info!("a full backup: {why}");
+            None
+        }
+    };
     let id = claim::claim(
         repository,
         Intent {
-            kind: BackupKind::Full,
-            parent: None,
+            kind: match parent {
+                Some(_) => BackupKind::Incremental,
+                None => BackupKind::Full,
+            },
+            parent: parent.as_ref().map(|parent| parent.backup.id),
             system_id: facts.system_id,
             timeline: checkpoint.timeline,
             lower_bound: checkpoint.redo,
@@ -82,6 +94,7 @@ pub fn run(
         session: &session,
         facts: &facts,
         id,
+        parent,
         options,
         meter,
         cancel,
@@ -94,6 +107,34 @@ pub fn run(
             );
         }
     })
+}
+
+/// The backup to build on, or why there is none.
+fn parent(
+    repository: &Repository,
+    options: &Options,
+    facts: &ServerFacts,
+    now: Checkpoint,
+    source: &mut dyn Source,
+) -> Result<Result<Parent, String>> {
+    if options.chain.full_every.is_none() {
+        return Ok(Err("no other kind was asked for".to_owned()));
+    }
+    if source.method() != Method::Local {
+        return Ok(Err("the files come from the server's stream".to_owned()));
+    }
+    let history = match now.timeline {
+        TimelineId::FIRST => TimelineHistory::without_ancestors(now.timeline),
+        other => TimelineHistory::parse(other, &source.history(other)?)?,
+    };
+    Parent::find(
+        repository,
+        facts,
+        now,
+        &history,
+        options.chain,
+        clock::now(),
+    )
 }
 
 fn check_version(facts: &ServerFacts) -> Result<()> {
@@ -119,6 +160,7 @@ pub(super) struct Run<'a> {
     pub(super) session: &'a Session,
     pub(super) facts: &'a ServerFacts,
     pub(super) id: BackupId,
+    pub(super) parent: Option<Parent>,
     pub(super) options: &'a Options,
     pub(super) meter: &'a Meter,
     pub(super) cancel: &'a Cancel,
@@ -159,6 +201,7 @@ impl Run<'_> {
                 verify: self.options.verify,
             },
             options: self.options,
+            parent: self.parent.as_ref(),
             meter: self.meter,
             cancel: self.cancel,
         };

@@ -4,6 +4,7 @@ use super::{
     contents::Contents,
     options::Options,
     pack::{Destination, Packed},
+    parent::Parent,
 };
 use crate::{
     error::Result,
@@ -38,6 +39,8 @@ pub trait Source {
 pub struct Order<'a> {
     pub to: Destination<'a>,
     pub options: &'a Options,
+    /// What an incremental backup builds on.
+    pub parent: Option<&'a Parent>,
     pub meter: &'a Meter,
     pub cancel: &'a Cancel,
 }

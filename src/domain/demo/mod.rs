@@ -286,6 +286,10 @@ impl Story<'_> {
     fn take_backup(&self, repository: &Repository) -> Result<Box<Backup>> {
         let options = backup::Options {
             method: backup::Method::Auto,
+            chain: backup::ChainPolicy {
+                full_every: None,
+                longest: 0,
+            },
             data_dir: None,
             label: "pgstow demo".to_owned(),
             checkpoint_fast: true,

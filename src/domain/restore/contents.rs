@@ -176,6 +176,11 @@ impl Contents {
         }
     }
 
+    /// 0600, or 0640 where the cluster allows its group to read.
+    pub fn file_mode(&self) -> u32 {
+        0o600 | (self.folder_mode() & 0o040)
+    }
+
     /// 0700, or 0750 where the cluster allows its group to read.
     pub fn folder_mode(&self) -> u32 {
         let is_global = |member: &&Member| member.folder && &*member.path.0 == b"global";
@@ -254,6 +259,8 @@ mod tests {
             mtime: 0,
             crc32c: 0,
             sha256: None,
+            facts: None,
+            doubtful: Vec::new(),
         }
     }
 

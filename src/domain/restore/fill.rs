@@ -3,13 +3,14 @@
 use std::{
     ffi::OsStr,
     fs::{self, Permissions},
-    io,
+    io::{self, Read, Write},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use super::{
     aside,
+    chain::Chain,
     config_files::{Beside, ConfigFiles},
     contents::{Contents, Found, check_object},
     delta::{self, outlook::Outlook},
@@ -24,6 +25,11 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
+    postgres::{
+        backup_label,
+        file_checksum::{Algorithm, Checksum},
+        manifest,
+    },
     repo::{codec::Codec, layout::BackupObject, repository::Repository},
     util::{
         cancel::Cancel,
@@ -39,6 +45,8 @@ pub struct Run<'a> {
     pub options: &'a Options,
     pub plan: &'a Plan,
     pub contents: &'a Contents,
+    /// What an incremental backup builds on.
+    pub chain: Option<&'a Chain>,
     /// Where the cluster that was here before lies now.
     pub replaced: Option<PathBuf>,
     pub old_wal: Option<PathBuf>,
@@ -126,7 +134,14 @@ impl Run<'_> {
             cancel: self.cancel,
             meter: self.meter,
         };
-        let written = unpack.run()?;
+        let written = unpack.run(|| match self.chain {
+            Some(chain) => chain.unpack(&unpack),
+            None => Ok(0),
+        })?;
+        if let Some(chain) = self.chain {
+            chain.put_label(data_dir, self.contents.file_mode())?;
+            give(&data_dir.join(backup_label::NAME), plan.owner)?;
+        }
         if let Some(delta) = &mut delta {
             delta.written_bytes = Some(written);
         }
@@ -261,13 +276,38 @@ impl Run<'_> {
         let mut file = NewFile::create(&path, 0o600)?;
         {
             let mut plain = Codec::Zstd.decoder(&mut stored).map_err(failed)?;
-            copy(&mut plain, &mut file).map_err(failed)?;
+            match self.chain {
+                None => copy(&mut plain, &mut file).map(drop).map_err(failed)?,
+                Some(chain) => self.write_manifest(chain, plain, &mut file)?,
+            }
         }
         copy(&mut stored, &mut io::sink()).map_err(failed)?;
         check_object(backup, BackupObject::Manifest, stored.finish())
             .map_err(|error| error.context(format!("can't restore {}", storage.place(&name))))?;
         file.publish_over()?;
         give(&path, self.plan.owner)
+    }
+
+    /// The manifest of what was put together. `stored` is read twice: its algorithm comes first.
+    fn write_manifest(&self, chain: &Chain, stored: impl Read, out: &mut impl Write) -> Result<()> {
+        let data_dir = &self.plan.data_dir;
+        let mut files = Vec::new();
+        let summary = manifest::read(stored, |file| {
+            files.push(file);
+            Ok(())
+        })?;
+        let checksum = files.iter().find_map(|file| file.checksum.as_ref());
+        let algorithm = checksum.map_or(Algorithm::Crc32c, Checksum::algorithm);
+        let workers = self.options.request.workers;
+        let sums = chain.sums(data_dir, algorithm, workers, self.cancel)?;
+        let failed = |error| Error::failed("can't write the manifest").because(error);
+        let mut writer = manifest::Writer::new(out, summary.system).map_err(failed)?;
+        for file in files {
+            let file = chain.listed(file, data_dir, &sums)?;
+            writer.file(&file).map_err(failed)?;
+        }
+        writer.finish(&summary.wal_ranges).map_err(failed)?;
+        Ok(())
     }
 
     fn recovery(&self, no_pid_file: bool) -> Recovery {

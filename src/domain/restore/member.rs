@@ -3,7 +3,7 @@
 use std::{
     fs::{File, FileTimes, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{PermissionsExt, fchown},
+    os::unix::fs::{FileExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -11,7 +11,12 @@ use std::{
 use super::{contents::Member, folders::Owner, patch::Patch};
 use crate::{
     error::{Error, IoContext, Result},
-    util::{cancel::Cancel, fs::create_file, meter::Meter},
+    postgres::incremental::Header,
+    util::{
+        cancel::Cancel,
+        fs::{create_file, open_to_patch},
+        meter::Meter,
+    },
 };
 
 /// Large enough that hashing and writing, not the call, is what costs.
@@ -23,6 +28,8 @@ pub enum Place {
     File(PathBuf),
     /// Into a file that is there, where it differs.
     Over(PathBuf),
+    /// Blocks of so many bytes, into a file that is there.
+    Blocks(PathBuf, usize),
     /// Read and checked, but not wanted in a restored directory.
     Nowhere,
     /// Not even read: the file that is there is right.
@@ -83,11 +90,14 @@ impl<'a> Writer<'a> {
     }
 
     fn file(&mut self, mut plain: impl Read, member: &Member, place: Place) -> Result<()> {
+        if let Place::Blocks(path, block_size) = &place {
+            return self.blocks(plain, member, path, *block_size);
+        }
         let mut target = match &place {
             Place::File(path) => Some((Target::New(self.create(path, member.mode)?), path)),
             Place::Over(path) => Some((Target::Old(Patch::open(path)?), path)),
             Place::Nowhere => None,
-            Place::Stays => return Ok(()),
+            Place::Stays | Place::Blocks(..) => return Ok(()),
         };
         let (mut length, mut crc) = (0, 0);
         loop {
@@ -134,6 +144,41 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Puts the blocks of an incremental file where they belong.
+    fn blocks(
+        &mut self,
+        plain: impl Read,
+        member: &Member,
+        path: &Path,
+        block_size: usize,
+    ) -> Result<()> {
+        let mut plain = Checked::new(plain);
+        let header = Header::read(&mut plain, block_size)?;
+        let file = open_to_patch(path)?;
+        let most = (self.buffer.len() / block_size).max(1);
+        self.buffer.resize(self.buffer.len().max(block_size), 0);
+        for run in header.blocks.chunk_by(|one, next| one + 1 == *next) {
+            for run in run.chunks(most) {
+                self.cancel.check()?;
+                let bytes = &mut self.buffer[..run.len() * block_size];
+                plain.read_exact(bytes).map_err(unreadable)?;
+                let at = u64::from(run[0]) * block_size as u64;
+                file.write_all_at(bytes, at).at("write", path)?;
+                self.written += bytes.len() as u64;
+                self.meter.add(bytes.len() as u64);
+            }
+        }
+        let rest = io::copy(&mut plain, &mut io::sink()).map_err(unreadable)?;
+        if rest > 0 || (plain.length, plain.crc) != (member.size, member.crc32c) {
+            return Err(Error::damaged(
+                "other blocks are stored than the index says",
+            ));
+        }
+        let length = u64::from(header.reconstructed_length()) * block_size as u64;
+        file.set_len(length).at("cut", path)?;
+        self.give_time(&file, member).at("give its time to", path)
+    }
+
     /// A time that lies before the backup proves that the file has not changed since: the next
     /// `--trust-times` may rely on it. Any other would tell what is not known.
     fn give_time(&self, file: &File, member: &Member) -> io::Result<()> {
@@ -156,6 +201,32 @@ impl<'a> Writer<'a> {
                 .at("give its mode to", path)?;
         }
         Ok(file)
+    }
+}
+
+/// Counts and sums what is read.
+struct Checked<R> {
+    inner: R,
+    length: u64,
+    crc: u32,
+}
+
+impl<R> Checked<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            length: 0,
+            crc: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.crc = crc32c::crc32c_append(self.crc, &buffer[..count]);
+        self.length += count as u64;
+        Ok(count)
     }
 }
 

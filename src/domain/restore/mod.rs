@@ -13,6 +13,7 @@ mod again;
 pub mod archive;
 pub mod aside;
 pub mod auto_conf;
+mod chain;
 pub mod choice;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -63,6 +64,7 @@ use crate::{
     repo::repository::Repository,
     util::{cancel::Cancel, clock::Time, fs::write_over, meter::Meter},
 };
+use chain::Chain;
 use contents::Contents;
 use fill::Run;
 use folders::{give, make};
@@ -108,12 +110,14 @@ pub fn run(
     }
     // Read first: a damaged index must not cost the old cluster its name.
     let contents = Contents::load(repository, &plan.choice.backup)?;
+    let chain = Chain::load(repository, &plan.choice.backup, &contents)?;
     let replaced = plan.replaced();
     let run = Run {
         repository,
         options,
         plan: &plan,
         contents: &contents,
+        chain: chain.as_ref(),
         old_wal: replaced.as_ref().map(|old| old.join("pg_wal")),
         replaced,
         now,

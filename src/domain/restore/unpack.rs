@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    postgres::control,
-    repo::{catalog::Backup, layout::BackupObject, repository::Repository},
+    postgres::{control, incremental},
+    repo::{catalog::Backup, file_index::FilePath, layout::BackupObject, repository::Repository},
     util::{
         cancel::Cancel,
         fs::{create_new_folder, folder_of, rename_new, sync_file, sync_folder},
@@ -52,9 +52,17 @@ pub struct Unpack<'a> {
 }
 
 impl Unpack<'_> {
-    /// How many bytes were written.
-    pub fn run(&self) -> Result<u64> {
+    /// How many bytes were written. `below` unpacks what files are built on, once all folders are
+    /// there.
+    pub fn run(&self, below: impl FnOnce() -> Result<u64>) -> Result<u64> {
         self.make_folders()?;
+        let written = below()? + self.work()?;
+        self.set_folder_modes()?;
+        Ok(written)
+    }
+
+    /// Unpacks files into folders that are there.
+    pub fn work(&self) -> Result<u64> {
         let jobs = self
             .contents
             .jobs(|number| self.found(number) != Found::Same);
@@ -89,9 +97,8 @@ impl Unpack<'_> {
         });
         match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
-            None => self.set_folder_modes(),
-        }?;
-        Ok(written.into_inner())
+            None => Ok(written.into_inner()),
+        }
     }
 
     fn found(&self, number: usize) -> Found {
@@ -140,6 +147,15 @@ impl Unpack<'_> {
 
     fn place(&self, member: &Member, found: Found) -> Place {
         let path = member.path.as_path();
+        if let Some(plain) = incremental::plain_path(&member.path.0) {
+            return match found {
+                Found::Same => Place::Stays,
+                _ => Place::Blocks(
+                    self.data_dir.join(FilePath(plain.into()).as_path()),
+                    self.backup.block_size as usize,
+                ),
+            };
+        }
         match found {
             Found::Same => Place::Stays,
             _ if member.is_left_out() => Place::Nowhere,

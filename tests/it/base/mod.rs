@@ -6,6 +6,7 @@ mod clock;
 mod config;
 mod elsewhere;
 mod included;
+mod incremental;
 mod interrupted;
 mod local;
 mod options;

@@ -175,9 +175,19 @@ impl Cluster {
             },
         );
         // The others notice a killed postmaster only in a moment; until then none can start.
-        while backends.iter().any(|process| is_alive(process)) {
+        while backends.iter().any(|process| is_alive(process)) || self.is_at_work() {
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether a process works in the data directory, as all of a server's do: one may have been
+    /// started in the moment of the kill.
+    fn is_at_work(&self) -> bool {
+        let works_there = |process: fs::DirEntry| {
+            fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == self.data_dir)
+        };
+        let processes = fs::read_dir("/proc").unwrap();
+        processes.flatten().any(works_there)
     }
 
     pub fn restart(&mut self) {

@@ -1,47 +1,68 @@
 //! Hands what was met on the walk to the workers: small files in bundles, large ones in slices,
-//! so that all workers are busy to the end, at no more than the rate that was asked for.
+//! so that all workers are busy to the end.
+//!
+//! Members come in the order of the walk, in which the next incremental backup reads the index.
+//! A large file whose changed blocks are stored is read by a worker first, since its member tells
+//! their number in front; meanwhile the walk goes on for a while.
 
 use std::{
+    collections::VecDeque,
     mem,
-    sync::Arc,
-    thread,
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
     time::{Duration, Instant},
 };
 
 use super::{
-    read::{Bundle, Large, Reader},
-    scan::Item,
+    bundle::{Bundle, Wanted, What},
+    large::Large,
+    reader::Reader,
+    scan::{Item, Kind, facts},
 };
 use crate::{
+    domain::backup::changes::{Extent, Known, Since},
     domain::backup::{
         member::BLOCK,
         pack::{FRAME, Packer},
+        parent::KnownFiles,
         source::Order,
     },
-    error::Result,
+    error::{Error, Result},
     postgres::{connection::Session, file_checksum::Algorithm},
 };
 
 /// As many members at most go to a worker at once: bounds what a job holds.
 const MEMBERS: usize = 1000;
 
-/// How long a pause for the rate's sake may be before a stop is looked for.
-const PAUSE: Duration = Duration::from_millis(200);
-
 /// How often the session is asked for a sign of life, which also keeps it open on firewalls.
 const SIGN: Duration = Duration::from_secs(10);
+
+/// What an incremental backup builds on.
+pub struct Base<'scope> {
+    pub since: Since,
+    pub files: KnownFiles<'scope>,
+}
 
 pub struct Feed<'a> {
     order: &'a Order<'a>,
     reader: &'a Arc<Reader>,
-    begun: Instant,
     /// The server ends the backup with this session: no need to copy on without it.
     session: &'a Session,
     next_sign: Instant,
-    /// Plain bytes that were handed over.
-    handed: u64,
-    bundle: Vec<Item>,
+    /// In the order of the walk.
+    waiting: VecDeque<Waiting>,
+    /// Of those the ones that a worker reads.
+    compared: usize,
+    bundle: Vec<Wanted>,
     bundle_bytes: u64,
+}
+
+enum Waiting {
+    Small(Wanted),
+    Large(Large),
+    Compared(Receiver<Result<Large>>),
 }
 
 impl<'a> Feed<'a> {
@@ -49,31 +70,121 @@ impl<'a> Feed<'a> {
         Self {
             order,
             reader,
-            begun: Instant::now(),
             session,
             next_sign: Instant::now() + SIGN,
-            handed: 0,
+            waiting: VecDeque::new(),
+            compared: 0,
             bundle: Vec::new(),
             bundle_bytes: 0,
         }
     }
 
-    pub fn all(mut self, items: Vec<Item>, packer: &mut Packer<'_>) -> Result<()> {
-        for item in items {
-            if item.size > FRAME as u64 {
-                self.flush(packer)?;
-                self.large(item, packer)?;
-                continue;
-            }
-            // A header, the content, its padding; a longer path costs more, which is no matter.
-            let bytes = BLOCK + item.size.next_multiple_of(BLOCK);
-            if self.bundle_bytes + bytes > FRAME as u64 || self.bundle.len() == MEMBERS {
-                self.flush(packer)?;
-            }
-            self.bundle_bytes += bytes;
-            self.bundle.push(item);
+    /// Stores all items; in an incremental backup what `base` doesn't have of them.
+    pub fn all(
+        mut self,
+        items: Vec<Item>,
+        mut base: Option<Base<'_>>,
+        packer: &mut Packer<'_>,
+    ) -> Result<()> {
+        for Item { path, kind } in items {
+            let what = match kind {
+                Kind::Folder => What::Folder,
+                Kind::File(size) => What::Whole(size),
+                Kind::Fork(relation, facts) => match &mut base {
+                    None => What::Whole(facts.size),
+                    Some(Base { since, files }) => {
+                        match since.extent(&relation, &facts, files.get(&path.0)) {
+                            Extent::Whole => What::Whole(facts.size),
+                            Extent::Nothing(doubtful) => What::Stub(facts, doubtful),
+                            Extent::Blocks(known) => What::Blocks(*since, known, facts.size),
+                        }
+                    }
+                },
+            };
+            self.take(Wanted { path, what }, packer)?;
         }
-        self.flush(packer)
+        while let Some(first) = self.waiting.pop_front() {
+            self.hand_over(first, packer)?;
+        }
+        self.flush(packer)?;
+        base.map_or(Ok(()), |base| base.files.finish())
+    }
+
+    fn take(&mut self, wanted: Wanted, packer: &mut Packer<'_>) -> Result<()> {
+        self.look_around()?;
+        let waiting = match &wanted.what {
+            What::Whole(size) | What::Blocks(_, _, size) if *size > FRAME as u64 => {
+                let Some((file, found)) = self.reader.open(&wanted.path)? else {
+                    return Ok(());
+                };
+                if found.len() <= FRAME as u64 {
+                    // Cut off since it was met.
+                    Waiting::Small(wanted)
+                } else {
+                    let reader = Arc::clone(self.reader);
+                    let large = Large::new(reader, wanted.path, file, &found);
+                    match wanted.what {
+                        What::Blocks(since, known, _) if known.is_still(&facts(&found)) => {
+                            self.compare(large, since, known, packer)?
+                        }
+                        _ => Waiting::Large(large),
+                    }
+                }
+            }
+            _ => Waiting::Small(wanted),
+        };
+        self.waiting.push_back(waiting);
+        // Files stay open, and blocks that were chosen take memory: as many as workers need.
+        while self.compared > 2 * self.order.to.workers
+            || self.waiting.len() > MEMBERS
+            || (self.compared == 0 && !self.waiting.is_empty())
+        {
+            let Some(first) = self.waiting.pop_front() else {
+                break;
+            };
+            self.hand_over(first, packer)?;
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        large: Large,
+        since: Since,
+        known: Known,
+        packer: &mut Packer<'_>,
+    ) -> Result<Waiting> {
+        let (done, result) = sync_channel(1);
+        packer.run(move || {
+            // Who no longer waits has failed, and says so.
+            let _ = done.send(large.compare(&since, known));
+        })?;
+        self.compared += 1;
+        Ok(Waiting::Compared(result))
+    }
+
+    fn hand_over(&mut self, first: Waiting, packer: &mut Packer<'_>) -> Result<()> {
+        match first {
+            Waiting::Small(wanted) => self.small(wanted, packer),
+            Waiting::Large(large) => self.large(large, packer),
+            Waiting::Compared(result) => {
+                self.compared -= 1;
+                let stopped = |_| Error::failed("a worker ended before its file was read");
+                let large = result.recv().map_err(stopped)??;
+                self.large(large, packer)
+            }
+        }
+    }
+
+    fn small(&mut self, wanted: Wanted, packer: &mut Packer<'_>) -> Result<()> {
+        // A header, the content, its padding; a longer path costs more, which is no matter.
+        let bytes = BLOCK + wanted.bytes_stored().next_multiple_of(BLOCK);
+        if self.bundle_bytes + bytes > FRAME as u64 || self.bundle.len() == MEMBERS {
+            self.flush(packer)?;
+        }
+        self.bundle_bytes += bytes;
+        self.bundle.push(wanted);
+        Ok(())
     }
 
     fn flush(&mut self, packer: &mut Packer<'_>) -> Result<()> {
@@ -81,52 +192,30 @@ impl<'a> Feed<'a> {
             return Ok(());
         }
         let bytes = mem::take(&mut self.bundle_bytes);
-        self.hand_over(bytes)?;
         let bundle = Bundle::new(Arc::clone(self.reader), mem::take(&mut self.bundle));
         packer.make_room(bytes)?;
         packer.load(Box::new(bundle), bytes)
     }
 
-    fn large(&mut self, item: Item, packer: &mut Packer<'_>) -> Result<()> {
-        let Some((file, found)) = self.reader.open(&item.path)? else {
-            return Ok(());
-        };
-        if found.len() <= FRAME as u64 {
-            // Cut off since it was met.
-            self.bundle.push(Item {
-                size: found.len(),
-                ..item
-            });
-            return self.flush(packer);
-        }
-        let large = Large::new(Arc::clone(self.reader), item.path, file, &found);
+    fn large(&mut self, large: Large, packer: &mut Packer<'_>) -> Result<()> {
+        self.flush(packer)?;
         if self.reader.checksums != Algorithm::Crc32c {
-            self.hand_over(large.size())?;
             return large.pack_in_order(packer, false);
         }
         packer.make_room(2 * BLOCK + large.size())?;
         for (slice, bytes) in large.slices() {
-            self.hand_over(bytes)?;
+            self.look_around()?;
             packer.load(slice, bytes)?;
         }
         Ok(())
     }
 
-    /// Waits until the rate allows so many bytes more.
-    fn hand_over(&mut self, bytes: u64) -> Result<()> {
+    fn look_around(&mut self) -> Result<()> {
         self.order.cancel.check()?;
         if Instant::now() >= self.next_sign {
             self.session.query_one("SELECT 1", &[])?;
             self.next_sign = Instant::now() + SIGN;
         }
-        if let Some(rate) = self.order.options.max_rate_kb {
-            let due = Duration::from_secs_f64(self.handed as f64 / (f64::from(rate) * 1024.0));
-            while let Some(early) = due.checked_sub(self.begun.elapsed()) {
-                self.order.cancel.check()?;
-                thread::sleep(early.min(PAUSE));
-            }
-        }
-        self.handed += bytes;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Result},
     postgres::{
         file_checksum::Hasher,
+        incremental,
         lsn::SystemId,
         manifest::{self, WalRange},
     },
@@ -33,7 +34,12 @@ impl<W: Write> Listing<W> {
             self.contents.add_folder(&entry.path);
             return Ok(());
         }
-        self.contents.add_file(&entry.path, entry.size);
+        // Of an incremental file what it stands for.
+        let size = match incremental::plain_path(&entry.path.0) {
+            Some(_) => entry.facts.map_or(entry.size, |facts| facts.size),
+            None => entry.size,
+        };
+        self.contents.add_file(&entry.path, size);
         // WAL segments: the manifest lists all but these.
         if entry.sha256.is_some() {
             return Ok(());

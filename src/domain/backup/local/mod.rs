@@ -5,9 +5,13 @@
 //! consistent where that says; stop. Last into the backup go backup_label, the WAL if that was
 //! asked for, and pg_control: what was cut off before can't be started.
 
+mod bundle;
 mod feed;
+mod large;
 mod listing;
-mod read;
+mod member;
+mod pace;
+mod reader;
 mod scan;
 
 use std::{
@@ -16,12 +20,15 @@ use std::{
     os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use self::{
-    feed::Feed,
+    feed::{Base, Feed},
+    large::Large,
     listing::Listing,
-    read::{Large, Pages, Reader},
+    pace::Pace,
+    reader::{Pages, Reader},
     scan::Scan,
 };
 use super::{
@@ -102,10 +109,20 @@ impl Source for Local<'_> {
             },
             checksums: options.manifest_checksums,
             meter: order.meter.clone(),
+            pace: Pace::new(options.max_rate_kb, order.cancel),
             failures: Mutex::default(),
         });
         let fill = |packer: &mut Packer<'_>| {
-            Feed::new(order, self.session, &reader).all(items, packer)?;
+            thread::scope(|scope| {
+                let base = order.parent.map(|parent| {
+                    Ok(Base {
+                        since: parent.since(),
+                        files: parent.files(scope, order.to.repository)?,
+                    })
+                });
+                let feed = Feed::new(order, self.session, &reader);
+                feed.all(items, base.transpose()?, packer)
+            })?;
             packer.wait()?;
             self.end(order, backup, &reader, packer)
         };
@@ -153,6 +170,13 @@ impl Local<'_> {
         packer: &mut Packer<'_>,
     ) -> Result<Stop> {
         let start = backup.start;
+        if let Some(parent) = order.parent.filter(|parent| start < parent.backup.stop_lsn) {
+            return Err(Error::failed(format!(
+                "the backup starts at {start}, before the end of backup {}",
+                parent.backup.id
+            ))
+            .hint("take a full backup."));
+        }
         let control = control::read_bytes(&self.root)?;
         let Stopped { lsn, label } = backup.stop()?;
         let said = BackupLabel::parse(&label)?;
@@ -162,6 +186,10 @@ impl Local<'_> {
                 said.start
             )));
         }
+        let label = match order.parent {
+            None => label,
+            Some(parent) => backup_label::incremental(label, self.facts.major(), parent.from()),
+        };
         let own = fs::metadata(&self.root).at("read", &self.root)?;
         small(packer, &own, backup_label::NAME, &label)?;
         if order.options.standalone {

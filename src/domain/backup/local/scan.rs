@@ -13,6 +13,7 @@ use std::{
         fs::MetadataExt,
     },
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use tracing::warn;
@@ -23,10 +24,13 @@ use crate::{
         conf_file::ConfigFile,
         control,
         pgdata::{self, Treatment},
-        relation_file::{Fork, RelationFile},
+        relation_file::{Fork, RelationFile, RelationPath},
         version::{Major, tablespace_version_folder},
     },
-    repo::{file_index::FilePath, tablespace::Tablespace},
+    repo::{
+        file_index::{Facts, FilePath},
+        tablespace::Tablespace,
+    },
     util::fs::real,
 };
 
@@ -35,9 +39,27 @@ use crate::{
 pub struct Item {
     /// Relative to the data directory.
     pub path: FilePath,
-    pub folder: bool,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Folder,
+    /// Its bytes when it was met.
+    File(u64),
+    /// A file of a relation, as it was met.
+    Fork(RelationPath, Facts),
+}
+
+impl Item {
     /// Bytes when it was met; 0 for a folder.
-    pub size: u64,
+    pub fn size(&self) -> u64 {
+        match self.kind {
+            Kind::Folder => 0,
+            Kind::File(size) => size,
+            Kind::Fork(_, facts) => facts.size,
+        }
+    }
 }
 
 /// The data directory that is walked.
@@ -130,10 +152,14 @@ impl<'a> Scan<'a> {
             self.empty_folder(path, kind);
         } else if kind.is_dir() {
             let inner = path.0.clone();
-            self.add(path, true, 0);
+            self.add(path, Kind::Folder);
             self.folder(&inner)?;
         } else if kind.is_file() {
-            self.add(path, false, found.size());
+            let kind = match RelationPath::parse(&path.0) {
+                Some(relation) => Kind::Fork(relation, facts(&found)),
+                None => Kind::File(found.size()),
+            };
+            self.add(path, kind);
         } else if path.0.starts_with(b"pg_tblspc/") {
             self.tablespace(&path)?;
         } else if self.config_files.iter().all(|file| file.path != absolute) {
@@ -152,7 +178,7 @@ impl<'a> Scan<'a> {
             return;
         }
         let wal = path.0.as_ref() == b"pg_wal";
-        self.add(path, true, 0);
+        self.add(path, Kind::Folder);
         if wal {
             // What a server expects there.
             for inner in pgdata::IN_WAL {
@@ -162,7 +188,7 @@ impl<'a> Scan<'a> {
                 )
                 .is_ok()
                 {
-                    self.add(FilePath((*inner).into()), true, 0);
+                    self.add(FilePath((*inner).into()), Kind::Folder);
                 }
             }
         }
@@ -182,16 +208,17 @@ impl<'a> Scan<'a> {
         let absolute = self.root.join(path.as_path());
         match there(fs::metadata(&absolute)).at("read", &absolute)? {
             Some(found) if found.is_dir() => {
-                self.add(path, true, 0);
+                self.add(path, Kind::Folder);
                 self.folder(&folder)
             }
             _ => Ok(()),
         }
     }
 
-    fn add(&mut self, path: FilePath, folder: bool, size: u64) {
-        self.bytes += size;
-        self.items.push(Item { path, folder, size });
+    fn add(&mut self, path: FilePath, kind: Kind) {
+        let item = Item { path, kind };
+        self.bytes += item.size();
+        self.items.push(item);
     }
 }
 
@@ -214,7 +241,18 @@ fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// What of a file or folder goes into its tar member beside its size.
-pub fn mode(found: &Metadata) -> u32 {
-    found.mode() & 0o7777
+/// What the file system says of a file.
+pub fn facts(found: &Metadata) -> Facts {
+    let born = found.created().ok();
+    let born = born.and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let nanoseconds =
+        |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    Facts {
+        device: found.dev(),
+        inode: found.ino(),
+        born: born.and_then(|born| born.as_nanos().try_into().ok()),
+        size: found.size(),
+        modified: nanoseconds(found.mtime(), found.mtime_nsec()),
+        changed: nanoseconds(found.ctime(), found.ctime_nsec()),
+    }
 }

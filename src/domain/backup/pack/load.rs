@@ -22,11 +22,20 @@ pub struct Ended {
     pub checksum: Option<Checksum>,
 }
 
+impl From<FileEntry> for Ended {
+    fn from(entry: FileEntry) -> Self {
+        let checksum = None;
+        Self { entry, checksum }
+    }
+}
+
 /// Bytes of a file that takes several frames.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Piece {
     pub bytes: u64,
     pub crc32c: u32,
+    /// Blocks of the piece, behind those of the pieces before.
+    pub doubtful: Vec<(u32, u32)>,
 }
 
 /// What a worker laid into a frame. Where it lies in the part, the writer knows.

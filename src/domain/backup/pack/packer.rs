@@ -92,6 +92,8 @@ impl<'a> Packer<'a> {
             mtime: member.mtime,
             crc32c: 0,
             sha256: None,
+            facts: None,
+            doubtful: Vec::new(),
         };
         self.push(&header)?;
         let sha256 = hash.then(|| Sha256Writer::new(io::sink()));
@@ -129,6 +131,12 @@ impl<'a> Packer<'a> {
         }
         self.part_bytes += bytes;
         self.send(Content::Load(load))
+    }
+
+    /// Lets a worker do something else in between.
+    pub fn run(&mut self, task: impl FnOnce() + Send + 'static) -> Result<()> {
+        let task = Job::Task(Box::new(task));
+        self.jobs.send(task).map_err(|_| stopped())
     }
 
     /// Returns once all that was handed over is read and written.
@@ -213,7 +221,7 @@ impl<'a> Packer<'a> {
             .send(Ordered::Frame { made, ended })
             .map_err(|_| stopped())?;
         self.jobs
-            .send(Job { content, reply })
+            .send(Job::Frame { content, reply })
             .map_err(|_| stopped())
     }
 

@@ -67,10 +67,14 @@ impl Pool {
     }
 }
 
-/// A frame for whichever worker is free.
-pub struct Job {
-    pub content: Content,
-    pub reply: SyncSender<Result<Frame>>,
+/// Work for whichever worker is free.
+pub enum Job {
+    Frame {
+        content: Content,
+        reply: SyncSender<Result<Frame>>,
+    },
+    /// Something else that is worth a worker; it tells its result itself.
+    Task(Box<dyn FnOnce() + Send>),
 }
 
 /// What goes into a frame.
@@ -116,8 +120,13 @@ pub fn work(compression: Compression, queue: &Mutex<Receiver<Job>>, pool: &Pool)
     let mut own = Vec::new();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { content, reply }) = job else {
-            return;
+        let (content, reply) = match job {
+            Ok(Job::Frame { content, reply }) => (content, reply),
+            Ok(Job::Task(task)) => {
+                task();
+                continue;
+            }
+            Err(_) => return,
         };
         let frame = match &mut framer {
             Ok(framer) => make(content, compression.codec, framer, &mut own, pool),
@@ -206,7 +215,8 @@ impl OpenPart {
                 }
                 Ok(ended)
             }
-            Laid::First(entry, piece) => {
+            Laid::First(mut entry, piece) => {
+                entry.doubtful.extend(piece.doubtful);
                 self.large = Some((at(entry), Crc32c(piece.crc32c)));
                 Ok(Vec::new())
             }
@@ -225,7 +235,8 @@ impl OpenPart {
     }
 
     fn continue_large(&mut self, piece: Piece) -> Result<()> {
-        let (_, Crc32c(crc)) = self.large.as_mut().ok_or_else(stopped)?;
+        let (entry, Crc32c(crc)) = self.large.as_mut().ok_or_else(stopped)?;
+        entry.doubtful.extend(piece.doubtful);
         *crc = crc32c::crc32c_combine(*crc, piece.crc32c, piece.bytes as usize);
         Ok(())
     }

@@ -154,10 +154,13 @@ impl Load for Slice {
             mtime: member.mtime,
             crc32c,
             sha256: None,
+            facts: None,
+            doubtful: Vec::new(),
         };
         let piece = Piece {
             bytes: bytes.len() as u64,
             crc32c,
+            doubtful: Vec::new(),
         };
         Ok(match (self.begin, is_last) {
             (0, true) => Laid::Members(vec![Ended {

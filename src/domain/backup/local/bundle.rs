@@ -1,0 +1,283 @@
+//! Folders and whole small files, as many as go into a frame: read by one worker.
+
+use std::{
+    fs::{self, File, Metadata},
+    io, mem,
+    os::unix::fs::MetadataExt,
+    sync::Arc,
+};
+
+use super::{
+    member::{entry, member},
+    reader::Reader,
+    scan::facts,
+};
+use crate::{
+    domain::backup::changes::{Blocks, Known, Page, Since, note},
+    domain::backup::pack::{Ended, Filling, Laid, Load},
+    error::{Error, Result},
+    postgres::{
+        file_checksum::{Algorithm, Checksum, Hasher},
+        incremental::{Header, incremental_path},
+        relation_file::RelationPath,
+    },
+    repo::file_index::{Facts, FilePath},
+};
+
+/// As large may a file be that was replaced by a larger one since it was met.
+const GROWN: u64 = 32 << 10;
+
+/// Something to store, by its path in the data directory.
+#[derive(Debug)]
+pub struct Wanted {
+    pub path: FilePath,
+    pub what: What,
+}
+
+#[derive(Debug)]
+pub enum What {
+    Folder,
+    /// The file, which had so many bytes when it was met.
+    Whole(u64),
+    /// The parent has all of the file: only its length.
+    Stub(Facts, Vec<(u32, u32)>),
+    /// Those of its blocks that the parent may not have, of a file of so many bytes.
+    Blocks(Since, Known, u64),
+}
+
+/// What is stored of a file of which the parent has the rest.
+struct Changed<'a> {
+    header: Header,
+    /// Of the file, as it is now; its blocks are taken from there.
+    bytes: &'a [u8],
+    facts: Facts,
+    doubtful: Vec<(u32, u32)>,
+}
+
+pub struct Bundle {
+    reader: Arc<Reader>,
+    wanted: Vec<Wanted>,
+}
+
+impl Bundle {
+    pub fn new(reader: Arc<Reader>, wanted: Vec<Wanted>) -> Self {
+        Self { reader, wanted }
+    }
+
+    fn lay(&self, Wanted { path, what }: Wanted, frame: &mut Filling<'_>) -> Result<Option<Ended>> {
+        match what {
+            What::Folder => self.folder(path, frame),
+            What::Stub(facts, doubtful) => self.stub(&path, facts, doubtful, frame),
+            What::Whole(size) => match self.reader.open(&path)? {
+                Some((file, found)) => self.whole(path, &file, &found, size, frame).map(Some),
+                None => Ok(None),
+            },
+            What::Blocks(since, known, size) => match self.reader.open(&path)? {
+                Some((file, found)) if known.is_still(&facts(&found)) => self
+                    .blocks(path, &file, &found, size, (&since, known), frame)
+                    .map(Some),
+                // Replaced since it was met.
+                Some((file, found)) => self.whole(path, &file, &found, size, frame).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn folder(&self, path: FilePath, frame: &mut Filling<'_>) -> Result<Option<Ended>> {
+        let absolute = self.reader.root.join(path.as_path());
+        // A link where only the folder counts.
+        let found = match fs::metadata(&absolute) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", &absolute, error)),
+        };
+        let member = member(path, &found, 0);
+        let offset = frame.length();
+        frame.begin(&member)?;
+        Ok(Some(Ended {
+            entry: entry(&member, offset, 0, None, Vec::new()),
+            checksum: None,
+        }))
+    }
+
+    fn whole(
+        &self,
+        path: FilePath,
+        file: &File,
+        found: &Metadata,
+        size: u64,
+        frame: &mut Filling<'_>,
+    ) -> Result<Ended> {
+        // What was added to a relation since it was met is in the WAL. What no WAL knows is replaced as
+        // a whole, and small.
+        let relation = RelationPath::parse(&path.0);
+        let most = match relation {
+            Some(_) => size,
+            None => size.max(GROWN),
+        };
+        let size = found.size().min(most);
+        let facts = relation.map(|_| Facts {
+            size,
+            ..facts(found)
+        });
+        let member = member(path, found, size);
+        let offset = frame.length();
+        frame.begin(&member)?;
+        let bytes = frame.room(size as usize);
+        let mut doubtful = Vec::new();
+        self.reader
+            .read(file, &member.path, 0, bytes, &mut |page| {
+                if page.doubtful {
+                    note(&mut doubtful, page.number);
+                }
+            })?;
+        let crc32c = crc32c::crc32c(bytes);
+        let checksum = self.checksum(bytes);
+        frame.end(size);
+        Ok(Ended {
+            entry: entry(&member, offset, crc32c, facts, doubtful),
+            checksum,
+        })
+    }
+
+    /// `INCREMENTAL.<name>` without a block.
+    fn stub(
+        &self,
+        path: &FilePath,
+        facts: Facts,
+        doubtful: Vec<(u32, u32)>,
+        frame: &mut Filling<'_>,
+    ) -> Result<Option<Ended>> {
+        let absolute = self.reader.root.join(path.as_path());
+        let found = match fs::symlink_metadata(&absolute) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", &absolute, error)),
+        };
+        let header = Header {
+            length: (facts.size / self.reader.pages.size as u64) as u32,
+            blocks: Vec::new(),
+        };
+        let changed = Changed {
+            header,
+            bytes: &[],
+            facts,
+            doubtful,
+        };
+        self.incremental(path, &found, changed, frame).map(Some)
+    }
+
+    fn blocks(
+        &self,
+        path: FilePath,
+        file: &File,
+        found: &Metadata,
+        size: u64,
+        (since, known): (&Since, Known),
+        frame: &mut Filling<'_>,
+    ) -> Result<Ended> {
+        let page_size = self.reader.pages.size;
+        let size = found.size().min(size);
+        let size = size - size % page_size as u64;
+        let mut bytes = vec![0; size as usize];
+        let mut choice = Blocks::new(since, known);
+        let mut look = |page: Page<'_>| choice.look_at(&page);
+        self.reader.read(file, &path, 0, &mut bytes, &mut look)?;
+        let Blocks {
+            chosen, doubtful, ..
+        } = choice;
+        let header = Header {
+            length: (size / page_size as u64) as u32,
+            blocks: chosen,
+        };
+        let facts = Facts {
+            size,
+            ..facts(found)
+        };
+        let changed = Changed {
+            header,
+            bytes: &bytes,
+            facts,
+            doubtful,
+        };
+        self.incremental(&path, found, changed, frame)
+    }
+
+    fn incremental(
+        &self,
+        path: &FilePath,
+        found: &Metadata,
+        changed: Changed<'_>,
+        frame: &mut Filling<'_>,
+    ) -> Result<Ended> {
+        let Changed {
+            header,
+            bytes,
+            facts,
+            doubtful,
+        } = changed;
+        let page_size = self.reader.pages.size;
+        let size = header.file_size(page_size);
+        let path = FilePath(incremental_path(&path.0).into());
+        let member = member(path, found, size);
+        let offset = frame.length();
+        frame.begin(&member)?;
+        let room = frame.room(size as usize);
+        let (front, blocks) = room.split_at_mut(Header::size(header.blocks.len(), page_size));
+        front.copy_from_slice(&header.encode(page_size));
+        for (to, number) in blocks.chunks_exact_mut(page_size).zip(&header.blocks) {
+            to.copy_from_slice(&bytes[*number as usize * page_size..][..page_size]);
+        }
+        let crc32c = crc32c::crc32c(room);
+        let checksum = self.checksum(room);
+        frame.end(size);
+        Ok(Ended {
+            entry: entry(&member, offset, crc32c, Some(facts), doubtful),
+            checksum,
+        })
+    }
+
+    fn checksum(&self, bytes: &[u8]) -> Option<Checksum> {
+        match self.reader.checksums {
+            Algorithm::Crc32c => None,
+            other => {
+                let mut hasher = Hasher::new(other);
+                hasher.update(bytes);
+                Some(hasher.finish())
+            }
+        }
+    }
+}
+
+impl Load for Bundle {
+    fn read(mut self: Box<Self>, frame: &mut Filling<'_>) -> Result<Laid> {
+        let mut ended = Vec::with_capacity(self.wanted.len());
+        for wanted in mem::take(&mut self.wanted) {
+            self.reader.meter.add(wanted.size());
+            ended.extend(self.lay(wanted, frame)?);
+        }
+        Ok(Laid::Members(ended))
+    }
+}
+
+impl Wanted {
+    /// Bytes in the data directory.
+    fn size(&self) -> u64 {
+        match &self.what {
+            What::Folder => 0,
+            What::Whole(size) | What::Blocks(_, _, size) => *size,
+            What::Stub(facts, _) => facts.size,
+        }
+    }
+
+    /// Bytes that are stored of them, at most.
+    pub fn bytes_stored(&self) -> u64 {
+        match &self.what {
+            What::Folder => 0,
+            What::Stub(..) => 12,
+            What::Whole(size) => *size,
+            // Its header may take one block more.
+            What::Blocks(_, _, size) => *size + (32 << 10),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Files that take several frames, whole or by their changed blocks: read by several workers.
+
+use std::{
+    fs::{File, Metadata},
+    os::unix::fs::MetadataExt,
+    sync::Arc,
+};
+
+use super::{
+    member::{entry, member},
+    reader::Reader,
+    scan::facts,
+};
+use crate::{
+    domain::backup::changes::{Blocks, Known, Page, Since, note},
+    domain::backup::{
+        member::Member,
+        pack::{FRAME, Filling, Laid, Load, Packer, Piece},
+    },
+    error::Result,
+    postgres::{
+        incremental::{Header, incremental_path},
+        relation_file::RelationPath,
+    },
+    repo::file_index::{Facts, FilePath},
+    util::cold_read,
+};
+
+/// Loads, each with its plain bytes.
+pub type Slices = Vec<(Box<dyn Load>, u64)>;
+
+/// A large file. All its slices share it, so that it stays open for them.
+pub struct Large {
+    reader: Arc<Reader>,
+    path: FilePath,
+    file: File,
+    member: Member,
+    /// Only of a file of a relation.
+    facts: Option<Facts>,
+    /// What is stored instead of the file itself.
+    changed: Option<Changed>,
+}
+
+/// The blocks of a large file that are stored.
+pub struct Changed {
+    front: Vec<u8>,
+    blocks: Vec<u32>,
+    doubtful: Vec<(u32, u32)>,
+}
+
+impl Large {
+    pub fn new(reader: Arc<Reader>, path: FilePath, file: File, found: &Metadata) -> Self {
+        cold_read::expect_random(&file);
+        let relation = RelationPath::parse(&path.0);
+        Self {
+            facts: relation.map(|_| facts(found)),
+            member: member(path.clone(), found, found.size()),
+            reader,
+            path,
+            file,
+            changed: None,
+        }
+    }
+
+    /// Reads the file, to store the blocks that its parent may not have.
+    pub fn compare(mut self, since: &Since, known: Known) -> Result<Self> {
+        let page_size = self.reader.pages.size;
+        let mut choice = Blocks::new(since, known);
+        let size = self.member.size - self.member.size % page_size as u64;
+        let mut bytes = vec![0; FRAME];
+        for begin in (0..size).step_by(FRAME) {
+            let bytes = &mut bytes[..(size - begin).min(FRAME as u64) as usize];
+            let mut look = |page: Page<'_>| choice.look_at(&page);
+            self.reader
+                .read(&self.file, &self.path, begin, bytes, &mut look)?;
+        }
+        let header = Header {
+            length: (size / page_size as u64) as u32,
+            blocks: choice.chosen,
+        };
+        self.member.path = FilePath(incremental_path(&self.path.0).into());
+        self.member.size = header.file_size(page_size);
+        self.facts = self.facts.map(|facts| Facts { size, ..facts });
+        self.changed = Some(Changed {
+            front: header.encode(page_size),
+            blocks: header.blocks,
+            doubtful: choice.doubtful,
+        });
+        Ok(self)
+    }
+
+    /// Bytes that are stored.
+    pub fn size(&self) -> u64 {
+        self.member.size
+    }
+
+    /// Where slices begin, and where the last one ends.
+    fn bounds(&self) -> Vec<u64> {
+        let front = match &self.changed {
+            None => 0,
+            // The first slice has the header too: so no block is in two.
+            Some(changed) => changed.front.len() as u64,
+        };
+        let inner = (front + FRAME as u64..self.size()).step_by(FRAME);
+        [0].into_iter().chain(inner).chain([self.size()]).collect()
+    }
+
+    /// The loads that together are what is stored, in order.
+    pub fn slices(self) -> Slices {
+        let bounds = self.bounds();
+        let large = Arc::new(self);
+        let slice = |pair: &[u64]| {
+            let (begin, bytes) = (pair[0], pair[1] - pair[0]);
+            let large = Arc::clone(&large);
+            let slice: Box<dyn Load> = Box::new(Slice {
+                large,
+                begin,
+                bytes,
+            });
+            (slice, bytes)
+        };
+        bounds.windows(2).map(slice).collect()
+    }
+
+    /// Gives what is stored to the packer in order, for a checksum that can't be put together from
+    /// those of pieces.
+    pub fn pack_in_order(&self, packer: &mut Packer<'_>, hash: bool) -> Result<()> {
+        packer.member(&self.member, hash)?;
+        let mut bytes = Vec::new();
+        for pair in self.bounds().windows(2) {
+            bytes.resize((pair[1] - pair[0]) as usize, 0);
+            self.read(pair[0], &mut bytes)?;
+            packer.data(&bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Fills `bytes` from `begin` of what is stored; the doubtful blocks among them.
+    fn read(&self, begin: u64, bytes: &mut [u8]) -> Result<Vec<(u32, u32)>> {
+        let mut doubtful = Vec::new();
+        let Some(changed) = &self.changed else {
+            let mut look = |page: Page<'_>| {
+                if page.doubtful {
+                    note(&mut doubtful, page.number);
+                }
+            };
+            self.reader
+                .read(&self.file, &self.path, begin, bytes, &mut look)?;
+            return Ok(doubtful);
+        };
+        let page_size = self.reader.pages.size;
+        let front = changed.front.len() as u64;
+        let mut rest = bytes;
+        if begin < front {
+            let (head, blocks) = rest.split_at_mut((front - begin) as usize);
+            head.copy_from_slice(&changed.front[begin as usize..]);
+            doubtful.clone_from(&changed.doubtful);
+            rest = blocks;
+        }
+        let first = (begin.max(front) - front) as usize / page_size;
+        // Neighbours are read at once.
+        let count = rest.len() / page_size;
+        let blocks = &changed.blocks[first..first + count];
+        for run in blocks.chunk_by(|one, next| one + 1 == *next) {
+            let (now, later) = rest.split_at_mut(run.len() * page_size);
+            let offset = u64::from(run[0]) * page_size as u64;
+            self.reader
+                .read(&self.file, &self.path, offset, now, &mut |_| ())?;
+            rest = later;
+        }
+        Ok(doubtful)
+    }
+}
+
+struct Slice {
+    large: Arc<Large>,
+    begin: u64,
+    bytes: u64,
+}
+
+impl Load for Slice {
+    fn read(self: Box<Self>, frame: &mut Filling<'_>) -> Result<Laid> {
+        let Large { reader, member, .. } = &*self.large;
+        if self.begin == 0 {
+            frame.begin(member)?;
+        }
+        let bytes = frame.room(self.bytes as usize);
+        let doubtful = self.large.read(self.begin, bytes)?;
+        reader.meter.add(self.bytes);
+        let piece = Piece {
+            bytes: self.bytes,
+            crc32c: crc32c::crc32c(bytes),
+            doubtful,
+        };
+        let is_last = self.begin + self.bytes == member.size;
+        if is_last {
+            frame.end(member.size);
+        }
+        let first = || entry(member, 0, piece.crc32c, self.large.facts, Vec::new());
+        Ok(match (self.begin, is_last) {
+            (0, true) => {
+                let mut entry = first();
+                entry.doubtful = piece.doubtful;
+                Laid::Members(vec![entry.into()])
+            }
+            (0, false) => Laid::First(first(), piece),
+            (_, false) => Laid::Next(piece),
+            (_, true) => Laid::Last(piece),
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! The backup that an incremental one builds on: which one can be, and what it knows of each file.
+
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    io,
+    iter::Peekable,
+    sync::mpsc::sync_channel,
+    thread::{Scope, ScopedJoinHandle},
+};
+
+use chrono::TimeDelta;
+
+use super::{
+    changes::{Known, Since},
+    options::ChainPolicy,
+};
+use crate::{
+    error::{Error, Result},
+    postgres::{
+        backup_label::IncrementalFrom,
+        incremental,
+        server_facts::{Checkpoint, ServerFacts},
+        timeline::TimelineHistory,
+    },
+    repo::{
+        backup_id::BackupId,
+        catalog::{Backup, Method, State},
+        file_index,
+        layout::BackupObject,
+        repository::Repository,
+    },
+    util::{clock::Time, hash::Sha256Reader, host},
+};
+
+/// Files on the way from the reader of the index.
+const AHEAD: usize = 1024;
+
+/// A complete backup whose files are those of the server's data directory, older.
+#[derive(Debug)]
+pub struct Parent {
+    pub backup: Backup,
+}
+
+impl Parent {
+    /// The newest backup, if an incremental one can build on it (rule 70 of PostgreSQL's own: the
+    /// child starts behind the parent's end, on its line of timelines); else why there is none.
+    ///
+    /// `history` is that of the server's timeline.
+    pub fn find(
+        repository: &Repository,
+        facts: &ServerFacts,
+        now: Checkpoint,
+        history: &TimelineHistory,
+        policy: ChainPolicy,
+        time: Time,
+    ) -> Result<Result<Self, String>> {
+        let complete = repository.backups()?.into_iter().filter_map(|entry| {
+            let State::Complete(backup) = entry.state else {
+                return None;
+            };
+            (backup.system_id == facts.system_id).then_some((backup.id, backup))
+        });
+        let complete: BTreeMap<BackupId, Box<Backup>> = complete.collect();
+        let newest = complete.values().max_by_key(|backup| backup.stop_lsn);
+        let Some(backup) = newest else {
+            return Ok(Err("there is no backup to build on".to_owned()));
+        };
+        let id = backup.id;
+        let not = |why: &str| Ok(Err(format!("backup {id} {why}")));
+        let Some(chain) = chain(&complete, backup) else {
+            return not("builds on a backup that is gone or damaged");
+        };
+        if chain.len() > policy.longest as usize {
+            return not("is the last of a chain that may not get longer");
+        }
+        let begun = chain
+            .last()
+            .map_or(backup.start_time, |full| full.start_time);
+        let due = policy
+            .full_every
+            .and_then(|every| TimeDelta::from_std(every).ok());
+        if due.is_some_and(|every| time - begun >= every) {
+            return not("builds on a full backup that is so old that a new one is due");
+        }
+        if backup.method != Method::Local {
+            return not("was not read from the data directory");
+        }
+        if backup.host != host::name() {
+            return not("was taken on another host");
+        }
+        if backup.postgres_version / 10_000 != facts.version / 10_000 {
+            return not("is of another version of PostgreSQL");
+        }
+        if backup.data_checksums != facts.data_checksums {
+            return not("was taken before data checksums were switched");
+        }
+        if !history.contains(backup.timeline, backup.stop_lsn) {
+            return not("is not on the way to the server's timeline");
+        }
+        if facts.standby && now.redo < backup.stop_lsn {
+            return not("ended behind the standby's last restartpoint");
+        }
+        if let Err(error) = is_index_right(repository, backup) {
+            return not(&format!(
+                "has an index that can't be used: {}",
+                error.in_one_line()
+            ));
+        }
+        let backup = Backup::clone(backup);
+        Ok(Ok(Self { backup }))
+    }
+
+    /// What changes are measured by.
+    pub fn since(&self) -> Since {
+        Since {
+            start: self.backup.start_lsn,
+            start_time: self.backup.start_time,
+            block_size: self.backup.block_size,
+        }
+    }
+
+    /// What the label of a child says.
+    pub fn from(&self) -> IncrementalFrom {
+        IncrementalFrom {
+            lsn: self.backup.start_lsn,
+            timeline: self.backup.timeline,
+        }
+    }
+
+    /// Reads the index on a thread of `scope`.
+    pub fn files<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        repository: &'scope Repository,
+    ) -> Result<KnownFiles<'scope>> {
+        let stored = index(repository, &self.backup)?;
+        let (sender, files) = sync_channel(AHEAD);
+        let reader = scope.spawn(move || {
+            file_index::read(stored, |entry| {
+                let Some(facts) = entry.facts else {
+                    return Ok(());
+                };
+                let path = incremental::plain_path(&entry.path.0);
+                let known = Known {
+                    facts,
+                    doubtful: entry.doubtful,
+                };
+                let path = path.unwrap_or_else(|| entry.path.0.into_vec());
+                sender
+                    .send((path, known))
+                    .map_err(|_| Error::failed("reading the parent's index was stopped"))
+            })
+        });
+        Ok(KnownFiles {
+            files: files.into_iter().peekable(),
+            reader,
+        })
+    }
+}
+
+/// The backup and those that it builds on, down to a full one; None if one is not there.
+fn chain<'a>(
+    complete: &'a BTreeMap<BackupId, Box<Backup>>,
+    newest: &'a Backup,
+) -> Option<Vec<&'a Backup>> {
+    let mut chain = vec![newest];
+    while let Some(parent) = chain.last()?.parent {
+        let parent = complete.get(&parent)?;
+        // A ring is damage.
+        if chain.iter().any(|known| known.id == parent.id) {
+            return None;
+        }
+        chain.push(parent);
+    }
+    Some(chain)
+}
+
+fn index(repository: &Repository, backup: &Backup) -> Result<Box<dyn io::Read + Send>> {
+    let name = repository
+        .layout()
+        .backup_object(&backup.id, BackupObject::Index);
+    repository.storage().get(&name, None)
+}
+
+/// The index decides what is not stored again: not a byte of it may be another one.
+fn is_index_right(repository: &Repository, backup: &Backup) -> Result<()> {
+    let name = BackupObject::Index.to_string();
+    let listed = backup.objects.iter().find(|object| object.name == name);
+    let mut hashing = Sha256Reader::new(index(repository, backup)?);
+    io::copy(&mut hashing, &mut io::sink())
+        .map_err(|error| Error::damaged("it can't be read").because(error))?;
+    match listed {
+        Some(object) if object.sha256 == hashing.finish() => Ok(()),
+        _ => Err(Error::damaged("it has changed since it was written")),
+    }
+}
+
+/// What the parent knows, in the order of its index, which is that of the walk.
+pub struct KnownFiles<'scope> {
+    files: Peekable<std::sync::mpsc::IntoIter<(Vec<u8>, Known)>>,
+    reader: ScopedJoinHandle<'scope, Result<()>>,
+}
+
+impl KnownFiles<'_> {
+    /// What is known of the file at `path`; paths must be asked for in the order of the walk.
+    pub fn get(&mut self, path: &[u8]) -> Option<Known> {
+        loop {
+            match walk_order(&self.files.peek()?.0, path) {
+                Ordering::Less => drop(self.files.next()),
+                Ordering::Equal => return self.files.next().map(|(_, known)| known),
+                Ordering::Greater => return None,
+            }
+        }
+    }
+
+    /// Reads the rest; an error if not all of the index could be read.
+    pub fn finish(mut self) -> Result<()> {
+        self.files.by_ref().for_each(drop);
+        let read = self.reader.join();
+        read.unwrap_or_else(|_| Err(Error::failed("reading the parent's index panicked")))
+    }
+}
+
+/// A folder comes before what is in it, and that before the folder's next neighbour.
+fn walk_order(one: &[u8], other: &[u8]) -> Ordering {
+    let slash = |byte: &u8| *byte == b'/';
+    one.split(slash).cmp(other.split(slash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_that_of_a_walk() {
+        let paths: [&[u8]; 6] = [
+            b"base",
+            b"base/1",
+            b"base/1/2",
+            b"base/1-",
+            b"base/10",
+            b"global",
+        ];
+        assert!(paths.is_sorted_by(|one, other| walk_order(one, other) == Ordering::Less));
+    }
+}
