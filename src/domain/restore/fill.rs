@@ -278,7 +278,14 @@ impl Run<'_> {
             let mut plain = Codec::Zstd.decoder(&mut stored).map_err(failed)?;
             match self.chain {
                 None => copy(&mut plain, &mut file).map(drop).map_err(failed)?,
-                Some(chain) => self.write_manifest(chain, plain, &mut file)?,
+                Some(chain) => {
+                    let stored = || -> Result<_> {
+                        let stored = storage.get(&name, None)?;
+                        Codec::Zstd.decoder(stored).map_err(failed)
+                    };
+                    copy(&mut plain, &mut io::sink()).map_err(failed)?;
+                    self.write_manifest(chain, &stored, &mut file)?;
+                }
             }
         }
         copy(&mut stored, &mut io::sink()).map_err(failed)?;
@@ -288,24 +295,29 @@ impl Run<'_> {
         give(&path, self.plan.owner)
     }
 
-    /// The manifest of what was put together. `stored` is read twice: its algorithm comes first.
-    fn write_manifest(&self, chain: &Chain, stored: impl Read, out: &mut impl Write) -> Result<()> {
+    /// The manifest of what was put together. `stored` is read twice, so that no list of all files
+    /// is held: what says how it is written comes last in it.
+    fn write_manifest<R: Read>(
+        &self,
+        chain: &Chain,
+        stored: &dyn Fn() -> Result<R>,
+        out: &mut impl Write,
+    ) -> Result<()> {
         let data_dir = &self.plan.data_dir;
-        let mut files = Vec::new();
-        let summary = manifest::read(stored, |file| {
-            files.push(file);
+        let mut algorithm = None;
+        let summary = manifest::read(stored()?, |file| {
+            algorithm = algorithm.or(file.checksum.as_ref().map(Checksum::algorithm));
             Ok(())
         })?;
-        let checksum = files.iter().find_map(|file| file.checksum.as_ref());
-        let algorithm = checksum.map_or(Algorithm::Crc32c, Checksum::algorithm);
+        let algorithm = algorithm.unwrap_or(Algorithm::Crc32c);
         let workers = self.options.request.workers;
         let sums = chain.sums(data_dir, algorithm, workers, self.cancel)?;
         let failed = |error| Error::failed("can't write the manifest").because(error);
         let mut writer = manifest::Writer::new(out, summary.system).map_err(failed)?;
-        for file in files {
+        manifest::read(stored()?, |file| {
             let file = chain.listed(file, data_dir, &sums)?;
-            writer.file(&file).map_err(failed)?;
-        }
+            writer.file(&file).map_err(failed)
+        })?;
         writer.finish(&summary.wal_ranges).map_err(failed)?;
         Ok(())
     }

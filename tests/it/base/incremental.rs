@@ -209,3 +209,40 @@ fn a_broken_chain_is_named_and_not_used() {
         });
     assert_eq!(restored.ok().json()["backup"], first.id());
 }
+
+/// What is there of another state doesn't matter.
+#[test]
+fn an_incremental_backup_is_restored_over_an_older_state() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(18));
+    stow.cluster.psql(
+        "create table t as select n, repeat('x', 500) as text from generate_series(1, 9000) n",
+    );
+    let first = stow.backup(&[]);
+    stow.cluster
+        .psql("update t set text = 'y' where n % 50 = 0");
+    stow.cluster.psql("create table u as select 1 as n");
+    let second = stow.backup(&["--incremental"]);
+    let dump = stow.cluster.dump("postgres");
+    stow.cluster.switch_wal();
+    let bindir = stow.cluster.pg.bindir.display().to_string();
+    let to = scratch.join("to");
+    let restore = |id: &str, more: &[&str]| {
+        let words = [
+            "restore",
+            id,
+            "--bindir",
+            &bindir,
+            "--data-dir",
+            to.to_str().unwrap(),
+        ];
+        stow.tool.command(&[&words[..], more].concat()).ok();
+        stow.cluster.pg.verifybackup(&to).unwrap();
+    };
+    restore(first.id(), &[]);
+    restore(second.id(), &["--delta"]);
+    let mut copy = Cluster::existing(&scratch, stow.cluster.pg.clone(), "copy", &to);
+    copy.recover();
+    assert!(copy.dump("postgres") == dump);
+    copy.stop(Shutdown::Fast);
+}
