@@ -57,6 +57,11 @@ pub fn source<'a>(
     Ok(Box::new(Stream::new(replication)))
 }
 
+/// Whether [`Method::Auto`] reads the data directory, where the server says that it is.
+pub fn reads_data_directory(session: &Session, facts: &ServerFacts) -> Result<bool> {
+    obstacle(&facts.data_directory, session, facts).map(|obstacle| obstacle.is_none())
+}
+
 /// Why the folder can't be read as the data directory of the server behind `session`.
 ///
 /// A copy of the same cluster may lie on this host, or even run: so system identifier, port and

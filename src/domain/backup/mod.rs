@@ -20,7 +20,7 @@ pub mod extra;
 mod local;
 mod manifest_check;
 mod member;
-mod method;
+pub mod method;
 pub mod needed;
 mod options;
 pub mod pack;

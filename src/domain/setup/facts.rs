@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::server_user::ServerUser;
 use crate::{
+    domain::backup::method,
     error::{Kind, Result},
     postgres::{
         connection::Session,
@@ -24,6 +25,8 @@ pub struct Facts {
     pub role: String,
     /// What a walsender of this role tells of its server.
     pub walsender: Result<IdentifySystem>,
+    /// Base backups read the data directory here, and need no walsender.
+    pub local: bool,
     pub may_switch_wal: bool,
     /// Walsenders that may still be started.
     pub free_senders: i64,
@@ -87,6 +90,7 @@ impl Facts {
         let leftovers = session.query_rows(LEFTOVERS, &[])?;
         let user = ServerUser::find(info, &server)?;
         Ok(Self {
+            local: method::reads_data_directory(session, &server)?,
             role: row.text(0)?,
             may_switch_wal: row.parse(1)?,
             free_senders: row.parse(2)?,

@@ -69,9 +69,16 @@ fn rights(facts: &Facts) -> Finding {
     )
 }
 
+/// What isn't there is needed by few.
+const NEEDS_NO_WALSENDER: &str =
+    "base reads the data directory here; only `--method stream` and `--standalone` need it.";
+
 fn walsender(facts: &Facts) -> Finding {
     const NAME: &str = "replication";
     match &facts.walsender {
+        Err(error) if facts.local => {
+            Finding::warning(NAME, error.in_one_line(), NEEDS_NO_WALSENDER)
+        }
         Err(error) => Finding::of_error(NAME, error),
         Ok(identity) if identity.system_id != facts.server.system_id => Finding::critical(
             NAME,
@@ -91,6 +98,7 @@ fn senders(facts: &Facts) -> Finding {
     let what = format!("{} of {most} are free", facts.free_senders.max(0));
     let hint = "raise max_wal_senders and restart the server.";
     match facts.free_senders {
+        ..=0 if facts.local => Finding::warning(NAME, what, NEEDS_NO_WALSENDER),
         ..=0 => Finding::critical(NAME, what, hint),
         1 => Finding::warning(NAME, what, hint),
         _ => Finding::ok(NAME, what),

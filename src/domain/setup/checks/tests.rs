@@ -56,6 +56,7 @@ fn facts() -> Facts {
         },
         role: "backup".into(),
         walsender: Ok(identity(7)),
+        local: false,
         may_switch_wal: true,
         free_senders: 10,
         archive_command: "/usr/bin/pgstow archive-wal %p".into(),
@@ -127,6 +128,16 @@ fn each_fact_has_its_finding() {
             Critical,
         ),
         (Box::new(|f| f.free_senders = 1), "max_wal_senders", Warning),
+        (
+            Box::new(|f| (f.local, f.free_senders) = (true, 0)),
+            "max_wal_senders",
+            Warning,
+        ),
+        (
+            Box::new(|f| (f.local, f.walsender) = (true, Err(Error::failed("no")))),
+            "replication",
+            Warning,
+        ),
         (
             Box::new(|f| f.server.wal_level = "minimal".into()),
             "wal_level",
