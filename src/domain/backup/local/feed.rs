@@ -118,8 +118,11 @@ impl<'a> Feed<'a> {
                     return Ok(());
                 };
                 if found.len() <= FRAME as u64 {
-                    // Cut off since it was met.
-                    Waiting::Small(wanted)
+                    // Cut off since it was met. It may grow again, which is in the WAL.
+                    Waiting::Small(Wanted {
+                        what: What::Whole(found.len()),
+                        ..wanted
+                    })
                 } else {
                     let reader = Arc::clone(self.reader);
                     let large = Large::new(reader, wanted.path, file, &found);

@@ -133,10 +133,11 @@ impl Reader {
         for _ in 0..DOUBTS {
             thread::sleep(DOUBT_PAUSE);
             let mut again = vec![0; page.len()];
-            let whole = cold_read::read_at(file, &mut again, offset);
-            if !whole.is_ok_and(|read| read == page.len()) {
-                // Cut off meanwhile, or what the next read will tell.
-                again.fill(0);
+            match cold_read::read_at(file, &mut again, offset) {
+                Ok(read) if read < page.len() => again.fill(0), // Cut off meanwhile.
+                Ok(_) => {}
+                // What can't be read again has not become right.
+                Err(_) => continue,
             }
             let judged = self.judge(&again, block);
             if judged.right {
@@ -234,6 +235,21 @@ mod tests {
         fs::write(&file, torn.repeat(9)).unwrap();
         let named = [Some(0), Some(1), Some(2), Some(3), Some(4), None];
         assert_eq!(read(&reader(folder.path(), late), 9 * PAGE).1, named);
+    }
+
+    /// No zeros take the place of what a disk gave only once.
+    #[test]
+    fn a_page_that_cannot_be_read_again_stays_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("unreadable");
+        fs::write(&path, right()).unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        let mut torn = right();
+        torn[5000] ^= 1;
+        let mut page = torn.clone();
+        let judged = reader(folder.path(), 1 << 40).read_again(&file, &mut page, 0, 0);
+        assert!(!judged.right && judged.doubtful);
+        assert!(page == torn);
     }
 
     #[test]
