@@ -215,9 +215,7 @@ fn shown(repository: &Repository, system: &System, window: Window) -> ShownWindo
     // Of a standalone backup the last segment may be in the backup alone.
     let to_archived = window.last.and_then(|last| {
         let file = WalName::Segment(last);
-        let name = repository
-            .layout()
-            .wal_file(system.system_id, file, system.wal_codec);
+        let name = repository.wal_object(system, file);
         repository
             .storage()
             .head(&name)

@@ -18,6 +18,9 @@ const MAGIC: u32 = 0xD3AE_1F0D;
 /// Bytes of the three numbers in front.
 const FIXED: usize = 12;
 
+/// Bytes of a file that holds no block: its length alone.
+pub const STUB: u64 = FIXED as u64;
+
 /// The most blocks that a file of a relation can have: RELSEG_SIZE of a server that was built with
 /// 32 GB segments of 8 kB blocks. PostgreSQL's own is 131072.
 const MOST_BLOCKS: u32 = 1 << 22;

@@ -4,6 +4,8 @@
 //! ("... in file "./base/5/1259", block 7: calculated ..."), then once of the file as a whole,
 //! in the server's language. So only the path, the number and the colon behind it are read.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::server_error::ServerError;
@@ -12,13 +14,29 @@ use super::server_error::ServerError;
 pub const REPORTED_BLOCKS: usize = 5;
 
 /// A page whose checksum is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageFailure {
     /// Relative to the data directory.
     pub file: String,
     /// Block, counted from the start of the relation; None: further blocks of the file, which
     /// nobody named.
     pub block: Option<u32>,
+}
+
+/// That a file has more of them comes behind those that are named.
+impl Ord for PageFailure {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |failure: &Self| (failure.block.is_none(), failure.block);
+        self.file
+            .cmp(&other.file)
+            .then_with(|| key(self).cmp(&key(other)))
+    }
+}
+
+impl PartialOrd for PageFailure {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The failures that `notices` tell of, each once.
@@ -152,7 +170,7 @@ mod tests {
         };
         assert_eq!(notices(2).len(), 2);
         assert_eq!(notices(5).len(), 6);
-        assert_eq!(notices(5).first(), Some(&failure("base/1/2", None)));
+        assert_eq!(notices(5).last(), Some(&failure("base/1/2", None)));
         assert_eq!(notices(0), [failure("base/1/2", None)]);
     }
 }

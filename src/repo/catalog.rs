@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{
         lsn::{Lsn, SystemId, TimelineId},
+        page_failures::PageFailure,
         wal_name::{Segment, SegmentSize, segment_numbers},
     },
     util::{clock::Time, hash::Sha256},
@@ -139,6 +140,18 @@ impl Backup {
         self.postgres_version / 10_000
     }
 
+    /// Whether an object beside the parts, such as the index, has the SHA-256 that it had.
+    pub fn check_object(&self, object: BackupObject, sha256: Sha256) -> Result<()> {
+        let name = object.to_string();
+        match self.objects.iter().find(|object| object.name == name) {
+            Some(object) if object.sha256 == sha256 => Ok(()),
+            Some(_) => Err(Error::damaged(format!(
+                "{name} has another SHA-256 than backup.json says"
+            ))),
+            None => Err(Error::damaged(format!("backup.json lists no {name}"))),
+        }
+    }
+
     pub fn duration(&self) -> std::time::Duration {
         (self.stop_time - self.start_time)
             .to_std()
@@ -166,14 +179,6 @@ pub struct StoredObject {
     pub name: String,
     pub stored_bytes: u64,
     pub sha256: Sha256,
-}
-
-/// A page whose checksum was wrong when the server read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PageFailure {
-    pub file: String,
-    /// Counted from the start of the relation, where the server told it.
-    pub block: Option<u32>,
 }
 
 /// Recovery refuses to go on where these are lower than they were on the primary.

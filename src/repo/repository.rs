@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     codec::Codec,
     document::FORMAT,
-    layout::{self, ClusterName, Layout},
+    layout::{self, ClusterName, Layout, ObjectName},
     location::Location,
     storage::Storage,
 };
@@ -154,6 +154,12 @@ impl Repository {
 
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// What `file` of that system is stored as.
+    pub fn wal_object(&self, system: &System, file: WalName) -> ObjectName {
+        let codec = system.codec_of(file);
+        self.layout.wal_file(system.system_id, file, codec)
     }
 
     pub fn location(&self) -> &Location {

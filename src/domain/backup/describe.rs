@@ -11,10 +11,13 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    postgres::wal_name::{Segment, segment_numbers},
+    postgres::{
+        page_failures::PageFailure,
+        wal_name::{Segment, segment_numbers},
+    },
     repo::{
         backup_id::BackupKind,
-        catalog::{Backup, Method, PageFailure, Part, RecoverySettings, StoredObject},
+        catalog::{Backup, Method, Part, RecoverySettings, StoredObject},
         codec::Compression,
         document::FORMAT,
         layout::BackupObject,
@@ -84,7 +87,7 @@ impl Run<'_> {
             base_bytes: contents.base_bytes,
             config_files: config.files,
             config_missing: config.missing,
-            page_failures: page_failures(&stop),
+            page_failures: page_failures(stop),
             settings: RecoverySettings {
                 max_connections: self.facts.max_connections,
                 max_worker_processes: self.facts.max_worker_processes,
@@ -127,15 +130,9 @@ impl Run<'_> {
     }
 }
 
-fn page_failures(stop: &Stop) -> Vec<PageFailure> {
-    let mut failures: Vec<PageFailure> = stop
-        .page_failures
-        .iter()
-        .map(|failure| PageFailure {
-            file: failure.file.clone(),
-            block: failure.block,
-        })
-        .collect();
+/// A server may say that there are some without a name for any.
+fn page_failures(stop: Stop) -> Vec<PageFailure> {
+    let mut failures = stop.page_failures;
     if stop.checksum_failures && failures.is_empty() {
         failures.push(PageFailure {
             file: "(the server did not name the file)".to_owned(),

@@ -92,9 +92,7 @@ fn trouble(
         return None;
     }
     let file: WalName = wal.parse().ok()?;
-    let object = repository
-        .layout()
-        .wal_file(system.system_id, file, system.wal_codec);
+    let object = repository.wal_object(system, file);
     match repository.storage().head(&object) {
         Err(error) if error.kind() == Kind::NotFound => Some(format!(
             "the server archived {wal} at {}, but it is not in repository {}: {what}, which must store into \

@@ -185,15 +185,10 @@ fn index(repository: &Repository, backup: &Backup) -> Result<Box<dyn io::Read + 
 
 /// The index decides what is not stored again: not a byte of it may be another one.
 fn is_index_right(repository: &Repository, backup: &Backup) -> Result<()> {
-    let name = BackupObject::Index.to_string();
-    let listed = backup.objects.iter().find(|object| object.name == name);
     let mut hashing = Sha256Reader::new(index(repository, backup)?);
     io::copy(&mut hashing, &mut io::sink())
         .map_err(|error| Error::damaged("it can't be read").because(error))?;
-    match listed {
-        Some(object) if object.sha256 == hashing.finish() => Ok(()),
-        _ => Err(Error::damaged("it has changed since it was written")),
-    }
+    backup.check_object(BackupObject::Index, hashing.finish())
 }
 
 /// What the parent knows, in the order of its index, which is that of the walk.

@@ -299,10 +299,7 @@ impl Run<'_> {
             return Ok(());
         }
         let file = WalName::History(timeline);
-        let name =
-            self.repository
-                .layout()
-                .wal_file(self.system.system_id, file, self.system.wal_codec);
+        let name = self.repository.wal_object(&self.system, file);
         let content = source.history(timeline)?;
         match self.repository.storage().create(&name, &content) {
             Err(error) if error.kind() == Kind::AlreadyExists => {

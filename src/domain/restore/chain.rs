@@ -26,14 +26,12 @@ use crate::{
     postgres::{
         backup_label,
         file_checksum::{Algorithm, Checksum, Hasher},
-        incremental, manifest,
+        incremental::{self, STUB},
+        manifest,
     },
     repo::{catalog::Backup, file_index::FilePath, repository::Repository},
     util::{cancel::Cancel, fs::write_over},
 };
-
-/// Bytes of an incremental file that holds no block.
-const STUB: u64 = 12;
 
 /// The backups that one builds on.
 #[derive(Debug)]

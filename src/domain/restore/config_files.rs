@@ -10,7 +10,6 @@ use std::{
 };
 
 use super::{
-    contents::check_object,
     folders::{Owner, give, make},
     places::aside,
 };
@@ -101,13 +100,15 @@ impl ConfigFiles<'_> {
             }
         }
         copy(&mut stored, &mut io::sink()).map_err(unreadable)?;
-        check_object(self.backup, object, stored.finish()).map_err(|error| {
-            Error::new(
-                Kind::Damaged,
-                format!("can't restore {}", storage.place(&name)),
-            )
-            .because(error)
-        })
+        self.backup
+            .check_object(object, stored.finish())
+            .map_err(|error| {
+                Error::new(
+                    Kind::Damaged,
+                    format!("can't restore {}", storage.place(&name)),
+                )
+                .because(error)
+            })
     }
 
     fn put(&self, target: &Path, entry: &mut tar::Entry<'_, &mut dyn Read>) -> Result<()> {

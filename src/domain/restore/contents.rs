@@ -12,7 +12,7 @@ use crate::{
         layout::BackupObject,
         repository::Repository,
     },
-    util::hash::{Sha256, Sha256Reader, copy},
+    util::hash::{Sha256Reader, copy},
 };
 
 /// Plain bytes that one job reads, unless a single file is larger.
@@ -103,7 +103,8 @@ impl Contents {
         // The decoder needn't have read the last bytes.
         copy(&mut stored, &mut std::io::sink())
             .map_err(|error| storage.failed("read", &name, error))?;
-        check_object(backup, BackupObject::Index, stored.finish())
+        backup
+            .check_object(BackupObject::Index, stored.finish())
             .map_err(|error| error.context(format!("can't read {}", storage.place(&name))))?;
         let ordered = members
             .windows(2)
@@ -193,18 +194,6 @@ impl Contents {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.members.iter().map(|member| member.size).sum()
-    }
-}
-
-/// Whether an object's SHA-256 is the one in backup.json.
-pub fn check_object(backup: &Backup, object: BackupObject, sha256: Sha256) -> Result<()> {
-    let name = object.to_string();
-    match backup.objects.iter().find(|object| object.name == name) {
-        Some(object) if object.sha256 == sha256 => Ok(()),
-        Some(_) => Err(Error::damaged(format!(
-            "{name} has another SHA-256 than backup.json says"
-        ))),
-        None => Err(Error::damaged(format!("backup.json lists no {name}"))),
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     aside,
     chain::Chain,
     config_files::{Beside, ConfigFiles},
-    contents::{Contents, Found, check_object},
+    contents::{Contents, Found},
     delta::{self, outlook::Outlook},
     folders::{State, give, link_target, make},
     marker::{Marker, Notes, remove},
@@ -279,33 +279,34 @@ impl Run<'_> {
             match self.chain {
                 None => copy(&mut plain, &mut file).map(drop).map_err(failed)?,
                 Some(chain) => {
-                    let stored = || -> Result<_> {
+                    let again = || {
                         let stored = storage.get(&name, None)?;
                         Codec::Zstd.decoder(stored).map_err(failed)
                     };
-                    copy(&mut plain, &mut io::sink()).map_err(failed)?;
-                    self.write_manifest(chain, &stored, &mut file)?;
+                    self.write_manifest(chain, &mut plain, again, &mut file)?;
                 }
             }
         }
         copy(&mut stored, &mut io::sink()).map_err(failed)?;
-        check_object(backup, BackupObject::Manifest, stored.finish())
+        backup
+            .check_object(BackupObject::Manifest, stored.finish())
             .map_err(|error| error.context(format!("can't restore {}", storage.place(&name))))?;
         file.publish_over()?;
         give(&path, self.plan.owner)
     }
 
-    /// The manifest of what was put together. `stored` is read twice, so that no list of all files
-    /// is held: what says how it is written comes last in it.
+    /// The manifest of what was put together. The stored one is read twice, so that no list of all
+    /// files is held: what says how it is written comes last in it.
     fn write_manifest<R: Read>(
         &self,
         chain: &Chain,
-        stored: &dyn Fn() -> Result<R>,
+        stored: impl Read,
+        again: impl FnOnce() -> Result<R>,
         out: &mut impl Write,
     ) -> Result<()> {
         let data_dir = &self.plan.data_dir;
         let mut algorithm = None;
-        let summary = manifest::read(stored()?, |file| {
+        let summary = manifest::read(stored, |file| {
             algorithm = algorithm.or(file.checksum.as_ref().map(Checksum::algorithm));
             Ok(())
         })?;
@@ -314,7 +315,7 @@ impl Run<'_> {
         let sums = chain.sums(data_dir, algorithm, workers, self.cancel)?;
         let failed = |error| Error::failed("can't write the manifest").because(error);
         let mut writer = manifest::Writer::new(out, summary.system).map_err(failed)?;
-        manifest::read(stored()?, |file| {
+        manifest::read(again()?, |file| {
             let file = chain.listed(file, data_dir, &sums)?;
             writer.file(&file).map_err(failed)
         })?;

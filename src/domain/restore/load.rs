@@ -88,11 +88,7 @@ pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -
     let timelines = archive.timelines();
     let timelines = timelines.union(archive.wal.histories());
     for timeline in timelines.filter(|timeline| **timeline > TimelineId::FIRST) {
-        let name = repository.layout().wal_file(
-            system.system_id,
-            WalName::History(*timeline),
-            system.wal_codec,
-        );
+        let name = repository.wal_object(system, WalName::History(*timeline));
         let damage = match read_history(repository, &name, *timeline) {
             Ok(history) => {
                 archive.histories.insert(*timeline, history);

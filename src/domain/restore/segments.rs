@@ -29,11 +29,8 @@ pub struct Segments<'a> {
 
 impl Segments<'_> {
     fn name(&self, segment: Segment) -> ObjectName {
-        self.repository.layout().wal_file(
-            self.system.system_id,
-            self.choice.stored_as(segment),
-            self.system.wal_codec,
-        )
+        let file = self.choice.stored_as(segment);
+        self.repository.wal_object(self.system, file)
     }
 
     /// When a segment was stored; None if it isn't in the repository.

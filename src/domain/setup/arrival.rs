@@ -87,9 +87,7 @@ pub fn prove(
 }
 
 fn has(one: &Destination<'_>, file: WalName) -> Result<bool> {
-    let codec = one.system.codec_of(file);
-    let layout = one.repository.layout();
-    let object = layout.wal_file(one.system.system_id, file, codec);
+    let object = one.repository.wal_object(one.system, file);
     match one.repository.storage().head(&object) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == Kind::NotFound => Ok(false),

@@ -171,8 +171,7 @@ impl Destination<'_> {
             return None;
         }
         let file = WalName::History(timeline);
-        let layout = self.repository.layout();
-        let place = layout.wal_file(self.system.system_id, file, self.system.wal_codec);
+        let place = self.repository.wal_object(self.system, file);
         let place = self.repository.storage().place(&place);
         let again = format!(
             "in the data directory, as the server's user, run: pgstow archive-wal pg_wal/{file}; if that file is gone, look for it in pg_wal of the other servers of this cluster."

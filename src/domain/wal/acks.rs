@@ -108,8 +108,7 @@ pub fn acknowledged(
 
 /// Bytes of the object of `file`.
 pub fn stored_size(repository: &Repository, system: SystemId, file: WalName) -> Result<u64> {
-    let codec = repository.system(system)?.codec_of(file);
-    let object = repository.layout().wal_file(system, file, codec);
+    let object = repository.wal_object(&repository.system(system)?, file);
     Ok(repository.storage().head(&object)?.size)
 }
 

@@ -64,10 +64,7 @@ pub fn fetch(
 ) -> Result<Fetched> {
     let begin = Instant::now();
     system.check_readable()?;
-    let codec = system.codec_of(wanted.name);
-    let object = repository
-        .layout()
-        .wal_file(system.system_id, wanted.name, codec);
+    let object = repository.wal_object(system, wanted.name);
     let place_of_object = repository.storage().place(&object);
     meter.begin(&format!("fetching {place_of_object}"), 0);
     loop {
@@ -213,8 +210,7 @@ pub fn spool_one(
     path: &Path,
     made: Time,
 ) -> Result<()> {
-    let codec = system.codec_of(file);
-    let object = repository.layout().wal_file(system.system_id, file, codec);
+    let object = repository.wal_object(system, file);
     let stored = Stored {
         repository,
         system,

@@ -145,9 +145,7 @@ impl Prefetch<'_> {
 }
 
 fn head(repository: &Repository, system: &System, segment: Segment) -> Result<Option<ObjectInfo>> {
-    let codec = system.wal_codec;
-    let file = WalName::Segment(segment);
-    let object = repository.layout().wal_file(system.system_id, file, codec);
+    let object = repository.wal_object(system, WalName::Segment(segment));
     match repository.storage().head(&object) {
         Ok(info) => Ok(Some(info)),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
@@ -203,9 +201,8 @@ fn fill_one(
     if path.exists() {
         return Ok(());
     }
-    let codec = system.wal_codec;
     let file = WalName::Segment(segment);
-    let object = repository.layout().wal_file(system.system_id, file, codec);
+    let object = repository.wal_object(system, file);
     // Before its bytes: should it be exchanged meanwhile, they are not served.
     let made = repository.storage().head(&object)?.modified;
     spool_one(repository, system, file, &path, made)

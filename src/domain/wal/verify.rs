@@ -24,7 +24,6 @@ use crate::{
         wal_records::{Followed, WalRecords},
     },
     repo::{
-        codec::Codec,
         repository::{Repository, System},
         storage::ObjectInfo,
         wal_index::{Missing, WalIndex},
@@ -246,8 +245,7 @@ impl Check<'_> {
         let problems = lock(&self.joints).add(place, followed);
         let findings = problems.into_iter().map(|((timeline, number), problem)| {
             let name = WalName::Segment(Segment::nth(timeline, number, size));
-            let layout = self.repository.layout();
-            let object = layout.wal_file(self.system.system_id, name, self.system.wal_codec);
+            let object = self.repository.wal_object(self.system, name);
             WalFinding {
                 object: self.repository.storage().place(&object),
                 what: format!("{problem}: one of the segments that hold it is damaged"),
@@ -270,8 +268,7 @@ fn lost(timeline: TimelineId, number: u64) -> Missing {
 fn histories(repository: &Repository, system: &System, index: &WalIndex) -> Vec<TimelineHistory> {
     let read = |timeline| {
         let name = WalName::History(timeline);
-        let layout = repository.layout();
-        let object = layout.wal_file(system.system_id, name, Codec::None);
+        let object = repository.wal_object(system, name);
         let text = repository.storage().read(&object, TEXT_LIMIT)?;
         TimelineHistory::parse(timeline, &text)
     };

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io, mem,
+    mem,
     os::unix::fs::MetadataExt,
     sync::Arc,
 };
@@ -10,15 +10,17 @@ use std::{
 use super::{
     member::{entry, member},
     reader::Reader,
-    scan::facts,
+    scan::{facts, there},
 };
 use crate::{
-    domain::backup::changes::{Blocks, Known, Page, Since, note},
-    domain::backup::pack::{Ended, Filling, Laid, Load},
-    error::{Error, Result},
+    domain::backup::{
+        changes::{Blocks, Known, Page, Since},
+        pack::{Ended, Filling, Laid, Load},
+    },
+    error::{IoContext, Result},
     postgres::{
         file_checksum::{Algorithm, Checksum, Hasher},
-        incremental::{Header, incremental_path},
+        incremental::{Header, STUB, incremental_path},
         relation_file::RelationPath,
     },
     repo::file_index::{Facts, FilePath},
@@ -86,18 +88,13 @@ impl Bundle {
     fn folder(&self, path: FilePath, frame: &mut Filling<'_>) -> Result<Option<Ended>> {
         let absolute = self.reader.root.join(path.as_path());
         // A link where only the folder counts.
-        let found = match fs::metadata(&absolute) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", &absolute, error)),
+        let Some(found) = there(fs::metadata(&absolute)).at("read", &absolute)? else {
+            return Ok(None);
         };
         let member = member(path, &found, 0);
         let offset = frame.length();
         frame.begin(&member)?;
-        Ok(Some(Ended {
-            entry: entry(&member, offset, 0, None, Vec::new()),
-            checksum: None,
-        }))
+        Ok(Some(entry(&member, offset, 0, None, Vec::new()).into()))
     }
 
     fn whole(
@@ -124,13 +121,7 @@ impl Bundle {
         let offset = frame.length();
         frame.begin(&member)?;
         let bytes = frame.room(size as usize);
-        let mut doubtful = Vec::new();
-        self.reader
-            .read(file, &member.path, 0, bytes, &mut |page| {
-                if page.doubtful {
-                    note(&mut doubtful, page.number);
-                }
-            })?;
+        let doubtful = self.reader.read_whole(file, &member.path, 0, bytes)?;
         let crc32c = crc32c::crc32c(bytes);
         let checksum = self.checksum(bytes);
         frame.end(size);
@@ -149,10 +140,8 @@ impl Bundle {
         frame: &mut Filling<'_>,
     ) -> Result<Option<Ended>> {
         let absolute = self.reader.root.join(path.as_path());
-        let found = match fs::symlink_metadata(&absolute) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", &absolute, error)),
+        let Some(found) = there(fs::symlink_metadata(&absolute)).at("read", &absolute)? else {
+            return Ok(None);
         };
         let header = Header {
             length: (facts.size / self.reader.pages.size as u64) as u32,
@@ -274,7 +263,7 @@ impl Wanted {
     pub fn bytes_stored(&self) -> u64 {
         match &self.what {
             What::Folder => 0,
-            What::Stub(..) => 12,
+            What::Stub(..) => STUB,
             What::Whole(size) => *size,
             // Its header may take one block more.
             What::Blocks(_, _, size) => *size + (32 << 10),

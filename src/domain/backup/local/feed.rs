@@ -22,8 +22,8 @@ use super::{
     scan::{Item, Kind, facts},
 };
 use crate::{
-    domain::backup::changes::{Extent, Known, Since},
     domain::backup::{
+        changes::{Extent, Known, Since},
         member::BLOCK,
         pack::{FRAME, Packer},
         parent::KnownFiles,

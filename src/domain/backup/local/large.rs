@@ -12,8 +12,8 @@ use super::{
     scan::facts,
 };
 use crate::{
-    domain::backup::changes::{Blocks, Known, Page, Since, note},
     domain::backup::{
+        changes::{Blocks, Known, Page, Since},
         member::Member,
         pack::{FRAME, Filling, Laid, Load, Packer, Piece},
     },
@@ -42,7 +42,7 @@ pub struct Large {
 }
 
 /// The blocks of a large file that are stored.
-pub struct Changed {
+struct Changed {
     front: Vec<u8>,
     blocks: Vec<u32>,
     doubtful: Vec<(u32, u32)>,
@@ -137,17 +137,10 @@ impl Large {
 
     /// Fills `bytes` from `begin` of what is stored; the doubtful blocks among them.
     fn read(&self, begin: u64, bytes: &mut [u8]) -> Result<Vec<(u32, u32)>> {
-        let mut doubtful = Vec::new();
         let Some(changed) = &self.changed else {
-            let mut look = |page: Page<'_>| {
-                if page.doubtful {
-                    note(&mut doubtful, page.number);
-                }
-            };
-            self.reader
-                .read(&self.file, &self.path, begin, bytes, &mut look)?;
-            return Ok(doubtful);
+            return self.reader.read_whole(&self.file, &self.path, begin, bytes);
         };
+        let mut doubtful = Vec::new();
         let page_size = self.reader.pages.size;
         let front = changed.front.len() as u64;
         let mut rest = bytes;

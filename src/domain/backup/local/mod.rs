@@ -198,9 +198,7 @@ impl Local<'_> {
         small(packer, &own, control::PATH, &control)?;
         let failures = reader.failures.lock();
         let mut page_failures = failures.unwrap_or_else(PoisonError::into_inner).clone();
-        // That there are more comes behind those that are named.
-        page_failures
-            .sort_by_key(|failure| (failure.file.clone(), failure.block.unwrap_or(u32::MAX)));
+        page_failures.sort();
         // A standby may have followed its primary to another timeline.
         let now = Control::read(&self.root)?;
         let replayed = now.min_recovery_timeline.filter(|_| self.facts.standby);

@@ -2,16 +2,15 @@
 
 use std::{
     fs::{File, Metadata},
-    io,
     path::PathBuf,
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
-use super::pace::Pace;
+use super::{pace::Pace, scan::there};
 use crate::{
-    domain::backup::changes::Page,
+    domain::backup::changes::{Page, note},
     error::{Error, IoContext, Result},
     postgres::{
         file_checksum::Algorithm,
@@ -57,10 +56,8 @@ impl Reader {
     pub fn open(&self, path: &FilePath) -> Result<Option<(File, Metadata)>> {
         let absolute = self.root.join(path.as_path());
         // What was a file when it was met may be something else by now.
-        let file = match cold_read::open(&absolute) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("open", &absolute, error)),
+        let Some(file) = there(cold_read::open(&absolute)).at("open", &absolute)? else {
+            return Ok(None);
         };
         let found = file.metadata().at("read", &absolute)?;
         if !found.is_file() {
@@ -110,6 +107,23 @@ impl Reader {
             });
         }
         Ok(())
+    }
+
+    /// The same for what is stored as it is; the doubtful blocks, as ranges.
+    pub fn read_whole(
+        &self,
+        file: &File,
+        path: &FilePath,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> Result<Vec<(u32, u32)>> {
+        let mut doubtful = Vec::new();
+        self.read(file, path, offset, bytes, &mut |page| {
+            if page.doubtful {
+                note(&mut doubtful, page.number);
+            }
+        })?;
+        Ok(doubtful)
     }
 
     fn judge(&self, page: &[u8], block: u32) -> Judged {

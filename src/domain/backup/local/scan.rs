@@ -233,7 +233,7 @@ fn unlogged(names: &[Vec<u8>]) -> BTreeSet<u32> {
 }
 
 /// None for what has vanished.
-fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
