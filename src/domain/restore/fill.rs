@@ -6,6 +6,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
+    thread,
 };
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
     folders::{State, give, link_target, make},
     marker::{Marker, Notes, remove},
     plan::{Options, Plan},
-    ready::Ready,
+    ready::{self, Ready},
     recovery::{Recovery, WalSource},
     rescue,
     segments::Segments,
@@ -60,6 +61,8 @@ pub struct Filled {
     pub config: Option<Beside>,
     /// `external_pid_file` was set to none.
     pub no_pid_file: bool,
+    /// What its start will meet.
+    pub outlook: ready::Outlook,
     /// What was used again.
     pub delta: Option<Outlook>,
     /// What did not work but is no reason to stop: on the worst day the data counts.
@@ -185,11 +188,18 @@ impl Run<'_> {
             .iter()
             .map(|space| space.path.clone())
             .collect();
-        publish(data_dir, &tablespaces, self.meter)?;
+        // The server's program is asked while the disk is busy.
+        let outlook = thread::scope(|scope| {
+            let outlook = scope.spawn(|| ready.look());
+            publish(data_dir, &tablespaces, self.meter)?;
+            let panicked = |_| Error::failed("asking the server's program panicked");
+            outlook.join().map_err(panicked)
+        })?;
         marker.remove()?;
         Ok(Filled {
             config,
             no_pid_file,
+            outlook,
             delta,
             warnings,
         })

@@ -137,7 +137,7 @@ pub fn run(
         config: config.as_deref(),
         cancel,
     };
-    let outlook = ready.look();
+    let outlook = filled.outlook;
     let start_command = ready.start_command(outlook.port);
     let mut plan = plan;
     plan.warnings.extend(filled.warnings);

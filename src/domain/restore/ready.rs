@@ -34,7 +34,7 @@ pub struct Outlook {
 }
 
 impl Ready<'_> {
-    /// The restore itself is done, so that a configuration that can't be read is a warning too.
+    /// The restore does not depend on it: a configuration that can't be read is a warning too.
     pub fn look(&self) -> Outlook {
         let seen = self.ask(|configuration| {
             let mut warnings = lower(configuration, &self.plan.choice.backup.settings)?;
