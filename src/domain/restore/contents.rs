@@ -1,11 +1,14 @@
-//! What a backup's parts hold, and how the reading of them is shared out. Some 100 bytes a file.
+//! What a backup's parts hold. Some 100 bytes a file, some 20 more where it is an incremental one.
 
-use std::{ops::Range, path::Path};
+use std::{borrow::Cow, path::Path};
 
-use super::recovery::{RECOVERY_SIGNAL, STANDBY_SIGNAL};
+use super::{
+    chain::{Built, Chain},
+    recovery::{RECOVERY_SIGNAL, STANDBY_SIGNAL},
+};
 use crate::{
     error::{Error, Result},
-    postgres::{control, postmaster},
+    postgres::{control, incremental, postmaster},
     repo::{
         catalog::Backup,
         file_index::{self, FileEntry, FilePath},
@@ -14,12 +17,6 @@ use crate::{
     },
     util::hash::{Sha256Reader, copy},
 };
-
-/// Plain bytes that one job reads, unless a single file is larger.
-const JOB_BYTES: u64 = 32 << 20;
-
-/// Plain bytes of a frame, as pgstow writes them: who begins within one reads it from its start.
-const FRAME: u64 = 2 << 20;
 
 /// Folders of a data directory that a backup may lack: the server would make some of them, but a
 /// person who looks for them should find them.
@@ -36,19 +33,31 @@ const LEFT_OUT: [&str; 4] = [
 /// A file or folder in a part: what of the index a restore needs.
 #[derive(Clone, Debug)]
 pub struct Member {
+    /// In the data directory.
     pub path: FilePath,
     pub part: u32,
     pub frame: u64,
     pub offset: u32,
+    /// Bytes in the part, and their checksum.
     pub size: u64,
+    pub crc32c: u32,
     pub mode: u32,
     /// Seconds since 1970.
     pub mtime: i64,
-    pub crc32c: u32,
     pub folder: bool,
+    /// Blocks that belong on top of what an older backup has of this file.
+    pub blocks: bool,
 }
 
 impl Member {
+    /// Its name in the part.
+    pub fn stored_path(&self) -> Cow<'_, [u8]> {
+        match self.blocks {
+            true => incremental::incremental_path(&self.path.0).into(),
+            false => (&*self.path.0).into(),
+        }
+    }
+
     /// Whether it is in the backup, but not wanted in a restored directory.
     pub fn is_left_out(&self) -> bool {
         let path = self.path.as_path();
@@ -73,39 +82,23 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Contents {
     pub members: Vec<Member>,
-}
-
-/// Members that lie behind one another in one part, read by one worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    pub members: Range<usize>,
-    pub bytes: u64,
-    pub part: u32,
-    /// Where in the stored part to begin, and before which byte the last member surely ends;
-    /// None is the end of the part.
-    pub from: u64,
-    pub to: Option<u64>,
+    /// What the blocks of an incremental backup are put on.
+    pub chain: Option<Chain>,
 }
 
 impl Contents {
+    /// Reads the index of `backup`, and those of the backups that it builds on. An error if anything
+    /// that a restore needs is not there.
     pub fn load(repository: &Repository, backup: &Backup) -> Result<Self> {
-        let name = repository
-            .layout()
-            .backup_object(&backup.id, BackupObject::Index);
-        let storage = repository.storage();
-        let mut stored = Sha256Reader::new(storage.get(&name, None)?);
         let mut members = Vec::with_capacity(usize::try_from(backup.files).unwrap_or_default());
-        file_index::read(&mut stored, |entry| {
-            members.push(member(entry)?);
+        let mut built = Vec::new();
+        read(repository, backup, |member, entry| {
+            if backup.parent.is_some() {
+                built.push(Built::of(entry));
+            }
+            members.push(member);
             Ok(())
-        })
-        .map_err(|error| error.context(format!("can't read {}", storage.place(&name))))?;
-        // The decoder needn't have read the last bytes.
-        copy(&mut stored, &mut std::io::sink())
-            .map_err(|error| storage.failed("read", &name, error))?;
-        backup
-            .check_object(BackupObject::Index, stored.finish())
-            .map_err(|error| error.context(format!("can't read {}", storage.place(&name))))?;
+        })?;
         let ordered = members
             .windows(2)
             .all(|pair| place(&pair[0]) <= place(&pair[1]));
@@ -115,66 +108,40 @@ impl Contents {
                 .is_none_or(|last| last.path.as_path() != Path::new(control::PATH))
         {
             return Err(Error::damaged(format!(
-                "{} doesn't list the files as the parts hold them, {} last",
-                storage.place(&name),
+                "the index of backup {} doesn't list the files as the parts hold them, {} last",
+                backup.id,
                 control::PATH
             )));
         }
-        Ok(Self { members })
+        let chain = match backup.parent {
+            Some(parent) => Some(Chain::load(repository, backup, parent, &members, built)?),
+            None => None,
+        };
+        Ok(Self { members, chain })
     }
 
-    /// Runs of members of one part, largest first, so that no long one begins last. Each begins and
-    /// ends with one that is needed; what lies between is read over where that is cheaper than to
-    /// begin anew.
-    pub fn jobs(&self, needed: impl Fn(usize) -> bool) -> Vec<Job> {
-        let mut jobs: Vec<Job> = Vec::new();
-        // Bytes behind the last needed member.
-        let mut between = 0;
-        for (number, member) in self.members.iter().enumerate() {
-            if !needed(number) {
-                between += member.size;
-                continue;
-            }
-            let bytes = between + member.size;
-            match jobs.last_mut() {
-                Some(job)
-                    if job.part == member.part
-                        && between <= FRAME
-                        && job.bytes + bytes <= JOB_BYTES =>
-                {
-                    job.members.end = number + 1;
-                    job.bytes += bytes;
-                }
-                _ => jobs.push(Job {
-                    members: number..number + 1,
-                    bytes: member.size,
-                    part: member.part,
-                    from: member.frame,
-                    to: None,
-                }),
-            }
-            between = 0;
+    /// Bytes of a member's file once it is restored; an estimate where nobody knows before that.
+    pub fn size(&self, number: usize) -> u64 {
+        match self.built(number) {
+            Some(built) => built.size,
+            None => self.members[number].size,
         }
-        for job in &mut jobs {
-            job.to = self.end(job);
-        }
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.bytes));
-        jobs
     }
 
-    /// The next member's frame, if it begins with that member; else that frame still holds
-    /// bytes of this job, and the first known frame behind it is the end.
-    fn end(&self, job: &Job) -> Option<u64> {
-        let mut behind = self.members[job.members.end..]
-            .iter()
-            .take_while(|member| member.part == job.part);
-        let next = behind.next()?;
-        match next.offset {
-            0 => Some(next.frame),
-            _ => behind
-                .map(|member| member.frame)
-                .find(|frame| *frame > next.frame),
+    /// The checksum of a member's file once it is restored, where the repository knows it.
+    pub fn crc32c(&self, number: usize) -> Option<u32> {
+        match self.built(number) {
+            Some(built) => built.crc32c,
+            None => Some(self.members[number].crc32c),
         }
+    }
+
+    fn built(&self, number: usize) -> Option<&Built> {
+        let chain = self
+            .chain
+            .as_ref()
+            .filter(|_| self.members[number].blocks)?;
+        Some(chain.built(number))
     }
 
     /// 0600, or 0640 where the cluster allows its group to read.
@@ -190,11 +157,58 @@ impl Contents {
             _ => 0o700,
         }
     }
+}
 
-    /// Bytes of all files.
-    pub fn bytes(&self) -> u64 {
-        self.members.iter().map(|member| member.size).sum()
+/// Finds members by their paths: four bytes each.
+#[derive(Debug)]
+pub struct ByPath(Vec<u32>);
+
+impl ByPath {
+    pub fn of(members: &[Member]) -> Self {
+        let mut order: Vec<u32> = (0..members.len() as u32).collect();
+        order.sort_unstable_by_key(|number| &members[*number as usize].path);
+        Self(order)
     }
+
+    /// The number of the member at `path`.
+    pub fn find(&self, members: &[Member], path: &[u8]) -> Option<usize> {
+        let at = |number: &u32| &*members[*number as usize].path.0;
+        let found = self.0.binary_search_by(|number| at(number).cmp(path));
+        Some(self.0[found.ok()?] as usize)
+    }
+
+    /// Whether there is a member below the folder at `path`.
+    pub fn leads_on(&self, members: &[Member], path: &[u8]) -> bool {
+        let at = |number: &u32| &*members[*number as usize].path.0;
+        let inside = [path, b"/"].concat();
+        let next = self.0.partition_point(|number| at(number) < &*inside);
+        let next = self.0.get(next);
+        next.is_some_and(|number| at(number).starts_with(&inside))
+    }
+}
+
+/// Reads the members of a backup one by one, in the order of the index.
+pub fn read(
+    repository: &Repository,
+    backup: &Backup,
+    mut take: impl FnMut(Member, &FileEntry) -> Result<()>,
+) -> Result<()> {
+    let index = BackupObject::Index;
+    let name = repository.layout().backup_object(&backup.id, index);
+    let storage = repository.storage();
+    let unreadable = |error: Error| error.context(format!("can't read {}", storage.place(&name)));
+    let mut stored = Sha256Reader::new(storage.get(&name, None)?);
+    file_index::read(&mut stored, |entry| {
+        let member = member(&entry, backup.parent.is_some())?;
+        take(member, &entry)
+    })
+    .map_err(unreadable)?;
+    // The decoder needn't have read the last bytes.
+    copy(&mut stored, &mut std::io::sink())
+        .map_err(|error| storage.failed("read", &name, error))?;
+    backup
+        .check_object(index, stored.finish())
+        .map_err(unreadable)
 }
 
 fn place(member: &Member) -> (u32, u64, u32) {
@@ -204,14 +218,18 @@ fn place(member: &Member) -> (u32, u64, u32) {
 /// Refuses what could be written outside the target: the index is foreign bytes. The links in
 /// `pg_tblspc` are made by the plan alone; what else was there lies in the data directory, as it
 /// did before.
-fn member(entry: FileEntry) -> Result<Member> {
+fn member(entry: &FileEntry, incremental: bool) -> Result<Member> {
+    // A full backup may hold a file that somebody named so.
+    let plain = incremental::plain_path(&entry.path.0).filter(|_| incremental);
+    let blocks = plain.is_some();
+    let path = plain.map_or_else(|| entry.path.clone(), |path| FilePath(path.into()));
     let refused = |why: &str| {
         Err(Error::damaged(format!(
             "the index of files lists {:?}: {why}",
             entry.path
         )))
     };
-    let mut parts = entry.path.0.split(|byte| *byte == b'/');
+    let mut parts = path.0.split(|byte| *byte == b'/');
     if parts.any(|part| part.is_empty() || part == b"." || part == b".." || part.contains(&0)) {
         return refused("not a path below the data directory");
     }
@@ -219,7 +237,7 @@ fn member(entry: FileEntry) -> Result<Member> {
         return refused("not a mode");
     }
     Ok(Member {
-        path: entry.path,
+        path,
         part: entry.part,
         frame: entry.frame,
         offset: entry.offset,
@@ -228,15 +246,16 @@ fn member(entry: FileEntry) -> Result<Member> {
         mtime: entry.mtime,
         crc32c: entry.crc32c,
         folder: entry.folder,
+        blocks,
     })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn entry(path: &str) -> FileEntry {
+    pub fn entry(path: &str) -> FileEntry {
         FileEntry {
             path: FilePath(path.as_bytes().into()),
             folder: false,
@@ -263,7 +282,7 @@ mod tests {
             "base/1/..x",
             "a b",
         ] {
-            assert!(member(entry(good)).is_ok(), "{good}");
+            assert!(member(&entry(good), false).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -275,68 +294,22 @@ mod tests {
             "./x",
             "a\0b",
         ] {
-            assert!(member(entry(bad)).is_err(), "{bad}");
+            assert!(member(&entry(bad), false).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn jobs_are_runs_of_one_part_and_end_where_their_last_member_surely_does() {
-        const MIB: u64 = 1 << 20;
-        // (part, frame, offset, size)
-        let members = [
-            (1, 0, 0, 20 * MIB),
-            (1, 500, 7, 10 * MIB),
-            (1, 900, 3, 8 * MIB),
-            (1, 900, 9, 100 * MIB),
-            (1, 4000, 0, 1),
-            (2, 0, 0, 5),
-        ];
-        let contents = Contents {
-            members: members
-                .iter()
-                .map(|&(part, frame, offset, size)| Member {
-                    part,
-                    frame,
-                    offset,
-                    size,
-                    ..member(entry("x")).unwrap()
-                })
-                .collect(),
-        };
-        let jobs = |needed: &dyn Fn(usize) -> bool| -> Vec<_> {
-            let jobs = contents.jobs(needed).into_iter();
-            jobs.map(|job| (job.members, job.part, job.from, job.to))
-                .collect()
-        };
-        assert_eq!(
-            jobs(&|_| true),
-            [
-                (3..4, 1, 900, Some(4000)),
-                (0..2, 1, 0, Some(4000)),
-                (2..3, 1, 900, Some(4000)),
-                (5..6, 2, 0, None),
-                (4..5, 1, 4000, None),
-            ]
+        let blocks = member(&entry("base/1/INCREMENTAL.7"), true).unwrap();
+        assert_eq!((&*blocks.path.0, blocks.blocks), (&b"base/1/7"[..], true));
+        assert_eq!(&*blocks.stored_path(), b"base/1/INCREMENTAL.7");
+        assert!(
+            !member(&entry("base/1/INCREMENTAL.7"), false)
+                .unwrap()
+                .blocks
         );
-        // A large one between two is not read, a small one is.
-        assert_eq!(
-            jobs(&|number| [2, 4, 5].contains(&number)),
-            [
-                (2..3, 1, 900, Some(4000)),
-                (5..6, 2, 0, None),
-                (4..5, 1, 4000, None),
-            ]
-        );
-        let small = |number: usize| Member {
-            offset: 512 * number as u32,
-            size: 100,
-            ..member(entry("x")).unwrap()
-        };
-        let contents = Contents {
-            members: (0..5).map(small).collect(),
-        };
-        let jobs = contents.jobs(|number| number == 1 || number == 3);
-        assert_eq!(jobs[0].members, 1..4);
-        assert_eq!((jobs.len(), jobs[0].bytes), (1, 300));
+        for bad in [
+            "base/INCREMENTAL.",
+            "base/INCREMENTAL...",
+            "base/INCREMENTAL..",
+        ] {
+            assert!(member(&entry(bad), true).is_err(), "{bad}");
+        }
     }
 }

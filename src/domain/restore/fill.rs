@@ -3,7 +3,6 @@
 use std::{
     ffi::OsStr,
     fs::{self, Permissions},
-    io::{self, Read, Write},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     thread,
@@ -11,11 +10,11 @@ use std::{
 
 use super::{
     aside,
-    chain::Chain,
     config_files::{Beside, ConfigFiles},
     contents::{Contents, Found},
     delta::{self, outlook::Outlook},
     folders::{State, give, link_target, make},
+    manifest_file::{self, ManifestFile},
     marker::{Marker, Notes, remove},
     plan::{Options, Plan},
     ready::{self, Ready},
@@ -26,19 +25,8 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    postgres::{
-        backup_label,
-        file_checksum::{Algorithm, Checksum},
-        manifest,
-    },
-    repo::{codec::Codec, layout::BackupObject, repository::Repository},
-    util::{
-        cancel::Cancel,
-        clock::Time,
-        fs::{NewFile, link_new},
-        hash::{Sha256Reader, copy},
-        meter::Meter,
-    },
+    repo::repository::Repository,
+    util::{cancel::Cancel, clock::Time, fs::link_new, meter::Meter},
 };
 
 pub struct Run<'a> {
@@ -46,8 +34,6 @@ pub struct Run<'a> {
     pub options: &'a Options,
     pub plan: &'a Plan,
     pub contents: &'a Contents,
-    /// What an incremental backup builds on.
-    pub chain: Option<&'a Chain>,
     /// Where the cluster that was here before lies now.
     pub replaced: Option<PathBuf>,
     pub old_wal: Option<PathBuf>,
@@ -127,7 +113,24 @@ impl Run<'_> {
         let mut warnings = Vec::from_iter(self.archive_rescued()?);
         let (found, mut delta) = self.find()?;
         let unpack = Unpack {
+            repository: self.repository,
+            contents: self.contents,
             found: &found,
+            data_dir,
+            owner: plan.owner,
+            workers: self.options.request.workers,
+            cancel: self.cancel,
+            meter: self.meter,
+        };
+        let written = unpack.run(backup)?;
+        if self.contents.chain.is_some() {
+            manifest_file::put_label(data_dir, self.contents.file_mode(), plan.owner)?;
+        }
+        if let Some(delta) = &mut delta {
+            delta.written_bytes = Some(written);
+        }
+        self.meter.begin("setting up recovery", 0);
+        let manifest = ManifestFile {
             repository: self.repository,
             backup,
             contents: self.contents,
@@ -135,23 +138,9 @@ impl Run<'_> {
             owner: plan.owner,
             workers: self.options.request.workers,
             cancel: self.cancel,
-            meter: self.meter,
         };
-        let written = unpack.run(|| match self.chain {
-            Some(chain) => chain.unpack(&unpack),
-            None => Ok(0),
-        })?;
-        if let Some(chain) = self.chain {
-            chain.put_label(data_dir, self.contents.file_mode())?;
-            give(&data_dir.join(backup_label::NAME), plan.owner)?;
-        }
-        if let Some(delta) = &mut delta {
-            delta.written_bytes = Some(written);
-        }
-        self.meter.begin("setting up recovery", 0);
-        let manifest = self.put_manifest();
         let lost = "the manifest is not restored, so pg_verifybackup can't judge the copy";
-        lose(manifest, lost, &mut warnings)?;
+        lose(manifest.put(), lost, &mut warnings)?;
         let segments = Segments {
             repository: self.repository,
             system: &plan.system,
@@ -209,7 +198,8 @@ impl Run<'_> {
     fn find(&self) -> Result<(Vec<Found>, Option<Outlook>)> {
         if self.plan.again.is_none() {
             self.link_tablespaces()?;
-            return Ok((Vec::new(), None));
+            let nothing = vec![Found::Nothing; self.contents.members.len()];
+            return Ok((nothing, None));
         }
         let workers = self.options.request.workers;
         let update = self
@@ -269,67 +259,6 @@ impl Run<'_> {
             let owner = self.plan.owner.map(|owner| (owner.user, owner.group));
             link_new(&space.path, &link, owner)?;
         }
-        Ok(())
-    }
-
-    /// So that pg_verifybackup can judge the folder; a server takes no notice of it.
-    fn put_manifest(&self) -> Result<()> {
-        let backup = &self.plan.choice.backup;
-        let name = self
-            .repository
-            .layout()
-            .backup_object(&backup.id, BackupObject::Manifest);
-        let storage = self.repository.storage();
-        let failed = |error| storage.failed("read", &name, error);
-        let path = self.plan.data_dir.join("backup_manifest");
-        let mut stored = Sha256Reader::new(storage.get(&name, None)?);
-        let mut file = NewFile::create(&path, 0o600)?;
-        {
-            let mut plain = Codec::Zstd.decoder(&mut stored).map_err(failed)?;
-            match self.chain {
-                None => copy(&mut plain, &mut file).map(drop).map_err(failed)?,
-                Some(chain) => {
-                    let again = || {
-                        let stored = storage.get(&name, None)?;
-                        Codec::Zstd.decoder(stored).map_err(failed)
-                    };
-                    self.write_manifest(chain, &mut plain, again, &mut file)?;
-                }
-            }
-        }
-        copy(&mut stored, &mut io::sink()).map_err(failed)?;
-        backup
-            .check_object(BackupObject::Manifest, stored.finish())
-            .map_err(|error| error.context(format!("can't restore {}", storage.place(&name))))?;
-        file.publish_over()?;
-        give(&path, self.plan.owner)
-    }
-
-    /// The manifest of what was put together. The stored one is read twice, so that no list of all
-    /// files is held: what says how it is written comes last in it.
-    fn write_manifest<R: Read>(
-        &self,
-        chain: &Chain,
-        stored: impl Read,
-        again: impl FnOnce() -> Result<R>,
-        out: &mut impl Write,
-    ) -> Result<()> {
-        let data_dir = &self.plan.data_dir;
-        let mut algorithm = None;
-        let summary = manifest::read(stored, |file| {
-            algorithm = algorithm.or(file.checksum.as_ref().map(Checksum::algorithm));
-            Ok(())
-        })?;
-        let algorithm = algorithm.unwrap_or(Algorithm::Crc32c);
-        let workers = self.options.request.workers;
-        let sums = chain.sums(data_dir, algorithm, workers, self.cancel)?;
-        let failed = |error| Error::failed("can't write the manifest").because(error);
-        let mut writer = manifest::Writer::new(out, summary.system).map_err(failed)?;
-        manifest::read(again()?, |file| {
-            let file = chain.listed(file, data_dir, &sums)?;
-            writer.file(&file).map_err(failed)
-        })?;
-        writer.finish(&summary.wal_ranges).map_err(failed)?;
         Ok(())
     }
 

@@ -249,7 +249,7 @@ fn check(entry: &tar::Entry<'_, impl Read>, member: &Member) -> Result<()> {
     } else {
         kind.is_file()
     };
-    if expected && path == &*member.path.0 && entry.size() == size {
+    if expected && path == &*member.stored_path() && entry.size() == size {
         return Ok(());
     }
     Err(Error::damaged(format!(

@@ -25,10 +25,12 @@ pub mod delta;
 mod fill;
 pub mod folders;
 mod guard;
+mod jobs;
 pub mod load;
 mod look;
 mod lost;
 mod lower;
+mod manifest_file;
 pub mod marker;
 pub mod member;
 mod patch;
@@ -64,7 +66,6 @@ use crate::{
     repo::repository::Repository,
     util::{cancel::Cancel, clock::Time, fs::write_over, meter::Meter},
 };
-use chain::Chain;
 use contents::Contents;
 use fill::Run;
 use folders::{give, make};
@@ -110,14 +111,12 @@ pub fn run(
     }
     // Read first: a damaged index must not cost the old cluster its name.
     let contents = Contents::load(repository, &plan.choice.backup)?;
-    let chain = Chain::load(repository, &plan.choice.backup, &contents)?;
     let replaced = plan.replaced();
     let run = Run {
         repository,
         options,
         plan: &plan,
         contents: &contents,
-        chain: chain.as_ref(),
         old_wal: replaced.as_ref().map(|old| old.join("pg_wal")),
         replaced,
         now,

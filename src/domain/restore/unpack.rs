@@ -5,13 +5,14 @@
 //! started; one after leaves a whole one.
 
 use std::{
+    borrow::Cow,
     fs::{self, File, Permissions},
     io::{self, Read},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
 };
@@ -19,14 +20,15 @@ use std::{
 use rustix::fs::syncfs;
 
 use super::{
-    contents::{Contents, FOLDERS, Found, Job, Member},
+    contents::{Contents, FOLDERS, Found, Member},
     folders::{Owner, give},
+    jobs::{self, Job},
     member::{Place, Writer},
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    postgres::{control, incremental},
-    repo::{catalog::Backup, file_index::FilePath, layout::BackupObject, repository::Repository},
+    postgres::control,
+    repo::{catalog::Backup, layout::BackupObject, repository::Repository},
     util::{
         cancel::Cancel,
         fs::{create_new_folder, folder_of, rename_new, sync_file, sync_folder},
@@ -39,9 +41,8 @@ pub const CONTROL: &str = "global/pg_control.pgstow";
 
 pub struct Unpack<'a> {
     pub repository: &'a Repository,
-    pub backup: &'a Backup,
     pub contents: &'a Contents,
-    /// What is there of each member; empty where there is nothing of any.
+    /// What is there of each member.
     pub found: &'a [Found],
     /// Made, with its links of tablespaces in `pg_tblspc`.
     pub data_dir: &'a Path,
@@ -51,33 +52,53 @@ pub struct Unpack<'a> {
     pub meter: &'a Meter,
 }
 
+/// A job, its members, and what is there of each.
+pub struct Work<'a> {
+    pub job: Job,
+    pub members: Cow<'a, [Member]>,
+    pub found: Cow<'a, [Found]>,
+}
+
 impl Unpack<'_> {
-    /// How many bytes were written. `below` unpacks what files are built on, once all folders are
-    /// there.
-    pub fn run(&self, below: impl FnOnce() -> Result<u64>) -> Result<u64> {
+    /// Unpacks `backup`, whose contents these are. How many bytes were written.
+    pub fn run(&self, backup: &Backup) -> Result<u64> {
         self.make_folders()?;
-        let written = below()? + self.work()?;
+        let mut written = 0;
+        if let Some(chain) = &self.contents.chain {
+            written += chain.unpack(self)?;
+        }
+        let needed = |number: usize| self.found[number] != Found::Same;
+        let jobs = jobs::largest_first(&self.contents.members, needed);
+        self.meter
+            .begin("unpacking", jobs.iter().map(|job| job.bytes).sum());
+        let jobs = Mutex::new(jobs.into_iter());
+        written += self.work(backup, || {
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+            Some(Work {
+                members: self.contents.members[job.members.clone()].into(),
+                found: self.found[job.members.clone()].into(),
+                job,
+            })
+        })?;
         self.set_folder_modes()?;
         Ok(written)
     }
 
-    /// Unpacks files into folders that are there.
-    pub fn work(&self) -> Result<u64> {
-        let jobs = self
-            .contents
-            .jobs(|number| self.found(number) != Found::Same);
-        self.meter
-            .begin("unpacking", jobs.iter().map(|job| job.bytes).sum());
-        let next = AtomicUsize::new(0);
+    /// Unpacks files of `backup` into folders that are there, until there is no more to do.
+    pub fn work<'w>(
+        &self,
+        backup: &Backup,
+        next: impl Fn() -> Option<Work<'w>> + Sync,
+    ) -> Result<u64> {
         let written = AtomicU64::new(0);
         let failure: Mutex<Option<Error>> = Mutex::new(None);
         thread::scope(|scope| {
-            for _ in 0..self.workers.clamp(1, jobs.len().max(1)) {
+            for _ in 0..self.workers.max(1) {
                 scope.spawn(|| {
-                    let settled = self.backup.settled_before();
+                    let settled = backup.settled_before();
                     let mut writer = Writer::new(self.owner, settled, self.cancel, self.meter);
-                    while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let Err(error) = self.job(&mut writer, job) else {
+                    while let Some(work) = next() {
+                        let Err(error) = self.job(backup, &mut writer, &work) else {
                             continue;
                         };
                         let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,32 +122,23 @@ impl Unpack<'_> {
         }
     }
 
-    fn found(&self, number: usize) -> Found {
-        self.found.get(number).copied().unwrap_or(Found::Nothing)
-    }
-
-    fn job(&self, writer: &mut Writer<'_>, job: &Job) -> Result<()> {
-        let members = &self.contents.members[job.members.clone()];
-        let part = self
-            .backup
-            .parts
-            .iter()
-            .find(|part| part.number == job.part);
+    fn job(&self, backup: &Backup, writer: &mut Writer<'_>, work: &Work<'_>) -> Result<()> {
+        let (job, members) = (&work.job, &*work.members);
+        let part = backup.parts.iter().find(|part| part.number == job.part);
         let (Some(part), Some(first)) = (part, members.first()) else {
             return Err(Error::damaged(format!(
                 "backup.json of {} lists no part {}",
-                self.backup.id, job.part
+                backup.id, job.part
             )));
         };
-        let name = self.repository.layout().backup_object(
-            &self.backup.id,
-            BackupObject::Part(job.part, self.backup.compression),
-        );
+        let name = self
+            .repository
+            .layout()
+            .backup_object(&backup.id, BackupObject::Part(job.part, backup.compression));
         let storage = self.repository.storage();
         let mut read = || -> Result<()> {
             let stored = storage.get(&name, Some(job.from..job.to.unwrap_or(part.stored_bytes)))?;
-            let mut plain = self
-                .backup
+            let mut plain = backup
                 .compression
                 .decoder(stored)
                 .map_err(|error| storage.failed("read", &name, error))?;
@@ -135,8 +147,9 @@ impl Unpack<'_> {
                 &mut io::sink(),
             )
             .map_err(|error| storage.failed("read", &name, error))?;
+            let block_size = backup.block_size as usize;
             writer.extract(plain, members, |number, member| {
-                self.place(member, self.found(job.members.start + number))
+                self.place(member, work.found[number], block_size)
             })
         };
         read().map_err(|error| match error.kind() {
@@ -145,19 +158,11 @@ impl Unpack<'_> {
         })
     }
 
-    fn place(&self, member: &Member, found: Found) -> Place {
+    fn place(&self, member: &Member, found: Found, block_size: usize) -> Place {
         let path = member.path.as_path();
-        if let Some(plain) = incremental::plain_path(&member.path.0) {
-            return match found {
-                Found::Same => Place::Stays,
-                _ => Place::Blocks(
-                    self.data_dir.join(FilePath(plain.into()).as_path()),
-                    self.backup.block_size as usize,
-                ),
-            };
-        }
         match found {
             Found::Same => Place::Stays,
+            _ if member.blocks => Place::Blocks(self.data_dir.join(path), block_size),
             _ if member.is_left_out() => Place::Nowhere,
             _ if path == Path::new(control::PATH) => Place::File(self.data_dir.join(CONTROL)),
             Found::Nothing => Place::File(self.data_dir.join(path)),

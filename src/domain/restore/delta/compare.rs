@@ -29,23 +29,27 @@ pub fn compare(
     let members = &contents.members;
     let unread = |number: &u32| found[*number as usize] == Found::Unread;
     let mut files: Vec<u32> = (0..members.len() as u32).filter(unread).collect();
-    files.sort_by_key(|number| std::cmp::Reverse(members[*number as usize].size));
-    let size = |number: &u32| members[*number as usize].size;
+    let size = |number: &u32| contents.size(*number as usize);
+    files.sort_by_key(|number| std::cmp::Reverse(size(number)));
     meter.begin("comparing", files.iter().map(size).sum());
     let next = AtomicUsize::new(0);
     let work = || {
         let mut buffer = vec![0; BUFFER];
-        let mut right = Vec::new();
+        let mut found_right = Vec::new();
         while let Some(number) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             if cancel.check().is_err() {
                 break;
             }
-            let member = &members[*number as usize];
-            if is_right(&place(member), member, &mut buffer, cancel, meter) {
-                right.push(*number);
+            let sum = contents.crc32c(*number as usize);
+            let right = |sum| {
+                let path = place(&members[*number as usize]);
+                is_right(&path, (size(number), sum), &mut buffer, cancel, meter)
+            };
+            if sum.is_some_and(right) {
+                found_right.push(*number);
             }
         }
-        right
+        found_right
     };
     let right = thread::scope(|scope| {
         let workers = workers.clamp(1, files.len().max(1));
@@ -64,10 +68,11 @@ pub fn compare(
     Ok(())
 }
 
-/// A file that can't be read is not right: it is written again, or then the error is told.
+/// Whether a file has the length and the CRC-32C. One that can't be read has not: it is written
+/// again, or then the error is told.
 fn is_right(
     path: &Path,
-    member: &Member,
+    wanted: (u64, u32),
     buffer: &mut [u8],
     cancel: &Cancel,
     meter: &Meter,
@@ -91,5 +96,5 @@ fn is_right(
             return false;
         }
     }
-    length == member.size && crc == member.crc32c
+    (length, crc) == wanted
 }

@@ -39,15 +39,15 @@ impl Outlook {
             extra,
             ..Self::default()
         };
-        let files = contents.members.iter().zip(found);
-        let files = files.filter(|(member, _)| !member.folder && !member.is_left_out());
-        for (member, found) in files {
+        let files = contents.members.iter().zip(found).enumerate();
+        let files = files.filter(|(_, (member, _))| !member.folder && !member.is_left_out());
+        for (number, (_, found)) in files {
             let count = match found {
                 Found::Same => &mut outlook.stay,
                 Found::Other | Found::Unread => &mut outlook.differ,
                 Found::Nothing => &mut outlook.missing,
             };
-            count.add(member.size);
+            count.add(contents.size(number));
         }
         outlook
     }

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     super::{
-        contents::{Contents, FOLDERS, Found, Member},
+        contents::{ByPath, Contents, FOLDERS, Found, Member},
         folders::Owner,
         marker::MARKER,
         tablespaces::Tablespace,
@@ -73,8 +73,7 @@ enum Wanted<'a> {
 
 pub struct Tree<'a> {
     contents: &'a Contents,
-    /// Numbers of members in the order of their paths: four bytes each.
-    order: Vec<u32>,
+    by_path: ByPath,
     data_dir: &'a Path,
     tablespaces: &'a [Tablespace],
     owner: Option<Owner>,
@@ -94,11 +93,9 @@ impl<'a> Tree<'a> {
         act: Act,
         cancel: &'a Cancel,
     ) -> Self {
-        let mut order: Vec<u32> = (0..contents.members.len() as u32).collect();
-        order.sort_unstable_by_key(|number| &contents.members[*number as usize].path);
         Self {
             contents,
-            order,
+            by_path: ByPath::of(&contents.members),
             data_dir,
             tablespaces,
             owner,
@@ -176,10 +173,10 @@ impl<'a> Tree<'a> {
             Wanted::Folder if there.is_dir() => self.folder(path, relative, place, seen),
             Wanted::Link(target) if fs::read_link(path).is_ok_and(|to| to == target) => Ok(()),
             Wanted::File(number) if there.is_file() && self.is_ours_alone(&there) => {
-                let member = &self.contents.members[number];
-                seen.found[number] = self.judge(&there, member);
-                *seen.reused.entry(place).or_default() += there.len().min(member.size);
-                self.set_rights(path, &there, member.mode)
+                seen.found[number] = self.judge(&there, number);
+                let reused = there.len().min(self.contents.size(number));
+                *seen.reused.entry(place).or_default() += reused;
+                self.set_rights(path, &there, self.contents.members[number].mode)
             }
             _ => self.extra(path, &there, device, place, seen),
         }
@@ -189,30 +186,14 @@ impl<'a> Tree<'a> {
         if let Some(space) = self.linked(relative) {
             return Wanted::Link(&space.path);
         }
-        let path = |at: &u32| &*self.contents.members[*at as usize].path.0;
-        if let Ok(at) = self
-            .order
-            .binary_search_by(|number| path(number).cmp(relative))
-        {
-            let number = self.order[at] as usize;
-            let member = &self.contents.members[number];
-            return match member {
-                member if member.folder => Wanted::Folder,
-                member if member.is_left_out() => Wanted::Nothing,
-                _ => Wanted::File(number),
-            };
-        }
-        let inside = [relative, b"/"].concat();
-        let next = self
-            .order
-            .partition_point(|number| path(number) < inside.as_slice());
-        let leads_on = self
-            .order
-            .get(next)
-            .is_some_and(|number| path(number).starts_with(&inside));
-        match leads_on || FOLDERS.iter().any(|name| name.as_bytes() == relative) {
-            true => Wanted::Folder,
-            false => Wanted::Nothing,
+        let members = &self.contents.members;
+        match self.by_path.find(members, relative) {
+            Some(number) if members[number].folder => Wanted::Folder,
+            Some(number) if members[number].is_left_out() => Wanted::Nothing,
+            Some(number) => Wanted::File(number),
+            None if self.by_path.leads_on(members, relative) => Wanted::Folder,
+            None if FOLDERS.iter().any(|name| name.as_bytes() == relative) => Wanted::Folder,
+            None => Wanted::Nothing,
         }
     }
 
@@ -232,13 +213,14 @@ impl<'a> Tree<'a> {
         owned && there.nlink() == 1
     }
 
-    fn judge(&self, there: &Metadata, member: &Member) -> Found {
-        if there.len() != member.size {
+    fn judge(&self, there: &Metadata, number: usize) -> Found {
+        let size = self.contents.size(number);
+        if there.len() != size {
             return Found::Other;
         }
-        let time = member.mtime;
+        let time = self.contents.members[number].mtime;
         let trusted = self.settled.is_some_and(|settled| time < settled) && there.mtime() == time;
-        match trusted || member.size == 0 {
+        match trusted || size == 0 {
             true => Found::Same,
             false => Found::Unread,
         }
