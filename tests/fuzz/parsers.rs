@@ -5,12 +5,16 @@ use std::{io::Read, os::unix::ffi::OsStrExt, path::Path};
 
 use pgstow::{
     cli::settings::env_file,
-    domain::restore::auto_conf,
+    domain::{
+        restore::auto_conf,
+        wal::{acks::Acks, gaps},
+    },
     postgres::{
         backup_label::BackupLabel,
         base_backup, conf_file,
         control::Control,
         incoming::Incoming,
+        incremental,
         lsn::{Lsn, TimelineId},
         manifest, page, page_failures, passfile, pgdata,
         postmaster::Postmaster,
@@ -41,6 +45,9 @@ pub const PARSERS: &[(&str, Parser)] = &[
         page::verify(bytes, 7);
         page::lsn(bytes);
         page::has_plausible_header(bytes);
+    }),
+    ("incremental", |mut bytes| {
+        drop(incremental::Header::read(&mut bytes, 1024))
     }),
     ("names", names),
     ("postmaster", |bytes| {
@@ -81,6 +88,10 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("backup_json", |bytes| {
         drop(serde_json::from_slice::<Backup>(bytes))
     }),
+    ("acknowledgements", |bytes| {
+        drop(serde_json::from_slice::<Acks>(bytes))
+    }),
+    ("gaps", |bytes| drop(gaps::parse(bytes))),
     ("file_index", |bytes| {
         drop(file_index::read(bytes, |_| Ok(())))
     }),
@@ -121,6 +132,7 @@ fn names(bytes: &[u8]) {
     pgdata::treatment(bytes);
     RelationFile::parse(bytes);
     RelationPath::parse(bytes);
+    incremental::plain_path(bytes);
     text(bytes, |text| {
         drop(text.parse::<WalName>());
         drop(text.parse::<Lsn>());

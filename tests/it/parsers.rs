@@ -27,6 +27,10 @@ const SEEDS: &[&[u8]] = &[
     // A WAL record of 2000 bytes, the header of the second page of a segment, which goes on.
     b"\xD0\x07\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     b"\x18\xD1\x01\0\x01\0\0\0\0\x04\0\0\0\0\0\0\xF8\x03\0\0\0\0\0\0",
+    // An incremental file: two of nine blocks.
+    b"\x0D\x1F\xAE\xD3\x02\0\0\0\x09\0\0\0\x01\0\0\0\x05\0\0\0",
+    b"{\"gaps\":[{\"format\":1,\"system_id\":\"7\",\"first\":\"000000010000000000000002\",\"last\":\"000000010000000000000003\",\"since\":\"2026-11-21T02:00:00Z\",\"until\":\"2026-11-21T02:00:00Z\",\"reason\":\"x\",\"host\":\"h\"}]}",
+    b"{\"system_id\":\"7\",\"segments\":{\"000000010000000000000002\":{\"facts\":{\"size\":1,\"device\":1,\"inode\":1,\"modified\":[1,2],\"changed\":[1,2]},\"stored\":{\"a\":1}}}}",
     b"{\"format\":1,\"files\":[\n{\"path\":\"a\",\"part\":1,\"frame\":0,\"offset\":0,\"size\":1,\"mode\":384,\"mtime\":1,\"crc32c\":1}\n]}\n",
 ];
 

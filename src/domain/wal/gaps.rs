@@ -141,11 +141,17 @@ pub fn noted(state: &Path) -> Result<Vec<Gap>> {
         Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let notes: Notes = serde_json::from_slice(&json).map_err(|error| {
-        Error::damaged(format!("{} can't be understood", path.display()))
-            .because(error)
+    parse(&json).map_err(|error| {
+        error
+            .context(format!("can't read {}", path.display()))
             .hint("it names WAL that was given up: take a full backup, then remove it.")
-    })?;
+    })
+}
+
+/// The gaps in a file of notes.
+pub fn parse(json: &[u8]) -> Result<Vec<Gap>> {
+    let notes: Notes = serde_json::from_slice(json)
+        .map_err(|error| Error::damaged("these are no notes of gaps").because(error))?;
     Ok(notes.gaps)
 }
 
