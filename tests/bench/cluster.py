@@ -1,66 +1,38 @@
-"""The database cluster that is backed up, and the quick start of a restored copy."""
+"""A database server in a folder of its own, reached through a socket there, and restored copies beside it."""
 
-import os
 import time
 from pathlib import Path
 
-from measure import Failed, call
+from measure import Failed, call, measure
 
-# What a page-sized heap of each part is made of; the figures are shares of the wanted size.
-PGBENCH, JSON, TABLESPACE = 0.5, 0.3, 0.2
-PGBENCH_SCALE_MB = 15.0
-ROW_MB = 0.00040  # a JSON-like row of about 390 bytes and its header
-SMALL_TABLES = 2000
-
-ROWS = """
-SELECT n AS id, jsonb_build_object('id', n, 'user', md5((n % 50000)::text), 'at', to_timestamp(1700000000 + n),
-       'event', (ARRAY['login','view','click','buy','logout'])[1 + n % 5], 'amount', round((random() * 1000)::numeric, 2),
-       'session', md5(random()::text),
-       'request', md5(random()::text), 'path', '/shop/item/' || n % 9973 || '/view', 'agent', 'Mozilla/5.0 (X11; Linux x86_64)',
-       'address', '10.' || n % 250 || '.' || n / 250 % 250 || '.' || n / 62500 % 250)::text AS body FROM generate_series(1, {rows}) n
-"""
-COUNTS = """
-SELECT (SELECT count(*) FROM pgbench_accounts), (SELECT sum(abalance) FROM pgbench_accounts), (SELECT count(*) FROM events),
-       (SELECT count(*) FROM log), (SELECT sum(length(body)) FROM log), (SELECT count(*) FROM pg_class WHERE relname LIKE 'small_%' AND relkind = 'r')
-"""
-SMALL = """
-DO $$ BEGIN FOR n IN {first}..{last} LOOP
-    EXECUTE format('CREATE TABLE small_%s AS SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 20) n', n);
-END LOOP; END $$
-"""
-
-
-class Cluster:
-    """A running server in a folder of its own, reached through a socket there."""
-
-    def __init__(self, bindir, folder, port):
-        self.bindir, self.folder, self.port = Path(bindir), Path(folder), port
-        self.data = self.folder / "data"
-        self.tablespace = self.folder / "tablespace"
-
-    def create(self):
-        call(["mkdir", "-p", str(self.tablespace)])
-        # Data checksums: every tool checks them while it copies.
-        call([self.bindir / "initdb", "--no-sync", "-k", "-U", "postgres", "--locale=C", "-E", "UTF8", "-D", self.data])
-        settings = f"""
+SETTINGS = """
 listen_addresses = ''
-port = {self.port}
-unix_socket_directories = '{self.folder}'
+port = {port}
+unix_socket_directories = '{folder}'
 shared_buffers = 512MB
 max_wal_size = 4GB
+wal_keep_size = {kept}
 archive_mode = on
 archive_command = 'true'
 autovacuum = off
 synchronous_commit = off
 log_min_messages = warning
 """
-        call(["sh", "-c", 'cat >>"$1"/postgresql.conf <<E\n' + settings + "\nE", "sh", self.data])
 
-    def start(self, *options, data=None):
-        data = data or self.data
+
+class Cluster:
+    """`kept`: how much WAL stays in pg_wal behind a checkpoint."""
+
+    def __init__(self, bindir, folder, port, kept="0"):
+        self.bindir, self.folder, self.port = Path(bindir), Path(folder), port
+        self.data = self.folder / "data"
+        self.tablespace = self.folder / "tablespace"
+        call(["mkdir", "-p", str(self.tablespace)])
+        # Data checksums: every tool checks them while it copies.
+        call([self.bindir / "initdb", "--no-sync", "-k", "-U", "postgres", "--locale=C", "-E", "UTF8", "-D", self.data])
+        call(["sh", "-c", 'printf %s "$2" >>"$1"/postgresql.conf', "sh", self.data, SETTINGS.format(port=port, folder=folder, kept=kept)])
         # Its log must not be our pipe: the server keeps it open.
-        call([self.bindir / "pg_ctl", "start", "-w", "-t", "600", "-s", "-D", data, "-l", self.folder / "log",
-              "-o", " ".join(options)])
+        call([self.bindir / "pg_ctl", "start", "-w", "-t", "600", "-s", "-D", self.data, "-l", self.folder / "log"])
 
     def stop(self, data=None):
         call([self.bindir / "pg_ctl", "stop", "-w", "-s", "-m", "fast", "-D", data or self.data])
@@ -71,6 +43,11 @@ log_min_messages = warning
     def postmaster(self):
         return int((self.data / "postmaster.pid").read_text().split()[0])
 
+    def files(self):
+        """How many there are, with those of the tablespace and without the WAL."""
+        return sum(path.is_file() and "pg_wal" not in path.parts
+                   for folder in (self.data, self.tablespace) for path in folder.rglob("*"))
+
     def connection(self, database="postgres", port=None):
         return ["-X", "-h", str(self.folder), "-p", str(port or self.port), "-U", "postgres", "-d", database]
 
@@ -80,40 +57,25 @@ log_min_messages = warning
     def pgbench(self, *options, database="postgres"):
         call([self.bindir / "pgbench", *self.connection(database)[1:7], *options, database])
 
-    def fill(self, megabytes):
-        """pgbench's tables, JSON-like rows, a tablespace with more of them, many small tables."""
-        self.pgbench("-i", "-q", "-s", str(max(1, round(megabytes * PGBENCH / PGBENCH_SCALE_MB))))
-        rows = round(megabytes * JSON / ROW_MB)
-        self.sql(f"SELECT setseed(0.42); CREATE TABLE events AS {ROWS.format(rows=rows)}")
-        self.sql(f"CREATE TABLESPACE elsewhere LOCATION '{self.tablespace}'")
-        rows = round(megabytes * TABLESPACE / ROW_MB)
-        self.sql("CREATE TABLE log (id int, body text) TABLESPACE elsewhere")
-        self.sql(f"SELECT setseed(0.43); INSERT INTO log {ROWS.format(rows=rows)}")
-        for first in range(1, SMALL_TABLES, 500):
-            self.sql(SMALL.format(first=first, last=first + 499))
-        self.sql("VACUUM ANALYZE")
-        # Pages with the history of updates, as real tables have them.
-        self.pgbench("-N", "-c", "2", "-t", str(max(100, round(megabytes))))
-        self.sql("CHECKPOINT")
-
     def tablespace_oid(self):
         return self.sql("SELECT oid FROM pg_tablespace WHERE spcname = 'elsewhere'")
 
-    def counts(self, port=None):
-        return self.sql(COUNTS, port=port)
-
-    def archive_with(self, command):
-        """From now on a segment goes to this command; returns when it took one."""
+    def set_archive_command(self, command):
         quoted = command.replace("'", "''")
         self.sql(f"ALTER SYSTEM SET archive_command = '{quoted}'")
         self.sql("SELECT pg_reload_conf()")
+
+    def archive_with(self, command):
+        """From now on a segment goes to this command; returns when it took one."""
+        self.set_archive_command(command)
         self.sql("SELECT pg_stat_reset_shared('archiver')")
         # An archiver that is asleep reads its settings when it wakes.
         for _ in range(2):
-            last = self.sql("SELECT pg_walfile_name(pg_switch_wal()) FROM (SELECT pg_create_restore_point('next')) x")
-            self.wait_for_archived(last)
+            self.archive_the_last()
 
-    def wait_for_archived(self, segment):
+    def archive_the_last(self):
+        """Closes the current segment; returns when it is archived."""
+        segment = self.sql("SELECT pg_walfile_name(pg_switch_wal()) FROM (SELECT pg_create_restore_point('next')) x")
         for _ in range(600):
             archived, failed = self.sql("SELECT coalesce(last_archived_wal, ''), failed_count FROM pg_stat_archiver").split("|")
             if archived[:24] >= segment:
@@ -123,36 +85,26 @@ log_min_messages = warning
             time.sleep(0.1)
         raise Failed(f"segment {segment} was not archived; see {self.folder}/log")
 
-    def check_restored(self, data, expected):
-        """Starts a restored copy, lets it recover and promote, and counts its rows."""
-        port = self.port + 1
-        data = Path(data)
-        self.start(f"-c port={port} -c archive_mode=off -c shared_buffers=128MB -c fsync=off -c config_file={data}/postgresql.conf", data=data)
+    def start_restored(self, data, *options):
+        """Starts a restored copy beside this server; measured until it has recovered and takes writes."""
+        settings = " ".join(f"-c {option}" for option in (
+            f"port={self.port + 1}", "shared_buffers=128MB", f"config_file={data}/postgresql.conf", *options))
+        # pg_ctl waits for a hot standby only.
+        script = ('log=$1 data=$2 settings=$3; shift 3; pg_ctl start -w -t 600 -s -D "$data" -l "$log" -o "$settings" || exit 1; '
+                  'for try in $(seq 12000); do [ "$(psql "$@" -qAtc "SELECT pg_is_in_recovery()")" != f ] || exit 0; sleep 0.05; done; exit 1')
+        return measure(["sh", "-c", f'PATH="{self.bindir}:$PATH"; {script}', "sh", self.folder / "log-restored", data, settings,
+                        *self.connection(port=self.port + 1)])
+
+    def check_running(self, data, question, expected):
+        """Asks a restored copy that runs, and stops it."""
         try:
-            for _ in range(600):
-                if self.sql("SELECT pg_is_in_recovery()", port=port) == "f":
-                    break
-                time.sleep(0.1)
-            found = self.counts(port=port)
+            found = self.sql(question, port=self.port + 1)
         finally:
             self.stop(data)
         if found != expected:
             raise Failed(f"{data} has {found} instead of {expected}")
 
-
-def make_segments(cluster, folder, wanted):
-    """Real WAL of pgbench and of inserts, `wanted` segments of it, in `folder`."""
-    call(["mkdir", "-p", str(folder)])
-    cluster.archive_with(f'cp %p "{folder}/%f"')
-    cluster.sql("CREATE DATABASE load")
-    cluster.pgbench("-i", "-q", "-s", "10", database="load")
-    cluster.sql("CREATE TABLE events (id int, body text)", "load")
-    while len(os.listdir(folder)) < wanted:
-        cluster.pgbench("-c", "2", "-t", "5000", database="load")
-        cluster.sql(f"INSERT INTO events {ROWS.format(rows=40000)}", "load")
-        cluster.sql("CHECKPOINT", "load")
-    cluster.archive_with("true")
-    cluster.sql("DROP DATABASE load")
-    for name in sorted(os.listdir(folder))[wanted:]:
-        os.remove(Path(folder) / name)
-    return sorted(os.listdir(folder))
+    def check_restored(self, data, question, expected):
+        """Starts a restored copy, lets it recover and promote, and asks it."""
+        self.start_restored(data, "archive_mode=off", "fsync=off")
+        self.check_running(data, question, expected)

@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from statistics import median
 
 BEGIN, END = "<!-- figures: begin (written by tests/bench/run.py) -->", "<!-- figures: end -->"
 
@@ -23,19 +22,8 @@ def megabytes(value):
     return f"{value / 1e6:.1f} MB"
 
 
-def compared(runs):
-    """`runs`: name -> list of (measured, stored bytes), a pair for each round; the first name is
-    what the others are held against, round by round."""
-    first = next(iter(runs))
-    rows = []
-    for name, row in runs.items():
-        ratio = median(one.wall / other.wall for (one, _), (other, _) in zip(row, runs[first]))
-        cpu = median((one.cpu + one.server_cpu) / (other.cpu + other.server_cpu) for (one, _), (other, _) in zip(row, runs[first]))
-        walls = [one.wall for one, _ in row]
-        rows.append([name, seconds(median(walls)), f"{min(walls):.2f} to {max(walls):.2f}", f"{ratio:.2f}",
-                     seconds(median(one.cpu for one, _ in row)), seconds(median(one.server_cpu for one, _ in row)), f"{cpu:.2f}",
-                     megabytes(max(one.memory for one, _ in row)), megabytes(median(stored for _, stored in row))])
-    return table(["", "wall", "from .. to", f"wall / {first}", "CPU", "CPU of the server", f"CPU / {first}", "peak memory", "stored"], rows)
+def shown(metric, value):
+    return seconds(value) if metric in ("wall", "CPU") else megabytes(value)
 
 
 def machine(programs):

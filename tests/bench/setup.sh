@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 tests/setup.sh
-packages=(pgbackrest zstd python3)
+packages=(pgbackrest barman rsync zstd python3)
 dpkg-query -W "${packages[@]}" >/dev/null 2>&1 || {
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null

@@ -1,67 +1,176 @@
-"""Archiving: the same segments, one after the other, as PostgreSQL's archiver hands them over."""
+"""The archive: segments one by one, an archiver that has fallen behind, segments that recovery asks for."""
 
+import os
+import shlex
 import shutil
+import time
 from pathlib import Path
 
-from measure import call, measure, stored_bytes
-from tools import PgBackRest, Pgstow
+import report
+from data import make_wal
+from limits import Limits
+from measure import Failed, Measured, call, measure, start_seconds, stored_bytes
+from peers import PgBackRest, PgBackRestAsync
+from rows import rounds
+from tools import Pgstow
+
+CATCH_UP_SECONDS = 600
+# A call whose segment is stored already is timed so often: as many as pgstow stores ahead, or fewer.
+CALLS = 60
 
 
-class Push:
-    """`command` archives "$segment"; `archived` is the folder where it puts segments."""
+class Copy:
+    """No tool, but what many use: no compression, no check."""
 
-    def run(self, segments, count):
-        # The archiver, too, starts a shell for each segment.
-        loop = f'for segment in "{segments}"/*; do segment=$segment sh -c \'{self.command}\' || exit 1; done'
-        measured = measure(["sh", "-c", loop])
-        self.stored = stored_bytes(self.archived())
-        objects = [file for file in self.archived().rglob("*") if file.is_file()]
-        if len(objects) != count:
-            raise SystemExit(f"{self.name} archived {len(objects)} of {count} segments")
-        return measured
-
-    def clear(self):
-        shutil.rmtree(self.archived(), ignore_errors=True)
-
-
-class PgstowPush(Push):
-    name = "pgstow archive-wal"
+    key, name, peer, most_rounds = "cp", "cp && sync", False, 1000
 
     def __init__(self, cluster, folder):
-        self.tool = Pgstow(cluster, folder)
-        self.tool.set_up()
-        self.command = self.tool.archive_command.replace("%p", '"$segment"')
+        self.folder = Path(folder) / self.key
+        self.archive_command = f'cp %p "{self.folder}/" && sync "{self.folder}/$(basename %p)"'
+        self.forget_archive()
 
-    def archived(self):
-        return self.tool.folder / "repo/main/wal"
-
-
-class PgBackRestPush(Push):
-    name = "pgBackRest archive-push"
-
-    def __init__(self, cluster, folder):
-        self.tool = PgBackRest(cluster, folder)
-        self.tool.set_up()
-        self.command = self.tool.archive_command.replace("%p", '"$segment"')
-
-    def archived(self):
-        # Beside it lies archive.info, which a push needs.
-        return self.tool.folder / f"repo/archive/main/{self.tool.cluster.major()}-1"
-
-
-class Copy(Push):
-    name = "cp && sync"
-
-    def __init__(self, cluster, folder):
-        self.folder = Path(folder) / "cp"
-        self.command = f'cp "$segment" "{self.folder}/" && sync "{self.folder}/${{segment##*/}}"'
-
-    def archived(self):
+    def archive(self):
         return self.folder
 
-    def clear(self):
-        super().clear()
-        call(["mkdir", str(self.folder)])
+    def forget_archive(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        call(["mkdir", "-p", self.folder])
 
 
-PUSHES = [PgstowPush, PgBackRestPush, Copy]
+def wal(bench):
+    wanted = bench.options.segments
+    # The segments stay: all tools get the same.
+    cluster = bench.cluster("wal", kept=f"{wanted * 16 + 4096}MB")
+    try:
+        cluster.set_archive_command("")
+        make_wal(cluster, lambda: len(waiting(cluster)) >= wanted)
+        names = sorted(waiting(cluster))[:wanted]
+        for name in set(waiting(cluster)) - set(names):
+            mark(cluster, name, "ready", "done")
+        segments = bench.place.below("wal/segments")
+        call(["cp", *(cluster.data / "pg_wal" / name for name in names), segments])
+        one_by_one = [tool(cluster, bench.place.below("wal/one-by-one")) for tool in (Pgstow, PgBackRest, Copy)]
+        behind = [tool(cluster, bench.place.below("wal/behind")) for tool in (Pgstow, PgBackRestAsync)]
+        catching_up(bench, cluster, behind, names, segments)
+        known_calls(bench, cluster, behind, names)
+        pushes(bench, cluster, one_by_one, segments)
+        fetches(bench, one_by_one[:2], segments)
+    finally:
+        cluster.stop()
+
+
+def catching_up(bench, cluster, tools, names, segments):
+    """The time from the moment when archive_command works until nothing waits."""
+    bench.text(f"## An archiver that has fallen behind by {len(names)} segments\n\nFrom the moment when `archive_command` works "
+               f"until PostgreSQL {cluster.major()} has nothing to archive, with two workers (processes).")
+    row = bench.row("behind", tools, ("wall", "stored"))
+    for number, turn in rounds(bench.options.runs, tools):
+        for tool in turn:
+            fall_behind(cluster, tool, names)
+            os.sync()
+            begun = time.monotonic()
+            cluster.set_archive_command(tool.archive_command)
+            while waiting(cluster):
+                if time.monotonic() - begun > CATCH_UP_SECONDS:
+                    raise Failed(f"{tool.name} does not catch up; see {cluster.folder}/log")
+                time.sleep(0.005)
+            wall = time.monotonic() - begun
+            cluster.set_archive_command("")
+            bench.record(number, f"{len(names)} segments", row, tool, Measured(wall, 0.0, 0), stored_bytes(tool.archive()))
+    for tool in tools:
+        Fetch(bench, tool).round(segments)  # all are there, byte for byte
+
+
+def fall_behind(cluster, tool, names):
+    """Its archive is empty, and all segments wait."""
+    tool.forget_archive()
+    for name in names:
+        mark(cluster, name, "done", "ready")
+
+
+def mark(cluster, name, old, new):
+    status = cluster.data / "pg_wal/archive_status"
+    if (status / f"{name}.{old}").exists():
+        os.rename(status / f"{name}.{old}", status / f"{name}.{new}")
+
+
+def waiting(cluster):
+    names = os.listdir(cluster.data / "pg_wal/archive_status")
+    return [name[:24] for name in names if name.endswith(".ready") and len(name) == 30]
+
+
+def known_calls(bench, cluster, tools, names):
+    bench.text("A single call whose segment was stored ahead by an earlier one, started without a shell:")
+    row = bench.row("stored already", tools, ("wall",))
+    for tool in tools:
+        fall_behind(cluster, tool, names)
+        first, *later = names[:CALLS + 1]
+        call_for(cluster, tool, first)
+        wait_until_stored(tool, later)
+        for name in later:
+            row.add(tool, call_for(cluster, tool, name))
+    for name in names:
+        mark(cluster, name, "ready", "done")
+
+
+def call_for(cluster, tool, name):
+    return start_seconds(shlex.split(tool.archive_command.replace("%p", f"pg_wal/{name}")), cluster.data)
+
+
+def wait_until_stored(tool, names):
+    """pgBackRest stores in the background, and puts a note for each into its spool."""
+    spool = tool.folder / "spool/archive/main/out"
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while isinstance(tool, PgBackRestAsync) and not all((spool / f"{name}.ok").exists() for name in names):
+        if time.monotonic() > deadline:
+            raise Failed(f"{tool.name} does not store what waits")
+        time.sleep(0.01)
+
+
+def pushes(bench, cluster, tools, segments):
+    count = len(os.listdir(segments))
+    bare, stored = Limits(bench, cluster).compress(segments, 1)
+    bench.text(f"## Archiving {count} WAL segments\n\nOne after the other, {report.megabytes(count * 16 * 2**20)} in all, each by a "
+               f"call of its own. Reading and compressing them without any tool, one thread: {report.seconds(bare.wall)}, "
+               f"{report.megabytes(stored)}.")
+    row = bench.row("one by one", tools)
+    for number, turn in rounds(bench.options.runs, tools):
+        for tool in turn:
+            tool.forget_archive()
+            # The archiver, too, starts a shell for each segment.
+            command = tool.archive_command.replace("%p", '"$segment"')
+            measured = measure(["sh", "-c", f'for segment in "{segments}"/*; do segment=$segment sh -c \'{command}\' || exit 1; done'])
+            bench.record(number, f"archiving {count} segments", row, tool, measured, stored_bytes(tool.archive()))
+
+
+class Fetch:
+    """A recovery that asks for segment after segment, without its replay."""
+
+    def __init__(self, bench, tool):
+        self.tool = tool
+        self.data = bench.place.below("wal/recovery")
+        self.got = self.data / "pg_wal/got"
+        call(["sh", "-c", 'mkdir -p "$2/global" "$2/pg_wal"; cp "$1/global/pg_control" "$2/global/"', "sh", tool.cluster.data, self.data])
+
+    def round(self, segments):
+        self.tool.forget_fetched()
+        call(["mkdir", self.got])
+        command = self.tool.fetch(self.data, '"$segment"', "pg_wal/RECOVERYXLOG")
+        # As the startup process does it: what was fetched gets its own name.
+        measured = measure(["sh", "-c", f'cd "{self.data}"; for path in "{segments}"/*; do segment=${{path##*/}}; segment=$segment '
+                                        f"sh -c '{command}' || exit 1; mv pg_wal/RECOVERYXLOG \"pg_wal/got/$segment\" || exit 1; done"])
+        call(["diff", "-rq", segments, self.got])
+        shutil.rmtree(self.got)
+        return measured
+
+
+def fetches(bench, tools, segments):
+    """Of what the last round of pushes stored."""
+    count = len(os.listdir(segments))
+    bench.text(f"## Fetching {count} WAL segments\n\nOne after the other, as recovery asks for them, but without its replay beside it. "
+               "What was fetched is compared with what was archived.")
+    row = bench.row("fetch", tools, ("wall", "CPU", "peak memory"))
+    fetches_of = {tool.key: Fetch(bench, tool) for tool in tools}
+    for number, turn in rounds(bench.options.runs, tools):
+        for tool in turn:
+            bench.record(number, f"fetching {count} segments", row, tool, fetches_of[tool.key].round(segments))

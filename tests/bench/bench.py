@@ -1,0 +1,56 @@
+"""What the parts of the benchmark share: options, the filled cluster, and the page that they write."""
+
+import sys
+import time
+
+from cluster import Cluster
+from data import fill
+from rows import METRICS, Row
+
+BEGUN = time.monotonic()
+
+
+def say(text):
+    print(f"{time.monotonic() - BEGUN:7.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+class Bench:
+    def __init__(self, options, place):
+        self.options, self.place = options, place
+        self.page = []  # paragraphs and rows, in order
+        self.rows = {}
+        self.main = None
+
+    def text(self, text):
+        self.page.append(text)
+
+    def row(self, key, tools, shown=tuple(METRICS)):
+        """A new row, which is shown here on the page."""
+        row = self.rows[key] = Row(tools, shown)
+        self.page.append(row)
+        return row
+
+    def record(self, number, what, row, tool, measured, stored=0):
+        row.add(tool, measured, stored)
+        say(f"round {number}: {what} by {tool.name}: {measured.wall:.2f} s")
+
+    def filled(self):
+        """The cluster that most parts back up, made when the first asks for it."""
+        if self.main is None:
+            say(f"making a cluster of {self.options.size} MB")
+            self.main = self.cluster("main")
+            fill(self.main, self.options.size)
+        return self.main
+
+    def stop_filled(self):
+        if self.main is not None:
+            self.main.stop()
+            self.main = None
+
+    def cluster(self, name, **more):
+        """Another one, for a part of its own: one runs at a time."""
+        self.stop_filled()
+        return Cluster(self.options.bindir, self.place.below(name), self.options.port, **more)
+
+    def render(self):
+        return "\n\n".join(part.table() if isinstance(part, Row) else part for part in self.page)
