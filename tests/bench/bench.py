@@ -53,4 +53,4 @@ class Bench:
         return Cluster(self.options.bindir, self.place.below(name), self.options.port, **more)
 
     def render(self):
-        return "\n\n".join(part.table() if isinstance(part, Row) else part for part in self.page)
+        return "\n\n".join(part if isinstance(part, str) else part.table() for part in self.page)

@@ -7,7 +7,7 @@ import shutil
 
 import report
 from bench import say
-from measure import USER, call, measure
+from measure import USER, call, measure, remove
 from peers import PgBackRest, PgBasebackup
 from rows import middle
 from tools import Pgstow
@@ -94,7 +94,7 @@ def repository(bench, cluster):
     wal = tool.archive() / system
     [stored] = [path for path in wal.glob(f"*/{names[0]}*") if path.name.count(".") == 1]
     shutil.move(stored, copies / "segment.zst")
-    shutil.rmtree(stored.parent)
+    remove(stored.parent)
     curve = Curve([f"{BACKUPS * times:,} backups, {SEGMENTS * times:,} segments" for times in TIMES])
     have = 0
     for times in TIMES:
@@ -109,7 +109,7 @@ def repository(bench, cluster):
         for name in names:
             call(["cmp", folder / name, copies / name])
             os.remove(copies / name)
-        shutil.rmtree(wal / names[0][:16])
+        remove(wal / names[0][:16])
         seen = json.loads(call([*tool.command, "--json", "list"]))
         complete = [each for each in seen["backups"] if each["state"] == "complete"]
         if len(complete) != BACKUPS * times or seen["wal"][0]["segments"] != SEGMENTS * times:

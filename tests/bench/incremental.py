@@ -33,19 +33,21 @@ def incremental(bench):
     for kind, title in titles.items():
         bench.text(f"{title}:")
         rows[kind] = bench.row(f"incremental, {kind}", tools)
+    expected = {}
     for number, turn in rounds(bench.options.runs, tools):
         for kind, change in changes.items():
             cluster.set_archive_command("true")
             change(number)
-            expected = settled(cluster)
+            counts = settled(cluster)
             for tool in turn:
                 cluster.archive_with(tool.archive_command)
                 measured = tool.incremental()
                 bench.record(number, f"incremental ({kind})", rows[kind], tool, measured, tool.stored())
+                expected[tool.key] = counts
     bench.text("Restores of the newest backup, with all that it builds on, once:")
     restores = bench.row("restore of a chain", tools, ("wall", "CPU", "peak memory"))
     for tool in tools:
         target = str(bench.place.below("restored") / tool.key)
         bench.record(1, "restore of a chain", restores, tool, tool.restore(target))
-        tool.check(target, expected)
+        tool.check(target, expected[tool.key])
         tool.remove(target)

@@ -148,3 +148,10 @@ def start_seconds(command, folder="/"):
 
 def stored_bytes(folder):
     return sum(file.lstat().st_size for file in Path(folder).rglob("*") if file.is_file() and not file.is_symlink())
+
+
+def remove(*folders):
+    """By several processes: an ext4 that discards takes milliseconds for each synced file, but for many at once."""
+    for folder in folders:
+        subprocess.run(["sh", "-c", 'find "$1" -type f -print0 | xargs -0 -r -P 8 -n 100 rm -f; rm -rf "$1"', "sh", folder],
+                       stderr=subprocess.DEVNULL, check=True)

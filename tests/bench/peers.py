@@ -2,10 +2,9 @@
 
 import getpass
 import re
-import shutil
 
 from data import COUNTS
-from measure import USER, call, measure, stored_bytes
+from measure import USER, call, measure, remove, stored_bytes
 from tools import WORKERS, Tool
 
 
@@ -30,7 +29,7 @@ class PgBasebackup(Tool):
         return stored_bytes(self.folder / "backup")
 
     def forget(self):
-        shutil.rmtree(self.folder / "backup", ignore_errors=True)
+        remove(self.folder / "backup")
 
     def restore(self, target):
         oid, tablespace = self.cluster.tablespace_oid(), self.tablespace_at(target)
@@ -105,11 +104,11 @@ pg1-user=postgres
         return self.folder / f"repo/archive/main/{self.cluster.major()}-1"
 
     def forget_archive(self):
-        shutil.rmtree(self.archive(), ignore_errors=True)
+        remove(self.archive())
         self.forget_fetched()
 
     def forget_fetched(self):
-        shutil.rmtree(self.folder / "spool/archive", ignore_errors=True)
+        remove(self.folder / "spool/archive")
 
     def fetch(self, data, segment, to):
         return " ".join([*self.command, f"--pg1-path={data}", "archive-get", segment, to])
@@ -183,7 +182,7 @@ recovery_staging_path = {self.folder}
         return stored_bytes(sorted((self.folder / "home/main/base").iterdir())[-1])
 
     def forget(self):
-        shutil.rmtree(self.folder / "home/main/base", ignore_errors=True)
+        remove(self.folder / "home/main/base")
 
     def restore(self, target):
         # What the backup needs came after it.
@@ -196,6 +195,7 @@ class BarmanRsync(Barman):
     """Incremental by hard links to the files of the backup before; it compresses nothing."""
 
     key, name = "barman-rsync", "Barman, local-rsync"
+    most_rounds = 1
     method = """backup_method = local-rsync
 reuse_backup = link
 """

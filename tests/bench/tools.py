@@ -4,12 +4,11 @@ All copy to the same disk with a fast checkpoint, the same codec and two workers
 file checksums as they come. The other tools: peers.py.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from data import COUNTS
-from measure import Failed, call, measure, stored_bytes
+from measure import Failed, call, measure, remove, stored_bytes
 
 WORKERS = 2
 
@@ -73,8 +72,7 @@ class Tool:
 
     def remove(self, target):
         """What a restore made, and what was kept for it."""
-        shutil.rmtree(target)
-        shutil.rmtree(self.tablespace_at(target), ignore_errors=True)
+        remove(target, self.tablespace_at(target))
 
 
 class Pgstow(Tool):
@@ -118,7 +116,7 @@ checkpoint = "fast"
 
     def forget(self):
         for backup in self.backups():
-            shutil.rmtree(backup)
+            remove(backup)
 
     def archive(self):
         """Where its segments lie."""
@@ -126,12 +124,12 @@ checkpoint = "fast"
 
     def forget_archive(self):
         for folder in self.archive().glob("*/*"):
-            shutil.rmtree(folder)
+            remove(folder)
         self.forget_fetched()
 
     def forget_fetched(self):
         """What it has noted, and fetched ahead, of its archive."""
-        shutil.rmtree(self.folder / "state", ignore_errors=True)
+        remove(self.folder / "state")
 
     def fetch(self, data, segment, to):
         """The command line that fetches a segment, for a recovery in `data`."""

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from measure import USER
+from measure import USER, remove
 
 STOP_SECONDS = 30
 
@@ -43,7 +43,7 @@ class Workplace:
             os.read(watched, 1)  # returns when nobody holds the other end
             stop_servers(self.folder)
             if not self.keep:
-                shutil.rmtree(self.folder, ignore_errors=True)
+                remove(self.folder)
             os._exit(0)
         os.close(watched)
         # Else a server that is just being started would outlive the guard's look.
