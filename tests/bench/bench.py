@@ -18,8 +18,8 @@ class Bench:
     def __init__(self, options, place):
         self.options, self.place = options, place
         self.page = []  # paragraphs and rows, in order
-        self.rows = {}
-        self.main = None
+        self.rows, self.curves = {}, []
+        self.main = self.running = None
 
     def text(self, text):
         self.page.append(text)
@@ -30,27 +30,32 @@ class Bench:
         self.page.append(row)
         return row
 
+    def curve(self, curve):
+        self.curves.append(curve)
+        self.page.append(curve)
+
     def record(self, number, what, row, tool, measured, stored=0):
         row.add(tool, measured, stored)
         say(f"round {number}: {what} by {tool.name}: {measured.wall:.2f} s")
 
     def filled(self):
-        """The cluster that most parts back up, made when the first asks for it."""
+        """The cluster that most parts back up, made when the first of them asks for it."""
         if self.main is None:
             say(f"making a cluster of {self.options.size} MB")
             self.main = self.cluster("main")
             fill(self.main, self.options.size)
         return self.main
 
-    def stop_filled(self):
-        if self.main is not None:
-            self.main.stop()
-            self.main = None
-
     def cluster(self, name, **more):
-        """Another one, for a part of its own: one runs at a time."""
-        self.stop_filled()
-        return Cluster(self.options.bindir, self.place.below(name), self.options.port, **more)
+        """A new one. Only one runs at a time: the last one is stopped for good."""
+        self.stop()
+        self.running = Cluster(self.options.bindir, self.place.below(name), self.options.port, **more)
+        return self.running
+
+    def stop(self):
+        if self.running is not None:
+            self.running.stop()
+            self.running = None
 
     def render(self):
         return "\n\n".join(part if isinstance(part, str) else part.table() for part in self.page)

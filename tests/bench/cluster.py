@@ -30,7 +30,8 @@ class Cluster:
         call(["mkdir", "-p", str(self.tablespace)])
         # Data checksums: every tool checks them while it copies.
         call([self.bindir / "initdb", "--no-sync", "-k", "-U", "postgres", "--locale=C", "-E", "UTF8", "-D", self.data])
-        call(["sh", "-c", 'printf %s "$2" >>"$1"/postgresql.conf', "sh", self.data, SETTINGS.format(port=port, folder=folder, kept=kept)])
+        settings = SETTINGS.format(port=port, folder=folder, kept=kept)
+        call(["sh", "-c", 'printf %s "$2" >>"$1"/postgresql.conf', "sh", self.data, settings])
         # Its log must not be our pipe: the server keeps it open.
         call([self.bindir / "pg_ctl", "start", "-w", "-t", "600", "-s", "-D", self.data, "-l", self.folder / "log"])
 
@@ -108,3 +109,7 @@ class Cluster:
         """Starts a restored copy, lets it recover and promote, and asks it."""
         self.start_restored(data, "archive_mode=off", "fsync=off")
         self.check_running(data, question, expected)
+
+    def check_pages(self, data):
+        """The checksums of all pages of a copy that is stopped."""
+        call([self.bindir / "pg_checksums", "--check", "-D", data])

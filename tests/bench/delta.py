@@ -28,7 +28,7 @@ def delta(bench):
     rows = {}
     for kind in ("in one range", "at random"):
         bench.text(f"{SHARE:.0%} of the pages of each larger file differ, {kind}:")
-        rows[kind] = bench.row(f"delta, {kind}", tools, ("wall", "CPU", "peak memory"))
+        rows[kind] = bench.row(f"delta restore, {kind}", tools, ("wall", "CPU", "peak memory"))
     for number, turn in rounds(bench.options.runs, tools):
         for kind, row in rows.items():
             for tool in turn:

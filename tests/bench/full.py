@@ -18,8 +18,8 @@ def full(bench):
     expected = settled(cluster)
     bench.text(f"## Full backup\n\n{report.megabytes(limits.plain)} in {cluster.files():,} files, {WORKERS} workers.\n\n"
                f"{ZSTD}, {bench.options.runs} rounds (Barman: {Barman.most_rounds} at most):")
-    backups = bench.row("full", tools)
-    other_codecs(bench, cluster)
+    backups = bench.row(f"full backup, {ZSTD}", tools)
+    other_codecs(bench, cluster, expected)
     bench.text("## Restore to an empty folder\n\nOf the backups above.")
     restores = bench.row("restore", tools, ("wall", "CPU", "peak memory"))
     bench.text("## What the machine can do\n\nIn the same rounds, without any tool:")
@@ -35,12 +35,11 @@ def full(bench):
         limits.round(machine, int(backups.ours()[-1].stored))
 
 
-def other_codecs(bench, cluster):
-    expected = settled(cluster)
+def other_codecs(bench, cluster, expected):
     for codec in OTHER_CODECS:
         tools = [tool(cluster, bench.place.below(f"full-{codec.name}-{codec.level}"), codec) for tool in (Pgstow, PgBackRest)]
         bench.text(f"{codec}:")
-        row = bench.row(f"full {codec}", tools)
+        row = bench.row(f"full backup, {codec}", tools)
         for number, turn in rounds(bench.options.runs, tools):
             for tool in turn:
                 take(bench, number, row, tool)

@@ -38,22 +38,24 @@ class Curve:
     def add(self, name, measured):
         self.lines.setdefault(name, []).append(measured)
 
+    def grown(self, name, metric):
+        """How many times as much it takes at the largest size as at the smallest."""
+        sizes = self.lines[name]
+        return middle(sizes[-1], metric) / middle(sizes[0], metric)
+
     def table(self):
         rows = []
         for name, sizes in self.lines.items():
             cells = [f"{report.seconds(middle(runs, 'wall'))}, {report.megabytes(middle(runs, 'peak memory'))}" for runs in sizes]
-            rows.append([name, *cells, *(f"{middle(sizes[-1], metric) / middle(sizes[0], metric):.2f}" for metric in ("wall", "peak memory"))])
+            rows.append([name, *cells, *(f"{self.grown(name, metric):.2f}" for metric in ("wall", "peak memory"))])
         return report.table(["", *self.heads, f"wall, {TIMES[-1]} times / once", "memory"], rows)
 
 
 def growth(bench):
     cluster = bench.cluster("growth")
-    try:
-        bench.text("## Growth\n\nWall and peak memory, while what lies around the work grows.")
-        repository(bench, cluster)
-        files(bench, cluster)
-    finally:
-        cluster.stop()
+    bench.text("## Growth\n\nWall and peak memory, while what lies around the work grows.")
+    repository(bench, cluster)
+    files(bench, cluster)
 
 
 def files(bench, cluster):
@@ -75,7 +77,7 @@ def files(bench, cluster):
             if hasattr(tool, "incremental_command"):
                 curve.add(f"incremental, nothing changed, by {tool.name}", [tool.incremental() for _ in range(min(3, bench.options.runs))])
             say(f"{made:,} files: {tool.name}")
-    bench.page.append(curve)
+    bench.curve(curve)
 
 
 def repository(bench, cluster):
@@ -105,7 +107,8 @@ def repository(bench, cluster):
         have = times
         curve.add("list", [measure([*tool.command, "list"]) for _ in range(CALLS)])
         curve.add("archive-wal", [measure([*tool.command, "archive-wal", str(folder / name)]) for name in names])
-        curve.add("restore-wal", [measure([*tool.command, "restore-wal", "--system-id", system, name, str(copies / name)]) for name in names])
+        curve.add("restore-wal", [measure([*tool.command, "restore-wal", "--system-id", system, name, str(copies / name)])
+                                  for name in names])
         for name in names:
             call(["cmp", folder / name, copies / name])
             os.remove(copies / name)
@@ -115,7 +118,7 @@ def repository(bench, cluster):
         if len(complete) != BACKUPS * times or seen["wal"][0]["segments"] != SEGMENTS * times:
             raise SystemExit("pgstow list doesn't see what was made up for it")
         say(f"{BACKUPS * times:,} backups, {SEGMENTS * times:,} segments")
-    bench.page.append(curve)
+    bench.curve(curve)
 
 
 def segments_in(folder):

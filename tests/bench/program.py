@@ -14,7 +14,7 @@ def program(bench):
     bench.text(f"## The program\n\nIt has {report.megabytes(os.path.getsize(pgstow))}. {STARTS} starts of each:")
     commands = {Loop("pgstow --version"): [pgstow, "--version"], Loop("pgbackrest version", peer=True): ["pgbackrest", "version"],
                 Loop("true"): ["true"]}
-    row = bench.row("start", commands, ("wall",))
+    row = bench.row("start of the program", commands, ("wall",))
     for _ in range(STARTS):
         for loop, command in commands.items():
             row.add(loop, start_seconds(command))

@@ -1,7 +1,5 @@
 """A restore with the replay of many segments, until the server accepts connections."""
 
-import os
-
 from data import COUNTS, make_wal
 from peers import PgBackRestAsync
 from rows import rounds
@@ -23,16 +21,16 @@ def replay(bench):
     expected = cluster.sql(COUNTS)
     bench.text(f"## Restore and replay\n\nA restore, then a start, until {SEGMENTS} segments are replayed and the server accepts "
                "connections. Recovery's two tools fetch ahead.")
-    row = bench.row("replay", tools, ("wall",))
+    row = bench.row("restore and replay", tools, ("wall",))
     for number, turn in rounds(bench.options.runs, tools):
         for tool in turn:
             tool.forget_fetched()
             target = str(bench.place.below("restored") / tool.key)
             measured = tool.restore(target).and_then(cluster.start_restored(target))
             cluster.check_running(target, COUNTS, expected)
+            cluster.check_pages(target)
             bench.record(number, "restore and replay", row, tool, measured)
             tool.remove(target)
-    os.sync()
 
 
 def segment_number(cluster):

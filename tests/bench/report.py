@@ -28,10 +28,10 @@ def shown(metric, value):
 
 def machine(programs):
     """What it ran on, and with which versions."""
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine())
+    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1e6
     rows = [["date", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")],
-            ["processor", f"{cpu}, {os.cpu_count()} processors"], ["memory", f"{memory:.0f} GB"],
+            ["processor", f"{(models or [platform.machine()])[0]}, {os.cpu_count()} processors"], ["memory", f"{memory:.0f} GB"],
             ["system", f"{first_line(['sh', '-c', '. /etc/os-release; echo $PRETTY_NAME'])}, Linux {platform.release()}"]]
     rows += [[name, first_line(command)] for name, command in programs.items()]
     return table(["", ""], rows)

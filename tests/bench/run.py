@@ -15,6 +15,7 @@ from delta import delta
 from full import full
 from growth import growth
 from incremental import incremental
+from measure import Failed
 from program import program
 from replay import replay
 from tools import Pgstow
@@ -23,12 +24,25 @@ from workplace import Workplace
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/benchmarks.md"
-# In this order: the first ones need the filled cluster, and the later of them change it.
+# In this order: the first ones need the filled cluster, the later of those change it, and the rest makes others.
 PARTS = {"full": full, "delta": delta, "incremental": incremental, "replay": replay, "wal": wal, "growth": growth, "program": program}
 
 
 def main():
     options = arguments()
+    try:
+        text = run(options)
+    except Failed as failed:
+        raise SystemExit(f"run.py: {failed}") from None
+    print(text)
+    say("done")
+    if options.write:
+        report.write(PAGE, text)
+        say(f"written to {PAGE}")
+
+
+def run(options):
+    """Runs what was asked for; the text for the page."""
     with Workplace(options.work, options.keep) as place:
         Pgstow.program = place.program(options.pgstow)
         place.program(options.limits)
@@ -37,13 +51,8 @@ def main():
             if name in options.parts:
                 say(f"part {name}")
                 part(bench)
-        bench.stop_filled()
-        text = "\n\n".join([versions(options), aims.table(bench.rows), bench.render()])
-    print(text)
-    say("done")
-    if options.write:
-        report.write(PAGE, text)
-        say(f"written to {PAGE}")
+        bench.stop()
+        return "\n\n".join([versions(options), aims.table(bench.rows, bench.curves), bench.render()])
 
 
 def arguments():

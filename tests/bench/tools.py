@@ -64,11 +64,13 @@ class Tool:
         return f"{target}-tablespace"
 
     def check(self, target, expected):
-        """The restored files against the server's manifest, then a start and its rows."""
+        """The restored files against the server's manifest, or else its pages; a start and its rows."""
         if self.checks_manifest:
             # The WAL that is needed is in the archive, not in the copy.
             call([self.cluster.bindir / "pg_verifybackup", "-q", "-n", target])
         self.cluster.check_restored(target, COUNTS, expected)
+        if not self.checks_manifest:
+            self.cluster.check_pages(target)
 
     def remove(self, target):
         """What a restore made, and what was kept for it."""

@@ -40,29 +40,26 @@ def wal(bench):
     wanted = bench.options.segments
     # The segments stay: all tools get the same.
     cluster = bench.cluster("wal", kept=f"{wanted * 16 + 4096}MB")
-    try:
-        cluster.set_archive_command("")
-        make_wal(cluster, lambda: len(waiting(cluster)) >= wanted)
-        names = sorted(waiting(cluster))[:wanted]
-        for name in set(waiting(cluster)) - set(names):
-            mark(cluster, name, "ready", "done")
-        segments = bench.place.below("wal/segments")
-        call(["cp", *(cluster.data / "pg_wal" / name for name in names), segments])
-        one_by_one = [tool(cluster, bench.place.below("wal/one-by-one")) for tool in (Pgstow, PgBackRest, Copy)]
-        behind = [tool(cluster, bench.place.below("wal/behind")) for tool in (Pgstow, PgBackRestAsync)]
-        catching_up(bench, cluster, behind, names, segments)
-        known_calls(bench, cluster, behind, names)
-        pushes(bench, cluster, one_by_one, segments)
-        fetches(bench, one_by_one[:2], segments)
-    finally:
-        cluster.stop()
+    cluster.set_archive_command("")
+    make_wal(cluster, lambda: len(waiting(cluster)) >= wanted)
+    names = sorted(waiting(cluster))[:wanted]
+    for name in set(waiting(cluster)) - set(names):
+        mark(cluster, name, "ready", "done")
+    segments = bench.place.below("wal/segments")
+    call(["cp", *(cluster.data / "pg_wal" / name for name in names), segments])
+    one_by_one = [tool(cluster, bench.place.below("wal/one-by-one")) for tool in (Pgstow, PgBackRest, Copy)]
+    behind = [tool(cluster, bench.place.below("wal/behind")) for tool in (Pgstow, PgBackRestAsync)]
+    catching_up(bench, cluster, behind, names, segments)
+    known_calls(bench, cluster, behind, names)
+    pushes(bench, cluster, one_by_one, segments)
+    fetches(bench, one_by_one[:2], segments)
 
 
 def catching_up(bench, cluster, tools, names, segments):
     """The time from the moment when archive_command works until nothing waits."""
     bench.text(f"## An archiver that has fallen behind by {len(names)} segments\n\nFrom the moment when `archive_command` works "
                f"until PostgreSQL {cluster.major()} has nothing to archive, with two workers (processes).")
-    row = bench.row("behind", tools, ("wall", "stored"))
+    row = bench.row("archiver fallen behind", tools, ("wall", "stored"))
     for number, turn in rounds(bench.options.runs, tools):
         for tool in turn:
             fall_behind(cluster, tool, names)
@@ -101,7 +98,7 @@ def waiting(cluster):
 def known_calls(bench, cluster, tools, names):
     bench.text("A single call whose segment was stored ahead by an earlier one, started without a shell:")
     nothing = Loop("true")
-    row = bench.row("stored already", [*tools, nothing], ("wall",))
+    row = bench.row("archive-wal, stored already", [*tools, nothing], ("wall",))
     for tool in tools:
         fall_behind(cluster, tool, names)
         first, *later = names[:CALLS + 1]
@@ -135,7 +132,7 @@ def pushes(bench, cluster, tools, segments):
     bench.text(f"## Archiving {count} WAL segments\n\nOne after the other, {report.megabytes(count * 16 * 2**20)} in all, each by a "
                f"call of its own. Reading and compressing them without any tool, one thread: {report.seconds(bare.wall)}, "
                f"{report.megabytes(stored)}.")
-    row = bench.row("one by one", tools)
+    row = bench.row("archive-wal, one by one", tools)
     for number, turn in rounds(bench.options.runs, tools):
         for tool in turn:
             tool.forget_archive()
@@ -171,7 +168,7 @@ def fetches(bench, tools, segments):
     count = len(os.listdir(segments))
     bench.text(f"## Fetching {count} WAL segments\n\nOne after the other, as recovery asks for them, but without its replay beside it. "
                "What was fetched is compared with what was archived.")
-    row = bench.row("fetch", tools, ("wall", "CPU", "peak memory"))
+    row = bench.row("restore-wal, one by one", tools, ("wall", "CPU", "peak memory"))
     fetches_of = {tool.key: Fetch(bench, tool) for tool in tools}
     for number, turn in rounds(bench.options.runs, tools):
         for tool in turn:
