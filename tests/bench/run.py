@@ -32,8 +32,8 @@ def main():
     options = arguments()
     try:
         text = run(options)
-    except Failed as failed:
-        raise SystemExit(f"run.py: {failed}") from None
+    except (Failed, OSError) as failed:
+        raise SystemExit(f"run.py: {failed}\nWhat is needed: tests/bench/setup.sh") from None
     print(text)
     say("done")
     if options.write:
@@ -68,7 +68,10 @@ def arguments():
     parser.add_argument("--port", type=int, default=54321, help="this and the next are used, in sockets (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.write and set(options.parts) != set(PARTS):
+        parser.error("--write is for all parts: the page would lose the others")
+    return options
 
 
 def versions(options):
