@@ -70,7 +70,7 @@ def line(aim, rows):
     ours = row.ours()
     own = middle(ours, aim.metric)
     if aim.alone:
-        name, theirs, found, wanted = "", "", own, report.shown(aim.metric, aim.at_most)
+        name, theirs, found, wanted = "a limit", "", own, report.shown(aim.metric, aim.at_most)
     else:
         name = aim.loop.name if aim.loop else row.best_peer(aim.metric, aim.peer)
         runs = rows["limits"].runs[name] if aim.loop else row.runs[name]

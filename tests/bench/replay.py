@@ -20,7 +20,7 @@ def replay(bench):
     cluster.archive_the_last()
     expected = cluster.sql(COUNTS)
     bench.text(f"## Restore and replay\n\nA restore, then a start, until {SEGMENTS} segments are replayed and the server accepts "
-               "connections. Recovery's two tools fetch ahead.")
+               "connections. Both tools fetch ahead.")
     row = bench.row("restore and replay", tools, ("wall",))
     for number, turn in rounds(bench.options.runs, tools):
         for tool in turn:

@@ -35,7 +35,7 @@ class Row:
 
     def table(self):
         first = next(iter(self.runs))
-        against = [metric for metric in self.shown if metric in ("wall", "CPU")] if len(self.runs) > 1 else []
+        against = [metric for metric in self.shown if metric in ("wall", "CPU")] if self.peers else []
         heads = ["", *self.shown] + (["wall from .. to"] if "wall" in self.shown else [])
         heads += ["CPU of the server"] if self.uses_server() else []
         heads += [f"{metric}: {first} / it" for metric in against]
