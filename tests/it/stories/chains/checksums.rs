@@ -6,10 +6,8 @@ use std::{thread, time::Duration};
 use super::{Chain, Kind, told_of};
 use crate::harness::{Shutdown, user};
 
-told_of!(pages_become_visible_to_all_between_two_backups:
-    pg15 = plain(15), pg18_summaries = summarizing(18));
-told_of!(checksums_are_switched_between_two_backups:
-    pg16 = plain(16));
+told_of!(pages_become_visible_to_all_between_two_backups: pg15 = plain(15));
+told_of!(checksums_are_switched_between_two_backups: pg16 = plain(16));
 
 fn without_checksums(kind: Kind) -> Chain {
     Chain::build(kind, |stow| {

@@ -6,7 +6,7 @@ use std::{thread, time::Duration};
 use super::{Chain, Kind, told_of};
 
 told_of!(combinebackup_002_compare_backups: pg18_summaries = summarizing(18));
-told_of!(combinebackup_012_vm_consistency: pg15 = plain(15), pg18_summaries = summarizing(18));
+told_of!(combinebackup_012_vm_consistency: pg18_summaries = summarizing(18));
 
 fn combinebackup_002_compare_backups(kind: Kind) {
     let mut chain = Chain::start(kind);
@@ -57,8 +57,8 @@ fn combinebackup_002_compare_backups(kind: Kind) {
         point: second.point.clone(),
         dump: second.dump.clone(),
     };
-    chain.levels.push(both);
-    chain.prove();
+    chain.prove_newest();
+    chain.prove_level(&both);
 }
 
 fn combinebackup_012_vm_consistency(kind: Kind) {

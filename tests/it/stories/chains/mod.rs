@@ -12,7 +12,7 @@ mod stopped;
 mod timelines;
 
 use super::{Site, judge_and_end};
-use crate::harness::{PgBin, Stored, pg, stow::Builder};
+use crate::harness::{PgBin, Stored, pg, random::rounds, stow::Builder};
 
 /// What a story is told of: a major, with summaries of its WAL or without.
 #[derive(Clone)]
@@ -150,11 +150,13 @@ impl Chain {
         });
     }
 
-    /// Every backup comes back, and PostgreSQL's own programs find nothing wrong.
+    /// The newest backup comes back, in the long form every one of the chain, and PostgreSQL's own
+    /// programs find nothing wrong.
     #[track_caller]
     fn prove(&self) {
         self.site.main().switch_wal();
-        for level in &self.levels {
+        let newest = self.levels.len() - 1;
+        for level in &self.levels[rounds(newest as u64, 0) as usize..] {
             self.prove_level(level);
         }
     }

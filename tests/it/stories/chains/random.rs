@@ -46,7 +46,7 @@ const STEPS: [&str; 30] = [
 
 fn chains_of_random_steps_come_back(kind: Kind) {
     let mut random = Random::new("chains_of_random_steps_come_back");
-    for _ in 0..rounds(1, 4) {
+    for _ in 0..rounds(1, 3) {
         let length = rounds(1, 1 + random.below(5));
         tell(kind.clone(), length, &mut random);
     }
@@ -71,7 +71,7 @@ fn tell(kind: Kind, length: u64, random: &mut Random) {
              create index on t_{number} (n); create index on t_{number} (text)"
         ));
     }
-    let steps = rounds(12, 40);
+    let steps = rounds(10, 40);
     for _ in 0..steps / 2 {
         step(chain.site.main(), random);
     }

@@ -5,8 +5,8 @@ use std::{thread, time::Duration};
 use super::{Chain, Kind, told_of};
 use crate::harness::{Shutdown, user};
 
-told_of!(a_relations_number_is_used_again: pg15 = plain(15), pg18_summaries = summarizing(18));
-told_of!(combinebackup_006_db_file_copy: pg16 = plain(16), pg17_summaries = summarizing(17));
+told_of!(a_relations_number_is_used_again: pg15 = plain(15));
+told_of!(combinebackup_006_db_file_copy: pg17_summaries = summarizing(17));
 
 fn a_relations_number_is_used_again(kind: Kind) {
     let mut chain = Chain::start(kind);

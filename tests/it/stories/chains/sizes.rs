@@ -5,7 +5,7 @@ use std::{fs, thread, time::Duration};
 use super::{Chain, Kind, told_of};
 use crate::harness::random::rounds;
 
-told_of!(a_table_shrinks_and_grows: pg16 = plain(16), pg18_summaries = summarizing(18));
+told_of!(a_table_shrinks_and_grows: pg18_summaries = summarizing(18));
 
 fn a_table_shrinks_and_grows(kind: Kind) {
     let mut chain = Chain::build(kind, |stow| {

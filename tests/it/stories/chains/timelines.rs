@@ -5,10 +5,10 @@ use std::fs;
 use super::{Chain, Kind, told_of};
 use crate::harness::{Cluster, Shutdown, user};
 
-told_of!(combinebackup_003_timeline: pg15 = plain(15), pg17_summaries = summarizing(17));
-told_of!(combinebackup_008_promote: pg16 = plain(16), pg18_summaries = summarizing(18));
+told_of!(combinebackup_003_timeline: pg17_summaries = summarizing(17));
+told_of!(combinebackup_008_promote: pg16 = plain(16));
 told_of!(combinebackup_007_wal_level_minimal: pg16 = plain(16));
-told_of!(a_standby_lags: pg15 = plain(15), pg18_summaries = summarizing(18));
+told_of!(a_standby_lags: pg18_summaries = summarizing(18));
 
 impl Chain {
     /// The cluster goes back, in its own place, to the moment behind a backup; a new timeline begins.
