@@ -118,9 +118,16 @@ def label_fields(folder):
     return (start.group(), fields.get("START TIMELINE")), parent
 
 
+def system_of(folder):
+    """pg_control begins with the system's identifier."""
+    return (folder / "global/pg_control").read_bytes()[:8]
+
+
 def check_chain(folders):
     before = None
     for folder in folders:
+        if system_of(folder) != system_of(folders[0]):
+            raise Broken(f"{folder} is of another system than {folders[0]}")
         start, parent = label_fields(folder)
         if parent != (before or (None, None)):
             raise Broken(

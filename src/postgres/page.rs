@@ -40,6 +40,10 @@ const HEADER: usize = 24;
 const CHECKSUM: std::ops::Range<usize> = 8..10;
 /// pd_upper.
 const UPPER: usize = 14;
+/// pd_flags.
+const FLAGS: usize = 10;
+/// PD_ALL_VISIBLE.
+const ALL_VISIBLE: u16 = 0x0004;
 /// PD_VALID_FLAG_BITS.
 const VALID_FLAGS: u16 = 0x0007;
 /// PG_PAGE_LAYOUT_VERSION, the low byte of pd_pagesize_version.
@@ -77,12 +81,17 @@ pub fn lsn(page: &[u8]) -> Option<Lsn> {
     Some(Lsn(u64::from(high) << 32 | u64::from(low)))
 }
 
+/// Whether all rows of a table's page are marked as visible to everyone.
+pub fn is_all_visible(page: &[u8]) -> bool {
+    half(page, FLAGS).is_some_and(|flags| flags & ALL_VISIBLE != 0)
+}
+
 /// Whether flags, offsets, size and layout version are such as servers write; with checksums or
 /// without. A new page's are not.
 pub fn has_plausible_header(page: &[u8]) -> bool {
     let header = || {
         Some((
-            half(page, 10)?,
+            half(page, FLAGS)?,
             usize::from(half(page, 12)?),
             usize::from(half(page, UPPER)?),
             usize::from(half(page, 16)?),

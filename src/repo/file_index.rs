@@ -47,10 +47,29 @@ pub struct FileEntry {
     /// incremental backup whether the file is still the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
-    /// Blocks that the next incremental backup stores whatever their LSN, as ranges: zeros, and
-    /// those with a wrong checksum or an implausible header.
+    #[serde(flatten)]
+    pub notes: PageNotes,
+}
+
+/// What the next incremental backup must know of a file's pages beside their LSNs: blocks, as
+/// ascending ranges with both ends in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageNotes {
+    /// Zeros, and those with a wrong checksum or an implausible header: stored again whatever their
+    /// LSN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubtful: Vec<(u32, u32)>,
+    /// Those that are marked as visible to all: without checksums that mark leaves no LSN.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub visible: Vec<(u32, u32)>,
+}
+
+impl PageNotes {
+    /// Adds those of later blocks.
+    pub fn extend(&mut self, later: Self) {
+        self.doubtful.extend(later.doubtful);
+        self.visible.extend(later.visible);
+    }
 }
 
 /// What the file system says of a file. Times in nanoseconds since 1970.
@@ -299,7 +318,7 @@ mod tests {
             crc32c: 0xDEAD_BEEF,
             sha256,
             facts: None,
-            doubtful: Vec::new(),
+            notes: PageNotes::default(),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A page's LSN alone is not enough to tell that the parent has it: a file may have been half
 //! written when the parent copied it, by a WAL record before the parent's start (CREATE DATABASE
-//! by copies of files; the bulk of an index). docs/decisions/0006-incremental-backups.md goes
+//! by copies of files; the bulk of an index), and without checksums a vacuum marks a page as visible
+//! to all and leaves its LSN. docs/decisions/0006-incremental-backups.md goes
 //! through the cases.
 
 use chrono::TimeDelta;
@@ -13,7 +14,7 @@ use crate::{
         page,
         relation_file::{Fork, RelationPath},
     },
-    repo::file_index::Facts,
+    repo::file_index::{Facts, PageNotes},
     util::clock::Time,
 };
 
@@ -30,12 +31,23 @@ pub struct Page<'a> {
     pub doubtful: bool,
 }
 
+impl Page<'_> {
+    /// Adds the page, which lies behind those before, to the notes of its file.
+    pub fn note(&self, notes: &mut PageNotes) {
+        if self.doubtful {
+            add(&mut notes.doubtful, self.number);
+        }
+        if page::is_all_visible(self.bytes) {
+            add(&mut notes.visible, self.number);
+        }
+    }
+}
+
 /// What the parent knows of a file, whole or put together from its own parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     pub facts: Facts,
-    /// Ranges of blocks, ascending.
-    pub doubtful: Vec<(u32, u32)>,
+    pub notes: PageNotes,
 }
 
 impl Known {
@@ -58,8 +70,8 @@ pub struct Since {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
     Whole,
-    /// The parent has all of it: these blocks stay doubtful.
-    Nothing(Vec<(u32, u32)>),
+    /// The parent has all of it; what it noted of the pages still holds.
+    Nothing(PageNotes),
     /// What [`Blocks`] chooses.
     Blocks(Known),
 }
@@ -78,7 +90,7 @@ impl Since {
         // Every write leaves a new time of change, and none can be before the parent's start any
         // more.
         if *now == known.facts && safely_before(now.modified) && safely_before(now.changed) {
-            return Extent::Nothing(known.doubtful);
+            return Extent::Nothing(known.notes);
         }
         let same_file = known.is_still(now) && now.born.is_some_and(safely_before);
         match relation.file.fork {
@@ -93,9 +105,9 @@ impl Since {
 pub struct Blocks {
     since: Lsn,
     known_blocks: u32,
-    known_doubtful: Vec<(u32, u32)>,
+    known: PageNotes,
     pub chosen: Vec<u32>,
-    pub doubtful: Vec<(u32, u32)>,
+    pub notes: PageNotes,
 }
 
 impl Blocks {
@@ -103,33 +115,33 @@ impl Blocks {
         Self {
             since: since.start,
             known_blocks: (known.facts.size / u64::from(since.block_size)) as u32,
-            known_doubtful: known.doubtful,
+            known: known.notes,
             chosen: Vec::new(),
-            doubtful: Vec::new(),
+            notes: PageNotes::default(),
         }
     }
 
     /// Judges the next block.
     pub fn look_at(&mut self, page: &Page<'_>) {
-        if page.doubtful {
-            note(&mut self.doubtful, page.number);
-        }
+        page.note(&mut self.notes);
+        let was_doubtful = contains(&self.known.doubtful, page.number);
+        let was_visible = contains(&self.known.visible, page.number);
+        let marked = page::is_all_visible(page.bytes) != was_visible;
         let changed = page::lsn(page.bytes).is_none_or(|lsn| lsn >= self.since);
         let beyond = page.number >= self.known_blocks;
-        if page.doubtful || changed || beyond || self.was_doubtful(page.number) {
+        if page.doubtful || was_doubtful || marked || changed || beyond {
             self.chosen.push(page.number);
         }
     }
+}
 
-    fn was_doubtful(&self, number: u32) -> bool {
-        let ranges = &self.known_doubtful;
-        let behind = ranges.partition_point(|(first, _)| *first <= number);
-        behind > 0 && ranges[behind - 1].1 >= number
-    }
+fn contains(ranges: &[(u32, u32)], number: u32) -> bool {
+    let behind = ranges.partition_point(|(first, _)| *first <= number);
+    behind > 0 && ranges[behind - 1].1 >= number
 }
 
 /// Adds a block behind all others.
-pub fn note(ranges: &mut Vec<(u32, u32)>, number: u32) {
+fn add(ranges: &mut Vec<(u32, u32)>, number: u32) {
     match ranges.last_mut() {
         Some((_, last)) if *last + 1 == number => *last = number,
         _ => ranges.push((number, number)),
@@ -170,9 +182,16 @@ mod tests {
         (since, facts)
     }
 
+    fn notes() -> PageNotes {
+        PageNotes {
+            doubtful: vec![(2, 2)],
+            visible: vec![(0, 1)],
+        }
+    }
+
     fn known(facts: Facts) -> Option<Known> {
-        let doubtful = vec![(2, 2)];
-        Some(Known { facts, doubtful })
+        let notes = notes();
+        Some(Known { facts, notes })
     }
 
     #[test]
@@ -180,7 +199,7 @@ mod tests {
         let (since, facts) = case();
         let relation = main_fork();
         let extent = |now: &Facts, before: Facts| since.extent(&relation, now, known(before));
-        assert_eq!(extent(&facts, facts), Extent::Nothing(vec![(2, 2)]));
+        assert_eq!(extent(&facts, facts), Extent::Nothing(notes()));
         assert_eq!(since.extent(&relation, &facts, None), Extent::Whole);
         let later = since.start_time.timestamp_nanos_opt().unwrap() + 1;
         let just_before = later - 1_000_000_000;
@@ -233,39 +252,48 @@ mod tests {
             let path = format!("base/5/1259_{fork}");
             let relation = RelationPath::parse(path.as_bytes()).unwrap();
             let extent = |now: &Facts| since.extent(&relation, now, known(facts));
-            assert_eq!(extent(&facts), Extent::Nothing(vec![(2, 2)]));
+            assert_eq!(extent(&facts), Extent::Nothing(notes()));
             assert_eq!(extent(&changed), Extent::Whole);
         }
     }
 
     #[test]
-    fn blocks_are_chosen_by_lsn_and_doubt() {
+    fn blocks_are_chosen_by_lsn_doubt_and_mark() {
         let (since, facts) = case();
-        let known = Known {
-            facts,
-            doubtful: vec![(1, 1)],
+        let facts = Facts {
+            size: 6 * BLOCK,
+            ..facts
         };
-        let mut blocks = Blocks::new(&since, known);
-        // LSN, doubtful now.
+        let notes = PageNotes {
+            doubtful: vec![(1, 1)],
+            visible: vec![(3, 4)],
+        };
+        let mut blocks = Blocks::new(&since, Known { facts, notes });
+        // LSN, doubtful now, marked as visible to all now.
         let pages = [
-            (999, false),
-            (999, false),
-            (1000, false),
-            (5, true),
-            (999, false),
-            (999, true),
+            (999, false, false),
+            (999, false, false),
+            (1000, false, false),
+            (999, false, true),
+            (999, false, false),
+            (999, false, true),
+            (5, true, false),
+            (999, false, false),
         ];
-        for (number, (lsn, doubtful)) in (0..).zip(pages) {
+        for (number, (lsn, doubtful, visible)) in (0..).zip(pages) {
             let mut bytes = [0; 64];
             bytes[4..8].copy_from_slice(&u32::to_le_bytes(lsn));
+            bytes[10] = if visible { 4 } else { 1 };
             blocks.look_at(&Page {
                 number,
                 bytes: &bytes,
                 doubtful,
             });
         }
-        // 1 was doubtful, 2 is new enough, 3 is doubtful, 4 and 5 are behind the parent's end.
-        assert_eq!(blocks.chosen, [1, 2, 3, 4, 5]);
-        assert_eq!(blocks.doubtful, [(3, 3), (5, 5)]);
+        // 1 was doubtful, 2 is new enough, 4 lost its mark, 5 got one, 6 is doubtful, 7 is behind the
+        // parent's end.
+        assert_eq!(blocks.chosen, [1, 2, 4, 5, 6, 7]);
+        assert_eq!(blocks.notes.doubtful, [(6, 6)]);
+        assert_eq!(blocks.notes.visible, [(3, 3), (5, 5)]);
     }
 }

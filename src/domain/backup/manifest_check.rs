@@ -234,7 +234,7 @@ mod tests {
                 crc32c: crc32c::crc32c(path.as_bytes()),
                 sha256: path.starts_with("pg_wal").then(|| Sha256::of(b"")),
                 facts: None,
-                doubtful: Vec::new(),
+                notes: file_index::PageNotes::default(),
             };
             writer.add(&entry).unwrap();
         }

@@ -43,8 +43,8 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// The newest backup, if an incremental one can build on it (rule 70 of PostgreSQL's own: the
-    /// child starts behind the parent's end, on its line of timelines); else why there is none.
+    /// The newest backup on the server's line of timelines, if an incremental one can build on it
+    /// (rule 70 of PostgreSQL's own: the child starts behind the parent's end); else why there is none.
     ///
     /// `history` is that of the server's timeline.
     pub fn find(
@@ -62,9 +62,16 @@ impl Parent {
             (backup.system_id == facts.system_id).then_some((backup.id, backup))
         });
         let complete: BTreeMap<BackupId, Box<Backup>> = complete.collect();
-        let newest = complete.values().max_by_key(|backup| backup.stop_lsn);
-        let Some(backup) = newest else {
-            return Ok(Err("there is no backup to build on".to_owned()));
+        // Behind a fork, a timeline that was left may have later ends than this one for long.
+        let on_the_way = complete
+            .values()
+            .filter(|backup| history.contains(backup.timeline, backup.stop_lsn));
+        let Some(backup) = on_the_way.max_by_key(|backup| backup.stop_lsn) else {
+            let why = match complete.is_empty() {
+                true => "there is no backup to build on",
+                false => "no backup is on the way to the server's timeline",
+            };
+            return Ok(Err(why.to_owned()));
         };
         let id = backup.id;
         let not = |why: &str| Ok(Err(format!("backup {id} {why}")));
@@ -94,9 +101,6 @@ impl Parent {
         }
         if backup.data_checksums != facts.data_checksums {
             return not("was taken before data checksums were switched");
-        }
-        if !history.contains(backup.timeline, backup.stop_lsn) {
-            return not("is not on the way to the server's timeline");
         }
         if facts.standby && now.redo < backup.stop_lsn {
             return not("ended behind the standby's last restartpoint");
@@ -144,7 +148,7 @@ impl Parent {
                 let path = incremental::plain_path(&entry.path.0);
                 let known = Known {
                     facts,
-                    doubtful: entry.doubtful,
+                    notes: entry.notes,
                 };
                 let path = path.unwrap_or_else(|| entry.path.0.into_vec());
                 sender

@@ -268,7 +268,7 @@ pub mod tests {
             crc32c: 0,
             sha256: None,
             facts: None,
-            doubtful: Vec::new(),
+            notes: file_index::PageNotes::default(),
         }
     }
 

@@ -11,6 +11,7 @@ impl Cluster {
             scratch,
             pg,
             name: "main",
+            checksums: true,
             initdb: Vec::new(),
             conf: String::new(),
             tcp: false,
@@ -23,6 +24,7 @@ pub struct Builder<'a> {
     scratch: &'a Scratch,
     pg: PgBin,
     name: &'a str,
+    checksums: bool,
     initdb: Vec<String>,
     conf: String,
     tcp: bool,
@@ -38,6 +40,11 @@ impl<'a> Builder<'a> {
     /// An argument for initdb, such as `--wal-segsize=64`.
     pub fn initdb(mut self, argument: &str) -> Self {
         self.initdb.push(argument.to_owned());
+        self
+    }
+
+    pub fn no_checksums(mut self) -> Self {
+        self.checksums = false;
         self
     }
 
@@ -67,11 +74,17 @@ impl<'a> Builder<'a> {
             &self.scratch.join(self.name).join("data"),
             self.tcp,
         );
+        let checksums: &[&str] = match (self.checksums, cluster.pg.major) {
+            (true, _) => &["--data-checksums"],
+            (false, 18..) => &["--no-data-checksums"],
+            (false, _) => &[],
+        };
         user::run_ok(
             cluster
                 .pg
                 .command("initdb")
-                .args(["--no-sync", "--data-checksums", "--auth=trust"])
+                .args(["--no-sync", "--auth=trust"])
+                .args(checksums)
                 .args(["--no-locale", "--encoding=UTF8", "--username", SUPERUSER])
                 .args(&self.initdb)
                 .arg("-D")

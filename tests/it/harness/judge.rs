@@ -29,6 +29,36 @@ impl Cluster {
         )
     }
 
+    /// All databases and roles as SQL, as [`Self::dump`]; without where tablespaces lie.
+    #[track_caller]
+    pub fn dump_all(&self) -> String {
+        user::run_ok(
+            self.client("pg_dumpall")
+                .args(["--restrict-key=pgstow", "--no-unlogged-table-data"])
+                .arg("--no-tablespaces"),
+        )
+    }
+
+    /// No visibility map says more than its table's pages: scans of indexes alone, and what a vacuum
+    /// leaves out, are right.
+    #[track_caller]
+    pub fn visibility(&self) {
+        let databases = self.psql("select datname from pg_database where datallowconn");
+        for database in databases.lines() {
+            self.psql_in(database, "create extension if not exists pg_visibility");
+            let wrong = self.psql_in(
+                database,
+                "select oid::regclass, what, count(*) from pg_class,
+                 lateral (select 'flag' as what from pg_visibility(oid)
+                          where all_visible and not pd_all_visible
+                          union all select 'frozen' from pg_check_frozen(oid)
+                          union all select 'visible' from pg_check_visible(oid)) wrong
+                 where relkind in ('r', 'm', 't') group by 1, 2",
+            );
+            assert_eq!(wrong, "", "in {database}");
+        }
+    }
+
     /// A base backup by PostgreSQL's own program, in plain format.
     #[track_caller]
     pub fn basebackup(&self, to: &Path, arguments: &[&str]) {

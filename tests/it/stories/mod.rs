@@ -118,8 +118,11 @@ impl Site {
 fn judge_and_end(mut copy: Cluster) {
     copy.amcheck();
     no_recovery_settings(&copy);
+    let checksums = copy.psql("show data_checksums") == "on";
     copy.stop(crate::harness::Shutdown::Fast);
-    copy.pg.checksums(copy.data_dir());
+    if checksums {
+        copy.pg.checksums(copy.data_dir());
+    }
     fs::remove_dir_all(copy.data_dir()).unwrap();
 }
 

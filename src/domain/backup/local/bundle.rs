@@ -23,7 +23,7 @@ use crate::{
         incremental::{Header, STUB, incremental_path},
         relation_file::RelationPath,
     },
-    repo::file_index::{Facts, FilePath},
+    repo::file_index::{Facts, FilePath, PageNotes},
 };
 
 /// As large may a file be that was replaced by a larger one since it was met.
@@ -42,7 +42,7 @@ pub enum What {
     /// The file, which had so many bytes when it was met.
     Whole(u64),
     /// The parent has all of the file: only its length.
-    Stub(Facts, Vec<(u32, u32)>),
+    Stub(Facts, PageNotes),
     /// Those of its blocks that the parent may not have, of a file of so many bytes.
     Blocks(Since, Known, u64),
 }
@@ -53,7 +53,7 @@ struct Changed<'a> {
     /// Of the file, as it is now; its blocks are taken from there.
     bytes: &'a [u8],
     facts: Facts,
-    doubtful: Vec<(u32, u32)>,
+    notes: PageNotes,
 }
 
 pub struct Bundle {
@@ -69,7 +69,7 @@ impl Bundle {
     fn lay(&self, Wanted { path, what }: Wanted, frame: &mut Filling<'_>) -> Result<Option<Ended>> {
         match what {
             What::Folder => self.folder(path, frame),
-            What::Stub(facts, doubtful) => self.stub(&path, facts, doubtful, frame),
+            What::Stub(facts, notes) => self.stub(&path, facts, notes, frame),
             What::Whole(size) => match self.reader.open(&path)? {
                 Some((file, found)) => self.whole(path, &file, &found, size, frame).map(Some),
                 None => Ok(None),
@@ -94,7 +94,9 @@ impl Bundle {
         let member = member(path, &found, 0);
         let offset = frame.length();
         frame.begin(&member)?;
-        Ok(Some(entry(&member, offset, 0, None, Vec::new()).into()))
+        Ok(Some(
+            entry(&member, offset, 0, None, PageNotes::default()).into(),
+        ))
     }
 
     fn whole(
@@ -121,12 +123,12 @@ impl Bundle {
         let offset = frame.length();
         frame.begin(&member)?;
         let bytes = frame.room(size as usize);
-        let doubtful = self.reader.read_whole(file, &member.path, 0, bytes)?;
+        let notes = self.reader.read_whole(file, &member.path, 0, bytes)?;
         let crc32c = crc32c::crc32c(bytes);
         let checksum = self.checksum(bytes);
         frame.end(size);
         Ok(Ended {
-            entry: entry(&member, offset, crc32c, facts, doubtful),
+            entry: entry(&member, offset, crc32c, facts, notes),
             checksum,
         })
     }
@@ -136,7 +138,7 @@ impl Bundle {
         &self,
         path: &FilePath,
         facts: Facts,
-        doubtful: Vec<(u32, u32)>,
+        notes: PageNotes,
         frame: &mut Filling<'_>,
     ) -> Result<Option<Ended>> {
         let absolute = self.reader.root.join(path.as_path());
@@ -151,7 +153,7 @@ impl Bundle {
             header,
             bytes: &[],
             facts,
-            doubtful,
+            notes,
         };
         self.incremental(path, &found, changed, frame).map(Some)
     }
@@ -172,9 +174,7 @@ impl Bundle {
         let mut choice = Blocks::new(since, known);
         let mut look = |page: Page<'_>| choice.look_at(&page);
         self.reader.read(file, &path, 0, &mut bytes, &mut look)?;
-        let Blocks {
-            chosen, doubtful, ..
-        } = choice;
+        let Blocks { chosen, notes, .. } = choice;
         let header = Header {
             length: (size / page_size as u64) as u32,
             blocks: chosen,
@@ -187,7 +187,7 @@ impl Bundle {
             header,
             bytes: &bytes,
             facts,
-            doubtful,
+            notes,
         };
         self.incremental(&path, found, changed, frame)
     }
@@ -203,7 +203,7 @@ impl Bundle {
             header,
             bytes,
             facts,
-            doubtful,
+            notes,
         } = changed;
         let page_size = self.reader.pages.size;
         let size = header.file_size(page_size);
@@ -221,7 +221,7 @@ impl Bundle {
         let checksum = self.checksum(room);
         frame.end(size);
         Ok(Ended {
-            entry: entry(&member, offset, crc32c, Some(facts), doubtful),
+            entry: entry(&member, offset, crc32c, Some(facts), notes),
             checksum,
         })
     }

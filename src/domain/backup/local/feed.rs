@@ -95,7 +95,7 @@ impl<'a> Feed<'a> {
                     Some(Base { since, files }) => {
                         match since.extent(&relation, &facts, files.get(&path.0)) {
                             Extent::Whole => What::Whole(facts.size),
-                            Extent::Nothing(doubtful) => What::Stub(facts, doubtful),
+                            Extent::Nothing(notes) => What::Stub(facts, notes),
                             Extent::Blocks(known) => What::Blocks(*since, known, facts.size),
                         }
                     }

@@ -22,7 +22,7 @@ use crate::{
         incremental::{Header, incremental_path},
         relation_file::RelationPath,
     },
-    repo::file_index::{Facts, FilePath},
+    repo::file_index::{Facts, FilePath, PageNotes},
     util::cold_read,
 };
 
@@ -45,7 +45,7 @@ pub struct Large {
 struct Changed {
     front: Vec<u8>,
     blocks: Vec<u32>,
-    doubtful: Vec<(u32, u32)>,
+    notes: PageNotes,
 }
 
 impl Large {
@@ -84,7 +84,7 @@ impl Large {
         self.changed = Some(Changed {
             front: header.encode(page_size),
             blocks: header.blocks,
-            doubtful: choice.doubtful,
+            notes: choice.notes,
         });
         Ok(self)
     }
@@ -135,19 +135,19 @@ impl Large {
         Ok(())
     }
 
-    /// Fills `bytes` from `begin` of what is stored; the doubtful blocks among them.
-    fn read(&self, begin: u64, bytes: &mut [u8]) -> Result<Vec<(u32, u32)>> {
+    /// Fills `bytes` from `begin` of what is stored; of changed blocks all notes come with the first.
+    fn read(&self, begin: u64, bytes: &mut [u8]) -> Result<PageNotes> {
         let Some(changed) = &self.changed else {
             return self.reader.read_whole(&self.file, &self.path, begin, bytes);
         };
-        let mut doubtful = Vec::new();
+        let mut notes = PageNotes::default();
         let page_size = self.reader.pages.size;
         let front = changed.front.len() as u64;
         let mut rest = bytes;
         if begin < front {
             let (head, blocks) = rest.split_at_mut((front - begin) as usize);
             head.copy_from_slice(&changed.front[begin as usize..]);
-            doubtful.clone_from(&changed.doubtful);
+            notes.clone_from(&changed.notes);
             rest = blocks;
         }
         let first = (begin.max(front) - front) as usize / page_size;
@@ -161,7 +161,7 @@ impl Large {
                 .read(&self.file, &self.path, offset, now, &mut |_| ())?;
             rest = later;
         }
-        Ok(doubtful)
+        Ok(notes)
     }
 }
 
@@ -178,22 +178,30 @@ impl Load for Slice {
             frame.begin(member)?;
         }
         let bytes = frame.room(self.bytes as usize);
-        let doubtful = self.large.read(self.begin, bytes)?;
+        let notes = self.large.read(self.begin, bytes)?;
         reader.meter.add(self.bytes);
         let piece = Piece {
             bytes: self.bytes,
             crc32c: crc32c::crc32c(bytes),
-            doubtful,
+            notes,
         };
         let is_last = self.begin + self.bytes == member.size;
         if is_last {
             frame.end(member.size);
         }
-        let first = || entry(member, 0, piece.crc32c, self.large.facts, Vec::new());
+        let first = || {
+            entry(
+                member,
+                0,
+                piece.crc32c,
+                self.large.facts,
+                PageNotes::default(),
+            )
+        };
         Ok(match (self.begin, is_last) {
             (0, true) => {
                 let mut entry = first();
-                entry.doubtful = piece.doubtful;
+                entry.notes = piece.notes;
                 Laid::Members(vec![entry.into()])
             }
             (0, false) => Laid::First(first(), piece),

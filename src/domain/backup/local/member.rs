@@ -4,7 +4,7 @@ use std::{fs::Metadata, os::unix::fs::MetadataExt};
 
 use crate::{
     domain::backup::member::Member,
-    repo::file_index::{Facts, FileEntry, FilePath},
+    repo::file_index::{Facts, FileEntry, FilePath, PageNotes},
 };
 
 /// The tar member of a file or folder, of which `size` bytes are stored.
@@ -26,7 +26,7 @@ pub fn entry(
     offset: usize,
     crc32c: u32,
     facts: Option<Facts>,
-    doubtful: Vec<(u32, u32)>,
+    notes: PageNotes,
 ) -> FileEntry {
     FileEntry {
         path: member.path.clone(),
@@ -40,6 +40,6 @@ pub fn entry(
         crc32c,
         sha256: None,
         facts,
-        doubtful,
+        notes,
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use super::{pace::Pace, scan::there};
 use crate::{
-    domain::backup::changes::{Page, note},
+    domain::backup::changes::Page,
     error::{Error, IoContext, Result},
     postgres::{
         file_checksum::Algorithm,
@@ -19,7 +19,7 @@ use crate::{
         page_failures::{PageFailure, REPORTED_BLOCKS},
         relation_file::RelationPath,
     },
-    repo::file_index::FilePath,
+    repo::file_index::{FilePath, PageNotes},
     util::{cold_read, meter::Meter},
 };
 
@@ -109,21 +109,17 @@ impl Reader {
         Ok(())
     }
 
-    /// The same for what is stored as it is; the doubtful blocks, as ranges.
+    /// The same for what is stored as it is.
     pub fn read_whole(
         &self,
         file: &File,
         path: &FilePath,
         offset: u64,
         bytes: &mut [u8],
-    ) -> Result<Vec<(u32, u32)>> {
-        let mut doubtful = Vec::new();
-        self.read(file, path, offset, bytes, &mut |page| {
-            if page.doubtful {
-                note(&mut doubtful, page.number);
-            }
-        })?;
-        Ok(doubtful)
+    ) -> Result<PageNotes> {
+        let mut notes = PageNotes::default();
+        self.read(file, path, offset, bytes, &mut |page| page.note(&mut notes))?;
+        Ok(notes)
     }
 
     fn judge(&self, page: &[u8], block: u32) -> Judged {

@@ -5,7 +5,7 @@ use crate::{
     domain::backup::member::{BLOCK, Member, padding},
     error::Result,
     postgres::file_checksum::Checksum,
-    repo::file_index::FileEntry,
+    repo::file_index::{FileEntry, PageNotes},
 };
 
 /// What a worker reads into a frame of its own.
@@ -34,8 +34,8 @@ impl From<FileEntry> for Ended {
 pub struct Piece {
     pub bytes: u64,
     pub crc32c: u32,
-    /// Blocks of the piece, behind those of the pieces before.
-    pub doubtful: Vec<(u32, u32)>,
+    /// Of the piece's blocks, which lie behind those of the pieces before.
+    pub notes: PageNotes,
 }
 
 /// What a worker laid into a frame. Where it lies in the part, the writer knows.

@@ -14,7 +14,7 @@ use crate::{
     domain::backup::member::{BLOCK, Member, padding},
     error::{Error, Result},
     postgres::file_checksum::{Algorithm, Hasher},
-    repo::file_index::FileEntry,
+    repo::file_index::{FileEntry, PageNotes},
     util::hash::Sha256Writer,
 };
 
@@ -93,7 +93,7 @@ impl<'a> Packer<'a> {
             crc32c: 0,
             sha256: None,
             facts: None,
-            doubtful: Vec::new(),
+            notes: PageNotes::default(),
         };
         self.push(&header)?;
         let sha256 = hash.then(|| Sha256Writer::new(io::sink()));

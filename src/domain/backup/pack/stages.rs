@@ -216,7 +216,7 @@ impl OpenPart {
                 Ok(ended)
             }
             Laid::First(mut entry, piece) => {
-                entry.doubtful.extend(piece.doubtful);
+                entry.notes.extend(piece.notes);
                 self.large = Some((at(entry), Crc32c(piece.crc32c)));
                 Ok(Vec::new())
             }
@@ -236,7 +236,7 @@ impl OpenPart {
 
     fn continue_large(&mut self, piece: Piece) -> Result<()> {
         let (entry, Crc32c(crc)) = self.large.as_mut().ok_or_else(stopped)?;
-        entry.doubtful.extend(piece.doubtful);
+        entry.notes.extend(piece.notes);
         *crc = crc32c::crc32c_combine(*crc, piece.crc32c, piece.bytes as usize);
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::{
         backup_id::{BackupId, BackupKind},
         catalog::Part,
         codec::{Codec, Compression},
-        file_index::{self, FileEntry, FilePath},
+        file_index::{self, FileEntry, FilePath, PageNotes},
         layout::BackupObject,
         location::Location,
         repository::Repository,
@@ -155,12 +155,12 @@ impl Load for Slice {
             crc32c,
             sha256: None,
             facts: None,
-            doubtful: Vec::new(),
+            notes: PageNotes::default(),
         };
         let piece = Piece {
             bytes: bytes.len() as u64,
             crc32c,
-            doubtful: Vec::new(),
+            notes: PageNotes::default(),
         };
         Ok(match (self.begin, is_last) {
             (0, true) => Laid::Members(vec![Ended {

@@ -3,8 +3,8 @@
 
 use std::{thread, time::Duration};
 
-use super::{Site, judge_and_end};
 use crate::harness::{Load, PgBin, on_every_major, random::rounds};
+use crate::stories::{Site, judge_and_end};
 
 on_every_major!(every_backup_of_a_chain_comes_back);
 
