@@ -29,6 +29,7 @@ def full(bench):
             take(bench, number, backups, tool)
         for tool in turn:
             target = str(bench.place.below("restored") / tool.key)
+            limits.warm()
             bench.record(number, "restore", restores, tool, tool.restore(target))
             tool.check(target, expected)
             tool.remove(target)

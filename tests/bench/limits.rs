@@ -20,7 +20,7 @@ use zstd::{bulk::Compressor, zstd_safe::CParameter};
 /// As large as a frame of pgstow.
 const PIECE: usize = 2 << 20;
 
-const USAGE: &str = "limits read DIR | limits compress LEVEL THREADS DIR | limits write BYTES FILE";
+const USAGE: &str = "limits read DIR | limits compress LEVEL THREADS DIR | limits write BYTES FILE | limits touch BYTES";
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -31,6 +31,7 @@ fn main() -> io::Result<()> {
             let stored = compress(Path::new(folder), number(level)?, number(threads)?)?;
             println!("{stored}");
         }
+        ["touch", bytes] => touch(number(bytes)?)?,
         ["write", bytes, file] => write(number(bytes)?, Path::new(file))?,
         _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
     }
@@ -84,6 +85,14 @@ fn compress(folder: &Path, level: i32, threads: usize) -> io::Result<u64> {
         })
     })?;
     Ok(stored.into_inner())
+}
+
+/// Has the host of a virtual machine give us so much memory: the first use of a page that it took
+/// back costs more than all that a tool does with it, and hits whoever comes first.
+fn touch(bytes: u64) -> io::Result<()> {
+    let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+    std::hint::black_box(vec![1_u8; bytes]);
+    Ok(())
 }
 
 fn write(bytes: u64, path: &Path) -> io::Result<()> {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import COUNTS
-from measure import Failed, call, measure, remove, stored_bytes
+from measure import Failed, call, measure, put_aside, remove, stored_bytes
 
 WORKERS = 2
 
@@ -74,7 +74,7 @@ class Tool:
 
     def remove(self, target):
         """What a restore made, and what was kept for it."""
-        remove(target, self.tablespace_at(target))
+        put_aside(target, self.tablespace_at(target))
 
 
 class Pgstow(Tool):
