@@ -8,6 +8,7 @@ mod random;
 mod reused;
 mod rounds;
 mod sizes;
+mod standby;
 mod stopped;
 mod timelines;
 

@@ -21,18 +21,57 @@ told_of!(an_index_is_half_built:
     pg16 = plain(16), pg17_summaries = summarizing(17));
 
 /// Facts of files count once they are that old.
-const SAFELY: Duration = Duration::from_millis(2500);
+pub const SAFELY: Duration = Duration::from_millis(2500);
 
-const BLOCK: u64 = 8192;
+pub const BLOCK: u64 = 8192;
 
-/// A statement in a session of its own, which can be stopped and go on.
+/// A process of a server that is stopped, and goes on: at the latest when the test ends.
+pub struct Process(Pid);
+
+impl Process {
+    pub fn of(pid: &str) -> Self {
+        Self(Pid::from_raw(pid.parse().unwrap()).unwrap())
+    }
+
+    /// Lets it work until `file` has `size` blocks, and stops it; the blocks of the file then, None if
+    /// the work has `ended` before.
+    pub fn stop_at(
+        &mut self,
+        file: &Path,
+        size: u64,
+        ended: &mut dyn FnMut() -> bool,
+    ) -> Option<u64> {
+        let length = || fs::metadata(file).map_or(0, |found| found.len() / BLOCK);
+        while length() < size {
+            if ended() {
+                return None;
+            }
+        }
+        kill_process(self.0, Signal::STOP).unwrap();
+        thread::sleep(Duration::from_millis(10));
+        Some(length())
+    }
+
+    pub fn go_on(&self) {
+        kill_process(self.0, Signal::CONT).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Stopped, it would let the server wait. An error says that it has ended.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+/// A statement in a session of its own.
 struct Worker {
+    backend: Process,
     psql: Child,
-    backend: Pid,
 }
 
 impl Worker {
-    /// Runs the statement; returns a moment before it begins.
+    /// Returns a moment before the statement begins.
     fn start(cluster: &Cluster, statement: &str) -> Self {
         let psql = cluster
             .client("psql")
@@ -49,54 +88,65 @@ impl Worker {
             .spawn()
             .unwrap();
         let sessions = "select pid from pg_stat_activity where application_name = 'worker'";
-        let backend = loop {
-            if let Ok(pid) = cluster.psql(sessions).parse() {
-                break Pid::from_raw(pid).unwrap();
-            }
-        };
-        Self { psql, backend }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(self.backend, signal).unwrap();
+        cluster.wait_until(&format!("select count(*) from ({sessions}) session"), "1");
+        let backend = Process::of(&cluster.psql(sessions));
+        Self { backend, psql }
     }
 
     fn has_ended(&mut self) -> bool {
         self.psql.try_wait().unwrap().is_some()
     }
 
-    #[track_caller]
-    fn finish(mut self) {
-        self.signal(Signal::CONT);
-        assert!(self.psql.wait().unwrap().success());
+    fn stop_at(&mut self, file: &Path, size: u64) -> Option<u64> {
+        let psql = &mut self.psql;
+        let mut ended = || psql.try_wait().unwrap().is_some();
+        self.backend.stop_at(file, size, &mut ended)
     }
 
-    /// Lets it work until `file` has `size` bytes, and stops it; None if it has ended before.
-    fn stop_at(&mut self, file: &Path, size: u64) -> Option<u64> {
-        let length = || fs::metadata(file).map_or(0, |found| found.len());
-        while length() < size {
-            if self.has_ended() {
-                return None;
-            }
-        }
-        self.signal(Signal::STOP);
-        thread::sleep(Duration::from_millis(10));
-        Some(length())
+    #[track_caller]
+    fn finish(mut self) {
+        let _ = kill_process(self.backend.0, Signal::CONT);
+        assert!(self.psql.wait().unwrap().success());
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Stopped, it would let the server wait. An error says that it has ended.
-        let _ = kill_process(self.backend, Signal::CONT);
         let _ = self.psql.kill();
         let _ = self.psql.wait();
     }
 }
 
+/// Blocks of the table in the database that is copied.
+pub const PAGES: u64 = 4000;
+
+pub const COPY: &str = "create database copied template original oid 100001 strategy file_copy";
+
+/// A database with a large table that was never vacuumed: a vacuum marks pages, and this is about
+/// their LSNs. The path that the table has in the copy.
+pub fn make_original(main: &Cluster) -> String {
+    main.psql("create database original");
+    // A page for each row.
+    let sql = format!(
+        "create table t (n int, text text);
+         alter table t alter text set storage plain;
+         insert into t select n, repeat('x', 7000) from generate_series(1, {PAGES}) n;
+         create index on t (n); checkpoint"
+    );
+    for statement in sql.split(';') {
+        main.psql_in("original", statement);
+    }
+    let file = main.psql_in("original", "select pg_relation_filenode('t')");
+    format!("base/100001/{file}")
+}
+
+pub fn is_half(blocks: u64) -> bool {
+    blocks > 0 && blocks < PAGES
+}
+
 /// The file at `path` is stored as so many blocks, and as changed blocks later.
 #[track_caller]
-fn is_stored_in_two_steps(parent: &Stored, child: &Stored, path: &str) {
+pub fn is_stored_in_two_steps(parent: &Stored, child: &Stored, path: &str) {
     let (folder, name) = path.rsplit_once('/').unwrap();
     let members = |backup: &Stored| -> Vec<String> {
         let parts = backup.parts().into_iter();
@@ -111,38 +161,26 @@ fn is_stored_in_two_steps(parent: &Stored, child: &Stored, path: &str) {
 }
 
 fn a_database_is_half_copied(kind: Kind) {
-    // A vacuum would give the pages a mark, and this is about their LSNs.
     let mut chain = Chain::build(kind, |stow| {
         stow.cluster(|cluster| cluster.conf("autovacuum", "off"))
     });
     let main = chain.site.main();
-    main.psql("create database original");
-    // A page for each row.
-    let sql = "create table t (n int, text text);
-               alter table t alter text set storage plain;
-               insert into t select n, repeat('x', 7000) from generate_series(1, 4000) n;
-               create index on t (n); checkpoint";
-    for statement in sql.split(';') {
-        main.psql_in("original", statement);
-    }
-    let file = main.psql_in("original", "select pg_relation_filenode('t')");
-    let path = format!("base/100001/{file}");
+    let path = make_original(main);
     let copied = main.data_dir().join(&path);
-    let create = "create database copied template original oid 100001 strategy file_copy";
     // What is copied can't be read meanwhile.
     let dump = main.dump_all();
-    let (worker, stopped) = loop {
-        let mut worker = Worker::start(main, create);
-        match worker.stop_at(&copied, 4 << 20) {
-            Some(size) if size < 4000 * BLOCK => break (worker, size),
-            _ => worker.finish(),
+    let worker = loop {
+        let mut worker = Worker::start(main, COPY);
+        if worker.stop_at(&copied, PAGES / 8).is_some_and(is_half) {
+            break worker;
         }
+        worker.finish();
         main.psql("drop database copied");
     };
     thread::sleep(SAFELY);
     let parent = chain.full_backup();
     chain.note_as(parent, dump);
-    assert_eq!(fs::metadata(&copied).unwrap().len(), stopped);
+    assert!(is_half(fs::metadata(&copied).unwrap().len() / BLOCK));
     worker.finish();
     chain.incremental();
     is_stored_in_two_steps(&chain.levels[0].backup, &chain.levels[1].backup, &path);
@@ -198,17 +236,17 @@ fn stopped_between_wal_and_file(main: &Cluster) -> Option<(Worker, String)> {
         }
     };
     let path = main.data_dir().join(&file);
-    let mut size = 64 * BLOCK;
+    let mut size = 64;
     loop {
         size = worker.stop_at(&path, size)?;
         if is_idle(main) {
-            if blocks_in_wal(main, &from, &file) > size / BLOCK {
+            if blocks_in_wal(main, &from, &file) > size {
                 return Some((worker, file));
             }
             from = here();
         }
-        worker.signal(Signal::CONT);
-        size += 40 * BLOCK;
+        worker.backend.go_on();
+        size += 40;
     }
 }
 

@@ -1,14 +1,11 @@
-//! Chains over forks of the timeline, and those of a standby.
-
-use std::fs;
+//! Chains over forks of the timeline.
 
 use super::{Chain, Kind, told_of};
-use crate::harness::{Cluster, Shutdown, user};
+use crate::harness::Shutdown;
 
 told_of!(combinebackup_003_timeline: pg17_summaries = summarizing(17));
 told_of!(combinebackup_008_promote: pg16 = plain(16));
 told_of!(combinebackup_007_wal_level_minimal: pg16 = plain(16));
-told_of!(a_standby_lags: pg18_summaries = summarizing(18));
 
 impl Chain {
     /// The cluster goes back, in its own place, to the moment behind a backup; a new timeline begins.
@@ -124,62 +121,4 @@ fn combinebackup_007_wal_level_minimal(kind: Kind) {
     chain.site.stow.cluster.restart();
     chain.incremental();
     chain.prove_newest();
-}
-
-fn a_standby_lags(kind: Kind) {
-    let mut chain = Chain::start(kind);
-    let pg = chain.site.main().pg.clone();
-    let data_dir = chain.site.scratch.join("standby-data");
-    chain.site.main().basebackup(&data_dir, &[]);
-    let signal = data_dir.join("standby.signal");
-    fs::write(&signal, "").unwrap();
-    user::own(&signal);
-    let mut standby = Cluster::existing(&chain.site.scratch, pg, "standby", &data_dir);
-    let primary = chain.site.main().host().display().to_string();
-    standby.argument(&format!("primary_conninfo=host={primary} user=postgres"));
-    standby.start();
-    chain.sql("create table t (n int, text text); create index on t (n)");
-    chain.rows("first");
-    let backup = |chain: &mut Chain| {
-        let base = chain
-            .site
-            .stow
-            .base(&["-v", "--method", "local", "--incremental"]);
-        let primary = chain.site.main().host();
-        let output = base
-            .env("PGSTOW_CLUSTER_HOST", standby.host())
-            .env("PGSTOW_CLUSTER_PRIMARY_HOST", primary)
-            .ok();
-        let backup = chain.site.stow.stored(&output);
-        chain.note(backup);
-        output.stderr
-    };
-    // A restartpoint needs a checkpoint to have been replayed.
-    let catch_up = |chain: &Chain| {
-        chain.sql("checkpoint");
-        let lsn = chain.sql("select pg_current_wal_lsn()");
-        standby.wait_until(&format!("select pg_last_wal_replay_lsn() >= '{lsn}'"), "t");
-        standby.psql("checkpoint");
-    };
-    catch_up(&chain);
-    let said = backup(&mut chain);
-    assert!(said.contains("there is no backup to build on"), "{said}");
-    chain.rows("second");
-    catch_up(&chain);
-    backup(&mut chain);
-    assert_eq!(chain.newest().json()["parent"], chain.levels[0].backup.id());
-    // The primary goes on, and the standby doesn't.
-    standby.psql("select pg_wal_replay_pause()");
-    chain.rows("third");
-    chain.sql("checkpoint");
-    let said = backup(&mut chain);
-    assert!(said.contains("last restartpoint"), "{said}");
-    assert_eq!(chain.newest().json()["kind"], "full");
-    standby.psql("select pg_wal_replay_resume()");
-    chain.rows("fourth");
-    catch_up(&chain);
-    let said = backup(&mut chain);
-    assert!(chain.newest().json()["kind"] == "incremental", "{said}");
-    standby.stop(Shutdown::Fast);
-    chain.prove();
 }
