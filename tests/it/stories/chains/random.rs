@@ -78,7 +78,7 @@ fn tell(kind: Kind, length: u64, random: &mut Random) {
     pause(random);
     chain.full();
     for _ in 0..length {
-        let load = (random.below(2) > 0).then(|| Load::start(chain.site.main(), 1, 100));
+        let load = (rounds(0, random.below(2)) > 0).then(|| Load::start(chain.site.main(), 1, 100));
         for _ in 0..steps {
             step(chain.site.main(), random);
         }
