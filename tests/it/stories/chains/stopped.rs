@@ -3,7 +3,8 @@
 //! start, and their LSNs lie before the parent's.
 
 use std::{
-    fs,
+    fs::{self, File},
+    os::unix::fs::FileExt,
     path::Path,
     process::{Child, Stdio},
     thread,
@@ -13,10 +14,11 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Chain, Kind, told_of};
-use crate::harness::{Cluster, Stored};
+use crate::harness::{Cluster, Shutdown, Stored};
 
 told_of!(a_database_is_half_copied:
     pg15 = plain(15), pg18_summaries = summarizing(18));
+told_of!(a_page_is_written_late: pg16 = plain(16));
 told_of!(an_index_is_half_built:
     pg16 = plain(16), pg17_summaries = summarizing(17));
 
@@ -185,6 +187,36 @@ fn a_database_is_half_copied(kind: Kind) {
     chain.incremental();
     is_stored_in_two_steps(&chain.levels[0].backup, &chain.levels[1].backup, &path);
     chain.prove();
+}
+
+/// Luck can't be had for a page among others that is still zeros, so the test writes it itself.
+fn a_page_is_written_late(kind: Kind) {
+    let mut chain = Chain::build(kind, |stow| {
+        stow.cluster(|cluster| cluster.conf("autovacuum", "off"))
+    });
+    chain.sql("create table t as select n from generate_series(1, 9000) n; create index on t (n)");
+    // Sets hint bits, so that nobody changes the page any more.
+    let count = "select count(*), sum(n) from t";
+    let whole = chain.sql(count);
+    chain.sql("checkpoint");
+    let path = chain.sql("select pg_relation_filepath('t')");
+    let path = chain.site.main().data_dir().join(path);
+    let page = fs::read(&path).unwrap()[5 * BLOCK as usize..][..BLOCK as usize].to_vec();
+    let write = |chain: &mut Chain, page: &[u8]| {
+        let main = &mut chain.site.stow.cluster;
+        main.stop(Shutdown::Fast);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(page, 5 * BLOCK).unwrap();
+        main.start();
+    };
+    thread::sleep(SAFELY);
+    write(&mut chain, &[0; BLOCK as usize]);
+    chain.full();
+    assert_ne!(chain.sql(count), whole);
+    write(&mut chain, &page);
+    chain.incremental();
+    assert_eq!(chain.sql(count), whole);
+    chain.prove_newest();
 }
 
 /// Blocks of the index are written some time after they were logged. To be stopped in between is a
