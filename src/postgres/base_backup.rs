@@ -8,10 +8,13 @@
 use std::{
     ffi::OsStr,
     fmt::Write,
+    io::Read,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use postgres_protocol::message::frontend::{self, CopyData};
 
 use super::{
     auth,
@@ -22,11 +25,14 @@ use super::{
     server_error::{ServerError, sqlstate},
     wire::tag,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A spread checkpoint takes as long as checkpoint_timeout, which is a day at most; after it
 /// the server estimates the size.
 const START_LIMIT: Duration = Duration::from_secs(25 * 3600);
+
+/// A piece of an uploaded manifest.
+const UPLOADED_AT_ONCE: usize = 64 << 10;
 
 /// Longest silence while data flows; the lowest MAX_RATE sends something every second.
 const IDLE_LIMIT: Duration = Duration::from_secs(600);
@@ -44,6 +50,8 @@ pub struct BaseBackupOptions {
     pub manifest_checksums: Algorithm,
     /// The server checks the pages that it sends, if the cluster has data checksums.
     pub verify_checksums: bool,
+    /// Only what changed since the backup whose manifest was uploaded before; from 17 on.
+    pub incremental: bool,
 }
 
 impl BaseBackupOptions {
@@ -70,6 +78,9 @@ impl BaseBackupOptions {
             command,
             ", MANIFEST 'yes', MANIFEST_CHECKSUMS '{checksums}'"
         );
+        if self.incremental {
+            command.push_str(", INCREMENTAL true");
+        }
         command.push(')');
         command
     }
@@ -111,6 +122,15 @@ pub trait BackupSink {
     fn manifest(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
+/// How a server answers to the command.
+#[derive(Debug)]
+pub enum Begun {
+    /// Its data comes next.
+    Started(BackupStart),
+    /// No incremental backup can be made now, and why. The session is as before.
+    Refused(ServerError),
+}
+
 /// What the server says behind the last byte of data.
 #[derive(Clone, Debug)]
 pub struct BackupEnd {
@@ -124,23 +144,56 @@ pub struct BackupEnd {
 }
 
 impl Replication {
-    /// Runs a base backup into `sink`. After an error the session is of no further use.
-    pub fn base_backup(
-        &mut self,
-        options: &BaseBackupOptions,
-        sink: &mut dyn BackupSink,
-    ) -> Result<BackupEnd> {
-        let command = options.command();
+    /// Hands the manifest of an older backup to the server: what the next incremental one builds on.
+    pub fn upload_manifest(&mut self, mut manifest: impl Read) -> Result<()> {
+        const COMMAND: &str = "UPLOAD_MANIFEST";
+        self.command(COMMAND)?;
+        self.expect(tag::COPY_IN)?;
+        let mut buffer = vec![0; UPLOADED_AT_ONCE];
+        loop {
+            let count = manifest.read(&mut buffer).map_err(|error| {
+                Error::damaged("a stored manifest can't be read").because(error)
+            })?;
+            if count == 0 {
+                break;
+            }
+            let piece = CopyData::new(&buffer[..count]);
+            let unsendable = |error| Error::failed("a manifest can't be sent").because(error);
+            piece.map_err(unsendable)?.write(&mut self.wire.outgoing);
+            self.wire.send()?;
+        }
+        frontend::copy_done(&mut self.wire.outgoing);
+        self.wire.send()?;
+        self.rest_of(COMMAND).map(drop)
+    }
+
+    /// Starts a base backup, which [`Self::receive`] receives. After an error the session is of no
+    /// further use.
+    pub fn begin_base_backup(&mut self, options: &BaseBackupOptions) -> Result<Begun> {
         self.wire.take_notices();
         self.wire.set_limit(START_LIMIT);
-        self.command(&command)?;
-        let start = self.result_set()?;
-        let tablespaces = self.result_set()?;
-        sink.start(&backup_start(&start, &tablespaces)?)?;
+        self.command(&options.command())?;
+        let start = match self.result_set()? {
+            Ok(start) => start,
+            Err(error)
+                if options.incremental && error.code == sqlstate::NOT_IN_PREREQUISITE_STATE =>
+            {
+                self.expect(tag::READY)?;
+                return Ok(Begun::Refused(error));
+            }
+            Err(error) => return Err(self.failed("BASE_BACKUP", error)),
+        };
+        let tablespaces = self.must_result_set()?;
+        backup_start(&start, &tablespaces).map(Begun::Started)
+    }
+
+    /// Receives a base backup that has begun. After an error the session is of no further use.
+    pub fn receive(&mut self, start: &BackupStart, sink: &mut dyn BackupSink) -> Result<BackupEnd> {
+        sink.start(start)?;
         self.wire.set_limit(IDLE_LIMIT);
         self.expect(tag::COPY_OUT)?;
         self.copy(sink)?;
-        let end = self.result_set()?;
+        let end = self.must_result_set()?;
         let end = end.first().ok_or_else(strange)?;
         let (stop_lsn, timeline) = (parse(end, 0)?, timeline(end, 1)?);
         let checksum_failures = self.end_of_backup()?;
@@ -183,22 +236,24 @@ impl Replication {
         }
     }
 
-    /// Rows of one result among several of a command.
-    fn result_set(&mut self) -> Result<Vec<Columns>> {
+    /// Rows of one result among several of a command, or what the server reports instead.
+    fn result_set(&mut self) -> Result<Result<Vec<Columns>, ServerError>> {
         let mut rows = Vec::new();
         loop {
             let message = self.wire.read()?;
             match message.tag {
                 tag::ROW_DESCRIPTION => {}
                 tag::DATA_ROW => rows.push(columns(message.body).ok_or_else(strange)?),
-                tag::COMMAND_COMPLETE => return Ok(rows),
-                tag::ERROR => {
-                    let error = ServerError::parse(message.body);
-                    return Err(self.failed("BASE_BACKUP", error));
-                }
+                tag::COMMAND_COMPLETE => return Ok(Ok(rows)),
+                tag::ERROR => return Ok(Err(ServerError::parse(message.body))),
                 other => return Err(auth::unexpected(&self.wire.info, other)),
             }
         }
+    }
+
+    fn must_result_set(&mut self) -> Result<Vec<Columns>> {
+        let rows = self.result_set()?;
+        rows.map_err(|error| self.failed("BASE_BACKUP", error))
     }
 
     fn expect(&mut self, wanted: u8) -> Result<()> {
@@ -325,6 +380,7 @@ mod tests {
             wal: false,
             manifest_checksums: Algorithm::Crc32c,
             verify_checksums: true,
+            incremental: false,
         };
         let command = options.command();
         assert!(

@@ -45,10 +45,14 @@ impl Header {
         }
     }
 
+    /// Bytes of a file with `blocks` blocks.
+    pub fn stored_size(blocks: usize, block_size: usize) -> u64 {
+        (Self::size(blocks, block_size) + blocks * block_size) as u64
+    }
+
     /// Bytes of the whole file.
     pub fn file_size(&self, block_size: usize) -> u64 {
-        let blocks = self.blocks.len();
-        (Self::size(blocks, block_size) + blocks * block_size) as u64
+        Self::stored_size(self.blocks.len(), block_size)
     }
 
     pub fn encode(&self, block_size: usize) -> Vec<u8> {
@@ -105,6 +109,20 @@ impl Header {
     }
 }
 
+/// Bytes in front of the blocks of a file, from its first [`STUB`] bytes alone.
+pub fn header_size(front: &[u8], block_size: usize) -> Result<usize> {
+    let (numbers, _) = front.as_chunks();
+    match numbers {
+        [magic, count, _, ..] if *magic == MAGIC.to_le_bytes() => {
+            let count = u32::from_le_bytes(*count).min(MOST_BLOCKS);
+            Ok(Header::size(count as usize, block_size))
+        }
+        _ => Err(Error::damaged(
+            "an incremental file begins with another magic",
+        )),
+    }
+}
+
 fn not_read(error: io::Error) -> Error {
     Error::damaged("an incremental file ends early").because(error)
 }
@@ -150,6 +168,9 @@ mod tests {
             assert_eq!(bytes.len(), size);
             assert!(header.blocks.is_empty() && size == 12 || size.is_multiple_of(BLOCK));
             bytes.push(7);
+            assert_eq!(header_size(&bytes[..STUB as usize], BLOCK).unwrap(), size);
+            assert!(header_size(&bytes[1..], BLOCK).is_err());
+            assert!(header_size(&bytes[..11], BLOCK).is_err());
             let mut rest = &bytes[..];
             assert_eq!(Header::read(&mut rest, BLOCK).unwrap(), header);
             assert_eq!(rest, [7]);

@@ -150,6 +150,11 @@ impl Replication {
 
     fn rows(&mut self, command: &str) -> Result<Vec<Columns>> {
         self.command(command)?;
+        self.rest_of(command)
+    }
+
+    /// The rows of a command that was sent, up to its end.
+    pub(super) fn rest_of(&mut self, command: &str) -> Result<Vec<Columns>> {
         let mut rows = Vec::new();
         let mut failed = None;
         loop {

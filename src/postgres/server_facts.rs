@@ -308,6 +308,15 @@ impl Start {
     }
 }
 
+/// Whether the server summarizes its WAL; before 17 none does.
+pub fn summarizes_wal(session: &Session) -> Result<bool> {
+    let row = session.query_one(
+        "SELECT coalesce(current_setting('summarize_wal', true) = 'on', false)",
+        &[],
+    )?;
+    row.parse(0)
+}
+
 /// The server's clock.
 pub fn now(session: &Session) -> Result<Time> {
     let row = session.query_one(

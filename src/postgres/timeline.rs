@@ -3,7 +3,10 @@
 //! Rules: readTimeLineHistory, tliOfPointInHistory and tliSwitchPoint in
 //! `src/backend/access/transam/timeline.c`.
 
-use super::lsn::{Lsn, TimelineId};
+use super::{
+    lsn::{Lsn, TimelineId},
+    wal_summary::Stretch,
+};
 use crate::error::{Error, Result};
 
 /// One line of a history file: `timeline` was left at `switch`.
@@ -103,6 +106,19 @@ impl TimelineHistory {
         spans
     }
 
+    /// The WAL from `from` to `to`, of each timeline that it lies on, oldest first.
+    pub fn between(&self, from: Lsn, to: Lsn) -> Vec<Stretch> {
+        let cut = |span: Span| Stretch {
+            timeline: span.timeline,
+            from: span.from.max(from),
+            to: span.to.map_or(to, |end| end.min(to)),
+        };
+        let stretches = self.path().into_iter().map(cut);
+        stretches
+            .filter(|stretch| stretch.from < stretch.to)
+            .collect()
+    }
+
     fn span(&self, timeline: TimelineId) -> Option<Span> {
         self.path()
             .into_iter()
@@ -190,6 +206,23 @@ mod tests {
         }
         assert_eq!(of_four.fork(tli(2)), Some(Lsn(0x500_00A0)));
         assert_eq!((of_four.fork(tli(3)), of_four.fork(tli(4))), (None, None));
+        let between = |from, to| {
+            let found = of_four.between(Lsn(from), Lsn(to));
+            let flat = |one: &Stretch| (one.timeline.get(), one.from.0, one.to.0);
+            found.iter().map(flat).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            between(0x200_0000, 0x600_0000),
+            [
+                (1, 0x200_0000, 0x300_0148),
+                (2, 0x300_0148, 0x500_00A0),
+                (4, 0x500_00A0, 0x600_0000),
+            ]
+        );
+        assert_eq!(
+            between(0x300_0148, 0x500_00A0),
+            [(2, 0x300_0148, 0x500_00A0)]
+        );
         assert_eq!(
             spans(&TimelineHistory::without_ancestors(tli(7))),
             [(7, 0, None)]

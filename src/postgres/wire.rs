@@ -34,6 +34,7 @@ pub mod tag {
     pub const COMMAND_COMPLETE: u8 = b'C';
     pub const COPY_DATA: u8 = b'd';
     pub const COPY_DONE: u8 = b'c';
+    pub const COPY_IN: u8 = b'G';
     pub const COPY_OUT: u8 = b'H';
     pub const DATA_ROW: u8 = b'D';
     pub const ERROR: u8 = b'E';

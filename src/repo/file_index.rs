@@ -65,10 +65,42 @@ pub struct PageNotes {
 }
 
 impl PageNotes {
-    /// Adds those of later blocks.
-    pub fn extend(&mut self, later: Self) {
-        self.doubtful.extend(later.doubtful);
-        self.visible.extend(later.visible);
+    /// Adds those of other blocks.
+    pub fn extend(&mut self, other: Self) {
+        for (ranges, more) in [
+            (&mut self.doubtful, other.doubtful),
+            (&mut self.visible, other.visible),
+        ] {
+            ranges.extend(more);
+            // Of two rows that are in order, which costs no more than a look at each.
+            ranges.sort();
+        }
+    }
+
+    /// Those of all blocks but these, which are in ascending order.
+    pub fn without(&self, blocks: &[u32]) -> Self {
+        let left = |ranges: &[(u32, u32)]| {
+            let mut left = Vec::new();
+            for &(from, to) in ranges {
+                let mut from = from;
+                let first = blocks.partition_point(|block| *block < from);
+                let within = blocks[first..].iter().take_while(|block| **block <= to);
+                for &block in within {
+                    if from < block {
+                        left.push((from, block - 1));
+                    }
+                    from = block.saturating_add(1);
+                }
+                if from <= to {
+                    left.push((from, to));
+                }
+            }
+            left
+        };
+        Self {
+            doubtful: left(&self.doubtful),
+            visible: left(&self.visible),
+        }
     }
 }
 
@@ -84,6 +116,14 @@ pub struct Facts {
     pub size: u64,
     pub modified: i64,
     pub changed: i64,
+}
+
+impl Facts {
+    /// Whether both are of the same file, whatever was written to it between.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let identity = |facts: &Self| (facts.device, facts.inode, facts.born);
+        self.born.is_some() && identity(self) == identity(other)
+    }
 }
 
 /// In the order of the fields: there may be a million of them.
@@ -320,6 +360,22 @@ mod tests {
             facts: None,
             notes: PageNotes::default(),
         }
+    }
+
+    #[test]
+    fn notes_of_some_blocks_take_the_place_of_others() {
+        let notes = |doubtful: &[(u32, u32)], visible: &[(u32, u32)]| PageNotes {
+            doubtful: doubtful.to_vec(),
+            visible: visible.to_vec(),
+        };
+        let known = notes(&[(3, 3)], &[(0, 2), (5, 9), (11, 11)]);
+        let blocks = [0, 3, 4, 6, 7, 9, 11, 12];
+        let mut rest = known.without(&blocks);
+        assert_eq!(rest, notes(&[], &[(1, 2), (5, 5), (8, 8)]));
+        assert_eq!(known.without(&[]), known);
+        rest.extend(notes(&[(4, 4)], &[(0, 0), (6, 7), (12, 12)]));
+        let all = [(0, 0), (1, 2), (5, 5), (6, 7), (8, 8), (12, 12)];
+        assert_eq!(rest, notes(&[(4, 4)], &all));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use pgstow::{
         wal_header::WalHeader,
         wal_name::WalName,
         wal_records::WalRecords,
+        wal_summary::{self, SummaryName},
     },
     repo::{backup_id::BackupId, catalog::Backup, codec::Codec, file_index},
     util::{clock::Time, units},
@@ -37,6 +38,10 @@ pub type Parser = fn(&[u8]);
 pub const PARSERS: &[(&str, Parser)] = &[
     ("wal_header", |bytes| drop(WalHeader::parse(bytes))),
     ("wal_records", wal_records),
+    ("wal_summary", |bytes| {
+        SummaryName::parse(bytes);
+        drop(wal_summary::read(bytes, &mut |_, _, _| Ok(())));
+    }),
     ("control", |bytes| drop(Control::parse(bytes))),
     ("timeline", timeline),
     ("manifest", |bytes| drop(manifest::read(bytes, |_| Ok(())))),

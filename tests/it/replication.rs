@@ -12,7 +12,7 @@ use std::{
 use pgstow::{
     error::{Error, Kind, Result},
     postgres::{
-        base_backup::{BackupSink, BackupStart, BaseBackupOptions},
+        base_backup::{BackupEnd, BackupSink, BackupStart, BaseBackupOptions, Begun},
         conninfo::{ConnInfo, ConnParams},
         file_checksum::Algorithm,
         lsn::TimelineId,
@@ -44,6 +44,19 @@ fn options() -> BaseBackupOptions {
         wal: true,
         manifest_checksums: Algorithm::Sha256,
         verify_checksums: true,
+        incremental: false,
+    }
+}
+
+/// A whole base backup.
+fn base_backup(
+    session: &mut Replication,
+    options: &BaseBackupOptions,
+    sink: &mut dyn BackupSink,
+) -> Result<BackupEnd> {
+    match session.begin_base_backup(options)? {
+        Begun::Started(start) => session.receive(&start, sink),
+        Begun::Refused(error) => panic!("{error}"),
     }
 }
 
@@ -124,7 +137,7 @@ fn a_base_backup_is_whole(pg: PgBin) {
     let mut session = connect(&server, &Cancel::default());
     let system = session.identify_system().unwrap();
     let mut folder = Folder::new(scratch.folder("archives"));
-    let end = session.base_backup(&options(), &mut folder).unwrap();
+    let end = base_backup(&mut session, &options(), &mut folder).unwrap();
 
     let start = folder.start.clone().unwrap();
     assert!(system.xlogpos <= start.lsn && start.lsn < end.stop_lsn);
@@ -183,7 +196,7 @@ fn a_base_backup_is_whole(pg: PgBin) {
         ..options()
     };
     let mut folder = Folder::new(scratch.folder("bare"));
-    session.base_backup(&bare, &mut folder).unwrap();
+    base_backup(&mut session, &bare, &mut folder).unwrap();
     assert!(folder.manifest.is_some());
     assert!(
         session
@@ -237,7 +250,7 @@ fn damaged_pages_are_a_finding(pg: PgBin) {
     let listener = Arc::clone(&heard);
     session.on_notice(move |notice| listener.lock().unwrap().push(notice.clone()));
     let mut folder = Folder::new(scratch.folder("archives"));
-    let end = session.base_backup(&options(), &mut folder).unwrap();
+    let end = base_backup(&mut session, &options(), &mut folder).unwrap();
     assert!(end.checksum_failures);
     assert_eq!(*heard.lock().unwrap(), end.notices);
     let failure = |file: &str, block| PageFailure {
@@ -256,7 +269,7 @@ fn damaged_pages_are_a_finding(pg: PgBin) {
         ..options()
     };
     let mut folder = Folder::new(scratch.folder("unchecked"));
-    let end = session.base_backup(&unchecked, &mut folder).unwrap();
+    let end = base_backup(&mut session, &unchecked, &mut folder).unwrap();
     assert!(!end.checksum_failures && end.page_failures.is_empty());
 }
 
@@ -319,7 +332,7 @@ fn a_backup_is_left_at_once_when_told_to_stop_or_when_the_sink_fails() {
         ..options()
     };
     let begin = Instant::now();
-    let stopped = session.base_backup(&slow, &mut folder).unwrap_err();
+    let stopped = base_backup(&mut session, &slow, &mut folder).unwrap_err();
     assert_eq!(stopped.kind(), Kind::Interrupted);
     drop(session);
     assert!(begin.elapsed() < Duration::from_secs(10));
@@ -327,7 +340,7 @@ fn a_backup_is_left_at_once_when_told_to_stop_or_when_the_sink_fails() {
     let mut session = connect(&server, &Cancel::default());
     let mut folder = Folder::new(scratch.folder("full"));
     folder.hook = Box::new(|| Err(Error::failed("full")));
-    let full = session.base_backup(&options(), &mut folder).unwrap_err();
+    let full = base_backup(&mut session, &options(), &mut folder).unwrap_err();
     assert_eq!(full.message(), "full");
     drop(session);
     // The server ends the backups of clients that have gone.
@@ -345,6 +358,6 @@ fn a_server_that_dies_in_the_middle_is_an_error() {
         server.stop(Shutdown::Immediate);
         Ok(())
     });
-    let error = session.base_backup(&options(), &mut folder).unwrap_err();
+    let error = base_backup(&mut session, &options(), &mut folder).unwrap_err();
     assert_eq!(error.kind(), Kind::Failed, "{}", error.in_one_line());
 }

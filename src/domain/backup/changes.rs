@@ -50,14 +50,6 @@ pub struct Known {
     pub notes: PageNotes,
 }
 
-impl Known {
-    /// Whether it is the same file, whatever was written to it since.
-    pub fn is_still(&self, now: &Facts) -> bool {
-        let same = |facts: &Facts| (facts.device, facts.inode, facts.born);
-        now.born.is_some() && same(now) == same(&self.facts)
-    }
-}
-
 /// The backup that an incremental one builds on.
 #[derive(Clone, Copy, Debug)]
 pub struct Since {
@@ -72,7 +64,7 @@ pub enum Extent {
     Whole,
     /// The parent has all of it; what it noted of the pages still holds.
     Nothing(PageNotes),
-    /// What [`Blocks`] chooses.
+    /// What has changed: [`Blocks`] chooses it by reading, and the server's summaries may tell it.
     Blocks(Known),
 }
 
@@ -92,7 +84,7 @@ impl Since {
         if *now == known.facts && safely_before(now.modified) && safely_before(now.changed) {
             return Extent::Nothing(known.notes);
         }
-        let same_file = known.is_still(now) && now.born.is_some_and(safely_before);
+        let same_file = known.facts.is_same_file(now) && now.born.is_some_and(safely_before);
         match relation.file.fork {
             Fork::Main if same_file => Extent::Blocks(known),
             _ => Extent::Whole,

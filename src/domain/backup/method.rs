@@ -18,7 +18,6 @@ use crate::{
         control::Control,
         low_level_backup::LowLevelBackup,
         postmaster::Postmaster,
-        replication::Replication,
         server_facts::{self, ServerFacts},
     },
     util::cancel::Cancel,
@@ -46,15 +45,7 @@ pub fn source<'a>(
             Some(obstacle) => debug!("not read from the data directory: {obstacle}"),
         }
     }
-    let mut replication = Replication::connect(info, cancel)?;
-    let identity = replication.identify_system()?;
-    if identity.system_id != facts.system_id {
-        return Err(Error::failed(
-            "the replication connection leads to another server than the SQL connection",
-        )
-        .hint("connect to the server itself, not to a pooler or a load balancer."));
-    }
-    Ok(Box::new(Stream::new(replication)))
+    Ok(Box::new(Stream::connect(info, session, facts, cancel)?))
 }
 
 /// Whether [`Method::Auto`] reads the data directory, where the server says that it is.

@@ -25,12 +25,14 @@ pub mod needed;
 mod options;
 pub mod pack;
 mod parent;
+mod regrown;
 mod relations;
 mod repack;
 mod run;
 pub mod seal;
 mod source;
 mod stream;
+mod summaries;
 pub mod verify;
 
 pub use options::{ChainPolicy, Method, Options, Outcome};

@@ -40,18 +40,21 @@ const AHEAD: usize = 1024;
 #[derive(Debug)]
 pub struct Parent {
     pub backup: Backup,
+    /// Of the server's timeline.
+    pub history: TimelineHistory,
 }
 
 impl Parent {
     /// The newest backup on the server's line of timelines, if an incremental one can build on it
     /// (rule 70 of PostgreSQL's own: the child starts behind the parent's end); else why there is none.
-    ///
-    /// `history` is that of the server's timeline.
+    /// One that is read from the data directory needs what the parent noted of the files there; the
+    /// server itself takes any parent's manifest.
     pub fn find(
         repository: &Repository,
         facts: &ServerFacts,
         now: Checkpoint,
-        history: &TimelineHistory,
+        method: Method,
+        history: TimelineHistory,
         policy: ChainPolicy,
         time: Time,
     ) -> Result<Result<Self, String>> {
@@ -90,10 +93,10 @@ impl Parent {
         if due.is_some_and(|every| time - begun >= every) {
             return not("builds on a full backup that is so old that a new one is due");
         }
-        if backup.method != Method::Local {
+        if method == Method::Local && backup.method != Method::Local {
             return not("was not read from the data directory");
         }
-        if backup.host != host::name() {
+        if method == Method::Local && backup.host != host::name() {
             return not("was taken on another host");
         }
         if backup.postgres_version / 10_000 != facts.version / 10_000 {
@@ -105,14 +108,18 @@ impl Parent {
         if facts.standby && now.redo < backup.stop_lsn {
             return not("ended behind the standby's last restartpoint");
         }
-        if let Err(error) = is_index_right(repository, backup) {
+        let (object, name) = match method {
+            Method::Local => (BackupObject::Index, "an index"),
+            Method::Stream => (BackupObject::Manifest, "a manifest"),
+        };
+        if let Err(error) = is_right(repository, backup, object) {
             return not(&format!(
-                "has an index that can't be used: {}",
+                "has {name} that can't be used: {}",
                 error.in_one_line()
             ));
         }
         let backup = Backup::clone(backup);
-        Ok(Ok(Self { backup }))
+        Ok(Ok(Self { backup, history }))
     }
 
     /// What changes are measured by.
@@ -138,7 +145,7 @@ impl Parent {
         scope: &'scope Scope<'scope, '_>,
         repository: &'scope Repository,
     ) -> Result<KnownFiles<'scope>> {
-        let stored = index(repository, &self.backup)?;
+        let stored = object(repository, &self.backup, BackupObject::Index)?;
         let (sender, files) = sync_channel(AHEAD);
         let reader = scope.spawn(move || {
             file_index::read(stored, |entry| {
@@ -180,19 +187,21 @@ fn chain<'a>(
     Some(chain)
 }
 
-fn index(repository: &Repository, backup: &Backup) -> Result<Box<dyn io::Read + Send>> {
-    let name = repository
-        .layout()
-        .backup_object(&backup.id, BackupObject::Index);
+fn object(
+    repository: &Repository,
+    backup: &Backup,
+    object: BackupObject,
+) -> Result<Box<dyn io::Read + Send>> {
+    let name = repository.layout().backup_object(&backup.id, object);
     repository.storage().get(&name, None)
 }
 
-/// The index decides what is not stored again: not a byte of it may be another one.
-fn is_index_right(repository: &Repository, backup: &Backup) -> Result<()> {
-    let mut hashing = Sha256Reader::new(index(repository, backup)?);
+/// Index and manifest decide what is not stored again: not a byte of them may be another one.
+fn is_right(repository: &Repository, backup: &Backup, which: BackupObject) -> Result<()> {
+    let mut hashing = Sha256Reader::new(object(repository, backup, which)?);
     io::copy(&mut hashing, &mut io::sink())
         .map_err(|error| Error::damaged("it can't be read").because(error))?;
-    backup.check_object(BackupObject::Index, hashing.finish())
+    backup.check_object(which, hashing.finish())
 }
 
 /// What the parent knows, in the order of its index, which is that of the walk.

@@ -6,12 +6,13 @@
 
 use std::{io::Write, mem, path::Path};
 
-use tar::{EntryType, Header};
+use tar::EntryType;
 
 use super::{
     contents::{Contents, wal_segment},
     member::{BLOCK, Member, padding},
     pack::Packer,
+    regrown::Regrown,
     source::Started,
 };
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     postgres::{
         base_backup::{BackupSink, BackupStart},
         control,
+        incremental::{self, Header, STUB},
         lsn::{Lsn, TimelineId},
     },
     repo::{
@@ -38,10 +40,21 @@ pub struct Repacker<'a, 'p, M> {
     meter: &'a Meter,
     started: &'a mut Started<'a>,
     contents: Contents,
+    incremental: Option<Incremental<'a>>,
+    /// The begin of the present incremental file, up to its first block: by the file's own path.
+    front: Option<(FilePath, Vec<u8>)>,
     /// In front of the paths of the present archive.
     prefix: Vec<u8>,
     state: State,
     control: Option<(Member, Vec<u8>)>,
+}
+
+/// What is to be known of incremental files.
+#[derive(Clone, Copy)]
+pub struct Incremental<'a> {
+    /// Bytes.
+    pub block_size: u32,
+    pub regrown: &'a Regrown,
 }
 
 enum State {
@@ -62,6 +75,7 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
         manifest: M,
         meter: &'a Meter,
         started: &'a mut Started<'a>,
+        incremental: Option<Incremental<'a>>,
     ) -> Self {
         Self {
             packer,
@@ -69,6 +83,8 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
             meter,
             started,
             contents: Contents::new(Lsn::INVALID, TimelineId::FIRST),
+            incremental,
+            front: None,
             prefix: Vec::new(),
             state: State::End,
             control: None,
@@ -78,6 +94,7 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
     /// Adds pg_control as the last member; what was cut off before can't be started.
     pub fn finish(mut self) -> Result<(Contents, M)> {
         self.end_archive()?;
+        self.end_incremental()?;
         let Some((member, bytes)) = self.control.take() else {
             return Err(Error::damaged("the server sent no global/pg_control"));
         };
@@ -104,7 +121,7 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
         let bad = |error| {
             Error::damaged("the server sent a tar header that can't be read").because(error)
         };
-        let header = Header::from_byte_slice(block);
+        let header = tar::Header::from_byte_slice(block);
         if header.cksum().map_err(bad)? != checksum(block) {
             return Err(Error::damaged(
                 "the server sent a tar header with a wrong checksum",
@@ -147,7 +164,12 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
     }
 
     fn file(&mut self, member: Member) -> Result<State> {
-        self.contents.add_file(&member.path, member.size);
+        self.end_incremental()?;
+        let plain = incremental::plain_path(&member.path.0);
+        match plain.filter(|_| self.incremental.is_some()) {
+            Some(path) => self.front = Some((FilePath(path.into()), Vec::new())),
+            None => self.contents.add_file(&member.path, member.size),
+        }
         let (left, padding) = (member.size, padding(member.size));
         let hold = member.path.0.as_ref() == control::PATH.as_bytes();
         if hold {
@@ -173,11 +195,43 @@ impl<'a, 'p, M: Write> Repacker<'a, 'p, M> {
     }
 
     fn content(&mut self, bytes: &[u8], hold: bool) -> Result<()> {
+        self.look_at(bytes)?;
         match (&mut self.control, hold) {
             (Some((_, held)), true) => held.extend_from_slice(bytes),
             _ => self.packer.data(bytes)?,
         }
         Ok(())
+    }
+}
+
+impl<M> Repacker<'_, '_, M> {
+    /// Of an incremental file counts what it stands for, once its header is here.
+    fn look_at(&mut self, bytes: &[u8]) -> Result<()> {
+        let (Some((_, front)), Some(incremental)) = (&mut self.front, &self.incremental) else {
+            return Ok(());
+        };
+        front.extend_from_slice(bytes);
+        let block_size = incremental.block_size as usize;
+        if front.len() < STUB as usize || front.len() < incremental::header_size(front, block_size)?
+        {
+            return Ok(());
+        }
+        let header = Header::read(&mut &front[..], block_size)?;
+        if let Some((path, _)) = self.front.take() {
+            let size = u64::from(header.reconstructed_length()) * u64::from(incremental.block_size);
+            self.contents.add_file(&path, size);
+            incremental.regrown.check(path, &header)?;
+        }
+        Ok(())
+    }
+
+    fn end_incremental(&self) -> Result<()> {
+        match &self.front {
+            None => Ok(()),
+            Some((path, _)) => Err(Error::damaged(format!(
+                "what the server sent of {path} ends early"
+            ))),
+        }
     }
 }
 

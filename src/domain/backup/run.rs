@@ -15,6 +15,7 @@ use super::{
     parent::Parent,
     seal,
     source::{Copied, Order, Source, Started, Stop},
+    stream,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -47,7 +48,7 @@ const OLDEST: u32 = 15;
 /// The newest server that the tests run.
 const NEWEST_TESTED: u32 = 18;
 
-/// Takes a full base backup of the server at `info` through its replication protocol.
+/// Takes a base backup of the server at `info`.
 pub fn run(
     repository: &Repository,
     info: &ConnInfo,
@@ -67,52 +68,69 @@ pub fn run(
     }
     seal::finish_all(repository)?;
     let checkpoint = Checkpoint::gather(&session)?;
-    let parent = match parent(repository, options, &facts, checkpoint, source.as_mut())? {
-        Ok(parent) => Some(parent),
-        Err(why) => {
-            info!("a full backup: {why}");
-            None
-        }
-    };
-    let id = claim::claim(
+    let mut parent = parent(
         repository,
-        Intent {
-            kind: match parent {
-                Some(_) => BackupKind::Incremental,
-                None => BackupKind::Full,
-            },
-            parent: parent.as_ref().map(|parent| parent.backup.id),
-            system_id: facts.system_id,
-            timeline: checkpoint.timeline,
-            lower_bound: checkpoint.redo,
-        },
-    )?;
-    let run = Run {
-        repository,
-        system,
-        info,
-        session: &session,
-        facts: &facts,
-        id,
-        parent,
         options,
-        meter,
-        cancel,
-    };
-    run.copy_and_seal(source).inspect_err(|_| {
-        if let Err(error) = repository.remove_backup(id) {
-            warn!(
-                "remains of backup {id} are left: {}; the next run removes them",
-                error.in_one_line()
-            );
+        &session,
+        &facts,
+        checkpoint,
+        source.as_mut(),
+    )?;
+    loop {
+        if let Err(why) = &parent {
+            info!("a full backup: {why}");
         }
-    })
+        let wanted = parent.ok();
+        let id = claim::claim(
+            repository,
+            Intent {
+                kind: match wanted {
+                    Some(_) => BackupKind::Incremental,
+                    None => BackupKind::Full,
+                },
+                parent: wanted.as_ref().map(|parent| parent.backup.id),
+                system_id: facts.system_id,
+                timeline: checkpoint.timeline,
+                lower_bound: checkpoint.redo,
+            },
+        )?;
+        let run = Run {
+            repository,
+            system: &system,
+            info,
+            session: &session,
+            facts: &facts,
+            id,
+            parent: wanted,
+            options,
+            meter,
+            cancel,
+        };
+        match run.copy_and_seal(source.as_mut()) {
+            Ok(Ok(outcome)) => return Ok(outcome),
+            // The server can't make an incremental one: a full one then.
+            Ok(Err(refused)) => {
+                repository.remove_backup(id)?;
+                parent = Err(refused);
+            }
+            Err(error) => {
+                if let Err(error) = repository.remove_backup(id) {
+                    warn!(
+                        "remains of backup {id} are left: {}; the next run removes them",
+                        error.in_one_line()
+                    );
+                }
+                return Err(error);
+            }
+        }
+    }
 }
 
 /// The backup to build on, or why there is none.
 fn parent(
     repository: &Repository,
     options: &Options,
+    session: &Session,
     facts: &ServerFacts,
     now: Checkpoint,
     source: &mut dyn Source,
@@ -120,8 +138,10 @@ fn parent(
     if options.chain.full_every.is_none() {
         return Ok(Err("no other kind was asked for".to_owned()));
     }
-    if source.method() != Method::Local {
-        return Ok(Err("the files come from the server's stream".to_owned()));
+    if source.method() == Method::Stream
+        && let Some(why) = stream::why_not_incremental(session, facts)?
+    {
+        return Ok(Err(why));
     }
     let history = match now.timeline {
         TimelineId::FIRST => TimelineHistory::without_ancestors(now.timeline),
@@ -131,7 +151,8 @@ fn parent(
         repository,
         facts,
         now,
-        &history,
+        source.method(),
+        history,
         options.chain,
         clock::now(),
     )
@@ -155,7 +176,7 @@ fn check_version(facts: &ServerFacts) -> Result<()> {
 /// A backup that has its claim.
 pub(super) struct Run<'a> {
     pub(super) repository: &'a Repository,
-    pub(super) system: System,
+    pub(super) system: &'a System,
     pub(super) info: &'a ConnInfo,
     pub(super) session: &'a Session,
     pub(super) facts: &'a ServerFacts,
@@ -170,10 +191,11 @@ pub(super) struct Run<'a> {
 pub(super) type Timed = (Copied, Range<Time>);
 
 impl Run<'_> {
-    fn copy_and_seal(&self, mut source: Box<dyn Source + '_>) -> Result<Outcome> {
+    /// Err is why the server can't make an incremental backup.
+    fn copy_and_seal(&self, source: &mut dyn Source) -> Result<Result<Outcome, String>> {
         thread::scope(|scope| {
             let mut life = None;
-            let copied = self.copy(source.as_mut(), &mut |lsn, timeline| {
+            let copied = self.copy(source, &mut |lsn, timeline| {
                 life = Some(SignsOfLife::begin(
                     scope,
                     self.repository,
@@ -183,14 +205,22 @@ impl Run<'_> {
                 )?);
                 Ok(())
             })?;
+            let copied = match copied {
+                Ok(copied) => copied,
+                Err(refused) => return Ok(Err(refused)),
+            };
             self.meter.begin("describing", 0);
-            self.keep_history(source.as_mut(), copied.0.contents.timeline)?;
+            self.keep_history(source, copied.0.contents.timeline)?;
             let backup = self.describe(copied, source.method())?;
-            self.seal(backup)
+            self.seal(backup).map(Ok)
         })
     }
 
-    fn copy(&self, source: &mut dyn Source, started: &mut Started<'_>) -> Result<Timed> {
+    fn copy(
+        &self,
+        source: &mut dyn Source,
+        started: &mut Started<'_>,
+    ) -> Result<Result<Timed, String>> {
         let order = Order {
             to: Destination {
                 repository: self.repository,
@@ -219,20 +249,25 @@ impl Run<'_> {
             "waiting for a checkpoint"
         };
         self.meter.begin(phase, 0);
-        let copied = source.copy(&order, started)?;
+        let copied = match source.copy(&order, started)? {
+            Ok(copied) => copied,
+            Err(refused) => return Ok(Err(refused)),
+        };
         self.check_end(&copied.contents, &copied.stop)?;
         expected.check(&Expected::gather(self.session)?, &copied.contents)?;
         if self.options.standalone {
             self.check_standalone_wal(&copied.contents, &copied.stop)?;
         }
         let stop_time = server_facts::now(self.session)?;
-        Ok((copied, start_time..stop_time))
+        Ok(Ok((copied, start_time..stop_time)))
     }
 
     /// A temporary slot keeps the server's WAL from now on; it goes with its session.
     fn hold_wal(&self) -> Result<Replication> {
         let mut session = Replication::connect(self.info, self.cancel)?;
-        let name = format!("pgstow_base_{}", std::process::id());
+        // Of this try alone: the server may take a while to drop that of the one before.
+        let name = format!("pgstow_base_{}_{}", std::process::id(), self.id);
+        let name = name.to_lowercase().replace('-', "_");
         session.create_physical_slot(&name, true, true).map_err(|error| {
             error.hint("a standalone backup needs a free replication slot: raise max_replication_slots.")
         })?;
@@ -299,7 +334,7 @@ impl Run<'_> {
             return Ok(());
         }
         let file = WalName::History(timeline);
-        let name = self.repository.wal_object(&self.system, file);
+        let name = self.repository.wal_object(self.system, file);
         let content = source.history(timeline)?;
         match self.repository.storage().create(&name, &content) {
             Err(error) if error.kind() == Kind::AlreadyExists => {
@@ -322,14 +357,14 @@ impl Run<'_> {
             let refused = self.switch_on_primary();
             let mut diagnose = || {
                 refused.clone().unwrap_or_else(|| {
-                    let (repository, system) = (self.repository, &self.system);
+                    let (repository, system) = (self.repository, self.system);
                     diagnosis::while_waiting(self.session, self.facts, repository, system)
                 })
             };
             let limit = self.options.wal_limit;
             let missing = seal::wait_for_wal(
                 self.repository,
-                &self.system,
+                self.system,
                 &backup,
                 limit,
                 self.cancel,

@@ -28,8 +28,13 @@ pub type Started<'a> = dyn FnMut(Lsn, TimelineId) -> Result<()> + 'a;
 pub trait Source {
     fn method(&self) -> Method;
 
-    /// Starts a backup on the server, stores all files, and ends the backup.
-    fn copy(&mut self, order: &Order<'_>, started: &mut Started<'_>) -> Result<Copied>;
+    /// Starts a backup on the server, stores all files, and ends the backup; or why the server
+    /// can't make an incremental one, when nothing was started.
+    fn copy(
+        &mut self,
+        order: &Order<'_>,
+        started: &mut Started<'_>,
+    ) -> Result<Result<Copied, String>>;
 
     /// The history file of a timeline that the server knows.
     fn history(&mut self, timeline: TimelineId) -> Result<Vec<u8>>;

@@ -8,7 +8,7 @@ use std::{
 use crate::harness::{Cluster, PgBin, Scratch, Shutdown, Stored, Stow, on_every_major, pg, user};
 
 /// Unpacks each backup of a chain, full one first, and combines them as the manual says.
-fn combined(scratch: &Scratch, pg: &PgBin, root: &Path, chain: &[Stored]) -> PathBuf {
+pub(super) fn combined(scratch: &Scratch, pg: &PgBin, root: &Path, chain: &[Stored]) -> PathBuf {
     let folders: Vec<PathBuf> = chain
         .iter()
         .map(|backup| {

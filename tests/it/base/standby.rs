@@ -7,7 +7,7 @@ use crate::harness::{Cluster, PgBin, Scratch, Stow, on_every_major, pg};
 on_every_major!(a_standby_is_backed_up);
 
 /// A streaming standby of the cluster.
-fn standby(scratch: &Scratch, stow: &Stow) -> Cluster {
+pub(super) fn standby(scratch: &Scratch, stow: &Stow) -> Cluster {
     let copy = scratch.join("copy");
     stow.cluster.basebackup(&copy, &["--write-recovery-conf"]);
     let pg = stow.cluster.pg.clone();

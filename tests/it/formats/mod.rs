@@ -5,6 +5,7 @@ mod control;
 mod foreign_bytes;
 mod pages;
 mod timelines;
+mod wal_summary;
 
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::backup::{
         changes::{Blocks, Known, Page, Since},
-        pack::{Ended, Filling, Laid, Load},
+        pack::{Ended, FRAME, Filling, Laid, Load},
     },
     error::{IoContext, Result},
     postgres::{
@@ -24,6 +24,7 @@ use crate::{
         relation_file::RelationPath,
     },
     repo::file_index::{Facts, FilePath, PageNotes},
+    util::cold_read,
 };
 
 /// As large may a file be that was replaced by a larger one since it was met.
@@ -45,15 +46,8 @@ pub enum What {
     Stub(Facts, PageNotes),
     /// Those of its blocks that the parent may not have, of a file of so many bytes.
     Blocks(Since, Known, u64),
-}
-
-/// What is stored of a file of which the parent has the rest.
-struct Changed<'a> {
-    header: Header,
-    /// Of the file, as it is now; its blocks are taken from there.
-    bytes: &'a [u8],
-    facts: Facts,
-    notes: PageNotes,
+    /// These blocks of the file, as it was met; what is known of the others.
+    Listed(Facts, Vec<u32>, PageNotes),
 }
 
 pub struct Bundle {
@@ -75,11 +69,22 @@ impl Bundle {
                 None => Ok(None),
             },
             What::Blocks(since, known, size) => match self.reader.open(&path)? {
-                Some((file, found)) if known.is_still(&facts(&found)) => self
+                Some((file, found)) if known.facts.is_same_file(&facts(&found)) => self
                     .blocks(path, &file, &found, size, (&since, known), frame)
                     .map(Some),
                 // Replaced since it was met.
                 Some((file, found)) => self.whole(path, &file, &found, size, frame).map(Some),
+                None => Ok(None),
+            },
+            What::Listed(met, blocks, unread) => match self.reader.open(&path)? {
+                Some((file, found)) if met.is_same_file(&facts(&found)) => self
+                    .listed(path, &file, &found, met.size, (blocks, unread), frame)
+                    .map(Some),
+                // Replaced since it was met: whatever it holds is in the WAL.
+                Some((file, found)) => {
+                    let most = met.size.min(FRAME as u64);
+                    self.whole(path, &file, &found, most, frame).map(Some)
+                }
                 None => Ok(None),
             },
         }
@@ -149,13 +154,9 @@ impl Bundle {
             length: (facts.size / self.reader.pages.size as u64) as u32,
             blocks: Vec::new(),
         };
-        let changed = Changed {
-            header,
-            bytes: &[],
-            facts,
-            notes,
-        };
-        self.incremental(path, &found, changed, frame).map(Some)
+        let nothing = |_: &mut [u8], _: &[u32]| Ok(notes);
+        self.incremental(path, &found, header, facts, nothing, frame)
+            .map(Some)
     }
 
     fn blocks(
@@ -168,43 +169,67 @@ impl Bundle {
         frame: &mut Filling<'_>,
     ) -> Result<Ended> {
         let page_size = self.reader.pages.size;
-        let size = found.size().min(size);
-        let size = size - size % page_size as u64;
-        let mut bytes = vec![0; size as usize];
+        let (length, facts) = self.now(found, size);
+        let mut bytes = vec![0; facts.size as usize];
         let mut choice = Blocks::new(since, known);
         let mut look = |page: Page<'_>| choice.look_at(&page);
         self.reader.read(file, &path, 0, &mut bytes, &mut look)?;
         let Blocks { chosen, notes, .. } = choice;
         let header = Header {
-            length: (size / page_size as u64) as u32,
+            length,
             blocks: chosen,
         };
-        let facts = Facts {
-            size,
-            ..facts(found)
+        let copy = |room: &mut [u8], blocks: &[u32]| {
+            for (to, number) in room.chunks_exact_mut(page_size).zip(blocks) {
+                to.copy_from_slice(&bytes[*number as usize * page_size..][..page_size]);
+            }
+            Ok(notes)
         };
-        let changed = Changed {
-            header,
-            bytes: &bytes,
-            facts,
-            notes,
-        };
-        self.incremental(&path, found, changed, frame)
+        self.incremental(&path, found, header, facts, copy, frame)
     }
 
+    fn listed(
+        &self,
+        path: FilePath,
+        file: &File,
+        found: &Metadata,
+        size: u64,
+        (mut blocks, mut notes): (Vec<u32>, PageNotes),
+        frame: &mut Filling<'_>,
+    ) -> Result<Ended> {
+        cold_read::expect_random(file);
+        let (length, facts) = self.now(found, size);
+        blocks.retain(|block| *block < length);
+        let header = Header { length, blocks };
+        let read = |room: &mut [u8], blocks: &[u32]| {
+            notes.extend(self.reader.read_blocks(file, &path, blocks, room)?);
+            Ok(notes)
+        };
+        self.incremental(&path, found, header, facts, read, frame)
+    }
+
+    /// Blocks and facts of a file that had `size` bytes when it was met: what was added since is in
+    /// the WAL.
+    fn now(&self, found: &Metadata, size: u64) -> (u32, Facts) {
+        let page_size = self.reader.pages.size as u64;
+        let length = found.size().min(size) / page_size;
+        let facts = Facts {
+            size: length * page_size,
+            ..facts(found)
+        };
+        (length as u32, facts)
+    }
+
+    /// `fill` gets the room for the header's blocks, and tells what is to be noted.
     fn incremental(
         &self,
         path: &FilePath,
         found: &Metadata,
-        changed: Changed<'_>,
+        header: Header,
+        facts: Facts,
+        fill: impl FnOnce(&mut [u8], &[u32]) -> Result<PageNotes>,
         frame: &mut Filling<'_>,
     ) -> Result<Ended> {
-        let Changed {
-            header,
-            bytes,
-            facts,
-            notes,
-        } = changed;
         let page_size = self.reader.pages.size;
         let size = header.file_size(page_size);
         let path = FilePath(incremental_path(&path.0).into());
@@ -214,9 +239,7 @@ impl Bundle {
         let room = frame.room(size as usize);
         let (front, blocks) = room.split_at_mut(Header::size(header.blocks.len(), page_size));
         front.copy_from_slice(&header.encode(page_size));
-        for (to, number) in blocks.chunks_exact_mut(page_size).zip(&header.blocks) {
-            to.copy_from_slice(&bytes[*number as usize * page_size..][..page_size]);
-        }
+        let notes = fill(blocks, &header.blocks)?;
         let crc32c = crc32c::crc32c(room);
         let checksum = self.checksum(room);
         frame.end(size);
@@ -255,18 +278,28 @@ impl Wanted {
         match &self.what {
             What::Folder => 0,
             What::Whole(size) | What::Blocks(_, _, size) => *size,
-            What::Stub(facts, _) => facts.size,
+            What::Stub(facts, _) | What::Listed(facts, ..) => facts.size,
+        }
+    }
+
+    /// Whether it takes several frames, or may.
+    pub fn is_large(&self, page_size: usize) -> bool {
+        match &self.what {
+            What::Folder | What::Stub(..) => false,
+            What::Whole(size) | What::Blocks(_, _, size) => *size > FRAME as u64,
+            What::Listed(..) => self.bytes_stored(page_size) > FRAME as u64,
         }
     }
 
     /// Bytes that are stored of them, at most.
-    pub fn bytes_stored(&self) -> u64 {
+    pub fn bytes_stored(&self, page_size: usize) -> u64 {
         match &self.what {
             What::Folder => 0,
             What::Stub(..) => STUB,
             What::Whole(size) => *size,
             // Its header may take one block more.
             What::Blocks(_, _, size) => *size + (32 << 10),
+            What::Listed(_, blocks, _) => Header::stored_size(blocks.len(), page_size),
         }
     }
 }

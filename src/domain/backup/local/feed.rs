@@ -28,9 +28,11 @@ use crate::{
         pack::{FRAME, Packer},
         parent::KnownFiles,
         source::Order,
+        summaries::Summaries,
     },
     error::{Error, Result},
-    postgres::{connection::Session, file_checksum::Algorithm},
+    postgres::{connection::Session, file_checksum::Algorithm, relation_file::RelationPath},
+    repo::file_index::{Facts, FilePath},
 };
 
 /// As many members at most go to a worker at once: bounds what a job holds.
@@ -43,6 +45,8 @@ const SIGN: Duration = Duration::from_secs(10);
 pub struct Base<'scope> {
     pub since: Since,
     pub files: KnownFiles<'scope>,
+    /// What tells the blocks that changed, if something does: else they are found by reading.
+    pub summaries: Option<&'scope Summaries>,
 }
 
 pub struct Feed<'a> {
@@ -57,6 +61,27 @@ pub struct Feed<'a> {
     compared: usize,
     bundle: Vec<Wanted>,
     bundle_bytes: u64,
+}
+
+impl Base<'_> {
+    fn wanted(&mut self, path: &FilePath, relation: &RelationPath, facts: Facts) -> What {
+        let known = self.files.get(&path.0);
+        match (self.since.extent(relation, &facts, known), self.summaries) {
+            (Extent::Whole, _) => What::Whole(facts.size),
+            (Extent::Nothing(notes), _) => What::Stub(facts, notes),
+            (Extent::Blocks(known), None) => What::Blocks(self.since, known, facts.size),
+            (Extent::Blocks(known), Some(summaries)) => {
+                let length = (facts.size / u64::from(self.since.block_size)) as u32;
+                match summaries.blocks(relation, &known, length) {
+                    Some(blocks) => {
+                        let unread = known.notes.without(&blocks);
+                        What::Listed(facts, blocks, unread)
+                    }
+                    None => What::Whole(facts.size),
+                }
+            }
+        }
+    }
 }
 
 enum Waiting {
@@ -92,13 +117,7 @@ impl<'a> Feed<'a> {
                 Kind::File(size) => What::Whole(size),
                 Kind::Fork(relation, facts) => match &mut base {
                     None => What::Whole(facts.size),
-                    Some(Base { since, files }) => {
-                        match since.extent(&relation, &facts, files.get(&path.0)) {
-                            Extent::Whole => What::Whole(facts.size),
-                            Extent::Nothing(notes) => What::Stub(facts, notes),
-                            Extent::Blocks(known) => What::Blocks(*since, known, facts.size),
-                        }
-                    }
+                    Some(base) => base.wanted(&path, &relation, facts),
                 },
             };
             self.take(Wanted { path, what }, packer)?;
@@ -112,8 +131,8 @@ impl<'a> Feed<'a> {
 
     fn take(&mut self, wanted: Wanted, packer: &mut Packer<'_>) -> Result<()> {
         self.look_around()?;
-        let waiting = match &wanted.what {
-            What::Whole(size) | What::Blocks(_, _, size) if *size > FRAME as u64 => {
+        let waiting = match wanted.is_large(self.reader.pages.size) {
+            true => {
                 let Some((file, found)) = self.reader.open(&wanted.path)? else {
                     return Ok(());
                 };
@@ -127,14 +146,19 @@ impl<'a> Feed<'a> {
                     let reader = Arc::clone(self.reader);
                     let large = Large::new(reader, wanted.path, file, &found);
                     match wanted.what {
-                        What::Blocks(since, known, _) if known.is_still(&facts(&found)) => {
+                        What::Blocks(since, known, _)
+                            if known.facts.is_same_file(&facts(&found)) =>
+                        {
                             self.compare(large, since, known, packer)?
+                        }
+                        What::Listed(met, blocks, unread) if met.is_same_file(&facts(&found)) => {
+                            Waiting::Large(large.only(blocks, met.size, unread, true))
                         }
                         _ => Waiting::Large(large),
                     }
                 }
             }
-            _ => Waiting::Small(wanted),
+            false => Waiting::Small(wanted),
         };
         self.waiting.push_back(waiting);
         // Files stay open, and blocks that were chosen take memory: as many as workers need.
@@ -181,7 +205,10 @@ impl<'a> Feed<'a> {
 
     fn small(&mut self, wanted: Wanted, packer: &mut Packer<'_>) -> Result<()> {
         // A header, the content, its padding; a longer path costs more, which is no matter.
-        let bytes = BLOCK + wanted.bytes_stored().next_multiple_of(BLOCK);
+        let bytes = BLOCK
+            + wanted
+                .bytes_stored(self.reader.pages.size)
+                .next_multiple_of(BLOCK);
         if self.bundle_bytes + bytes > FRAME as u64 || self.bundle.len() == MEMBERS {
             self.flush(packer)?;
         }

@@ -46,6 +46,8 @@ struct Changed {
     front: Vec<u8>,
     blocks: Vec<u32>,
     notes: PageNotes,
+    /// The notes are of the blocks that are not stored: those of the others come as they are read.
+    of_the_rest: bool,
 }
 
 impl Large {
@@ -63,7 +65,7 @@ impl Large {
     }
 
     /// Reads the file, to store the blocks that its parent may not have.
-    pub fn compare(mut self, since: &Since, known: Known) -> Result<Self> {
+    pub fn compare(self, since: &Since, known: Known) -> Result<Self> {
         let page_size = self.reader.pages.size;
         let mut choice = Blocks::new(since, known);
         let size = self.member.size - self.member.size % page_size as u64;
@@ -74,19 +76,33 @@ impl Large {
             self.reader
                 .read(&self.file, &self.path, begin, bytes, &mut look)?;
         }
-        let header = Header {
-            length: (size / page_size as u64) as u32,
-            blocks: choice.chosen,
-        };
+        Ok(self.only(choice.chosen, size, choice.notes, false))
+    }
+
+    /// Stores only these blocks of its first `size` bytes; `notes` are of all blocks, or only of the
+    /// rest of them.
+    pub fn only(
+        mut self,
+        mut blocks: Vec<u32>,
+        size: u64,
+        notes: PageNotes,
+        of_the_rest: bool,
+    ) -> Self {
+        let page_size = self.reader.pages.size;
+        let length = (self.member.size.min(size) / page_size as u64) as u32;
+        blocks.retain(|block| *block < length);
+        let header = Header { length, blocks };
+        let size = u64::from(length) * page_size as u64;
         self.member.path = FilePath(incremental_path(&self.path.0).into());
         self.member.size = header.file_size(page_size);
         self.facts = self.facts.map(|facts| Facts { size, ..facts });
         self.changed = Some(Changed {
             front: header.encode(page_size),
             blocks: header.blocks,
-            notes: choice.notes,
+            notes,
+            of_the_rest,
         });
-        Ok(self)
+        self
     }
 
     /// Bytes that are stored.
@@ -135,7 +151,7 @@ impl Large {
         Ok(())
     }
 
-    /// Fills `bytes` from `begin` of what is stored; of changed blocks all notes come with the first.
+    /// Fills `bytes` from `begin` of what is stored; the notes that are there before come with the first.
     fn read(&self, begin: u64, bytes: &mut [u8]) -> Result<PageNotes> {
         let Some(changed) = &self.changed else {
             return self.reader.read_whole(&self.file, &self.path, begin, bytes);
@@ -151,15 +167,13 @@ impl Large {
             rest = blocks;
         }
         let first = (begin.max(front) - front) as usize / page_size;
-        // Neighbours are read at once.
         let count = rest.len() / page_size;
         let blocks = &changed.blocks[first..first + count];
-        for run in blocks.chunk_by(|one, next| one + 1 == *next) {
-            let (now, later) = rest.split_at_mut(run.len() * page_size);
-            let offset = u64::from(run[0]) * page_size as u64;
-            self.reader
-                .read(&self.file, &self.path, offset, now, &mut |_| ())?;
-            rest = later;
+        let read = self
+            .reader
+            .read_blocks(&self.file, &self.path, blocks, rest)?;
+        if changed.of_the_rest {
+            notes.extend(read);
         }
         Ok(notes)
     }

@@ -23,6 +23,8 @@ use std::{
     thread,
 };
 
+use tracing::info;
+
 use self::{
     feed::{Base, Feed},
     large::Large,
@@ -36,6 +38,7 @@ use super::{
     member::Member,
     pack::{Packer, pack},
     source::{Copied, Order, Source, Started, Stop},
+    summaries::{Geometry, Summaries},
 };
 use crate::{
     error::{Error, IoContext, Result},
@@ -48,6 +51,7 @@ use crate::{
         manifest::WalRange,
         server_facts::{self, Checkpoint, ServerFacts},
         wal_name::{Segment, WalName, segment_numbers},
+        wal_summary,
     },
     repo::{
         catalog::Method,
@@ -80,7 +84,11 @@ impl Source for Local<'_> {
         Method::Local
     }
 
-    fn copy(&mut self, order: &Order<'_>, started: &mut Started<'_>) -> Result<Copied> {
+    fn copy(
+        &mut self,
+        order: &Order<'_>,
+        started: &mut Started<'_>,
+    ) -> Result<Result<Copied, String>> {
         let options = order.options;
         let control = Control::read(&self.root)?;
         let backup = LowLevelBackup::start(self.session, &options.label, options.checkpoint_fast)?;
@@ -95,6 +103,7 @@ impl Source for Local<'_> {
             &contents.tablespaces,
             &self.facts.config_files,
         )?;
+        let summaries = self.summaries(order, start, timeline, &control)?;
         order.meter.begin("copying", bytes);
         let manifest = order.object(BackupObject::Manifest)?;
         let system = (control.major.manifest_version() > 1).then_some(control.system);
@@ -118,6 +127,7 @@ impl Source for Local<'_> {
                     Ok(Base {
                         since: parent.since(),
                         files: parent.files(scope, order.to.repository)?,
+                        summaries: summaries.as_ref(),
                     })
                 });
                 let feed = Feed::new(order, self.session, &reader);
@@ -134,12 +144,12 @@ impl Source for Local<'_> {
             start,
             end: stop.lsn,
         })?;
-        Ok(Copied {
+        Ok(Ok(Copied {
             packed,
             contents,
             manifest: manifest.finish()?,
             stop,
-        })
+        }))
     }
 
     fn history(&mut self, timeline: TimelineId) -> Result<Vec<u8>> {
@@ -150,6 +160,47 @@ impl Source for Local<'_> {
 }
 
 impl Local<'_> {
+    /// The server's summaries of the WAL between the parent's start and this one's. Where they don't
+    /// tell everything, files that changed are read to find the blocks.
+    fn summaries(
+        &self,
+        order: &Order<'_>,
+        start: Lsn,
+        timeline: TimelineId,
+        control: &Control,
+    ) -> Result<Option<Summaries>> {
+        let Some(parent) = order.parent else {
+            return Ok(None);
+        };
+        order.meter.begin("reading summaries of the WAL", 0);
+        let found = if !wal_summary::are_right(self.facts.version) {
+            Err("this version of PostgreSQL has none that can be relied on".to_owned())
+        } else if parent.history.own != timeline {
+            Err(format!("the server came to timeline {timeline} meanwhile"))
+        } else {
+            Summaries::gather(
+                &self.root,
+                &parent.history.between(parent.backup.start_lsn, start),
+                Geometry {
+                    block: control.block_size,
+                    in_segment: control.relation_segment_blocks,
+                },
+                || server_facts::summarizes_wal(self.session),
+                order.cancel,
+            )?
+        };
+        match found {
+            Ok(summaries) => {
+                info!("summaries of the WAL tell which blocks have changed");
+                Ok(Some(summaries))
+            }
+            Err(why) => {
+                info!("files that have changed are read, without summaries of the WAL: {why}");
+                Ok(None)
+            }
+        }
+    }
+
     fn tablespaces(&self) -> Result<Vec<Tablespace>> {
         let found = server_facts::tablespaces(self.session)?;
         let spaces = found.into_iter().map(|(oid, place)| Tablespace {

@@ -122,6 +122,26 @@ impl Reader {
         Ok(notes)
     }
 
+    /// Fills `bytes` with these blocks of a relation's file, in ascending order: neighbours are read
+    /// at once.
+    pub fn read_blocks(
+        &self,
+        file: &File,
+        path: &FilePath,
+        blocks: &[u32],
+        bytes: &mut [u8],
+    ) -> Result<PageNotes> {
+        let mut notes = PageNotes::default();
+        let mut rest = bytes;
+        for run in blocks.chunk_by(|one, next| one + 1 == *next) {
+            let (now, later) = rest.split_at_mut(run.len() * self.pages.size);
+            let offset = u64::from(run[0]) * self.pages.size as u64;
+            self.read(file, path, offset, now, &mut |page| page.note(&mut notes))?;
+            rest = later;
+        }
+        Ok(notes)
+    }
+
     fn judge(&self, page: &[u8], block: u32) -> Judged {
         if !self.pages.checked {
             return Judged {
