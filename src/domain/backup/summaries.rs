@@ -32,9 +32,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Blocks that are noted together.
 const GROUP: u32 = 512;
 
-/// Groups and limits at most, each of about 100 bytes. As many blocks of 8 kB are 2 TB: where more
+/// Groups and limits at most, each of about 100 bytes. As many blocks of 8 kB are 1 TB: where more
 /// than that has changed, finding them by reading costs little beside storing them.
-const MOST: usize = 1 << 19;
+const MOST: usize = 1 << 18;
 
 /// How a server's files lie in blocks.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    fs::{self, Metadata},
     mem,
     sync::{
         Arc,
@@ -19,7 +20,7 @@ use super::{
     bundle::{Bundle, Wanted, What},
     large::Large,
     reader::Reader,
-    scan::{Item, Kind, facts},
+    scan::{Item, Kind, facts, there},
 };
 use crate::{
     domain::backup::{
@@ -30,7 +31,7 @@ use crate::{
         source::Order,
         summaries::Summaries,
     },
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
     postgres::{connection::Session, file_checksum::Algorithm, relation_file::RelationPath},
     repo::file_index::{Facts, FilePath},
 };
@@ -112,12 +113,15 @@ impl<'a> Feed<'a> {
         packer: &mut Packer<'_>,
     ) -> Result<()> {
         for Item { path, kind } in items {
-            let what = match kind {
-                Kind::Folder => What::Folder,
-                Kind::File(size) => What::Whole(size),
-                Kind::Fork(relation, facts) => match &mut base {
-                    None => What::Whole(facts.size),
-                    Some(base) => base.wanted(&path, &relation, facts),
+            let what = match (kind, &mut base) {
+                (Kind::Folder, _) => What::Folder,
+                (Kind::File(size), None) => What::Whole(size),
+                (Kind::File(size), Some(base)) => match RelationPath::parse(&path.0) {
+                    None => What::Whole(size),
+                    Some(relation) => match self.look_at(&path)? {
+                        Some(found) => base.wanted(&path, &relation, facts(&found)),
+                        None => continue,
+                    },
                 },
             };
             self.take(Wanted { path, what }, packer)?;
@@ -127,6 +131,13 @@ impl<'a> Feed<'a> {
         }
         self.flush(packer)?;
         base.map_or(Ok(()), |base| base.files.finish())
+    }
+
+    /// None for what has vanished since it was met, or is no file any more.
+    fn look_at(&self, path: &FilePath) -> Result<Option<Metadata>> {
+        let path = self.reader.root.join(path.as_path());
+        let found = there(fs::symlink_metadata(&path)).at("look at", &path)?;
+        Ok(found.filter(Metadata::is_file))
     }
 
     fn take(&mut self, wanted: Wanted, packer: &mut Packer<'_>) -> Result<()> {

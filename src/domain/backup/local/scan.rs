@@ -24,7 +24,7 @@ use crate::{
         conf_file::ConfigFile,
         control,
         pgdata::{self, Treatment},
-        relation_file::{Fork, RelationFile, RelationPath},
+        relation_file::{Fork, RelationFile},
         version::{Major, tablespace_version_folder},
     },
     repo::{
@@ -34,7 +34,7 @@ use crate::{
     util::fs::real,
 };
 
-/// A file or a folder that was met.
+/// A file or a folder that was met: some 60 bytes each, all of which are held.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Item {
     /// Relative to the data directory.
@@ -47,8 +47,6 @@ pub enum Kind {
     Folder,
     /// Its bytes when it was met.
     File(u64),
-    /// A file of a relation, as it was met.
-    Fork(RelationPath, Facts),
 }
 
 impl Item {
@@ -57,7 +55,6 @@ impl Item {
         match self.kind {
             Kind::Folder => 0,
             Kind::File(size) => size,
-            Kind::Fork(_, facts) => facts.size,
         }
     }
 }
@@ -155,11 +152,7 @@ impl<'a> Scan<'a> {
             self.add(path, Kind::Folder);
             self.folder(&inner)?;
         } else if kind.is_file() {
-            let kind = match RelationPath::parse(&path.0) {
-                Some(relation) => Kind::Fork(relation, facts(&found)),
-                None => Kind::File(found.size()),
-            };
-            self.add(path, kind);
+            self.add(path, Kind::File(found.size()));
         } else if path.0.starts_with(b"pg_tblspc/") {
             self.tablespace(&path)?;
         } else if self.config_files.iter().all(|file| file.path != absolute) {
