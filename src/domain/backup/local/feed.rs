@@ -20,7 +20,7 @@ use super::{
     bundle::{Bundle, Wanted, What},
     large::Large,
     reader::Reader,
-    scan::{Item, Kind, facts, there},
+    scan::{Item, Items, Kind, facts, there},
 };
 use crate::{
     domain::backup::{
@@ -108,11 +108,11 @@ impl<'a> Feed<'a> {
     /// Stores all items; in an incremental backup what `base` doesn't have of them.
     pub fn all(
         mut self,
-        items: Vec<Item>,
+        items: &Items,
         mut base: Option<Base<'_>>,
         packer: &mut Packer<'_>,
     ) -> Result<()> {
-        for Item { path, kind } in items {
+        for Item { path, kind } in items.iter() {
             let what = match (kind, &mut base) {
                 (Kind::Folder, _) => What::Folder,
                 (Kind::File(size), None) => What::Whole(size),

@@ -96,7 +96,7 @@ impl Source for Local<'_> {
         started(start, timeline)?;
         let mut contents = Contents::new(start, timeline);
         contents.tablespaces = self.tablespaces()?;
-        let Scan { items, bytes, .. } = Scan::run(
+        let items = Scan::run(
             &self.root,
             control.major,
             control.catalog_version,
@@ -104,7 +104,7 @@ impl Source for Local<'_> {
             &self.facts.config_files,
         )?;
         let summaries = self.summaries(order, start, timeline, &control)?;
-        order.meter.begin("copying", bytes);
+        order.meter.begin("copying", items.bytes);
         let manifest = order.object(BackupObject::Manifest)?;
         let system = (control.major.manifest_version() > 1).then_some(control.system);
         let mut listing = Listing::new(manifest, system, contents)?;
@@ -131,7 +131,7 @@ impl Source for Local<'_> {
                     })
                 });
                 let feed = Feed::new(order, self.session, &reader);
-                feed.all(items, base.transpose()?, packer)
+                feed.all(&items, base.transpose()?, packer)
             })?;
             packer.wait()?;
             self.end(order, backup, &reader, packer)

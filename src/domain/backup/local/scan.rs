@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, FileType, Metadata},
-    io,
+    io, mem,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::MetadataExt,
@@ -34,7 +34,7 @@ use crate::{
     util::fs::real,
 };
 
-/// A file or a folder that was met: some 60 bytes each, all of which are held.
+/// A file or a folder that was met.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Item {
     /// Relative to the data directory.
@@ -49,13 +49,45 @@ pub enum Kind {
     File(u64),
 }
 
-impl Item {
-    /// Bytes when it was met; 0 for a folder.
-    pub fn size(&self) -> u64 {
-        match self.kind {
-            Kind::Folder => 0,
-            Kind::File(size) => size,
-        }
+/// All that was met, in the order of the walk: some 40 bytes each.
+#[derive(Debug, Default)]
+pub struct Items {
+    /// One behind the other.
+    paths: Vec<u8>,
+    /// The end of each path in them, and the bytes of the file.
+    each: Vec<(usize, u64)>,
+    /// Of all files.
+    pub bytes: u64,
+}
+
+/// In the place of a folder's bytes.
+const FOLDER: u64 = u64::MAX;
+
+impl Items {
+    fn add(&mut self, path: &[u8], kind: Kind) {
+        self.paths.extend_from_slice(path);
+        let size = match kind {
+            Kind::Folder => FOLDER,
+            Kind::File(size) => {
+                self.bytes += size;
+                size
+            }
+        };
+        self.each.push((self.paths.len(), size));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Item> {
+        let mut begin = 0;
+        self.each.iter().map(move |(end, size)| {
+            let path = &self.paths[mem::replace(&mut begin, *end)..*end];
+            Item {
+                path: FilePath(path.into()),
+                kind: match *size {
+                    FOLDER => Kind::Folder,
+                    size => Kind::File(size),
+                },
+            }
+        })
     }
 }
 
@@ -69,9 +101,7 @@ pub struct Scan<'a> {
     config_files: &'a [ConfigFile],
     /// Tablespaces that lie in the data directory, as they must not: they are not met twice.
     inside: Vec<PathBuf>,
-    pub items: Vec<Item>,
-    /// Of all files.
-    pub bytes: u64,
+    items: Items,
 }
 
 impl<'a> Scan<'a> {
@@ -82,7 +112,7 @@ impl<'a> Scan<'a> {
         catalog_version: u32,
         tablespaces: &'a [Tablespace],
         config_files: &'a [ConfigFile],
-    ) -> Result<Self> {
+    ) -> Result<Items> {
         let whole = real(root);
         let inside = tablespaces
             .iter()
@@ -95,11 +125,10 @@ impl<'a> Scan<'a> {
             tablespaces,
             config_files,
             inside,
-            items: Vec::new(),
-            bytes: 0,
+            items: Items::default(),
         };
         scan.folder(b"")?;
-        Ok(scan)
+        Ok(scan.items)
     }
 
     /// Walks one folder; its path ends without a slash.
@@ -115,16 +144,16 @@ impl<'a> Scan<'a> {
         // Neighbours on the disk and in the backup alike.
         names.sort_unstable();
         let unlogged = unlogged(&names);
-        for name in &names {
-            let relation = RelationFile::parse(name);
+        for name in names {
+            let relation = RelationFile::parse(&name);
             if relation
                 .is_some_and(|file| file.fork != Fork::Init && unlogged.contains(&file.number))
             {
                 continue;
             }
             let path = match path {
-                b"" => name.clone(),
-                _ => [path, b"/", name].concat(),
+                b"" => name,
+                _ => [path, b"/", &name].concat(),
             };
             self.entry(path)?;
         }
@@ -146,13 +175,12 @@ impl<'a> Scan<'a> {
         }
         let kind = found.file_type();
         if treatment == Treatment::KeepEmpty {
-            self.empty_folder(path, kind);
+            self.empty_folder(&path, kind);
         } else if kind.is_dir() {
-            let inner = path.0.clone();
-            self.add(path, Kind::Folder);
-            self.folder(&inner)?;
+            self.items.add(&path.0, Kind::Folder);
+            self.folder(&path.0)?;
         } else if kind.is_file() {
-            self.add(path, Kind::File(found.size()));
+            self.items.add(&path.0, Kind::File(found.size()));
         } else if path.0.starts_with(b"pg_tblspc/") {
             self.tablespace(&path)?;
         } else if self.config_files.iter().all(|file| file.path != absolute) {
@@ -166,13 +194,12 @@ impl<'a> Scan<'a> {
     }
 
     /// A folder whose content is not wanted; it may be a link to elsewhere.
-    fn empty_folder(&mut self, path: FilePath, kind: FileType) {
+    fn empty_folder(&mut self, path: &FilePath, kind: FileType) {
         if kind.is_file() {
             return;
         }
-        let wal = path.0.as_ref() == b"pg_wal";
-        self.add(path, Kind::Folder);
-        if wal {
+        self.items.add(&path.0, Kind::Folder);
+        if path.0.as_ref() == b"pg_wal" {
             // What a server expects there.
             for inner in pgdata::IN_WAL {
                 if fs::metadata(
@@ -181,7 +208,7 @@ impl<'a> Scan<'a> {
                 )
                 .is_ok()
                 {
-                    self.add(FilePath((*inner).into()), Kind::Folder);
+                    self.items.add(inner, Kind::Folder);
                 }
             }
         }
@@ -197,21 +224,15 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
         let folder = [&*link.0, b"/", self.version_folder.as_bytes()].concat();
-        let path = FilePath(folder.clone().into());
+        let path = FilePath(folder.into());
         let absolute = self.root.join(path.as_path());
         match there(fs::metadata(&absolute)).at("read", &absolute)? {
             Some(found) if found.is_dir() => {
-                self.add(path, Kind::Folder);
-                self.folder(&folder)
+                self.items.add(&path.0, Kind::Folder);
+                self.folder(&path.0)
             }
             _ => Ok(()),
         }
-    }
-
-    fn add(&mut self, path: FilePath, kind: Kind) {
-        let item = Item { path, kind };
-        self.bytes += item.size();
-        self.items.push(item);
     }
 }
 
