@@ -1,22 +1,6 @@
-//! An incremental backup's files, put together with those of the backups that it builds on.
-//!
-//! The full backup comes first, then the blocks of each incremental one on top, oldest first:
-//! every part is read once and in its order, nothing is kept elsewhere meanwhile, and of older backups
-//! only what the newest one is made of. Their indexes are read twice, to know what is needed and to
-//! unpack it, and never held. What a crash leaves is what any unpacking leaves: a folder
-//! without pg_control, which comes from the newest backup as its last file.
+//! Which of the backups that an incremental one builds on have what of its files.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError, mpsc::sync_channel},
-    thread,
-};
-
-use super::{
-    contents::{self, ByPath, Found, Member},
-    jobs::{Cutter, Job},
-    unpack::{Unpack, Work},
-};
+use super::index::{self, ByPath, Member};
 use crate::{
     error::{Error, Result},
     postgres::incremental::STUB,
@@ -27,7 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Chain {
     /// Newest first; the last one is a full one.
-    older: Vec<Backup>,
+    pub older: Vec<Backup>,
     /// By the numbers of the newest backup's members.
     built: Vec<Built>,
     by_path: ByPath,
@@ -101,7 +85,7 @@ impl Chain {
             };
             let wanted = lacking;
             let mut seen = 0;
-            contents::read(repository, &backup, |member, _| {
+            index::read(repository, &backup, |member, _| {
                 if let Some(known) = chain.by_path.find(members, &member.path.0)
                     && members[known].blocks
                     && chain.built[known].whole.is_none()
@@ -146,97 +130,15 @@ impl Chain {
         self.by_path.find(members, path)
     }
 
-    /// Unpacks what the newest backup's files are built on; `unpack` is that of the newest one, and
-    /// has the rest to do. How many bytes were written.
-    pub fn unpack(&self, unpack: &Unpack<'_>) -> Result<u64> {
-        let mut written = 0;
-        for (number, backup) in self.older.iter().enumerate().rev() {
-            let what = format!("unpacking backup {}", backup.id);
-            unpack.meter.begin(&what, 0);
-            // Read ahead by as much as the workers do meanwhile.
-            let (sender, receiver) = sync_channel(unpack.workers);
-            written += thread::scope(|scope| {
-                let reader = scope.spawn(move || {
-                    self.work(unpack, number as u16, backup, |work| {
-                        let stopped = |_| Error::failed("unpacking was stopped");
-                        sender.send(work).map_err(stopped)
-                    })
-                });
-                let receiver = Mutex::new(receiver);
-                let next = || {
-                    let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
-                    receiver.recv().ok()
-                };
-                let written = unpack.work(backup, next);
-                // The reader must not wait for those who take no more.
-                drop(receiver);
-                let read = reader.join();
-                let panicked = |_| Err(Error::failed("reading an index panicked"));
-                let written = written?;
-                read.unwrap_or_else(panicked).map(|()| written)
-            })?;
-        }
-        Ok(written)
-    }
-
-    /// What there is to do of the older backup `number`, in the order of its parts.
-    fn work(
-        &self,
-        unpack: &Unpack<'_>,
-        number: u16,
-        backup: &Backup,
-        mut send: impl FnMut(Work<'static>) -> Result<()>,
-    ) -> Result<()> {
-        let members = &unpack.contents.members;
-        let mut cutter = Cutter::default();
-        let mut seen = Seen::default();
-        contents::read(unpack.repository, backup, |member, _| {
-            let wanted = self.find(members, &member.path.0).filter(|known| {
-                let whole = self.built[*known].whole;
-                let is_needed = match member.blocks {
-                    false => whole == Some(number),
-                    // On top of what an older one has.
-                    true => whole > Some(number),
-                };
-                members[*known].blocks && !member.folder && is_needed
-            });
-            let found = wanted.map_or(Found::Same, |known| unpack.found[known]);
-            cutter.push(&member, found != Found::Same);
-            seen.members.push_back((member, found));
-            while let Some(job) = cutter.next() {
-                send(seen.take(job))?;
-            }
-            seen.forget(cutter.first());
-            Ok(())
-        })?;
-        cutter.finish().try_for_each(|job| send(seen.take(job)))
-    }
-}
-
-/// Members that jobs to come may hold.
-#[derive(Default)]
-struct Seen {
-    members: VecDeque<(Member, Found)>,
-    /// The number of the first of them.
-    first: usize,
-}
-
-impl Seen {
-    fn take(&mut self, job: Job) -> Work<'static> {
-        self.forget(job.members.start);
-        let count = job.members.len();
-        self.first += count;
-        let (members, found): (Vec<Member>, Vec<Found>) = self.members.drain(..count).unzip();
-        Work {
-            job,
-            members: members.into(),
-            found: found.into(),
-        }
-    }
-
-    fn forget(&mut self, before: usize) {
-        let count = before.saturating_sub(self.first);
-        self.members.drain(..count);
-        self.first += count;
+    /// The newest backup's member for which `member` of the older backup `number` is unpacked.
+    pub fn wanted(&self, members: &[Member], number: u16, member: &Member) -> Option<usize> {
+        let known = self.find(members, &member.path.0)?;
+        let whole = self.built[known].whole;
+        let is_needed = match member.blocks {
+            false => whole == Some(number),
+            // On top of what an older one has.
+            true => whole > Some(number),
+        };
+        (members[known].blocks && !member.folder && is_needed).then_some(known)
     }
 }

@@ -11,11 +11,13 @@ use std::{
 use super::{
     aside,
     config_files::{Beside, ConfigFiles},
-    contents::{Contents, Found},
+    contents::Contents,
     delta::{self, outlook::Outlook},
     folders::{State, give, link_target, make},
+    index::Found,
     manifest_file::{self, ManifestFile},
     marker::{Marker, Notes, remove},
+    older,
     plan::{Options, Plan},
     ready::{self, Ready},
     recovery::{Recovery, WalSource},
@@ -122,7 +124,10 @@ impl Run<'_> {
             cancel: self.cancel,
             meter: self.meter,
         };
-        let written = unpack.run(backup)?;
+        let written = unpack.run(backup, || match &self.contents.chain {
+            Some(chain) => older::unpack(chain, &unpack),
+            None => Ok(0),
+        })?;
         if self.contents.chain.is_some() {
             manifest_file::put_label(data_dir, self.contents.file_mode(), plan.owner)?;
         }

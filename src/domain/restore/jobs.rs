@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use super::contents::Member;
+use super::index::Member;
 
 /// Plain bytes that one job reads, unless a single file is larger.
 const JOB_BYTES: u64 = 32 << 20;

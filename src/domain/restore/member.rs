@@ -8,7 +8,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::{contents::Member, folders::Owner, patch::Patch};
+use super::{folders::Owner, index::Member, patch::Patch};
 use crate::{
     error::{Error, IoContext, Result},
     postgres::incremental::Header,

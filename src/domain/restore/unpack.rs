@@ -20,8 +20,9 @@ use std::{
 use rustix::fs::syncfs;
 
 use super::{
-    contents::{Contents, FOLDERS, Found, Member},
+    contents::Contents,
     folders::{Owner, give},
+    index::{FOLDERS, Found, Member},
     jobs::{self, Job},
     member::{Place, Writer},
 };
@@ -60,13 +61,11 @@ pub struct Work<'a> {
 }
 
 impl Unpack<'_> {
-    /// Unpacks `backup`, whose contents these are. How many bytes were written.
-    pub fn run(&self, backup: &Backup) -> Result<u64> {
+    /// Unpacks `backup`, whose contents these are. How many bytes were written. `below` unpacks what
+    /// it builds on, once all folders are there.
+    pub fn run(&self, backup: &Backup, below: impl FnOnce() -> Result<u64>) -> Result<u64> {
         self.make_folders()?;
-        let mut written = 0;
-        if let Some(chain) = &self.contents.chain {
-            written += chain.unpack(self)?;
-        }
+        let mut written = below()?;
         let needed = |number: usize| self.found[number] != Found::Same;
         let jobs = jobs::largest_first(&self.contents.members, needed);
         self.meter

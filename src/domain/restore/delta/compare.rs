@@ -8,7 +8,10 @@ use std::{
     thread,
 };
 
-use super::super::contents::{Contents, Found, Member};
+use super::super::{
+    contents::Contents,
+    index::{Found, Member},
+};
 use crate::{
     error::{Error, Result},
     util::{cancel::Cancel, fs::open_no_link, meter::Meter},

@@ -26,8 +26,9 @@ use std::{
 };
 
 use super::{
-    contents::{Contents, Found, Member},
+    contents::Contents,
     folders::Owner,
+    index::{Found, Member},
     marker::{Marker, Notes},
     tablespaces::Tablespace,
 };

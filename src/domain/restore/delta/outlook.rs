@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::contents::{Contents, Found};
+use super::super::{contents::Contents, index::Found};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Count {

@@ -13,8 +13,9 @@ use std::{
 
 use super::{
     super::{
-        contents::{ByPath, Contents, FOLDERS, Found, Member},
+        contents::Contents,
         folders::Owner,
+        index::{ByPath, FOLDERS, Found, Member},
         marker::MARKER,
         tablespaces::Tablespace,
     },
