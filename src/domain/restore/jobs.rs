@@ -4,11 +4,10 @@ use std::{collections::VecDeque, ops::Range};
 
 use super::index::Member;
 
-/// Plain bytes that one job reads, unless a single file is larger.
+/// Plain bytes that one job reads, unless a single file is larger, and its members, which cost some
+/// 100 bytes each while it waits. The next job begins with a frame, so that none is unpacked twice.
 const JOB_BYTES: u64 = 32 << 20;
-
-/// Members of one job, however small: some 100 bytes each while it waits.
-const JOB_MEMBERS: usize = 2048;
+const JOB_MEMBERS: usize = 512;
 
 /// Plain bytes of a frame, as pgstow writes them: who begins within one reads it from its start.
 const FRAME: u64 = 2 << 20;
@@ -56,6 +55,8 @@ pub struct Cutter {
 struct Cut {
     job: Job,
     plain: u64,
+    /// In which the last member begins.
+    frame: u64,
     end: End,
 }
 
@@ -90,9 +91,11 @@ impl Cutter {
                 Some(cut)
                     if cut.job.part == member.part
                         && between <= FRAME
-                        && cut.plain + between + plain <= JOB_BYTES
-                        && number - cut.job.members.start < JOB_MEMBERS =>
+                        && (cut.frame == member.frame
+                            || cut.plain + between + plain <= JOB_BYTES
+                                && number - cut.job.members.start < JOB_MEMBERS) =>
                 {
+                    cut.frame = member.frame;
                     cut.job.members.end = number + 1;
                     cut.job.bytes += files + member.size;
                     cut.plain += between + plain;
@@ -144,6 +147,7 @@ impl Cut {
                 to: None,
             },
             plain: HEADER + member.size,
+            frame: member.frame,
             end: End::Unknown,
         }
     }
@@ -194,7 +198,7 @@ mod tests {
             (1, 0, 0, 20 * MIB),
             (1, 500, 7, 10 * MIB),
             (1, 900, 3, 8 * MIB),
-            (1, 900, 9, 100 * MIB),
+            (1, 950, 9, 100 * MIB),
             (1, 4000, 0, 1),
             (2, 0, 0, 5),
         ];
@@ -211,8 +215,8 @@ mod tests {
         assert_eq!(
             jobs(&|_| true),
             [
-                (3..4, 1, 900, Some(4000)),
-                (0..2, 1, 0, Some(4000)),
+                (3..4, 1, 950, Some(4000)),
+                (0..2, 1, 0, Some(950)),
                 (2..3, 1, 900, Some(4000)),
                 (5..6, 2, 0, None),
                 (4..5, 1, 4000, None),
@@ -235,10 +239,13 @@ mod tests {
 
     #[test]
     fn a_job_holds_no_more_than_so_many_empty_files() {
-        let empty: Vec<Member> = (0..5000).map(|_| member(&(1, 0, 0, 0))).collect();
+        let frames = (0..5000).map(|number| (1, number / 200, 512 * (number % 200) as u32, 0));
+        let empty: Vec<Member> = frames.map(|place| member(&place)).collect();
         let jobs = largest_first(&empty, |_| true);
         let lengths: Vec<usize> = jobs.iter().map(|job| job.members.len()).collect();
-        assert_eq!(lengths, [2048, 2048, 904]);
+        // Whole frames.
+        assert_eq!(lengths, [600, 600, 600, 600, 600, 600, 600, 600, 200]);
+        assert!(jobs.iter().all(|job| job.members.start % 200 == 0));
     }
 
     #[test]

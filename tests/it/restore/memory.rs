@@ -11,7 +11,7 @@ fn many_files_cost_little_memory() {
     let (few, more) = if long {
         (20_000, 100_000)
     } else {
-        (2_000, 8_000)
+        (5_000, 8_000)
     };
     let scratch = Scratch::new();
     let stow = Stow::start(&scratch, pg(18));
