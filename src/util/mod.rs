@@ -17,3 +17,4 @@ pub mod secret;
 pub mod terminal;
 pub mod units;
 pub mod watchdog;
+pub mod workers;

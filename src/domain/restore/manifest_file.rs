@@ -6,7 +6,6 @@ use std::{
     io::{self, Read, Write},
     path::Path,
     sync::{Mutex, PoisonError},
-    thread,
 };
 
 use super::{
@@ -29,6 +28,7 @@ use crate::{
         cancel::Cancel,
         fs::{NewFile, write_over},
         hash::{Sha256Reader, copy},
+        workers,
     },
 };
 
@@ -120,17 +120,7 @@ impl ManifestFile<'_> {
                 self.look_at(chain, file)?;
             }
         };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.workers.max(1))
-                .map(|_| scope.spawn(work))
-                .collect();
-            let panicked = |_| Err(Error::failed("summing a file panicked"));
-            let results: Vec<Result<()>> = workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(panicked))
-                .collect();
-            results.into_iter().collect()
-        })
+        workers::run(self.workers, work).map(drop)
     }
 
     fn look_at(&self, chain: &Chain, file: &mut manifest::File) -> Result<()> {

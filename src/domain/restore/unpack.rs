@@ -10,11 +10,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
+    sync::{Mutex, PoisonError},
 };
 
 use rustix::fs::syncfs;
@@ -34,6 +30,7 @@ use crate::{
         cancel::Cancel,
         fs::{create_new_folder, folder_of, rename_new, sync_file, sync_folder},
         meter::Meter,
+        workers,
     },
 };
 
@@ -89,36 +86,16 @@ impl Unpack<'_> {
         backup: &Backup,
         next: impl Fn() -> Option<Work<'w>> + Sync,
     ) -> Result<u64> {
-        let written = AtomicU64::new(0);
-        let failure: Mutex<Option<Error>> = Mutex::new(None);
-        thread::scope(|scope| {
-            for _ in 0..self.workers.max(1) {
-                scope.spawn(|| {
-                    let settled = backup.settled_before();
-                    let mut writer = Writer::new(self.owner, settled, self.cancel, self.meter);
-                    while let Some(work) = next() {
-                        let Err(error) = self.job(backup, &mut writer, &work) else {
-                            continue;
-                        };
-                        let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
-                        // The others only stop because of the first.
-                        if failure
-                            .as_ref()
-                            .is_none_or(|first| first.kind() == Kind::Interrupted)
-                        {
-                            *failure = Some(error);
-                        }
-                        self.cancel.set();
-                        return;
-                    }
-                    written.fetch_add(writer.written, Ordering::Relaxed);
-                });
+        let written = workers::run(self.workers, || {
+            let settled = backup.settled_before();
+            let mut writer = Writer::new(self.owner, settled, self.cancel, self.meter);
+            while let Some(work) = next() {
+                self.job(backup, &mut writer, &work)
+                    .inspect_err(|_| self.cancel.set())?;
             }
+            Ok(writer.written)
         });
-        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(written.into_inner()),
-        }
+        Ok(written?.into_iter().sum())
     }
 
     fn job(&self, backup: &Backup, writer: &mut Writer<'_>, work: &Work<'_>) -> Result<()> {

@@ -5,8 +5,8 @@ use std::fs;
 use super::{
     incremental::combined,
     summaries::{
-        dumps, let_files_age, on_17_and_18, regrow, remove_summaries, restored, stored_bytes,
-        summarizing, table,
+        dumps, let_files_age, on_17_and_18, regrow, remove_summaries, restored, restored_with,
+        stored_bytes, summarizing, table,
     },
 };
 use crate::harness::{Cluster, PgBin, Scratch, Shutdown, Stored, Stow, pg, user};
@@ -229,26 +229,11 @@ fn tablespaces_have_incremental_files_too() {
 
     let sum = "select sum(n), count(*) from here";
     let before = stow.cluster.psql(sum);
-    stow.cluster.switch_wal();
     let oid = stow
         .cluster
         .psql("select oid from pg_tablespace where spcname = 'ts'");
     let elsewhere = format!("{oid}={}", scratch.join("elsewhere").display());
-    let to = scratch.join("to");
-    let bindir = stow.cluster.pg.bindir.display().to_string();
-    let words = [
-        "restore",
-        child.id(),
-        "--bindir",
-        &bindir,
-        "--tablespace",
-        &elsewhere,
-        "--data-dir",
-        to.to_str().unwrap(),
-    ];
-    stow.tool.command(&words).ok();
-    stow.cluster.pg.verifybackup(&to).unwrap();
-    let mut copy = Cluster::existing(&scratch, stow.cluster.pg.clone(), "to-at", &to);
-    copy.recover();
+    let more = ["--tablespace", elsewhere.as_str()];
+    let copy = restored_with(&scratch, &stow, &child, &more);
     assert_eq!(copy.psql(sum), before);
 }

@@ -123,6 +123,17 @@ pub(super) fn stored_bytes(unpacked: &Path, path: &str) -> u64 {
 /// Restores a backup to the end of the archive, and hands over the recovered server.
 #[track_caller]
 pub(super) fn restored(scratch: &Scratch, stow: &Stow, backup: &Stored) -> Cluster {
+    restored_with(scratch, stow, backup, &[])
+}
+
+/// The same with more options of the restore.
+#[track_caller]
+pub(super) fn restored_with(
+    scratch: &Scratch,
+    stow: &Stow,
+    backup: &Stored,
+    more: &[&str],
+) -> Cluster {
     stow.cluster.switch_wal();
     let name = format!("restored-{}", backup.id());
     let to = scratch.join(&name);
@@ -135,7 +146,7 @@ pub(super) fn restored(scratch: &Scratch, stow: &Stow, backup: &Stored) -> Clust
         "--data-dir",
         to.to_str().unwrap(),
     ];
-    stow.tool.command(&words).ok();
+    stow.tool.command(&[&words[..], more].concat()).ok();
     stow.cluster.pg.verifybackup(&to).unwrap();
     let mut copy = Cluster::existing(scratch, stow.cluster.pg.clone(), &format!("{name}-at"), &to);
     copy.recover();

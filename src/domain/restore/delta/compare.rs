@@ -5,7 +5,6 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
-    thread,
 };
 
 use super::super::{
@@ -13,8 +12,8 @@ use super::super::{
     index::{Found, Member},
 };
 use crate::{
-    error::{Error, Result},
-    util::{cancel::Cancel, fs::open_no_link, meter::Meter},
+    error::Result,
+    util::{cancel::Cancel, fs::open_no_link, meter::Meter, workers},
 };
 
 /// As large as the buffers of those who write.
@@ -52,15 +51,9 @@ pub fn compare(
                 found_right.push(*number);
             }
         }
-        found_right
+        Ok(found_right)
     };
-    let right = thread::scope(|scope| {
-        let workers = workers.clamp(1, files.len().max(1));
-        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        let joined = running.into_iter().map(|worker| worker.join());
-        joined.collect::<Result<Vec<_>, _>>()
-    })
-    .map_err(|_| Error::failed("a worker that compares files came to a sudden end"))?;
+    let right = workers::run(workers.min(files.len()), work)?;
     cancel.check()?;
     for number in &files {
         found[*number as usize] = Found::Other;
