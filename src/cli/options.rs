@@ -31,7 +31,7 @@ use crate::{
     error::{Context, Error, Result},
     postgres::wal_name::WalName,
     repo::backup_id::BackupId,
-    util::moment,
+    util::{moment, zone::Zone},
 };
 
 /// Where settings are looked for, and the flags above them.
@@ -209,7 +209,7 @@ pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
         other => other,
     };
     let time = time.or(args.target_time);
-    let time = time.map(|text| moment::parse(&text, moment::host_zone()));
+    let time = time.map(|text| moment::parse(&text, Zone::of_host()));
     let wishes = [
         time.transpose()?.map(Target::Time),
         args.target_lsn.map(Target::Lsn),

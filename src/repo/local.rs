@@ -160,6 +160,10 @@ impl Write for LocalUpload {
 }
 
 impl Upload for LocalUpload {
+    fn settle(&mut self) -> Result<()> {
+        self.file.sync()
+    }
+
     fn finish(self: Box<Self>) -> Result<()> {
         let Self { file, path } = *self;
         let published = file.publish_new();

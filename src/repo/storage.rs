@@ -51,6 +51,11 @@ pub type Listing<'a> = Box<dyn Iterator<Item = Result<ObjectInfo>> + 'a>;
 
 /// An object on its way. Dropped without `finish`, it never existed.
 pub trait Upload: Write + Send {
+    /// Has the store work on what was written: `finish` is quick then, for who must wait for a turn.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn finish(self: Box<Self>) -> Result<()>;
 }
 

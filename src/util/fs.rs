@@ -8,8 +8,6 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    num::NonZeroU64,
-    ops::Range,
     os::{
         fd::AsRawFd,
         unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink},
@@ -20,13 +18,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{
-        Advice, AtFlags, CWD, Mode, OFlags, RenameFlags, fadvise, linkat, open, renameat_with,
-        statvfs,
-    },
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, open, renameat_with, statvfs},
     io::Errno,
 };
 
+use super::early_writing::EarlyWriting;
 use crate::error::{IoContext, Result};
 
 /// The ending of files that are still being written.
@@ -39,6 +35,8 @@ pub struct NewFile {
     /// Where the file system has no files without a name.
     temporary: Option<PathBuf>,
     target: PathBuf,
+    early: EarlyWriting,
+    synced: bool,
 }
 
 impl NewFile {
@@ -52,6 +50,8 @@ impl NewFile {
                     file: file.into(),
                     temporary: None,
                     target: target.to_owned(),
+                    early: EarlyWriting::default(),
+                    synced: false,
                 });
             }
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
@@ -69,16 +69,28 @@ impl NewFile {
             file,
             temporary: Some(temporary),
             target: target.to_owned(),
+            early: EarlyWriting::default(),
+            synced: false,
         })
     }
 
     pub fn file(&mut self) -> &mut File {
+        self.synced = false;
         &mut self.file
+    }
+
+    /// Makes the content durable, so that publishing it needs no more than the name.
+    pub fn sync(&mut self) -> Result<()> {
+        if !self.synced {
+            self.file.sync_all().at("sync", &self.target)?;
+            self.synced = true;
+        }
+        Ok(())
     }
 
     /// Syncs and names the file; an error of kind `AlreadyExists` if the name is taken.
     pub fn publish_new(mut self) -> Result<()> {
-        self.file.sync_all().at("sync", &self.target)?;
+        self.sync()?;
         let target = &self.target;
         match &self.temporary {
             None => self.link(target),
@@ -99,7 +111,7 @@ impl NewFile {
 
     /// Syncs and names the file, in the place of one that may be there.
     pub fn publish_over(mut self) -> Result<()> {
-        self.file.sync_all().at("sync", &self.target)?;
+        self.sync()?;
         self.name_over()?;
         sync_folder(folder_of(&self.target))
     }
@@ -163,7 +175,10 @@ fn hidden(target: &Path) -> PathBuf {
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.synced = false;
+        let count = self.file.write(bytes)?;
+        self.early.wrote(&self.file, count);
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -223,16 +238,6 @@ pub fn create_file(path: &Path) -> Result<File> {
         .mode(0o600)
         .open(path)
         .at("create", path)
-}
-
-/// Lets the kernel begin to write these bytes of a file to the disk, so that a sync at the end finds
-/// little left. Only advice: `POSIX_FADV_DONTNEED` begins to write what is dirty, and leaves in
-/// the cache what is on its way (`generic_fadvise` in Linux' `mm/fadvise.c`).
-pub fn begin_to_write(file: &File, range: Range<u64>) {
-    // No length would mean all that follows.
-    if let Some(length) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
-        let _ = fadvise(file, range.start, Some(length), Advice::DontNeed);
-    }
 }
 
 /// Opens a file that is there, to read and change it; an error where the name is a link's.

@@ -1,21 +1,21 @@
 //! A moment as people type it: `2026-11-21 02:00:00+00`, `...T...Z`, `... Europe/Berlin`.
 //!
 //! A time without a zone is refused rather than guessed: an hour more or less is another state
-//! of the database. Pure, but for [`host_zone`].
-
-use std::{env, fs, str::FromStr};
+//! of the database.
 
 use chrono::{FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
-use chrono_tz::Tz;
 
-use super::clock::{Time, readable};
+use super::{
+    clock::{Time, readable},
+    zone::{Shown, Zone},
+};
 use crate::error::{Error, Result};
 
 const FORM: &str = "write it as \"2026-11-21 02:00:00+00\", or with a zone's name behind it: \
                     \"2026-11-21 02:00:00 Europe/Berlin\".";
 
 /// Reads a moment; `host` is the zone that a refusal offers beside UTC.
-pub fn parse(text: &str, host: Option<Tz>) -> Result<Time> {
+pub fn parse(text: &str, host: Option<Zone>) -> Result<Time> {
     let text = text.trim();
     let wrong = || Error::usage(format!("not a time: {text:?}")).hint(FORM);
     let (date, rest) = text.split_once([' ', 'T', 't']).ok_or_else(wrong)?;
@@ -30,17 +30,18 @@ pub fn parse(text: &str, host: Option<Tz>) -> Result<Time> {
         return Err(without_zone(text, local, host));
     }
     match read_zone(zone).ok_or_else(|| no_zone(zone, local))? {
-        Zone::Offset(offset) => match offset.from_local_datetime(&local) {
+        Written::Offset(offset) => match offset.from_local_datetime(&local) {
             LocalResult::Single(time) => Ok(time.with_timezone(&Utc)),
             _ => Err(wrong()),
         },
-        Zone::Named(tz) => in_zone(text, local, tz),
+        Written::Named(zone) => in_zone(text, local, &zone),
     }
 }
 
-enum Zone {
+/// How a zone is given.
+enum Written {
     Offset(FixedOffset),
-    Named(Tz),
+    Named(Zone),
 }
 
 /// Digits alone, since chrono's own parser takes signs and blanks.
@@ -75,9 +76,9 @@ fn read_clock(text: &str) -> Option<NaiveTime> {
     NaiveTime::from_hms_micro_opt(hour, minute, second, micros)
 }
 
-fn read_zone(text: &str) -> Option<Zone> {
+fn read_zone(text: &str) -> Option<Written> {
     if matches!(text, "Z" | "z" | "UTC" | "GMT") {
-        return FixedOffset::east_opt(0).map(Zone::Offset);
+        return FixedOffset::east_opt(0).map(Written::Offset);
     }
     if let Some(digits) = text.strip_prefix(['+', '-']) {
         let (hours, minutes) = match (digits.split_once(':'), digits.len()) {
@@ -94,13 +95,13 @@ fn read_zone(text: &str) -> Option<Zone> {
         } else {
             seconds
         };
-        return FixedOffset::east_opt(east).map(Zone::Offset);
+        return FixedOffset::east_opt(east).map(Written::Offset);
     }
     // Only Region/City: CET or EST mean one thing in a zone's file and another to people.
     text.contains('/')
-        .then(|| Tz::from_str(text).ok())
+        .then(|| Zone::named(text))
         .flatten()
-        .map(Zone::Named)
+        .map(Written::Named)
 }
 
 fn no_zone(zone: &str, local: NaiveDateTime) -> Error {
@@ -110,59 +111,37 @@ fn no_zone(zone: &str, local: NaiveDateTime) -> Error {
     ))
 }
 
-fn without_zone(text: &str, local: NaiveDateTime, host: Option<Tz>) -> Error {
+fn without_zone(text: &str, local: NaiveDateTime, host: Option<Zone>) -> Error {
     let error = Error::usage(format!("a time without a zone: {text:?}"));
     let utc = format!("write \"{local}+00\" if it is UTC");
-    let Some(host) = host.filter(|host| *host != Tz::UTC && *host != Tz::Etc__UTC) else {
+    let Some(host) = host.filter(|host| !host.is_utc()) else {
         return error.hint(format!("{utc}, which is also this host's zone."));
     };
-    error.hint(match host.from_local_datetime(&local).single() {
-        Some(time) => format!(
+    error.hint(match host.shows(local) {
+        Some(Shown::Once(time)) => format!(
             "{utc}, or \"{local} {host}\" if it is this host's zone ({}).",
-            readable(time.with_timezone(&Utc))
+            readable(time)
         ),
-        None => format!("{utc}; in this host's zone, {host}, it doesn't exist or exists twice."),
+        _ => format!("{utc}; in this host's zone, {host}, it doesn't exist or exists twice."),
     })
 }
 
-fn in_zone(text: &str, local: NaiveDateTime, tz: Tz) -> Result<Time> {
-    match tz.from_local_datetime(&local) {
-        LocalResult::Single(time) => Ok(time.with_timezone(&Utc)),
-        LocalResult::Ambiguous(first, second) => Err(Error::usage(format!(
-            "this time exists twice, clocks were put back: {text:?}"
-        ))
-        .hint(format!(
-            "write the one that is meant: \"{}\" or \"{}\".",
-            readable(first.with_timezone(&Utc)),
-            readable(second.with_timezone(&Utc))
-        ))),
-        LocalResult::None => {
-            let error = Error::usage(format!(
-                "this time doesn't exist, clocks were put forward: {text:?}"
-            ));
-            // Read with the offset before the gap and with the one behind it.
-            let around = [-1, 1].map(|day| {
-                let offset = tz.offset_from_utc_datetime(&(local + chrono::TimeDelta::days(day)));
-                let east = chrono::Offset::fix(&offset).local_minus_utc();
-                readable((local - chrono::TimeDelta::seconds(east.into())).and_utc())
-            });
-            Err(error.hint(format!(
-                "write the one that is meant: \"{}\" or \"{}\".",
-                around[1], around[0]
-            )))
+fn in_zone(text: &str, local: NaiveDateTime, zone: &Zone) -> Result<Time> {
+    let (what, first, second) = match zone.shows(local) {
+        Some(Shown::Once(time)) => return Ok(time),
+        Some(Shown::Twice(first, second)) => ("exists twice, clocks were put back", first, second),
+        Some(Shown::Never(first, second)) => {
+            ("doesn't exist, clocks were put forward", first, second)
         }
-    }
-}
-
-/// The zone of this host: `TZ`, else what `/etc/localtime` links to; None where neither names one.
-pub fn host_zone() -> Option<Tz> {
-    let name = match env::var("TZ") {
-        Ok(name) if !name.is_empty() => name,
-        _ => fs::read_link("/etc/localtime").ok()?.to_str()?.to_owned(),
+        None => return Err(Error::usage(format!("not a time: {text:?}")).hint(FORM)),
     };
-    let name = name.trim_start_matches(':');
-    let name = name.split_once("zoneinfo/").map_or(name, |(_, zone)| zone);
-    Tz::from_str(name).ok()
+    Err(
+        Error::usage(format!("this time {what}: {text:?}")).hint(format!(
+            "write the one that is meant: \"{}\" or \"{}\".",
+            readable(first),
+            readable(second)
+        )),
+    )
 }
 
 #[cfg(test)]
@@ -214,11 +193,11 @@ mod tests {
 
     #[test]
     fn a_refusal_offers_the_line_to_write() {
-        let berlin = Some(Tz::Europe__Berlin);
+        let berlin = || Zone::named("Europe/Berlin");
         for (text, host, hints) in [
             (
                 "2026-11-21 02:00:00",
-                berlin,
+                berlin(),
                 &[
                     "\"2026-11-21 02:00:00+00\"",
                     "\"2026-11-21 02:00:00 Europe/Berlin\"",
@@ -227,7 +206,7 @@ mod tests {
             ),
             (
                 "2026-11-21 02:00:00",
-                Some(Tz::Etc__UTC),
+                Zone::named("Etc/UTC"),
                 &["\"2026-11-21 02:00:00+00\" if it is UTC, which is also this host's zone"],
             ),
             (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from measure import measure
+from measure import Measured, call, measure
 from peers import pg_basebackup
 from tools import WORKERS, ZSTD
 
@@ -18,6 +18,12 @@ COMPRESSING = Loop(f"reading and compressing them ({ZSTD}, {WORKERS} threads)")
 WRITING = Loop("writing and syncing as many bytes as they have")
 STORING = Loop("writing and syncing as many bytes as pgstow stores")
 SENDING = Loop("the server alone (pg_basebackup --target=blackhole)")
+
+
+def start(bench, command, folder="/"):
+    """A command that only starts and ends: no sampling, no sync."""
+    nanoseconds = call([bench.place.folder / "bin/limits", "start", folder, *command])
+    return Measured(int(nanoseconds) / 1e9, 0.0, 0)
 
 
 class Limits:

@@ -8,11 +8,13 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
@@ -20,7 +22,7 @@ use zstd::{bulk::Compressor, zstd_safe::CParameter};
 /// As large as a frame of pgstow.
 const PIECE: usize = 2 << 20;
 
-const USAGE: &str = "limits read DIR | limits compress LEVEL THREADS DIR | limits write BYTES FILE | limits touch BYTES";
+const USAGE: &str = "limits read DIR | limits compress LEVEL THREADS DIR | limits write BYTES FILE | limits touch BYTES | limits start DIR COMMAND...";
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -33,6 +35,9 @@ fn main() -> io::Result<()> {
         }
         ["touch", bytes] => touch(number(bytes)?)?,
         ["write", bytes, file] => write(number(bytes)?, Path::new(file))?,
+        ["start", folder, command, ref arguments @ ..] => {
+            println!("{}", start(folder, command, arguments)?);
+        }
         _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
     }
     Ok(())
@@ -93,6 +98,22 @@ fn touch(bytes: u64) -> io::Result<()> {
     let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
     std::hint::black_box(vec![1_u8; bytes]);
     Ok(())
+}
+
+/// Nanoseconds of a command that only starts and ends. Asked of a small process, since a large one
+/// takes longer to start another than that one runs.
+fn start(folder: &str, command: &str, arguments: &[&str]) -> io::Result<u128> {
+    let mut command = Command::new(command);
+    command.args(arguments).current_dir(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let begin = Instant::now();
+    let status = command.status()?;
+    let taken = begin.elapsed();
+    if status.success() {
+        Ok(taken.as_nanos())
+    } else {
+        Err(io::Error::other(format!("{command:?} ended with {status}")))
+    }
 }
 
 fn write(bytes: u64, path: &Path) -> io::Result<()> {

@@ -135,17 +135,6 @@ def server_cpu(postmaster):
     return total / TICKS
 
 
-def start_seconds(command, folder="/"):
-    """Seconds of a command that only starts and ends: no sampling, no sync."""
-    begun = time.monotonic()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          **as_user() | {"cwd": folder})
-    seconds = time.monotonic() - begun
-    if done.returncode != 0:
-        raise Failed(f"{command} failed with {done.returncode}:\n{done.stderr.decode(errors='replace')[-4000:]}")
-    return Measured(seconds, 0.0, 0)
-
-
 def stored_bytes(folder):
     return sum(file.lstat().st_size for file in Path(folder).rglob("*") if file.is_file() and not file.is_symlink())
 

@@ -3,8 +3,7 @@
 import os
 
 import report
-from limits import Loop
-from measure import start_seconds
+from limits import Loop, start
 
 STARTS = 50
 
@@ -17,4 +16,4 @@ def program(bench):
     row = bench.row("start of the program", commands, ("wall",))
     for _ in range(STARTS):
         for loop, command in commands.items():
-            row.add(loop, start_seconds(command))
+            row.add(loop, start(bench, command))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import report
 from data import make_wal
-from limits import Limits, Loop
-from measure import Failed, Measured, call, measure, remove, start_seconds, stored_bytes
+from limits import Limits, Loop, start
+from measure import Failed, Measured, call, measure, remove, stored_bytes
 from peers import PgBackRest, PgBackRestAsync
 from rows import rounds
 from tools import Pgstow
@@ -102,18 +102,18 @@ def known_calls(bench, cluster, tools, names):
     for tool in tools:
         fall_behind(cluster, tool, names)
         first, *later = names[:CALLS + 1]
-        call_for(cluster, tool, first)
+        call_for(bench, cluster, tool, first)
         wait_until_stored(tool, later)
         for name in later:
-            row.add(tool, call_for(cluster, tool, name))
+            row.add(tool, call_for(bench, cluster, tool, name))
     for _ in later:
-        row.add(nothing, start_seconds(["true"]))
+        row.add(nothing, start(bench, ["true"]))
     for name in names:
         mark(cluster, name, "ready", "done")
 
 
-def call_for(cluster, tool, name):
-    return start_seconds(shlex.split(tool.archive_command.replace("%p", f"pg_wal/{name}")), cluster.data)
+def call_for(bench, cluster, tool, name):
+    return start(bench, shlex.split(tool.archive_command.replace("%p", f"pg_wal/{name}")), cluster.data)
 
 
 def wait_until_stored(tool, names):

@@ -25,15 +25,20 @@ use crate::{
     util::host,
 };
 
+/// What is stored beside the files, from what the server tells.
+pub(super) struct Beside {
+    objects: Vec<StoredObject>,
+    config: config_files::Stored,
+}
+
 impl Run<'_> {
-    pub(super) fn describe(&self, (copied, times): Timed, method: Method) -> Result<Backup> {
-        let Copied {
-            packed,
-            contents,
-            manifest,
-            stop,
-        } = copied;
-        let mut objects = vec![manifest, packed.index];
+    pub(super) fn store_beside(&self) -> Result<Beside> {
+        let mut objects = vec![self.store_relations()?];
+        let config = self.store_config(&mut objects)?;
+        Ok(Beside { objects, config })
+    }
+
+    fn store_relations(&self) -> Result<StoredObject> {
         let mut out = self.object(BackupObject::Relations, Compression::default())?;
         // No loss of data, and every night the same where the role may not enter on purpose.
         let left_out = relations::write(self.info, self.session, &mut out, self.cancel)?;
@@ -43,8 +48,26 @@ impl Run<'_> {
                 left_out.len()
             );
         }
-        objects.push(out.finish()?);
-        let config = self.store_config(&mut objects)?;
+        out.finish()
+    }
+
+    pub(super) fn describe(
+        &self,
+        (copied, times): Timed,
+        Beside {
+            objects: beside,
+            config,
+        }: Beside,
+        method: Method,
+    ) -> Result<Backup> {
+        let Copied {
+            packed,
+            contents,
+            manifest,
+            stop,
+        } = copied;
+        let mut objects = vec![manifest, packed.index];
+        objects.extend(beside);
         self.store_sums(&packed.parts)?;
         let size = self.facts.segment_size;
         let segment = |number| Segment::nth(contents.timeline, number, size).to_string();

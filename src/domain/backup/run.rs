@@ -14,7 +14,7 @@ use super::{
     pack::Destination,
     parent::Parent,
     seal,
-    source::{Copied, Order, Source, Started, Stop},
+    source::{Copied, Order, Source, Started, Stop, Stopped},
     stream,
 };
 use crate::{
@@ -194,24 +194,25 @@ impl Run<'_> {
     /// Err is why the server can't make an incremental backup.
     fn copy_and_seal(&self, source: &mut dyn Source) -> Result<Result<Outcome, String>> {
         thread::scope(|scope| {
-            let mut life = None;
-            let copied = self.copy(source, &mut |lsn, timeline| {
-                life = Some(SignsOfLife::begin(
-                    scope,
-                    self.repository,
-                    self.id,
-                    lsn,
-                    timeline,
-                )?);
+            let (mut life, mut beside) = (None, None);
+            let mut started = |lsn, timeline| {
+                let (repository, id) = (self.repository, self.id);
+                life = Some(SignsOfLife::begin(scope, repository, id, lsn, timeline)?);
                 Ok(())
-            })?;
-            let copied = match copied {
+            };
+            let mut stopped = || {
+                self.meter.begin("describing", 0);
+                beside = Some(self.store_beside()?);
+                Ok(())
+            };
+            let copied = match self.copy(source, &mut started, &mut stopped)? {
                 Ok(copied) => copied,
                 Err(refused) => return Ok(Err(refused)),
             };
-            self.meter.begin("describing", 0);
+            let beside =
+                beside.ok_or_else(|| Error::failed("nothing was told of the backup's end"))?;
             self.keep_history(source, copied.0.contents.timeline)?;
-            let backup = self.describe(copied, source.method())?;
+            let backup = self.describe(copied, beside, source.method())?;
             self.seal(backup).map(Ok)
         })
     }
@@ -220,6 +221,7 @@ impl Run<'_> {
         &self,
         source: &mut dyn Source,
         started: &mut Started<'_>,
+        stopped: &mut Stopped<'_>,
     ) -> Result<Result<Timed, String>> {
         let order = Order {
             to: Destination {
@@ -249,7 +251,7 @@ impl Run<'_> {
             "waiting for a checkpoint"
         };
         self.meter.begin(phase, 0);
-        let copied = match source.copy(&order, started)? {
+        let copied = match source.copy(&order, started, stopped)? {
             Ok(copied) => copied,
             Err(refused) => return Ok(Err(refused)),
         };

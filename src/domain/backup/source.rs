@@ -24,6 +24,9 @@ use crate::{
 /// Called once, as soon as it is known where the backup starts.
 pub type Started<'a> = dyn FnMut(Lsn, TimelineId) -> Result<()> + 'a;
 
+/// Called once, when the backup has ended on the server, while what is stored becomes durable.
+pub type Stopped<'a> = dyn FnMut() -> Result<()> + 'a;
+
 /// One server's files.
 pub trait Source {
     fn method(&self) -> Method;
@@ -34,6 +37,7 @@ pub trait Source {
         &mut self,
         order: &Order<'_>,
         started: &mut Started<'_>,
+        stopped: &mut Stopped<'_>,
     ) -> Result<Result<Copied, String>>;
 
     /// The history file of a timeline that the server knows.

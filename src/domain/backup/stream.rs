@@ -7,7 +7,7 @@ use super::{
     pack::{Ended, Packer, pack},
     regrown::Regrown,
     repack::{Incremental, Repacker},
-    source::{Copied, Order, Source, Started, Stop},
+    source::{Copied, Order, Source, Started, Stop, Stopped},
 };
 use crate::{
     error::{Error, Result},
@@ -106,6 +106,7 @@ impl Source for Stream<'_> {
         &mut self,
         order: &Order<'_>,
         started: &mut Started<'_>,
+        stopped: &mut Stopped<'_>,
     ) -> Result<Result<Copied, String>> {
         let options = order.options;
         let command = BaseBackupOptions {
@@ -154,7 +155,10 @@ impl Source for Stream<'_> {
             options.manifest_checksums,
             &mut each,
             fill,
-            |(_, _, end)| check_manifest(order, end.stop_lsn, &hashes()),
+            |(_, _, end)| {
+                check_manifest(order, end.stop_lsn, &hashes())?;
+                stopped()
+            },
         );
         if let Some(path) = regrown.and_then(|regrown| regrown.found()) {
             self.begin_anew(order.cancel)?;

@@ -14,17 +14,14 @@ use crate::{
     postgres::incremental::Header,
     util::{
         cancel::Cancel,
-        fs::{begin_to_write, create_file, open_to_patch},
+        early_writing::EarlyWriting,
+        fs::{create_file, open_to_patch},
         meter::Meter,
     },
 };
 
 /// Large enough that hashing and writing, not the call, is what costs.
 const BUFFER: usize = 256 << 10;
-
-/// Bytes of a file after which the disk begins to work: what is smaller waits for the sync at the
-/// end, which writes it in larger pieces.
-const STRIDE: u64 = 8 << 20;
 
 /// Where a member's bytes go.
 pub enum Place {
@@ -103,7 +100,8 @@ impl<'a> Writer<'a> {
             Place::Nowhere => None,
             Place::Stays | Place::Blocks(..) => return Ok(()),
         };
-        let (mut length, mut crc, mut begun) = (0, 0, 0);
+        let (mut length, mut crc) = (0, 0);
+        let mut early = EarlyWriting::default();
         loop {
             // Full to the end of the file, so that blocks are compared whole.
             let count = fill(&mut plain, &mut self.buffer)?;
@@ -118,10 +116,7 @@ impl<'a> Writer<'a> {
                 Some((Target::New(file), path)) => {
                     file.write_all(bytes).at("write", path)?;
                     self.written += count as u64;
-                    if length - begun >= STRIDE {
-                        begin_to_write(file, begun..length);
-                        begun = length;
-                    }
+                    early.wrote(file, count);
                 }
                 Some((Target::Old(patch), path)) => {
                     self.written += patch.write(bytes).at("write", path)?;

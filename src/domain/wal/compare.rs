@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::{offered::Offered, pass::pass};
+use super::{
+    offered::Offered,
+    pass::{PIECE, pass},
+};
 use crate::{
     error::{Error, Kind, Result},
     postgres::wal_header::{self, WalHeader},
@@ -37,11 +40,11 @@ pub fn compare(
         .decoder(store.get(object, None)?)
         .map_err(unreadable)?;
     // A byte more than can be equal tells enough of an object that is much too long.
-    pass(decoder, offered.length() + 1, unreadable, |bytes| {
+    pass(decoder, PIECE, offered.length() + 1, unreadable, |bytes| {
         stored.add(bytes)
     })?;
     let mut ours = Hashing::new();
-    offered.send(|bytes| ours.add(bytes))?;
+    offered.send(PIECE, |bytes| ours.add(bytes))?;
 
     let (stored, ours) = (stored.finish(), ours.finish());
     if stored.sha256 == ours.sha256 {

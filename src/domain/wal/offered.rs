@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{content::TEXT_LIMIT, content::check_text, pass::pass};
+use super::{
+    content::TEXT_LIMIT,
+    content::check_text,
+    pass::{PIECE, pass},
+};
 use crate::{
     error::{Error, IoContext, Kind, Result},
     postgres::{control::Control, lsn::SystemId, wal_header::WalHeader, wal_name::WalName},
@@ -112,13 +116,14 @@ impl Offered {
         .hint("pg_upgrade gives a new system identifier and pg_resetwal can change the segment size: register what this is now under another --cluster name."))
     }
 
-    /// Gives all bytes to `sink`; an error if they aren't as many as at the beginning.
-    pub fn send(&self, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    /// Gives all bytes to `sink`, in pieces of at most `piece`; an error if they aren't as many as
+    /// at the beginning.
+    pub fn send(&self, piece: usize, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(0)).at("read", &self.path)?;
         let unreadable = |error| Error::io("read", &self.path, error);
         // One byte more than expected, so that a file that grew is seen.
-        let found = pass(file, self.length + 1, unreadable, sink)?;
+        let found = pass(file, piece, self.length + 1, unreadable, sink)?;
         if found == self.length {
             return Ok(());
         }
@@ -138,7 +143,7 @@ impl Offered {
             )));
         }
         let mut text = Vec::new();
-        self.send(|bytes| {
+        self.send(PIECE, |bytes| {
             text.extend_from_slice(bytes);
             Ok(())
         })?;

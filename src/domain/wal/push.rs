@@ -13,6 +13,10 @@ use crate::{
     util::meter::Meter,
 };
 
+/// Plain bytes of a frame. Whole frames are compressed in place, a stream of unknown length through
+/// copies and in two halves (a fifth more time). Smaller frames would be compressed less.
+const FRAME: usize = 4 << 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     Stored,
@@ -51,18 +55,19 @@ pub fn push_in_turn(
     meter.begin(&format!("storing {name} as {place}"), offered.length());
 
     let mut upload = store.put_new(&object)?;
-    let mut encoder = wanted.of(codec).encoder(&mut upload)?;
-    offered.send(|bytes| {
+    let mut framer = wanted.of(codec).framer()?;
+    let mut frame = Vec::new();
+    offered.send(FRAME, |bytes| {
+        framer.frame(bytes, &mut frame)?;
+        upload
+            .write_all(&frame)
+            .map_err(|error| store.failed("write", &object, error))?;
         meter.add(bytes.len() as u64);
-        encoder
-            .write_all(bytes)
-            .map_err(|error| store.failed("write", &object, error))
+        Ok(())
     })?;
-    encoder
-        .finish()
-        .map_err(|error| store.failed("write", &object, error))?;
-    turn()?;
     meter.begin(&format!("syncing {place}"), 0);
+    upload.settle()?;
+    turn()?;
     match upload.finish() {
         Ok(()) => Ok(Pushed::Stored),
         Err(error) if error.kind() == Kind::AlreadyExists => {

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::{
     content::{check, limits},
-    pass::pass,
+    pass::{PIECE, pass},
 };
 use crate::{
     error::{Kind, Result},
@@ -58,7 +58,7 @@ impl Stored<'_> {
         let decoder = codec.decoder(reader).map_err(unreadable)?;
         let mut first = Vec::new();
         // A byte more than there may be shows that there are too many.
-        let length = pass(decoder, most + 1, unreadable, |bytes| {
+        let length = pass(decoder, PIECE, most + 1, unreadable, |bytes| {
             first.extend(bytes.iter().take(keep - first.len()));
             sink(bytes)
         })?;

@@ -37,7 +37,7 @@ use super::{
     contents::Contents,
     member::Member,
     pack::{Packer, pack},
-    source::{Copied, Order, Source, Started, Stop},
+    source::{self, Copied, Order, Source, Started, Stop},
     summaries::{Geometry, Summaries},
 };
 use crate::{
@@ -88,6 +88,7 @@ impl Source for Local<'_> {
         &mut self,
         order: &Order<'_>,
         started: &mut Started<'_>,
+        stopped: &mut source::Stopped<'_>,
     ) -> Result<Result<Copied, String>> {
         let options = order.options;
         let control = Control::read(&self.root)?;
@@ -138,7 +139,7 @@ impl Source for Local<'_> {
         };
         let mut each = |member: &_| listing.add(member);
         let checksums = options.manifest_checksums;
-        let (packed, stop) = pack(order.to, checksums, &mut each, fill, |_| Ok(()))?;
+        let (packed, stop) = pack(order.to, checksums, &mut each, fill, |_| stopped())?;
         let (contents, manifest) = listing.finish(WalRange {
             timeline,
             start,
