@@ -173,7 +173,9 @@ impl Repository {
             };
             let name = self.layout().lease(purpose, number);
             match self.storage().read_json::<Held>(&name) {
-                Ok(held) if held.number == number && held.format == FORMAT => {
+                Ok(held)
+                    if held.number == number && held.format == FORMAT && number < u64::MAX / 2 =>
+                {
                     return Ok(Some((held, stored)));
                 }
                 Ok(_) => {

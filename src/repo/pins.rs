@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{backup_id::BackupId, document::FORMAT, layout::ObjectName, repository::Repository};
 use crate::{
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     util::clock::Time,
 };
 
@@ -65,10 +65,13 @@ impl Repository {
                 .words()?
                 .into_iter()
                 .filter(|(id, ..)| *id == pin.backup);
-            let next = of_backup
-                .map(|(_, number, _)| number + 1)
-                .max()
-                .unwrap_or(1);
+            let newest = of_backup.map(|(_, number, _)| number).max().unwrap_or(0);
+            let next = newest.checked_add(1).ok_or_else(|| {
+                let pins = self
+                    .storage()
+                    .place(&self.layout().pin(&pin.backup, newest));
+                Error::damaged(format!("no number is left behind {pins}")).hint("delete that file.")
+            })?;
             let name = self.layout().pin(&pin.backup, next);
             match self.storage().create_json(&name, pin) {
                 // Somebody else spoke between the listing and now.

@@ -55,7 +55,8 @@ pub fn reference(now: Time, good: &[Placed<'_>], days: Option<Keep>) -> (Time, O
 
 /// So many days before `reference`; None where no calendar goes back that far.
 pub fn days_before(reference: Time, days: u32) -> Option<Time> {
-    reference.checked_sub_signed(TimeDelta::days(days.into()))
+    let begin = reference.checked_sub_signed(TimeDelta::days(days.into()))?;
+    begin.checked_sub_signed(TOLERANCE).map(|_| begin)
 }
 
 /// The good backups without which moments behind `begin` could not be restored: on the way to each
