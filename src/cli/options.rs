@@ -143,9 +143,7 @@ pub fn cleanup(args: &CleanupArgs) -> CleanupOptions {
 }
 
 pub fn pin(args: PinArgs) -> Result<PinOptions> {
-    let until = args
-        .until
-        .map(|text| moment::parse(&text, moment::host_zone()));
+    let until = args.until.map(|text| moment::parse(&text, Zone::of_host()));
     Ok(PinOptions {
         backup: args.backup,
         reason: args.reason,

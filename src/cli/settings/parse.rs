@@ -2,14 +2,12 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use chrono_tz::Tz;
-
 use crate::{
     commands::options::{Checkpoint, Jobs, LogLevel},
     domain::retention::policy::{Keep, OlderWal},
     error::{Error, Result},
     postgres::file_checksum::Algorithm,
-    util::units,
+    util::{units, zone::Zone},
 };
 
 /// One of a few words.
@@ -144,9 +142,9 @@ pub fn older_wal(text: &str) -> Result<OlderWal> {
 }
 
 /// Only Region/City and UTC: CET or EST mean one thing in a zone's file and another to people.
-pub fn time_zone(text: &str) -> Result<Tz> {
+pub fn time_zone(text: &str) -> Result<Zone> {
     let clear = text == "UTC" || text.contains('/');
-    clear.then(|| text.parse().ok()).flatten().ok_or_else(|| {
+    clear.then(|| Zone::named(text)).flatten().ok_or_else(|| {
         Error::usage(format!("not a time zone: {text:?}"))
             .hint("write UTC, or a zone as Region/City, such as Europe/Berlin.")
     })
@@ -229,7 +227,10 @@ mod tests {
         assert_eq!(keep("0").ok(), Some(None));
         assert_eq!(older_wal("all").ok(), Some(OlderWal::All));
         assert!(older_wal("none").is_err());
-        assert_eq!(time_zone("Europe/Berlin").ok(), Some(Tz::Europe__Berlin));
+        assert_eq!(
+            time_zone("Europe/Berlin").ok(),
+            Zone::named("Europe/Berlin")
+        );
         for bad in ["CET", "Europe/Nowhere", ""] {
             assert!(time_zone(bad).is_err(), "{bad}");
         }

@@ -19,7 +19,7 @@ use crate::{
     domain::retention::policy::{Keep, OlderWal},
     error::{Error, Result},
     postgres::conninfo::SslMode,
-    util::secret::Secret,
+    util::{secret::Secret, zone::Zone},
 };
 
 /// A folder with a configuration file and an env file, and an environment.
@@ -200,8 +200,8 @@ fn only_the_first_repository_has_a_window_by_default() {
         (Some(Keep::Count(3)), Some(Keep::Forever))
     );
     assert_eq!(
-        (policy.older_wal, policy.zone),
-        (OlderWal::All, chrono_tz::Tz::Asia__Tokyo)
+        (policy.older_wal, &policy.zone),
+        (OlderWal::All, &Zone::named("Asia/Tokyo").unwrap())
     );
     // What the file says of its repository says nothing of another place.
     let elsewhere = two("retention.full = 3").flag(keys::REPO_URL, "--repo-url", "/usb");

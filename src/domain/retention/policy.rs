@@ -3,9 +3,8 @@
 use std::{collections::BTreeSet, fmt};
 
 use chrono::Datelike;
-use chrono_tz::Tz;
 
-use crate::util::clock::Time;
+use crate::util::{clock::Time, zone::Zone};
 
 /// Which backups are kept; a rule that is None keeps nothing by itself, and without any rule all stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub struct Policy {
     /// Of backups that are older than the window.
     pub older_wal: OlderWal,
     /// In which days, weeks, months and years begin.
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +80,8 @@ impl Span {
     }
 
     /// Such as `2026-11-21`, `2026-W47` (ISO 8601: a week begins on Monday), `2026-11`, `2026`.
-    fn name(self, time: Time, zone: Tz) -> String {
-        let local = time.with_timezone(&zone).date_naive();
+    fn name(self, time: Time, zone: &Zone) -> String {
+        let local = zone.local(time).date();
         match self {
             Span::Day => local.to_string(),
             Span::Week => {
@@ -120,7 +119,7 @@ impl Policy {
             let Some(keep) = keep else { continue };
             let mut seen = BTreeSet::new();
             for (number, time) in times.iter().enumerate() {
-                let name = span.name(*time, self.zone);
+                let name = span.name(*time, &self.zone);
                 if !keep.wants_more_than(seen.len()) {
                     break;
                 }
@@ -138,7 +137,7 @@ impl Policy {
 mod tests {
     use super::*;
 
-    fn policy(zone: Tz) -> Policy {
+    fn policy(zone: &str) -> Policy {
         Policy {
             full: None,
             days: None,
@@ -148,7 +147,7 @@ mod tests {
             yearly: None,
             min: 2,
             older_wal: OlderWal::Window,
-            zone,
+            zone: Zone::named(zone).unwrap(),
         }
     }
 
@@ -174,7 +173,7 @@ mod tests {
             daily: Some(Keep::Count(2)),
             weekly: Some(Keep::Count(2)),
             yearly: Some(Keep::Forever),
-            ..policy(Tz::UTC)
+            ..policy("UTC")
         };
         // The last days of 2025 are of the first week of 2026.
         assert_eq!(
@@ -188,8 +187,8 @@ mod tests {
                 "5 yearly: the newest of 2025",
             ]
         );
-        assert!(rules.has_rule() && !policy(Tz::UTC).has_rule());
-        assert_eq!(wanted(&policy(Tz::UTC), &times), [""; 0]);
+        assert!(rules.has_rule() && !policy("UTC").has_rule());
+        assert_eq!(wanted(&policy("UTC"), &times), [""; 0]);
     }
 
     #[test]
@@ -204,9 +203,9 @@ mod tests {
             monthly: Some(Keep::Count(12)),
             ..policy(zone)
         };
-        assert_eq!(wanted(&rules(Tz::UTC), &times).len(), 4);
+        assert_eq!(wanted(&rules("UTC"), &times).len(), 4);
         assert_eq!(
-            wanted(&rules(Tz::Europe__Berlin), &times),
+            wanted(&rules("Europe/Berlin"), &times),
             [
                 "0 daily: the newest of 2026-11-21",
                 "1 daily: the newest of 2026-11-20",

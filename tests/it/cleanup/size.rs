@@ -23,7 +23,7 @@ fn memory_does_not_grow_with_the_repository() {
     let planted = Planted::new(&scratch, &rules);
     let mut parent = None;
     for number in 0..backups {
-        let ended = time("01-01") + TimeDelta::hours(12 * number as i64);
+        let ended = time("2025-01-01") + TimeDelta::hours(12 * number as i64);
         let full = number % 7 == 0;
         let segment = 1 + number * (segments / backups);
         parent = Some(planted.backup(ended, segment, parent.filter(|_| !full)));

@@ -14,7 +14,7 @@ use pgstow::{
         wal_name::{Segment, SegmentSize},
     },
     repo::{backup_id::BackupId, document::FORMAT, pins::Pin, wal_index::WalIndex},
-    util::clock::Time,
+    util::{clock::Time, zone::Zone},
 };
 
 /// Of 16 MiB.
@@ -58,7 +58,7 @@ pub fn no_rules() -> Policy {
         yearly: None,
         min: 1,
         older_wal: OlderWal::Window,
-        zone: "UTC".parse().unwrap(),
+        zone: Zone::named("UTC").unwrap(),
     }
 }
 
@@ -80,7 +80,7 @@ pub fn rules(text: &str) -> Policy {
             "yearly" => policy.yearly = keep,
             "min" => policy.min = value.parse().unwrap(),
             "wal" => policy.older_wal = OlderWal::All,
-            "zone" => policy.zone = value.parse().unwrap(),
+            "zone" => policy.zone = Zone::named(value).unwrap(),
             _ => panic!("{name}"),
         }
     }
