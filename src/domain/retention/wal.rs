@@ -46,8 +46,10 @@ pub struct WalKeeps {
 struct TimelineKeeps {
     /// All from that number on, and since which backup.
     from: Option<(u64, BackupId)>,
-    /// What a backup needs to become consistent.
+    /// What a backup needs to become consistent, by where it begins.
     needed: Vec<(Numbers, BackupId)>,
+    /// The same without overlaps, to be searched for each segment.
+    merged: Vec<Numbers>,
 }
 
 /// A row of segments that are there and have the same fate.
@@ -105,9 +107,7 @@ impl WalKeeps {
             of_timeline.needed.push((backup.needed(size), backup.id));
         }
         for of_timeline in keeps.timelines.values_mut() {
-            of_timeline
-                .needed
-                .sort_unstable_by_key(|(numbers, id)| (*numbers.start(), *id));
+            of_timeline.merge();
         }
         keeps
     }
@@ -220,13 +220,26 @@ impl WalKeeps {
 }
 
 impl TimelineKeeps {
+    fn merge(&mut self) {
+        let begin = |(numbers, id): &(Numbers, BackupId)| (*numbers.start(), *id);
+        self.needed.sort_unstable_by_key(begin);
+        for (numbers, _) in &self.needed {
+            match self.merged.last_mut() {
+                Some(last) if numbers.start() <= last.end() => {
+                    *last = *last.start()..=(*last.end()).max(*numbers.end());
+                }
+                _ => self.merged.push(numbers.clone()),
+            }
+        }
+    }
+
     fn any_of(&self, numbers: &Numbers) -> bool {
-        let behind = self
-            .from
-            .as_ref()
-            .is_some_and(|(from, _)| from <= numbers.end());
-        let overlaps =
-            |needed: &Numbers| needed.start() <= numbers.end() && numbers.start() <= needed.end();
-        behind || self.needed.iter().any(|(needed, _)| overlaps(needed))
+        let behind = self.from.as_ref();
+        let behind = behind.is_some_and(|(from, _)| from <= numbers.end());
+        let begun = self
+            .merged
+            .partition_point(|needed| needed.start() <= numbers.end());
+        let last = begun.checked_sub(1).and_then(|at| self.merged.get(at));
+        behind || last.is_some_and(|last| numbers.start() <= last.end())
     }
 }
