@@ -13,12 +13,13 @@ use super::{
 };
 use crate::{
     commands::{
-        archive_wal, base, check,
+        archive_wal, base, check, cleanup,
         context::Context,
         demo, init, list,
         options::LogLevel,
+        pin,
         report::{Outcome, Report},
-        restore, restore_done, restore_wal, verify,
+        restore, restore_done, restore_wal, unpin, verify,
     },
     error::Result,
     util::{cancel::Cancel, meter::Meter},
@@ -72,6 +73,11 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Verify(args) => {
             run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))
         }
+        Command::Cleanup(args) => {
+            run.command(|context, _| cleanup::run(context, &options::cleanup(&args)))
+        }
+        Command::Pin(args) => run.command(|context, _| pin::run(context, options::pin(args)?)),
+        Command::Unpin(args) => run.command(|context, _| unpin::run(context, args.backup)),
     }
 }
 

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     args::{
-        ArchiveWalArgs, BaseArgs, CheckArgs, Cli, Command, DemoArgs, GlobalArgs, InitArgs,
-        ListArgs, RestoreArgs, RestoreWalArgs, VerifyArgs,
+        ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, GlobalArgs,
+        InitArgs, ListArgs, PinArgs, RestoreArgs, RestoreWalArgs, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     commands::options::{
-        ArchiveWalOptions, BaseOptions, CheckOptions, DemoOptions, InitOptions, ListOptions,
-        LogLevel, RestoreOptions, RestoreWalOptions, VerifyOptions,
+        ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, InitOptions,
+        ListOptions, LogLevel, PinOptions, RestoreOptions, RestoreWalOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
@@ -135,6 +135,22 @@ pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
     })
 }
 
+pub fn cleanup(args: &CleanupArgs) -> CleanupOptions {
+    CleanupOptions {
+        dry_run: args.dry_run,
+        drop_pending: args.drop_pending,
+    }
+}
+
+pub fn pin(args: PinArgs) -> Result<PinOptions> {
+    let until = args.until.map(|text| moment::parse(&text, Zone::of_host()));
+    Ok(PinOptions {
+        backup: args.backup,
+        reason: args.reason,
+        until: until.transpose().context(|| "--until".to_owned())?,
+    })
+}
+
 pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
     let mut annotations = BTreeMap::new();
     for (key, value) in args.annotate {
@@ -160,6 +176,7 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
         },
         standalone: args.standalone,
         finish: args.finish,
+        cleanup: args.cleanup,
         annotations,
         verify: layers.of_repo_always(keys::VERIFY_AFTER_WRITE, parse::yes_or_no)?,
         checkpoint: layers.of_cluster_always(keys::CHECKPOINT, parse::checkpoint)?,

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{
+    cleanup::{self, CleanupReport},
     context::Context,
-    options::{BaseOptions, Checkpoint},
+    options::{BaseOptions, Checkpoint, CleanupOptions},
     report::{Outcome, Report},
 };
 use crate::{
@@ -27,18 +28,49 @@ use crate::{
 pub struct BaseReport {
     repository: String,
     backup: Box<Backup>,
+    /// Of `--cleanup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cleanup: Option<Cleanup>,
+}
+
+/// What became of the cleanup that was asked for. Whatever did, the backup counts.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Cleanup {
+    Done(CleanupReport),
+    /// Why not.
+    Skipped(String),
+    Failed(String),
 }
 
 pub fn run(context: &Context, options: BaseOptions) -> Result<BaseReport> {
     let repository = context.repository()?;
+    let wants_cleanup = options.cleanup;
     let backup = match options.finish {
         Some(id) => Box::new(seal::finish_pending(&repository, id)?),
         None => take(context, &repository, options)?,
     };
+    let cleanup = wants_cleanup.then(|| clean(context, &repository, &backup));
     Ok(BaseReport {
         repository: repository.location().to_string(),
         backup,
+        cleanup,
     })
+}
+
+fn clean(context: &Context, repository: &Repository, backup: &Backup) -> Cleanup {
+    if !backup.page_failures.is_empty() {
+        let why = "pages of the server are damaged: nothing is deleted before somebody looked";
+        return Cleanup::Skipped(why.to_owned());
+    }
+    let options = CleanupOptions {
+        dry_run: false,
+        drop_pending: None,
+    };
+    match cleanup::clean(context, repository, &options) {
+        Ok(report) => Cleanup::Done(report),
+        Err(error) => Cleanup::Failed(error.in_one_line()),
+    }
 }
 
 fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Result<Box<Backup>> {
@@ -133,7 +165,19 @@ impl Report for BaseReport {
         for missing in &backup.config_missing {
             writeln!(out, "  not included     {missing}")?;
         }
-        write_page_failures(backup, out)
+        write_page_failures(backup, out)?;
+        match &self.cleanup {
+            None => Ok(()),
+            Some(Cleanup::Done(report)) => {
+                writeln!(out)?;
+                report.text(out)
+            }
+            Some(Cleanup::Skipped(why)) => writeln!(out, "  cleanup          not run: {why}"),
+            Some(Cleanup::Failed(why)) => writeln!(
+                out,
+                "  cleanup          FAILED, though the backup counts: {why}; run `pgstow cleanup`"
+            ),
+        }
     }
 
     fn is_good_news(&self) -> bool {
@@ -141,10 +185,11 @@ impl Report for BaseReport {
     }
 
     fn outcome(&self) -> Outcome {
-        if self.backup.page_failures.is_empty() {
-            Outcome::Done
-        } else {
-            Outcome::Findings
+        match &self.cleanup {
+            Some(Cleanup::Failed(_)) => Outcome::Failed,
+            Some(Cleanup::Done(report)) if report.outcome() != Outcome::Done => Outcome::Findings,
+            _ if !self.backup.page_failures.is_empty() => Outcome::Findings,
+            _ => Outcome::Done,
         }
     }
 }

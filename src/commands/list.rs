@@ -23,6 +23,7 @@ use crate::{
         backup_id::BackupId,
         catalog::{Backup, State, Unfinished},
         inventory::Unregistered,
+        pins::Pin,
         repository::{Repository, System},
         wal_index::NamedMissing,
     },
@@ -52,8 +53,17 @@ struct Line {
     windows: Vec<ShownWindow>,
     /// WAL that a pending one waits for.
     waits_for: Vec<NamedMissing>,
+    /// Why retention leaves it alone.
+    pin: Option<ShownPin>,
     /// Of one that runs, was interrupted, can't be read or can't be sealed.
     note: Option<String>,
+}
+
+/// A pin that holds.
+#[derive(Debug, Serialize)]
+struct ShownPin {
+    reason: Option<String>,
+    until: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -98,6 +108,7 @@ pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
     let mut complete: Vec<Backup> = Vec::new();
     let entries = repository.backups()?;
     let unregistered = repository.unregistered(&entries)?;
+    let mut pins = repository.pins()?;
     for entry in entries {
         if options.backup.is_some_and(|id| id != entry.id) {
             continue;
@@ -105,7 +116,10 @@ pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
         if let State::Complete(backup) = &entry.state {
             complete.push((**backup).clone());
         }
-        lines.push(line(&repository, entry.id, entry.state)?);
+        let mut line = line(&repository, entry.id, entry.state)?;
+        let pin = pins.remove(&entry.id).filter(|pin| pin.holds(clock::now()));
+        line.pin = pin.map(|Pin { reason, until, .. }| ShownPin { reason, until });
+        lines.push(line);
     }
     if let (Some(id), true) = (options.backup, lines.is_empty()) {
         return Err(Error::new(
@@ -154,6 +168,7 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
         backup: None,
         windows: Vec::new(),
         waits_for: Vec::new(),
+        pin: None,
         note: None,
     };
     match state {

@@ -3,14 +3,17 @@
 pub mod archive_wal;
 pub mod base;
 pub mod check;
+pub mod cleanup;
 pub mod context;
 pub mod demo;
 pub mod init;
 pub mod list;
 pub mod options;
+pub mod pin;
 pub mod report;
 pub mod restore;
 pub mod restore_done;
 pub mod restore_wal;
 pub mod table;
+pub mod unpin;
 pub mod verify;

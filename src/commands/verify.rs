@@ -5,6 +5,7 @@ mod text;
 use std::path::Path;
 
 use serde::Serialize;
+use tracing::warn;
 
 use super::{context::Context, options::VerifyOptions};
 use crate::{
@@ -20,11 +21,14 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State},
+        document::FORMAT,
         inventory::Unregistered,
         layout::{BackupObject, ObjectName},
         repository::Repository,
+        verified::{Verified, VerifiedBackup},
         wal_index::Missing,
     },
+    util::{clock, host},
 };
 
 #[derive(Debug, Serialize)]
@@ -85,6 +89,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         report.backups.push(checked);
     }
     judge_chains(&mut report.backups);
+    keep_results(&repository, &report.backups);
     if options.wal || options.all {
         let all = complete(&repository)?;
         for system in repository.systems()? {
@@ -130,6 +135,31 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         }
     }
     Ok(report)
+}
+
+/// What was found of backups is stored beside them: a damaged one no longer counts. A repository that
+/// can't be written can be verified all the same.
+fn keep_results(repository: &Repository, backups: &[CheckedBackup]) {
+    if backups.is_empty() {
+        return;
+    }
+    let words = backups.iter().map(|checked| VerifiedBackup {
+        backup: checked.backup,
+        restorable: checked.restorable,
+        findings: checked.findings.len() as u64,
+    });
+    let stored = repository.add_verified(Verified {
+        format: FORMAT,
+        time: clock::now(),
+        host: host::name(),
+        backups: words.collect(),
+    });
+    if let Err(error) = stored {
+        warn!(
+            "the results can't be kept in the repository: {}",
+            error.in_one_line()
+        );
+    }
 }
 
 /// An incremental backup is as good as what it builds on, whose ids are older.

@@ -3,5 +3,6 @@
 pub mod backup;
 pub mod demo;
 pub mod restore;
+pub mod retention;
 pub mod setup;
 pub mod wal;

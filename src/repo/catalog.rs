@@ -10,6 +10,7 @@ use super::{
     document::FORMAT,
     layout::{BackupObject, ObjectName},
     repository::Repository,
+    storage::ObjectInfo,
     tablespace::Tablespace,
 };
 use crate::{
@@ -222,6 +223,20 @@ pub struct Entry {
     pub state: State,
 }
 
+/// How much was deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+impl Removed {
+    pub fn add(&mut self, info: &ObjectInfo) {
+        self.objects += 1;
+        self.bytes += info.size;
+    }
+}
+
 /// What one object group under `base/` holds.
 struct Group {
     id: BackupId,
@@ -261,18 +276,18 @@ impl Group {
     }
 }
 
-/// An incremental backup is worth nothing without those that it builds on.
-fn builds_on(state: State, older: &[Entry]) -> State {
+/// An incremental backup is worth nothing without those that it builds on. `older` are those before it,
+/// and whether they are complete.
+fn builds_on(state: State, older: &BTreeMap<BackupId, bool>) -> State {
     let State::Complete(backup) = state else {
         return state;
     };
     let Some(parent) = backup.parent else {
         return State::Complete(backup);
     };
-    let found = older.iter().find(|entry| entry.id == parent);
-    let problem = match found.map(|entry| &entry.state) {
-        Some(State::Complete(_)) => return State::Complete(backup),
-        Some(_) => format!("it builds on backup {parent}, which can't be used"),
+    let problem = match older.get(&parent) {
+        Some(true) => return State::Complete(backup),
+        Some(false) => format!("it builds on backup {parent}, which can't be used"),
         None => format!("it builds on backup {parent}, which is gone"),
     };
     State::Damaged(backup, vec![problem])
@@ -282,17 +297,41 @@ impl Repository {
     /// All backups and remains, oldest id first. One listing, and one read for each backup.
     pub fn backups(&self) -> Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
-        for group in self.groups()? {
-            if let Some(state) = self.state(&group)? {
-                // A parent's id is older, so that its state is known.
-                let state = builds_on(state, &entries);
-                entries.push(Entry {
-                    id: group.id,
-                    state,
-                });
-            }
-        }
+        self.each_backup(|entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
         Ok(entries)
+    }
+
+    /// The same, one at a time: `backup.json` of a large database is large.
+    pub fn each_backup(&self, mut each: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+        let mut older: BTreeMap<BackupId, bool> = BTreeMap::new();
+        self.each_group(None, |group| {
+            let Some(state) = self.state(&group)? else {
+                return Ok(());
+            };
+            // A parent's id is older, so that its state is known.
+            let state = builds_on(state, &older);
+            older.insert(group.id, matches!(state, State::Complete(_)));
+            each(Entry {
+                id: group.id,
+                state,
+            })
+        })
+    }
+
+    /// The claims of backups with a higher id than `known`.
+    pub fn begun_after(&self, known: Option<BackupId>) -> Result<Vec<(BackupId, Option<Started>)>> {
+        let mut begun = Vec::new();
+        self.each_group(known, |group| {
+            let name = self
+                .layout()
+                .backup_object(&group.id, BackupObject::Started);
+            begun.push((group.id, self.storage().read_json(&name).ok()));
+            Ok(())
+        })?;
+        Ok(begun)
     }
 
     /// The backup of that id; an error of kind `NotFound` unless it is complete.
@@ -322,55 +361,74 @@ impl Repository {
 
     /// The newest id that anybody claimed.
     pub fn newest_id(&self) -> Result<Option<BackupId>> {
-        Ok(self.groups()?.into_iter().map(|group| group.id).max())
+        let mut newest = None;
+        self.each_group(None, |group| {
+            newest = newest.max(Some(group.id));
+            Ok(())
+        })?;
+        Ok(newest)
     }
 
     /// Removes all objects of a backup, its commit point first: from then on it is none.
-    pub fn remove_backup(&self, id: BackupId) -> Result<()> {
-        for commit in [BackupObject::Backup, BackupObject::Pending] {
-            self.delete_if_there(&self.layout().backup_object(&id, commit))?;
-        }
-        // The claim goes last, so that what a crash leaves is still known as remains.
-        let claim = self.layout().backup_object(&id, BackupObject::Started);
-        let names: Result<Vec<ObjectName>> = self
+    pub fn remove_backup(&self, id: BackupId) -> Result<Removed> {
+        let objects: Result<Vec<ObjectInfo>> = self
             .storage()
             .list(&self.layout().backup(&id), None)?
-            .map(|info| Ok(info?.name))
             .collect();
-        for name in names?.iter().filter(|name| **name != claim) {
-            self.delete_if_there(name)?;
+        let mut objects = objects?;
+        // The claim goes last, so that what a crash leaves is still known as remains.
+        let turn = |name: &ObjectName| match self.layout().read_backup_object(name) {
+            Some((_, BackupObject::Backup)) => 0,
+            Some((_, BackupObject::Pending)) => 1,
+            Some((_, BackupObject::Started)) => 3,
+            _ => 2,
+        };
+        objects.sort_by_key(|info| turn(&info.name));
+        let mut removed = Removed::default();
+        for info in &objects {
+            self.delete_if_there(&info.name)?;
+            removed.add(info);
         }
-        self.delete_if_there(&claim)
+        Ok(removed)
     }
 
-    fn delete_if_there(&self, name: &ObjectName) -> Result<()> {
+    /// Deletes an object that somebody else may have deleted already.
+    pub fn delete_if_there(&self, name: &ObjectName) -> Result<()> {
         match self.storage().delete(name) {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             other => other,
         }
     }
 
-    fn groups(&self) -> Result<Vec<Group>> {
-        let mut groups: Vec<Group> = Vec::new();
-        for info in self.storage().list(&self.layout().base(), None)? {
+    /// What lies in the folders of backups with a higher id than `after`, in the order of the ids, which
+    /// is that of their names.
+    fn each_group(
+        &self,
+        after: Option<BackupId>,
+        mut each: impl FnMut(Group) -> Result<()>,
+    ) -> Result<()> {
+        let base = self.layout().base();
+        let after = after.map(|id| base.behind(&format!("{id}/")));
+        let mut current: Option<Group> = None;
+        for info in self.storage().list(&base, after.as_ref())? {
             let info = info?;
             let Some((id, object)) = self.layout().read_backup_object(&info.name) else {
                 continue;
             };
-            match groups.last_mut() {
-                Some(group) if group.id == id => {
-                    group.objects.insert(object, info.size);
-                    group.newest = group.newest.max(info.modified);
-                }
-                _ => groups.push(Group {
-                    id,
-                    objects: BTreeMap::from([(object, info.size)]),
-                    newest: info.modified,
-                }),
+            if current.as_ref().is_some_and(|group| group.id != id)
+                && let Some(group) = current.take()
+            {
+                each(group)?;
             }
+            let group = current.get_or_insert_with(|| Group {
+                id,
+                objects: BTreeMap::new(),
+                newest: info.modified,
+            });
+            group.objects.insert(object, info.size);
+            group.newest = group.newest.max(info.modified);
         }
-        groups.sort_by_key(|group| group.id);
-        Ok(groups)
+        current.map_or(Ok(()), each)
     }
 
     /// None if the backup went while we looked.

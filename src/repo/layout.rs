@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use chrono::NaiveDateTime;
+
 use super::{backup_id::BackupId, codec::Codec};
 use crate::{
     error::{Error, Result},
@@ -9,7 +11,11 @@ use crate::{
         lsn::{SystemId, TimelineId},
         wal_name::{Segment, WalName},
     },
+    util::clock::Time,
 };
+
+/// The time in the name of a result of `verify`.
+const VERIFIED: &str = "%Y%m%dT%H%M%S%.6fZ";
 
 /// An object's name: a relative path with `/`. Made here, or by a store that lists what is there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,6 +165,62 @@ impl Layout {
         let rest = name.as_str().strip_prefix(self.base().as_str())?;
         let (id, object) = rest.split_once('/')?;
         Some((id.parse().ok()?, BackupObject::read(object)?))
+    }
+
+    /// What is said of backups that stay whatever the rules say.
+    pub fn pins(&self) -> Prefix {
+        self.prefix(format_args!("pins/"))
+    }
+
+    /// The `number`-th word on backup `id`; the highest number holds.
+    pub fn pin(&self, id: &BackupId, number: u32) -> ObjectName {
+        self.name(format_args!("pins/{id}-{number}.json"))
+    }
+
+    /// Which backup's which word a name below `pins()` is; None for what we don't know.
+    pub fn read_pin(&self, name: &ObjectName) -> Option<(BackupId, u32)> {
+        let rest = name.as_str().strip_prefix(self.pins().as_str())?;
+        let (id, number) = rest.strip_suffix(".json")?.rsplit_once('-')?;
+        let (id, number): (BackupId, u32) = (id.parse().ok()?, number.parse().ok()?);
+        (self.pin(&id, number) == *name).then_some((id, number))
+    }
+
+    /// Results of `verify`.
+    pub fn verified(&self) -> Prefix {
+        self.prefix(format_args!("verified/"))
+    }
+
+    /// The results of the run that ended at `time`.
+    pub fn verified_at(&self, time: Time) -> ObjectName {
+        self.name(format_args!("verified/{}.json", time.format(VERIFIED)))
+    }
+
+    /// When the run ended whose results `name` holds; None for what we don't know.
+    pub fn read_verified(&self, name: &ObjectName) -> Option<Time> {
+        let rest = name.as_str().strip_prefix(self.verified().as_str())?;
+        let text = rest.strip_suffix(".json")?;
+        let time = NaiveDateTime::parse_from_str(text, VERIFIED)
+            .ok()?
+            .and_utc();
+        (self.verified_at(time) == *name).then_some(time)
+    }
+
+    /// All leases.
+    pub fn locks(&self) -> Prefix {
+        self.prefix(format_args!("locks/"))
+    }
+
+    /// The `number`-th lease for `purpose`; the highest number holds.
+    pub fn lease(&self, purpose: &str, number: u64) -> ObjectName {
+        self.name(format_args!("locks/{purpose}-{number}.json"))
+    }
+
+    /// The number of a lease for `purpose` below `locks()`; None for what is none.
+    pub fn read_lease(&self, purpose: &str, name: &ObjectName) -> Option<u64> {
+        let rest = name.as_str().strip_prefix(self.locks().as_str())?;
+        let number = rest.strip_prefix(purpose)?.strip_prefix('-')?;
+        let number = number.strip_suffix(".json")?.parse().ok()?;
+        (self.lease(purpose, number) == *name).then_some(number)
     }
 
     /// The WAL of all systems.
@@ -377,6 +439,37 @@ mod tests {
         }
         let stray = ObjectName("main/wal/7/000000010000000B/000000010000000A000000FE.zst".into());
         assert_eq!(layout().read_wal_file(system, &stray), None);
+    }
+
+    #[test]
+    fn pins_leases_and_results_read_as_they_are_written() {
+        let id: BackupId = "20261121T020000Z-incr".parse().unwrap();
+        let pin = layout().pin(&id, 12);
+        assert_eq!(pin.as_str(), "main/pins/20261121T020000Z-incr-12.json");
+        assert_eq!(layout().read_pin(&pin), Some((id, 12)));
+        let lease = layout().lease("cleanup", 7);
+        assert_eq!(lease.as_str(), "main/locks/cleanup-7.json");
+        assert_eq!(layout().read_lease("cleanup", &lease), Some(7));
+        assert_eq!(layout().read_lease("clean", &lease), None);
+        let time: Time = "2026-11-21T02:00:00.012345Z".parse().unwrap();
+        let verified = layout().verified_at(time);
+        assert_eq!(
+            verified.as_str(),
+            "main/verified/20261121T020000.012345Z.json"
+        );
+        assert_eq!(layout().read_verified(&verified), Some(time));
+        for stray in [
+            "main/pins/20261121T020000Z-incr.json",
+            "main/pins/20261121T020000Z-incr-01.json",
+            "main/locks/cleanup-07.json",
+            "main/locks/cleanup-+7.json",
+            "main/verified/x.json",
+        ] {
+            let name = ObjectName(stray.to_owned());
+            assert_eq!(layout().read_pin(&name), None, "{stray}");
+            assert_eq!(layout().read_lease("cleanup", &name), None, "{stray}");
+            assert_eq!(layout().read_verified(&name), None, "{stray}");
+        }
     }
 
     #[test]

@@ -148,6 +148,15 @@ impl Repository {
         Ok((repository, made))
     }
 
+    /// The same on another store, such as one that fails when a test says so.
+    #[must_use]
+    pub fn over(&self, storage: Arc<dyn Storage>) -> Self {
+        Self {
+            storage,
+            ..self.clone()
+        }
+    }
+
     pub fn storage(&self) -> &dyn Storage {
         &*self.storage
     }

@@ -30,6 +30,8 @@ pub struct WalIndex {
     /// First and last segment of ranges that were given up.
     gaps: Vec<(Segment, Segment)>,
     newest: Option<(Segment, Time)>,
+    /// When the last of each timeline arrived, its history included.
+    arrived: BTreeMap<TimelineId, Time>,
     stored_bytes: u64,
 }
 
@@ -79,6 +81,7 @@ impl WalIndex {
             histories: BTreeSet::new(),
             gaps: Vec::new(),
             newest: None,
+            arrived: BTreeMap::new(),
             stored_bytes: 0,
         }
     }
@@ -104,6 +107,7 @@ impl WalIndex {
                 WalName::Segment(_) | WalName::Partial(_) if codec != system.wal_codec => {}
                 WalName::Segment(segment) => {
                     index.add(segment);
+                    index.note_arrival(segment.timeline, info.modified);
                     if index.newest.is_none_or(|(_, time)| time <= info.modified) {
                         index.newest = Some((segment, info.modified));
                     }
@@ -111,6 +115,7 @@ impl WalIndex {
                 WalName::Partial(segment) => index.add_partial(segment),
                 WalName::History(timeline) => {
                     index.histories.insert(timeline);
+                    index.note_arrival(timeline, info.modified);
                 }
                 WalName::BackupHistory(..) => {}
             }
@@ -169,6 +174,17 @@ impl WalIndex {
             (false, true) => ranges[at] = number..=*ranges[at].end(),
             (false, false) => ranges.insert(at, number..=number),
         }
+    }
+
+    /// Notes when something of `timeline` arrived.
+    pub fn note_arrival(&mut self, timeline: TimelineId, time: Time) {
+        let newest = self.arrived.entry(timeline).or_insert(time);
+        *newest = time.max(*newest);
+    }
+
+    /// When the last segment of `timeline`, or its history, arrived.
+    pub fn arrived(&self, timeline: TimelineId) -> Option<Time> {
+        self.arrived.get(&timeline).copied()
     }
 
     /// Notes a segment that PostgreSQL archived as `.partial`.

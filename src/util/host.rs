@@ -21,6 +21,11 @@ pub fn process_start(process: u32) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// Whether the process that started then, in that run of this host's kernel, still lives.
+pub fn lives(boot_id_then: &str, process: u32, start: u64) -> bool {
+    boot_id_then == boot_id() && process_start(process) == Some(start)
+}
+
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path)
         .ok()
@@ -38,5 +43,8 @@ mod tests {
         assert_eq!(process_start(own), process_start(own));
         assert_eq!(process_start(u32::MAX), None);
         assert_eq!(boot_id().len(), 36);
+        let start = process_start(own).unwrap_or_default();
+        assert!(lives(&boot_id(), own, start));
+        assert!(!lives(&boot_id(), own, start + 1) && !lives("another", own, start));
     }
 }

@@ -29,7 +29,16 @@ use pgstow::{
         wal_records::WalRecords,
         wal_summary::{self, SummaryName},
     },
-    repo::{backup_id::BackupId, catalog::Backup, codec::Codec, file_index},
+    repo::{
+        backup_id::BackupId,
+        catalog::Backup,
+        codec::Codec,
+        file_index,
+        layout::{ClusterName, Layout},
+        lease::Held,
+        pins::Pin,
+        verified::Verified,
+    },
     util::{clock::Time, units},
 };
 
@@ -93,6 +102,11 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("backup_json", |bytes| {
         drop(serde_json::from_slice::<Backup>(bytes))
     }),
+    ("pin", |bytes| drop(serde_json::from_slice::<Pin>(bytes))),
+    ("lease", |bytes| drop(serde_json::from_slice::<Held>(bytes))),
+    ("verified", |bytes| {
+        drop(serde_json::from_slice::<Verified>(bytes))
+    }),
     ("acknowledgements", |bytes| {
         drop(serde_json::from_slice::<Acks>(bytes))
     }),
@@ -145,6 +159,12 @@ fn names(bytes: &[u8]) {
         let _ = text.parse::<Time>();
         drop(units::parse_bytes(text));
         drop(units::parse_duration(text));
+        drop("main".parse::<ClusterName>().map(|cluster| {
+            let layout = Layout::new(cluster);
+            let _ = layout.read_pin(&layout.pins().object(text));
+            let _ = layout.read_verified(&layout.verified().object(text));
+            let _ = layout.read_lease("cleanup", &layout.locks().object(text));
+        }));
     });
 }
 

@@ -15,10 +15,12 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 6] = [
+const SUBJECTS: [(&str, &str); 8] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
+    ("retention", "backup"),
+    ("retention", "restore"),
     ("setup", "backup"),
     ("setup", "restore"),
     ("setup", "wal"),

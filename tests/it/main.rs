@@ -12,6 +12,7 @@ mod agreement;
 mod archive_wal;
 mod base;
 mod check;
+mod cleanup;
 mod command_line;
 mod connection;
 mod demo;

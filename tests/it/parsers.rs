@@ -30,6 +30,10 @@ const SEEDS: &[&[u8]] = &[
     // An incremental file: two of nine blocks.
     b"\x0D\x1F\xAE\xD3\x02\0\0\0\x09\0\0\0\x01\0\0\0\x05\0\0\0",
     b"{\"gaps\":[{\"format\":1,\"system_id\":\"7\",\"first\":\"000000010000000000000002\",\"last\":\"000000010000000000000003\",\"since\":\"2026-11-21T02:00:00Z\",\"until\":\"2026-11-21T02:00:00Z\",\"reason\":\"x\",\"host\":\"h\"}]}",
+    b"20261121T020000Z-incr-12.json",
+    b"20261121T020000.012345Z.json",
+    b"cleanup-7.json",
+    b"{\"format\":1,\"purpose\":\"cleanup\",\"number\":7,\"time\":\"2026-11-21T02:00:00Z\",\"until\":\"2026-11-21T02:10:00Z\",\"released\":true,\"host\":\"h\",\"boot_id\":\"b\",\"process\":1,\"process_start\":1,\"wal_from\":[{\"system_id\":\"7\",\"segment\":\"000000010000000000000002\"}]}",
     b"{\"system_id\":\"7\",\"segments\":{\"000000010000000000000002\":{\"facts\":{\"size\":1,\"device\":1,\"inode\":1,\"modified\":[1,2],\"changed\":[1,2]},\"stored\":{\"a\":1}}}}",
     b"{\"format\":1,\"files\":[\n{\"path\":\"a\",\"part\":1,\"frame\":0,\"offset\":0,\"size\":1,\"mode\":384,\"mtime\":1,\"crc32c\":1}\n]}\n",
 ];

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::one_line;
 use crate::repo::backup_id::BackupId;
 
 /// Makes a base backup
@@ -36,6 +37,9 @@ pub struct BaseArgs {
     /// Note something in the backup, for `pgstow list`; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = annotation)]
     pub annotate: Vec<(String, String)>,
+    /// After a success, run `pgstow cleanup`
+    #[arg(long)]
+    pub cleanup: bool,
     /// Don't read the stored parts again to check them
     #[arg(long)]
     pub no_verify: bool,
@@ -64,13 +68,5 @@ fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((one_line(key)?, one_line(value)?)),
         _ => Err("write KEY=VALUE".to_owned()),
-    }
-}
-
-/// Shown in tables and, as the label, in a line of backup_label.
-fn one_line(text: &str) -> Result<String, String> {
-    match text.contains(char::is_control) {
-        true => Err("line breaks and other control characters can't be in it".to_owned()),
-        false => Ok(text.to_owned()),
     }
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod inspect;
 mod restore;
+mod retention;
 mod setup;
 mod wal;
 
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand};
 pub use backup::BaseArgs;
 pub use inspect::{ListArgs, VerifyArgs};
 pub use restore::{RestoreArgs, RestoreDoneArgs};
+pub use retention::{CleanupArgs, PinArgs, UnpinArgs};
 pub use setup::{CheckArgs, DemoArgs, InitArgs};
 pub use wal::{ArchiveWalArgs, RestoreWalArgs};
 
@@ -79,6 +81,17 @@ pub enum Command {
     RestoreDone(RestoreDoneArgs),
     List(ListArgs),
     Verify(VerifyArgs),
+    Cleanup(CleanupArgs),
+    Pin(PinArgs),
+    Unpin(UnpinArgs),
+}
+
+/// Shown in tables; a backup's label also in a line of backup_label.
+fn one_line(text: &str) -> Result<String, String> {
+    match text.contains(char::is_control) {
+        true => Err("line breaks and other control characters can't be in it".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 #[cfg(test)]

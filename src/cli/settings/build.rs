@@ -6,9 +6,8 @@ use super::{
     parse,
 };
 use crate::{
-    commands::options::{
-        ClusterSettings, Keep, LogLevel, RepoSettings, Retention, Settings, WalSettings,
-    },
+    commands::options::{ClusterSettings, LogLevel, RepoSettings, Settings, WalSettings},
+    domain::retention::policy::{Keep, Policy},
     error::{Context, Error, Result},
     util::units,
 };
@@ -106,10 +105,13 @@ impl Layers {
         Ok(repos)
     }
 
-    fn retention(&self, repo: &str) -> Result<Retention> {
-        let rule =
-            |key| -> Result<Option<Keep>> { Ok(self.optional(key, repo, parse::keep)?.flatten()) };
-        Ok(Retention {
+    fn retention(&self, repo: &str) -> Result<Policy> {
+        let elsewhere = self.is_elsewhere(repo)?;
+        let rule = |key| -> Result<Option<Keep>> {
+            let keep = self.optional(key, repo, parse::keep)?.flatten();
+            Ok(keep.filter(|_| !elsewhere))
+        };
+        Ok(Policy {
             full: rule(keys::RETENTION_FULL)?,
             days: rule(keys::RETENTION_DAYS)?,
             daily: rule(keys::RETENTION_DAILY)?,
@@ -117,6 +119,8 @@ impl Layers {
             monthly: rule(keys::RETENTION_MONTHLY)?,
             yearly: rule(keys::RETENTION_YEARLY)?,
             min: self.required(keys::RETENTION_MIN, repo, parse::count)?,
+            older_wal: self.required(keys::RETENTION_WAL, repo, parse::older_wal)?,
+            zone: self.required(keys::RETENTION_TIME_ZONE, repo, parse::time_zone)?,
         })
     }
 

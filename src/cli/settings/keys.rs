@@ -82,7 +82,9 @@ keys! {
     RETENTION_WEEKLY = Repo "retention.weekly" None, false;
     RETENTION_MONTHLY = Repo "retention.monthly" None, false;
     RETENTION_YEARLY = Repo "retention.yearly" None, false;
-    RETENTION_MIN = Repo "retention.min" Some("1"), false;
+    RETENTION_MIN = Repo "retention.min" Some("2"), false;
+    RETENTION_WAL = Repo "retention.wal" Some("window"), false;
+    RETENTION_TIME_ZONE = Repo "retention.time_zone" Some("UTC"), false;
 
     HOST = Cluster "host" None, false;
     PORT = Cluster "port" None, false;

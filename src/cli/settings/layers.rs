@@ -13,7 +13,7 @@ use std::{
 use super::{
     environment::Environment,
     file::{self, ConfigFile},
-    keys::{Key, Scope},
+    keys::{self, Key, Scope},
     old_names::{OLD_NAMES, OLD_REPOSITORY},
     source::{Source, Sourced},
     suggest,
@@ -22,6 +22,18 @@ use crate::error::{Error, IoContext, Kind, Result};
 
 pub(super) const CONFIG: &str = "/etc/pgstow/pgstow.toml";
 pub(super) const ENV_FILE: &str = "/etc/postgresql-backup.env";
+
+/// The window of the first repository, where no rule is set.
+const DEFAULT_DAYS: &str = "7";
+
+/// The rules of retention beside `days`.
+const OTHER_RULES: [Key; 5] = [
+    keys::RETENTION_FULL,
+    keys::RETENTION_DAILY,
+    keys::RETENTION_WEEKLY,
+    keys::RETENTION_MONTHLY,
+    keys::RETENTION_YEARLY,
+];
 
 /// A key's value as an option of the command line gave it.
 #[derive(Clone, Debug)]
@@ -149,7 +161,7 @@ impl Layers {
         if self.file.repos.contains(&self.repo) {
             add("--repo", &self.repo);
         }
-        let url = self.find(super::keys::REPO_URL, &self.repo)?;
+        let url = self.find(keys::REPO_URL, &self.repo)?;
         if let Some(url) = url.filter(|url| !matches!(url.source, Source::File { .. })) {
             add("--repo-url", &url.text);
         }
@@ -201,7 +213,32 @@ impl Layers {
         if let Some(found) = self.of_old_names(key, section)? {
             return Ok(found);
         }
+        if key == keys::RETENTION_DAYS && self.has_default_window(section)? {
+            return Ok(Some(found(DEFAULT_DAYS, Source::Default)));
+        }
         Ok(key.default.map(|text| found(text, Source::Default)))
+    }
+
+    /// Whether `repo` has another place than the file says: the file's rules don't speak of that one.
+    pub(super) fn is_elsewhere(&self, repo: &str) -> Result<bool> {
+        let in_file = self.file.repos.iter().any(|name| name == repo);
+        let url = self.find(keys::REPO_URL, repo)?;
+        Ok(in_file && url.is_some_and(|url| !matches!(url.source, Source::File { .. })))
+    }
+
+    /// The first repository keeps a window where no rule is set for it; in others nothing is ever
+    /// deleted until they have one.
+    fn has_default_window(&self, repo: &str) -> Result<bool> {
+        let first = self.file.repos.first().map_or(OLD_REPOSITORY, |name| name);
+        if repo != first || self.is_elsewhere(repo)? {
+            return Ok(false);
+        }
+        for key in OTHER_RULES {
+            if self.find(key, repo)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The variable `name`, or for secrets `name_FILE`.

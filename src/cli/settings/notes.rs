@@ -19,15 +19,6 @@ const CHOICES: [&str; 4] = [
     "PGSTOW_REPO",
 ];
 
-const RETENTION: [keys::Key; 6] = [
-    keys::RETENTION_FULL,
-    keys::RETENTION_DAYS,
-    keys::RETENTION_DAILY,
-    keys::RETENTION_WEEKLY,
-    keys::RETENTION_MONTHLY,
-    keys::RETENTION_YEARLY,
-];
-
 /// Something to say about the settings.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Note {
@@ -72,7 +63,6 @@ impl Layers {
                 }
             }
         }
-        notes.extend(self.unused_retention()?);
         Ok(notes)
     }
 
@@ -100,21 +90,6 @@ impl Layers {
                 ))
             })
             .collect()
-    }
-
-    /// Whoever set rules may rely on them.
-    fn unused_retention(&self) -> Result<Option<Note>> {
-        for repo in self.repos() {
-            for key in RETENTION {
-                if let Some(set) = self.find(key, repo)? {
-                    return Ok(Some(Note::Info(format!(
-                        "{} sets what to keep in repository {repo}, but this version deletes nothing: watch its disk",
-                        set.source
-                    ))));
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// Old scripts kept WAL in a folder of its own; pgstow keeps it in the repository.

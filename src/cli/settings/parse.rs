@@ -3,10 +3,11 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crate::{
-    commands::options::{Checkpoint, Jobs, Keep, LogLevel},
+    commands::options::{Checkpoint, Jobs, LogLevel},
+    domain::retention::policy::{Keep, OlderWal},
     error::{Error, Result},
     postgres::file_checksum::Algorithm,
-    util::units,
+    util::{units, zone::Zone},
 };
 
 /// One of a few words.
@@ -133,6 +134,22 @@ pub fn keep(text: &str) -> Result<Option<Keep>> {
     }
 }
 
+pub fn older_wal(text: &str) -> Result<OlderWal> {
+    one_of(
+        text,
+        &[("window", OlderWal::Window), ("all", OlderWal::All)],
+    )
+}
+
+/// Only Region/City and UTC: CET or EST mean one thing in a zone's file and another to people.
+pub fn time_zone(text: &str) -> Result<Zone> {
+    let clear = text == "UTC" || text.contains('/');
+    clear.then(|| Zone::named(text)).flatten().ok_or_else(|| {
+        Error::usage(format!("not a time zone: {text:?}"))
+            .hint("write UTC, or a zone as Region/City, such as Europe/Berlin.")
+    })
+}
+
 /// The names of other loggers mean the same.
 pub fn log_level(text: &str) -> Result<LogLevel> {
     let words = [
@@ -208,6 +225,15 @@ mod tests {
         assert_eq!(log_level("WARNING").ok(), Some(LogLevel::Warn));
         assert!(log_level("loud").is_err());
         assert_eq!(keep("0").ok(), Some(None));
+        assert_eq!(older_wal("all").ok(), Some(OlderWal::All));
+        assert!(older_wal("none").is_err());
+        assert_eq!(
+            time_zone("Europe/Berlin").ok(),
+            Zone::named("Europe/Berlin")
+        );
+        for bad in ["CET", "Europe/Nowhere", ""] {
+            assert!(time_zone(bad).is_err(), "{bad}");
+        }
         assert_eq!(keep("forever").ok(), Some(Some(Keep::Forever)));
         assert!(keep("-1").is_err());
         assert_eq!(yes_or_no("On").ok(), Some(true));

@@ -15,10 +15,11 @@ use super::{
     notes::Note,
 };
 use crate::{
-    commands::options::{Jobs, Keep, LogLevel, PasswordFrom, Settings},
+    commands::options::{Jobs, LogLevel, PasswordFrom, Settings},
+    domain::retention::policy::{Keep, OlderWal},
     error::{Error, Result},
     postgres::conninfo::SslMode,
-    util::secret::Secret,
+    util::{secret::Secret, zone::Zone},
 };
 
 /// A folder with a configuration file and an env file, and an environment.
@@ -159,19 +160,52 @@ fn old_names_become_settings() {
     assert_eq!(info.password.as_ref().map(Secret::expose), Some("p w"));
     let ignored = "WAL_ARCHIVE_DIR is ignored: WAL lies in the repository local";
     let notes = layers.notes().unwrap();
-    let [Note::Info(first), Note::Info(second)] = &notes[..] else {
-        panic!("{notes:?}");
-    };
-    assert_eq!(first, ignored);
-    let kept = ":3: RETENTION_DAYS sets what to keep in repository local, \
-                but this version deletes nothing: watch its disk";
-    assert!(second.ends_with(kept), "{second}");
+    assert_eq!(notes, [Note::Info(ignored.to_owned())]);
 
     let off = Host::new()
         .env("RETENTION_DAYS", "0")
         .env("BACKUP_DIR", "/old");
     let repo = off.settings().unwrap();
-    assert_eq!(repo.repo().unwrap().retention.days, None);
+    assert!(!repo.repo().unwrap().retention.has_rule());
+}
+
+#[test]
+fn only_the_first_repository_has_a_window_by_default() {
+    let days = |host: &Host| -> Vec<Option<Keep>> {
+        let repos = host.settings().unwrap().repos.into_iter();
+        repos.map(|repo| repo.retention.days).collect()
+    };
+    let seven = Some(Keep::Count(7));
+    assert_eq!(
+        days(&Host::new().flag(keys::REPO_URL, "--repo-url", "/x")),
+        [seven]
+    );
+    let two = |rules: &str| {
+        let text = format!("[repo.a]\nurl = '/a'\n{rules}\n[repo.b]\nurl = '/b'\n");
+        Host::new().file(&text, 0o644)
+    };
+    assert_eq!(days(&two("")), [seven, None]);
+    assert_eq!(days(&two("retention.min = 3")), [seven, None]);
+    // One rule of its own, even one that is off, ends the default.
+    assert_eq!(days(&two("retention.full = 3")), [None, None]);
+    assert_eq!(days(&two("retention.days = 0")), [None, None]);
+    let repos = two("").settings().unwrap().repos;
+    assert_eq!(repos[0].retention.min, 2);
+    assert!(!repos[1].retention.has_rule());
+    let rules =
+        "retention = { full = 3, yearly = 'forever', wal = 'all', time_zone = 'Asia/Tokyo' }";
+    let policy = &two(rules).settings().unwrap().repos[0].retention;
+    assert_eq!(
+        (policy.full, policy.yearly),
+        (Some(Keep::Count(3)), Some(Keep::Forever))
+    );
+    assert_eq!(
+        (policy.older_wal, &policy.zone),
+        (OlderWal::All, &Zone::named("Asia/Tokyo").unwrap())
+    );
+    // What the file says of its repository says nothing of another place.
+    let elsewhere = two("retention.full = 3").flag(keys::REPO_URL, "--repo-url", "/usb");
+    assert!(!elsewhere.settings().unwrap().repos[0].retention.has_rule());
 }
 
 #[test]

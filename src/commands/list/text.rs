@@ -182,6 +182,12 @@ impl Line {
         if let Some(note) = &self.note {
             writeln!(out, "\n{}: {note}", self.id)?;
         }
+        if let Some(pin) = &self.pin {
+            let until = pin.until.map(|until| format!(" until {}", readable(until)));
+            let reason = pin.reason.as_ref().map(|reason| format!(": {reason}"));
+            let (until, reason) = (until.unwrap_or_default(), reason.unwrap_or_default());
+            writeln!(out, "\n{}: pinned{until}{reason}", self.id)?;
+        }
         let Some(backup) = &self.backup else {
             return Ok(());
         };

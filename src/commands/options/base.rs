@@ -16,6 +16,8 @@ pub struct BaseOptions {
     pub standalone: bool,
     /// Seal this pending backup instead of making one.
     pub finish: Option<BackupId>,
+    /// Apply the rules of retention after a success.
+    pub cleanup: bool,
     pub annotations: BTreeMap<String, String>,
     /// Re-read and check the stored parts before the backup counts.
     pub verify: bool,

@@ -3,6 +3,7 @@
 mod base;
 mod connection;
 mod restore;
+mod retention;
 mod settings;
 mod wal;
 
@@ -11,9 +12,8 @@ use std::{path::PathBuf, time::Duration};
 pub use base::{BaseOptions, Checkpoint};
 pub use connection::{ConnectionSettings, PasswordFrom};
 pub use restore::RestoreOptions;
-pub use settings::{
-    ClusterSettings, Jobs, Keep, LogLevel, RepoSettings, Retention, Settings, WalSettings,
-};
+pub use retention::{CleanupOptions, PinOptions};
+pub use settings::{ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalSettings};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 
 use crate::repo::backup_id::BackupId;

@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 use super::connection::ConnectionSettings;
 use crate::{
+    domain::retention::policy::Policy,
     error::{Error, Result},
     postgres::conninfo::ConnInfo,
     repo::{codec::Compression, layout::ClusterName, location::Location},
@@ -56,26 +57,7 @@ pub struct RepoSettings {
     /// Plain bytes of a part.
     pub part_size: u64,
     pub verify_after_write: bool,
-    pub retention: Retention,
-}
-
-/// Which backups are kept; a rule that is None keeps nothing by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retention {
-    pub full: Option<Keep>,
-    pub days: Option<Keep>,
-    pub daily: Option<Keep>,
-    pub weekly: Option<Keep>,
-    pub monthly: Option<Keep>,
-    pub yearly: Option<Keep>,
-    /// Never fewer than these, whatever the rules say.
-    pub min: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    Count(u32),
-    Forever,
+    pub retention: Policy,
 }
 
 #[derive(Debug)]

@@ -34,6 +34,9 @@ use crate::{
 /// the interval of its signs of life.
 const SILENCE: TimeDelta = TimeDelta::hours(2);
 
+/// A copy of which no object came for so long is no backup any more: others may have begun to delete it.
+pub const FORGOTTEN: TimeDelta = TimeDelta::hours(24);
+
 /// How often a running backup gives a sign of life.
 const SIGN: Duration = Duration::from_secs(3600);
 
@@ -151,13 +154,21 @@ pub fn is_running(unfinished: &Unfinished, now: Time) -> bool {
     }
 }
 
+/// Whether it can never come to count any more: its process is gone, or, on another host, none of its
+/// objects came for so long that `seal` would refuse it. `now` by the store's clock.
+pub fn is_remains(unfinished: &Unfinished, now: Time) -> bool {
+    match &unfinished.started {
+        Some(started) if on_this_host(started) => !lives(started),
+        _ => now - unfinished.newest >= FORGOTTEN,
+    }
+}
+
 fn on_this_host(started: &Started) -> bool {
     started.host == host::name()
 }
 
 fn lives(started: &Started) -> bool {
-    started.boot_id == host::boot_id()
-        && host::process_start(started.process) == Some(started.process_start)
+    host::lives(&started.boot_id, started.process, started.process_start)
 }
 
 /// Gives signs of life in the background until it is dropped.
@@ -293,6 +304,14 @@ mod tests {
         assert!(!is_running(
             unfinished,
             unfinished.newest + TimeDelta::minutes(121)
+        ));
+        assert!(!is_remains(
+            unfinished,
+            unfinished.newest + TimeDelta::minutes(24 * 60 - 1)
+        ));
+        assert!(is_remains(
+            unfinished,
+            unfinished.newest + TimeDelta::minutes(24 * 60)
         ));
     }
 

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::TimeDelta;
 use tracing::warn;
 
+use super::claim::FORGOTTEN;
 use crate::{
     error::{Error, Kind, Result},
     repo::{
@@ -26,9 +26,6 @@ use crate::{
 
 /// How often the waiting tells what it waits for.
 const REPORT: Duration = Duration::from_secs(30);
-
-/// A copy whose objects are older than this may have been taken for remains by another host.
-const FORGOTTEN: TimeDelta = TimeDelta::hours(24);
 
 /// The segments of a backup that are not in the repository.
 pub fn missing_wal(

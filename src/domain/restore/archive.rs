@@ -14,7 +14,7 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, WalName},
     },
-    repo::{catalog::Backup, wal_index::WalIndex},
+    repo::{catalog::Backup, lease::Cut, wal_index::WalIndex},
 };
 
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Archive {
     pub histories: BTreeMap<TimelineId, TimelineHistory>,
     /// Timelines that may lead on from another one, nobody knows from which and where.
     pub rootless: BTreeMap<TimelineId, Rootless>,
+    /// What retention deleted is nobody's loss.
+    pub cut: Cut,
     /// Segments behind the archive's end that the folder to be replaced still has.
     pub rescued: BTreeSet<Segment>,
 }
@@ -99,6 +101,7 @@ impl Archive {
         self.backups.retain(|backup| backup.standalone);
         self.wal = WalIndex::new(self.wal.size());
         self.histories.clear();
+        self.cut = Cut::default();
         self.rootless.clear();
     }
 

@@ -110,6 +110,7 @@ fn archive(backups: Vec<Backup>, wal: &[(u32, u64, u64)], histories: &[(u32, &st
         wal: index,
         histories: histories.iter().map(read).collect(),
         rootless: BTreeMap::new(),
+        cut: Default::default(),
         rescued: BTreeSet::new(),
     }
 }

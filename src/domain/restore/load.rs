@@ -83,6 +83,7 @@ pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -
         wal,
         histories: BTreeMap::new(),
         rootless: BTreeMap::new(),
+        cut: repository.cut(system)?,
         rescued: Default::default(),
     };
     let timelines = archive.timelines();
@@ -113,7 +114,8 @@ pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -
     Ok(archive)
 }
 
-fn read_history(
+/// Reads the history of `timeline` from the object `name`.
+pub fn read_history(
     repository: &Repository,
     name: &ObjectName,
     timeline: TimelineId,

@@ -52,12 +52,13 @@ impl Archive {
                 continue;
             }
             let reach = reach(backup, &history, wal);
+            let missing = reach.hole.and_then(|hole| self.cut.lost(hole));
             // A way that ends before this timeline begins is that of its parent.
             let of_parent = reach
                 .legs
                 .last()
                 .is_some_and(|leg| leg.timeline != timeline);
-            if of_parent && reach.hole.is_none() {
+            if of_parent && missing.is_none() {
                 continue;
             }
             let to_lsn = reach.end(size).filter(|end| *end >= backup.stop_lsn);
@@ -67,7 +68,7 @@ impl Archive {
                 from_lsn: backup.stop_lsn,
                 to_lsn,
                 last: reach.last(size),
-                missing: reach.hole,
+                missing,
             });
         }
         windows

@@ -143,15 +143,13 @@ impl Destination<'_> {
         let lost = self.describe(&missing);
         // The archiver goes from one segment to the next.
         if archive.wal.last(backup.timeline) > Some(first.last) {
-            let folder = self.repository.layout().backup(&id).object("");
-            let folder = self.repository.storage().place(&folder);
             return Finding::warning(
                 BACKUP,
                 format!(
                     "{id} in repository {name} waits for WAL {lost} in vain: later segments have arrived, so it can only be deleted"
                 ),
                 format!(
-                    "delete its folder {folder}; only if pg_wal of the server still has these segments, `pgstow archive-wal` can store them."
+                    "run: pgstow cleanup --drop-pending {id}; only if pg_wal of the server still has these segments, `pgstow archive-wal` can store them."
                 ),
             );
         }

@@ -100,7 +100,9 @@ pub fn verify(
         .checked
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    for hole in holes(&index, &histories) {
+    let cut = repository.cut(system)?;
+    let holes = holes(&index, &histories).into_iter();
+    for hole in holes.filter_map(|hole| cut.lost(hole)) {
         checked.note(WalFinding {
             object: hole.describe(system.segment_size),
             what: "missing, though WAL before and behind it is there".to_owned(),

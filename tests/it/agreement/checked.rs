@@ -123,13 +123,13 @@ fn check_says_of_a_pending_backup_whether_there_is_hope() {
     stow.cluster.switch_wal();
     let missing = format!("backup {id} is still pending");
     stow.base(&[]).expect_warning(&missing).ok();
-    let folder = stow.root().join("main/base").join(&id);
+    let drop_it = ["cleanup", "--drop-pending", &id];
     let checked = check(&stow, 3)
         .stdout_contains(&format!("{id} in repository local waits for WAL"))
         .stdout_contains("in vain")
-        .stdout_contains(&format!("delete its folder {}", folder.display()));
+        .stdout_contains(&format!("run: pgstow {}", drop_it.join(" ")));
     drop(checked);
-    fs::remove_dir_all(folder).unwrap();
+    stow.tool.command(&drop_it).ok();
     drop(check(&stow, 0));
 }
 

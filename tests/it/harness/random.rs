@@ -22,6 +22,11 @@ impl Random {
         Self(seed)
     }
 
+    /// Of a seed that is told otherwise.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number from 0 to `end` - 1 (splitmix64).
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

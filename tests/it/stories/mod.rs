@@ -10,6 +10,7 @@ mod identity;
 mod mutilation;
 mod replaced;
 mod replica;
+mod retention;
 mod standby;
 mod targets;
 mod timelines;

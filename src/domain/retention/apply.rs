@@ -1,0 +1,181 @@
+//! Does what the plan says: the only file of retention that deletes. Before each batch the lease is
+//! looked at again.
+
+use std::collections::BTreeSet;
+
+use super::{gather::Gathered, plan::Plan, wal::WalKeeps};
+use crate::{
+    error::{Error, Result},
+    postgres::wal_name::WalName,
+    repo::{
+        backup_id::{BackupId, BackupKind},
+        catalog::Removed,
+        layout::ObjectName,
+        lease::Lease,
+        repository::Repository,
+        storage::ObjectInfo,
+    },
+    util::{cancel::Cancel, meter::Meter},
+};
+
+/// WAL that is deleted between two looks at the lease: seconds of work.
+const BATCH: usize = 256;
+
+/// What was deleted; of a dry run, what would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    pub backups: Removed,
+    pub wal: Removed,
+}
+
+pub struct Apply<'a> {
+    pub repository: &'a Repository,
+    pub gathered: &'a Gathered,
+    pub plan: &'a Plan,
+    pub cancel: &'a Cancel,
+    pub meter: &'a Meter,
+}
+
+impl Apply<'_> {
+    /// Deletes the backups that go, then the WAL.
+    pub fn run(&self, lease: &mut Lease<'_>) -> Result<Deleted> {
+        let mut deleted = Deleted::default();
+        self.meter.begin("deleting backups", 0);
+        // What builds on another has the higher id.
+        let goes = self.goes();
+        for id in goes.iter().rev() {
+            self.look_again(lease)?;
+            self.refuse_new_children(&goes)?;
+            let removed = self.repository.remove_backup(*id)?;
+            deleted.backups.objects += removed.objects;
+            deleted.backups.bytes += removed.bytes;
+        }
+        self.look_again(lease)?;
+        // Those of the backups above too: nobody could unpin them.
+        for name in self
+            .gathered
+            .stale
+            .iter()
+            .chain(&self.repository.words_on(|id| goes.contains(&id))?)
+        {
+            self.repository.delete_if_there(name)?;
+        }
+        self.meter.begin("deleting WAL", 0);
+        self.note_wal_from(lease)?;
+        for keeps in &self.plan.wal {
+            let mut batch: Vec<ObjectName> = Vec::with_capacity(BATCH);
+            deleted.wal = self.each_that_goes(keeps, deleted.wal, |info| {
+                batch.push(info.name.clone());
+                match batch.len() {
+                    BATCH => self.delete(lease, &mut batch),
+                    _ => Ok(()),
+                }
+            })?;
+            self.delete(lease, &mut batch)?;
+        }
+        Ok(deleted)
+    }
+
+    /// What would be deleted.
+    pub fn count(&self) -> Result<Deleted> {
+        let mut deleted = Deleted::default();
+        for id in self.goes() {
+            let prefix = self.repository.layout().backup(&id);
+            for info in self.repository.storage().list(&prefix, None)? {
+                deleted.backups.add(&info?);
+            }
+        }
+        for keeps in &self.plan.wal {
+            deleted.wal = self.each_that_goes(keeps, deleted.wal, |_| Ok(()))?;
+        }
+        Ok(deleted)
+    }
+
+    fn goes(&self) -> BTreeSet<BackupId> {
+        let goes = self.plan.backups.iter().filter(|decision| !decision.keep);
+        goes.map(|decision| decision.id).collect()
+    }
+
+    fn look_again(&self, lease: &mut Lease<'_>) -> Result<()> {
+        self.cancel.check()?;
+        lease.look_again()
+    }
+
+    /// A backup that began after the plan was made may build on one that goes.
+    fn refuse_new_children(&self, goes: &BTreeSet<BackupId>) -> Result<()> {
+        for (id, started) in self.repository.begun_after(self.gathered.newest)? {
+            let child = match started {
+                Some(started) => started.parent.is_some_and(|parent| goes.contains(&parent)),
+                None => id.kind() == BackupKind::Incremental,
+            };
+            if child {
+                return Err(Error::failed(format!(
+                    "backup {id} has begun meanwhile, and builds on one that was about to be deleted"
+                ))
+                .hint("run the cleanup again."));
+            }
+        }
+        Ok(())
+    }
+
+    fn note_wal_from(&self, lease: &mut Lease<'_>) -> Result<()> {
+        let systems = self.gathered.facts.systems.iter();
+        let of_each = systems
+            .zip(&self.plan.wal)
+            .flat_map(|(system, keeps)| keeps.wal_from(system));
+        let wal_from: Vec<_> = of_each.collect();
+        match wal_from.is_empty() {
+            true => Ok(()),
+            false => lease.note_wal_from(wal_from),
+        }
+    }
+
+    /// Hands out the WAL of a system that goes, and adds it to `removed`. What is no WAL stays.
+    fn each_that_goes(
+        &self,
+        keeps: &WalKeeps,
+        mut removed: Removed,
+        mut each: impl FnMut(&ObjectInfo) -> Result<()>,
+    ) -> Result<Removed> {
+        if keeps.all.is_some() {
+            return Ok(removed);
+        }
+        let layout = self.repository.layout();
+        for info in self
+            .repository
+            .storage()
+            .list(&layout.wal(keeps.system), None)?
+        {
+            self.cancel.check()?;
+            let info = info?;
+            let stays = match layout.read_wal_file(keeps.system, &info.name) {
+                Some((WalName::History(_), _)) => true,
+                Some((
+                    WalName::Segment(segment)
+                    | WalName::Partial(segment)
+                    | WalName::BackupHistory(segment, _),
+                    _,
+                )) => keeps.keeps(segment),
+                None => layout
+                    .read_gap(keeps.system, &info.name)
+                    .is_none_or(|gap| keeps.keeps_gap(gap)),
+            };
+            if !stays {
+                each(&info)?;
+                removed.add(&info);
+            }
+        }
+        Ok(removed)
+    }
+
+    fn delete(&self, lease: &mut Lease<'_>, batch: &mut Vec<ObjectName>) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.look_again(lease)?;
+        for name in batch.drain(..) {
+            self.repository.delete_if_there(&name)?;
+        }
+        Ok(())
+    }
+}

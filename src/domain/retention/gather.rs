@@ -1,0 +1,247 @@
+//! Looks at all that there is to decide about. One listing of the backups and one of each system's WAL;
+//! memory grows with the number of backups and of gaps, not of segments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::{Facts, Known, Other, Protects, SystemFacts, What};
+use crate::{
+    domain::{backup::claim, restore::load},
+    error::{Kind, Result},
+    postgres::{
+        lsn::{SystemId, TimelineId},
+        wal_name::WalName,
+    },
+    repo::{
+        backup_id::{BackupId, BackupKind},
+        catalog::{Alive, Backup, Entry, Started, State, Unfinished},
+        layout::{BackupObject, ObjectName},
+        repository::{Repository, System},
+        verified::Verdicts,
+        wal_index::WalIndex,
+    },
+    util::{clock::Time, units},
+};
+
+/// What is decided about, and what goes with it.
+#[derive(Debug)]
+pub struct Gathered {
+    pub facts: Facts,
+    /// Those that began later were not looked at.
+    pub newest: Option<BackupId>,
+    /// Pins of backups that are gone, and results of `verify` that say nothing any more.
+    pub stale: Vec<ObjectName>,
+}
+
+/// `now` is this host's clock, `stored_now` that of the store; `dropped` a pending backup that the
+/// operator gives up.
+pub fn gather(
+    repository: &Repository,
+    now: Time,
+    stored_now: Time,
+    dropped: Option<BackupId>,
+) -> Result<Gathered> {
+    let systems = repository.systems()?;
+    let look = Look {
+        repository,
+        registered: systems.iter().map(|system| system.system_id).collect(),
+        stored_now,
+        dropped,
+    };
+    let mut backups = BTreeMap::new();
+    let mut others = Vec::new();
+    repository.each_backup(|entry| {
+        match look.at(entry) {
+            Ok(known) => drop(backups.insert(known.id, known)),
+            Err(other) => others.push(other),
+        }
+        Ok(())
+    })?;
+    // Objects vanish too where a disk was unmounted.
+    repository.confirm()?;
+    let ids = backups
+        .keys()
+        .copied()
+        .chain(others.iter().map(|other| other.id));
+    let ids: BTreeSet<BackupId> = ids.collect();
+    let newest = ids.last().copied();
+    let gone = |id: BackupId| Some(id) <= newest && !ids.contains(&id);
+    let Verdicts {
+        newest: verdicts,
+        overtaken,
+    } = repository.verdicts(|id| !gone(id))?;
+    for (id, (_, verdict)) in verdicts {
+        if let Some(known) = backups.get_mut(&id)
+            && !verdict.restorable
+        {
+            known
+                .problem
+                .get_or_insert("`pgstow verify` found it damaged".to_owned());
+        }
+    }
+    let mut stale = repository.words_on(gone)?;
+    stale.extend(overtaken);
+    let mut of_systems = Vec::with_capacity(systems.len());
+    for system in &systems {
+        let of_system = backups
+            .values()
+            .filter(|known| known.system == system.system_id);
+        let timelines = of_system.map(|known| known.timeline).collect();
+        of_systems.push(system_facts(repository, system, timelines)?);
+    }
+    let facts = Facts {
+        now,
+        systems: of_systems,
+        backups,
+        others,
+        pins: repository.pins()?,
+    };
+    Ok(Gathered {
+        facts,
+        newest,
+        stale,
+    })
+}
+
+fn system_facts(
+    repository: &Repository,
+    system: &System,
+    mut timelines: BTreeSet<TimelineId>,
+) -> Result<SystemFacts> {
+    let wal = WalIndex::load(repository, system)?;
+    repository.confirm()?;
+    timelines.extend(wal.timelines());
+    timelines.extend(wal.histories());
+    let mut facts = SystemFacts {
+        id: system.system_id,
+        wal,
+        histories: BTreeMap::new(),
+        rootless: BTreeSet::new(),
+    };
+    for timeline in timelines.into_iter().filter(|one| *one > TimelineId::FIRST) {
+        let name = repository.wal_object(system, WalName::History(timeline));
+        match load::read_history(repository, &name, timeline) {
+            Ok(history) => drop(facts.histories.insert(timeline, history)),
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => {
+                facts.rootless.insert(timeline);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(facts)
+}
+
+struct Look<'a> {
+    repository: &'a Repository,
+    registered: BTreeSet<SystemId>,
+    stored_now: Time,
+    dropped: Option<BackupId>,
+}
+
+impl Look<'_> {
+    /// Err: not a backup of ours that counts, or did.
+    fn at(&self, Entry { id, state }: Entry) -> Result<Known, Other> {
+        let other = |what, note: String, protects| {
+            Err(Other {
+                id,
+                what,
+                note,
+                protects,
+            })
+        };
+        match state {
+            State::Complete(backup) | State::Damaged(backup, _) | State::Pending(backup)
+                if !self.registered.contains(&backup.system_id) =>
+            {
+                let note = format!(
+                    "of system {}, which isn't registered here",
+                    backup.system_id
+                );
+                other(What::Foreign, note, Protects::Nothing)
+            }
+            State::Complete(backup) => Ok(known(&backup, failures(&backup))),
+            State::Damaged(backup, problems) => Ok(known(&backup, Some(problems.join(", ")))),
+            State::Pending(_) if self.dropped == Some(id) => other(
+                What::Dropped,
+                "pending, and given up by --drop-pending".to_owned(),
+                Protects::Nothing,
+            ),
+            State::Pending(backup) => {
+                let protects = Protects::Part {
+                    parent: backup.parent,
+                    system: backup.system_id,
+                    timeline: backup.timeline,
+                    from: backup.start_lsn,
+                };
+                let note = "pending: its WAL may still come (`pgstow base --finish`, `pgstow cleanup --drop-pending`)";
+                other(What::Pending, note.to_owned(), protects)
+            }
+            State::Unfinished(unfinished) if claim::is_remains(&unfinished, self.stored_now) => {
+                let note = "remains: interrupted, or half deleted".to_owned();
+                other(What::Remains, note, Protects::Nothing)
+            }
+            State::Unfinished(unfinished) => {
+                let note = match &unfinished.started {
+                    Some(started) => format!(
+                        "running, process {} on host {}",
+                        started.process, started.host
+                    ),
+                    None => "running, or remains that are younger than 24 hours".to_owned(),
+                };
+                other(What::Running, note, protects(id, &unfinished))
+            }
+            State::Unreadable(why) => {
+                let note = format!("{why}: mend it, or delete its folder");
+                other(What::Unreadable, note, protects(id, &self.claim(id)))
+            }
+        }
+    }
+
+    /// What the claim of a backup says whose description says nothing.
+    fn claim(&self, id: BackupId) -> Unfinished {
+        let (storage, layout) = (self.repository.storage(), self.repository.layout());
+        let started = layout.backup_object(&id, BackupObject::Started);
+        let alive = layout.backup_object(&id, BackupObject::Alive(1));
+        Unfinished {
+            started: storage.read_json::<Started>(&started).ok(),
+            alive: storage.read_json::<Alive>(&alive).ok(),
+            newest: self.stored_now,
+        }
+    }
+}
+
+fn known(backup: &Backup, problem: Option<String>) -> Known {
+    Known {
+        id: backup.id,
+        parent: backup.parent,
+        system: backup.system_id,
+        timeline: backup.timeline,
+        start: backup.start_lsn,
+        stop: backup.stop_lsn,
+        stop_time: backup.stop_time,
+        standalone: backup.standalone,
+        stored_bytes: backup.stored_bytes,
+        problem,
+    }
+}
+
+fn failures(backup: &Backup) -> Option<String> {
+    let failures = backup.page_failures.len() as u64;
+    (failures > 0).then(|| format!("it has {}", units::count(failures, "damaged page")))
+}
+
+/// From the lower of the two positions on: the true start is known only after a while.
+fn protects(id: BackupId, unfinished: &Unfinished) -> Protects {
+    let Some(started) = &unfinished.started else {
+        return Protects::Everything;
+    };
+    if id.kind() == BackupKind::Incremental && started.parent.is_none() {
+        return Protects::Everything;
+    }
+    let alive = unfinished.alive.as_ref().map(|alive| alive.start_lsn);
+    Protects::Part {
+        parent: started.parent,
+        system: started.system_id,
+        timeline: started.timeline,
+        from: alive.map_or(started.lower_bound, |alive| alive.min(started.lower_bound)),
+    }
+}

@@ -1,0 +1,102 @@
+//! A run of `cleanup`: takes the lease, looks, decides, deletes.
+
+use super::{
+    apply::{Apply, Deleted},
+    facts::{Facts, What},
+    gather::{Gathered, gather},
+    plan::{Plan, plan},
+    policy::Policy,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    repo::{backup_id::BackupId, lease, repository::Repository},
+    util::{cancel::Cancel, clock, meter::Meter},
+};
+
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub policy: Policy,
+    /// Only say what would go.
+    pub dry_run: bool,
+    /// A pending backup that is given up.
+    pub drop_pending: Option<BackupId>,
+}
+
+/// What was decided, about what, and what came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub facts: Facts,
+    pub plan: Plan,
+    pub deleted: Deleted,
+}
+
+pub fn run(
+    repository: &Repository,
+    order: &Order,
+    cancel: &Cancel,
+    meter: &Meter,
+) -> Result<Outcome> {
+    if order.dry_run {
+        let (gathered, plan) = decide(repository, order, clock::now(), meter)?;
+        let apply = Apply {
+            repository,
+            gathered: &gathered,
+            plan: &plan,
+            cancel,
+            meter,
+        };
+        let deleted = apply.count()?;
+        return Ok(Outcome {
+            facts: gathered.facts,
+            plan,
+            deleted,
+        });
+    }
+    // Whoever pins a backup from now on sees that a cleanup is running.
+    let mut lease = repository.take_lease(lease::CLEANUP)?;
+    let done = lease.store_time().and_then(|stored_now| {
+        let (gathered, plan) = decide(repository, order, stored_now, meter)?;
+        let apply = Apply {
+            repository,
+            gathered: &gathered,
+            plan: &plan,
+            cancel,
+            meter,
+        };
+        let deleted = apply.run(&mut lease)?;
+        Ok(Outcome {
+            facts: gathered.facts,
+            plan,
+            deleted,
+        })
+    });
+    let released = lease.release();
+    let outcome = done?;
+    released?;
+    Ok(outcome)
+}
+
+fn decide(
+    repository: &Repository,
+    order: &Order,
+    stored_now: clock::Time,
+    meter: &Meter,
+) -> Result<(Gathered, Plan)> {
+    meter.begin("looking", 0);
+    let mut gathered = gather(repository, clock::now(), stored_now, order.drop_pending)?;
+    if let Some(id) = order.drop_pending {
+        let dropped = gathered.facts.others.iter().find(|other| other.id == id);
+        if !dropped.is_some_and(|other| other.what == What::Dropped) {
+            return Err(
+                Error::new(Kind::NotFound, format!("there is no pending backup {id}"))
+                    .hint("`pgstow list` shows all backups."),
+            );
+        }
+    }
+    if !order.policy.has_rule() {
+        // Nothing goes where nobody asked for it.
+        gathered.stale.clear();
+    }
+    let plan = plan(&gathered.facts, &order.policy);
+    Ok((gathered, plan))
+}

@@ -1,0 +1,11 @@
+//! `pgstow cleanup`, `pin` and `unpin`: what stays, what goes, and that nothing is lost by it.
+
+mod cases;
+mod faults;
+mod histories;
+mod kills;
+mod pins;
+mod planted;
+mod real;
+mod size;
+mod story;

@@ -1,0 +1,85 @@
+//! A real server, whose backups and WAL are cleaned up: every moment of the window is still there.
+
+use serde_json::Value;
+
+use crate::harness::{Scratch, Stow, pg};
+
+/// Rewrites when a backup ended, as if days had passed since.
+fn age(stored: &crate::harness::Stored, days: i64) {
+    let mut json = stored.json();
+    for field in ["start_time", "stop_time"] {
+        let time = json[field].as_str().unwrap();
+        let time = chrono::DateTime::parse_from_rfc3339(time).unwrap();
+        let time = (time - chrono::TimeDelta::days(days)).to_utc();
+        json[field] = Value::from(time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
+    }
+    stored.rewrite_json(json);
+}
+
+#[test]
+fn base_cleans_up_after_a_success() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(17))
+        .repo("retention = { days = 1, min = 1 }")
+        .start();
+    let first = stow.backup(&[]);
+    age(&first, 10);
+    let second = stow.backup(&["--incremental"]);
+    age(&second, 9);
+    let third = stow.backup(&["--full"]);
+    age(&third, 2);
+    let fourth = stow.base(&["--cleanup"]).ok();
+    let cleanup = &fourth.json()["cleanup"]["done"];
+    let action = |number: usize| {
+        cleanup["backups"][number]["action"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    // The first two stay as long as the newest backup alone says that time has passed.
+    let what = cleanup["window"]["what"].as_str().unwrap();
+    assert!(what.contains("counted back from the end of"), "{what}");
+    let actions: Vec<String> = (0..4).map(action).collect();
+    assert_eq!(actions, ["keep", "keep", "keep", "keep"], "{cleanup}");
+
+    let fifth = stow.base(&["--cleanup"]).ok();
+    let cleanup = &fifth.json()["cleanup"]["done"];
+    assert_eq!(cleanup["backups"][0]["action"], "delete", "{cleanup}");
+    assert_eq!(cleanup["backups"][1]["action"], "delete", "{cleanup}");
+    assert_eq!(stow.folders().len(), 3);
+    // WAL is missing before the window now, and nobody calls that damage.
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
+    stow.cluster.switch_wal();
+    stow.tool
+        .command(&["check"])
+        .fails(3)
+        .stdout_contains("can be restored from");
+}
+
+#[test]
+fn a_pending_backup_stays_until_it_is_dropped() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(16))
+        .repo("retention = { full = 1, min = 1 }")
+        .start();
+    stow.backup(&[]);
+    stow.cluster
+        .psql("alter system set archive_command = 'false'");
+    stow.cluster.psql("select pg_reload_conf()");
+    stow.base(&["--wal-timeout", "1s"]).fails(1);
+    let folders = stow.folders();
+    let pending = folders.last().unwrap();
+    stow.tool
+        .command(&["cleanup"])
+        .ok()
+        .stdout_contains("pending: its WAL may still come");
+    assert_eq!(stow.folders(), folders);
+    stow.tool
+        .command(&["cleanup", "--drop-pending", &folders[0]])
+        .fails(1)
+        .stderr_contains("there is no pending backup");
+    stow.tool
+        .command(&["cleanup", "--drop-pending", pending])
+        .ok();
+    assert_eq!(stow.folders(), folders[..1]);
+}
