@@ -36,6 +36,8 @@ fn a_killed_one_is_completed_by_the_next() {
             assert!(log.contains("could not find the database system"), "{log}");
         }
         println!("{half} half-way");
+        // What a killed one put aside has a name with its second in it, which is refused to another.
+        thread::sleep(Duration::from_secs(1));
         site.delta("copy", &[]);
         site.judge();
     }
