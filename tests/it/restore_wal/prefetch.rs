@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, FileTimes},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -17,7 +18,7 @@ use super::{NO_ARCHIVING, Story};
 use crate::{
     archive_wal::{name_of, segments},
     harness::{
-        Archive, Cluster, Scratch, pg,
+        Archive, Cluster, FullDisk, Scratch, Shutdown, pg,
         random::{Random, rounds},
         tool::Invocation,
         user,
@@ -319,6 +320,29 @@ fn the_prefetcher_is_a_session_of_its_own_that_holds_nothing_of_the_server() {
 }
 
 #[test]
+fn a_spool_on_another_file_system_serves_copies() {
+    let scratch = Scratch::new();
+    let recovery = Recovery::new(&scratch, 5);
+    let state = scratch.join("state/main");
+    user::run_ok(user::command("mkdir", "KILL").arg("-p").arg(&state));
+    let _disk = FullDisk::mount(&scratch, "state/main/spool", 64 << 20);
+    let wal = recovery.main.data_dir().join("pg_wal");
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    assert_ne!(device(&state.join("spool")), device(&wal));
+    recovery.fetch(&recovery.truth[0]);
+    for path in &recovery.truth[1..] {
+        let name = name_of(path).to_owned();
+        assert!(recovery.spooled().contains(&name));
+        recovery.fetch(path);
+        assert!(!recovery.spooled().contains(&name));
+    }
+    let beside = fs::read_dir(wal).unwrap();
+    let beside = beside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = beside.filter(|name| name.ends_with(".tmp")).collect();
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
 fn kill_9_of_the_prefetcher_costs_nothing_but_time() {
     let mut random = Random::new("kill_9_of_the_prefetcher_costs_nothing_but_time");
     let scratch = Scratch::new();
@@ -339,10 +363,19 @@ fn kill_9_of_the_prefetcher_costs_nothing_but_time() {
 #[test]
 fn recovery_is_served_from_the_spool_and_its_end_removes_it() {
     let mut story = Story::begin(pg(18));
-    for _ in 0..20 {
+    for _ in 0..10 {
         story.write();
     }
-    let done = story.archive.tool.shell("restore-done");
+    // And on over a change of timelines.
+    story.main.stop(Shutdown::Fast);
+    let done = story.archive.tool.shell("restore-done").replace('\'', "''");
+    let settings = format!("recovery_end_command = '{done}'");
+    let mut promoted = story.restored("promoted", "", &settings);
+    promoted.recover();
+    story.main = promoted;
+    for _ in 0..10 {
+        story.write();
+    }
     let state = story.scratch.join("state/main/spool");
     let seen = story.scratch.join("seen");
     // What lies in the spool before each call, for the judge.
@@ -351,19 +384,16 @@ fn recovery_is_served_from_the_spool_and_its_end_removes_it() {
         state.display(),
         seen.display()
     );
-    let settings = format!(
-        "{NO_ARCHIVING}\nrecovery_end_command = '{}'",
-        done.replace('\'', "''")
-    );
+    let settings = format!("{NO_ARCHIVING}\n{settings}");
     let mut restored = story.restored_by(&look, "restored", &settings);
     restored.recover();
     assert_eq!(restored.psql("select count(*) from t"), story.rows());
     let seen = fs::read_to_string(seen).unwrap();
-    let served = story
-        .segments
-        .iter()
-        .filter(|name| seen.contains(name.as_str()));
-    assert!(served.count() > 10, "{seen}");
+    for timeline in ["00000001", "00000002"] {
+        let segments = story.segments.iter();
+        let served = segments.filter(|name| name.starts_with(timeline) && seen.contains(*name));
+        assert!(served.count() > 5, "{timeline}: {seen}");
+    }
     let left: Vec<_> = fs::read_dir(&state).map_or(Vec::new(), Iterator::collect);
     assert!(left.is_empty(), "{left:?}");
 }
