@@ -27,7 +27,20 @@ install_packages() {
         apt-get install -qq -y --no-install-recommends postgresql-common >/dev/null
         sed -i 's/^#* *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
     fi
-    apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+    without_services apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+}
+
+# Runs a command while no package may start its services: tests start their own.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d made='' code=0
+    if [[ ! -e $policy ]]; then
+        made=yes
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    "$@" || code=$?
+    [[ -z $made ]] || rm -f "$policy"
+    return "$code"
 }
 
 install_server() {
@@ -49,7 +62,7 @@ install_server() {
 }
 
 if ((EUID == 0)); then
-    packages=(postgresql-15 zstd lz4 openssl util-linux procps faketime)
+    packages=(postgresql-15 zstd lz4 openssl util-linux procps faketime prometheus prometheus-pushgateway)
     python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
     install_packages "${packages[@]}"
 else

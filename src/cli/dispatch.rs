@@ -15,11 +15,12 @@ use crate::{
     commands::{
         archive_wal, base, check,
         context::Context,
-        demo, init, list,
+        demo, init, list, monitor,
         options::LogLevel,
         report::{Outcome, Report},
         restore, restore_done, restore_wal, verify,
     },
+    domain::monitor::runs::{Recorder, Told},
     error::Result,
     util::{cancel::Cancel, meter::Meter},
 };
@@ -59,18 +60,25 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             let state = run.state_folder();
             run.without_settings(|_, _| restore_done::run(state.as_deref()))
         }
-        Command::Base(args) => {
-            run.command(|context, layers| base::run(context, options::base(args, layers)?))
-        }
+        Command::Base(args) => run.job("base", |context, layers| {
+            base::run(context, options::base(args, layers)?)
+        }),
         Command::ArchiveWal(args) => {
             run.command(|context, _| archive_wal::run(context, &options::archive_wal(args)?))
         }
         Command::RestoreWal(args) => run.command(|context, layers| {
             restore_wal::run(context, &options::restore_wal(args, layers)?)
         }),
+        Command::List(args) if args.runs => run.command(|context, _| list::runs::run(context)),
         Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
-        Command::Verify(args) => {
-            run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))
+        Command::Verify(args) => run.job("verify", |context, layers| {
+            verify::run(context, options::verify(&args, layers)?)
+        }),
+        Command::Monitor(args) if args.healthcheck => run.command(|context, layers| {
+            monitor::healthcheck(context, &options::monitor(args, layers)?)
+        }),
+        Command::Monitor(args) => {
+            run.command(|context, layers| monitor::run(context, &options::monitor(args, layers)?))
         }
     }
 }
@@ -105,6 +113,26 @@ impl Run {
         let result = work(&context, &layers);
         drop(progress);
         finish(self.form, self.quiet, &result?)
+    }
+
+    /// As [`Run::command`], for work that the history of runs notes.
+    fn job<R: Report>(
+        self,
+        name: &str,
+        work: impl FnOnce(&Context, &Layers) -> Result<R>,
+    ) -> Result<Outcome> {
+        let row = self.row;
+        self.command(|context, layers| {
+            let state = context.settings.state_folder();
+            let repository = context.settings.repo().map(|repo| repo.name.as_str());
+            let run = Recorder::begin(&state, name, repository.unwrap_or_default());
+            let result = work(context, layers);
+            match &result {
+                Ok(report) => run.end(row.of_outcome(report.outcome()), report.told(), None),
+                Err(error) => run.end(row.of_error(error.kind()), Told::default(), Some(error)),
+            }
+            result
+        })
     }
 
     /// For a command that a wrong configuration must not stop.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use super::{
     args::{
         ArchiveWalArgs, BaseArgs, CheckArgs, Cli, Command, DemoArgs, GlobalArgs, InitArgs,
-        ListArgs, RestoreArgs, RestoreWalArgs, VerifyArgs,
+        ListArgs, MonitorArgs, RestoreArgs, RestoreWalArgs, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     commands::options::{
         ArchiveWalOptions, BaseOptions, CheckOptions, DemoOptions, InitOptions, ListOptions,
-        LogLevel, RestoreOptions, RestoreWalOptions, VerifyOptions,
+        LogLevel, MonitorOptions, RestoreOptions, RestoreWalOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
@@ -132,6 +132,20 @@ pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
         all: args.all,
         wal: args.wal,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
+    })
+}
+
+pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
+    Ok(MonitorOptions {
+        only: args.only,
+        nagios: args.nagios,
+        textfile: args.textfile,
+        pushgateway: args.pushgateway,
+        plain_names: args.plain_names,
+        healthcheck: args.healthcheck,
+        archive_call: layers.archive_call()?,
+        thresholds: layers.thresholds()?,
+        limit: layers.always(keys::MONITOR_TIME_LIMIT, parse::time_limit)?,
     })
 }
 

@@ -31,7 +31,7 @@ pub fn listen(row: Row, cancel: &Cancel) -> Result<()> {
         }
         // The startup process must see that SIGTERM ended its command: the default action.
         Row::RestoreWal(_) | Row::Background => {}
-        Row::Other => {
+        Row::Monitor | Row::Healthcheck | Row::Other => {
             // Under nohup the end of a terminal is nobody's business.
             let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
             for signal in [SIGTERM, SIGINT].into_iter().chain(hangup) {

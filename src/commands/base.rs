@@ -10,7 +10,10 @@ use super::{
     report::{Outcome, Report},
 };
 use crate::{
-    domain::backup::{self, seal},
+    domain::{
+        backup::{self, seal},
+        monitor::runs::Told,
+    },
     error::{Error, Result},
     repo::{
         catalog::{Backup, Method},
@@ -134,6 +137,14 @@ impl Report for BaseReport {
             writeln!(out, "  not included     {missing}")?;
         }
         write_page_failures(backup, out)
+    }
+
+    fn told(&self) -> Told {
+        Told {
+            bytes: Some(self.backup.stored_bytes),
+            backup: Some(self.backup.id),
+            ..Told::default()
+        }
     }
 
     fn is_good_news(&self) -> bool {

@@ -7,6 +7,7 @@ pub mod context;
 pub mod demo;
 pub mod init;
 pub mod list;
+pub mod monitor;
 pub mod options;
 pub mod report;
 pub mod restore;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod inspect;
+mod monitor;
 mod restore;
 mod setup;
 mod wal;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 pub use backup::BaseArgs;
 pub use inspect::{ListArgs, VerifyArgs};
+pub use monitor::MonitorArgs;
 pub use restore::{RestoreArgs, RestoreDoneArgs};
 pub use setup::{CheckArgs, DemoArgs, InitArgs};
 pub use wal::{ArchiveWalArgs, RestoreWalArgs};
@@ -79,6 +81,7 @@ pub enum Command {
     RestoreDone(RestoreDoneArgs),
     List(ListArgs),
     Verify(VerifyArgs),
+    Monitor(MonitorArgs),
 }
 
 #[cfg(test)]

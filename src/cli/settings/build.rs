@@ -58,7 +58,7 @@ impl Layers {
     }
 
     /// The value of a key outside of sections, which has a default.
-    pub(super) fn always<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<T> {
+    pub fn always<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<T> {
         self.required(key, "", parse)
     }
 
