@@ -305,7 +305,8 @@ impl Book<'_> {
     fn runs(&mut self, facts: &Facts, plain: bool) {
         let runs = facts.runs.as_deref().unwrap_or_default();
         for (job, run) in runs::newest(runs) {
-            let job = [("job", job)];
+            // Not `job`, which Prometheus and its Pushgateway have a meaning for.
+            let job = [("command", job)];
             // Who was killed can't say when; it left no code, and 137 is what its shell saw.
             let ended = run.ended.unwrap_or(run.begun);
             let values = [
@@ -345,7 +346,7 @@ impl Book<'_> {
             self.gauge(
                 "pgstow_run_last_success_timestamp_seconds",
                 "When a run of a job last ended well.",
-                &[("job", job)],
+                &[("command", job)],
                 seconds(time),
             );
         }

@@ -91,7 +91,7 @@ impl Verdict {
             check,
             object: None,
             state: State::Ok,
-            reason: reason.into(),
+            reason: in_one_line(&reason.into()),
             hint: None,
             figures: Vec::new(),
         }
@@ -147,6 +147,16 @@ impl Verdict {
             None => self.check.to_owned(),
         }
     }
+}
+
+/// What others say may have line ends, which tables and lines for programs have no room for.
+fn in_one_line(text: &str) -> String {
+    let words: Vec<&str> = text
+        .split(char::is_control)
+        .map(str::trim)
+        .filter(|words| !words.is_empty())
+        .collect();
+    words.join(" ")
 }
 
 /// The worst of them; nothing judged is ok.
