@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -27,25 +27,26 @@ struct Server {
 }
 
 impl Server {
-    /// `arguments` may say PORT.
+    /// It chooses its port itself: one that was looked for before may be taken by then.
     fn start(scratch: &Scratch, program: &str, arguments: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
         let path = scratch.join(&format!("{program}.log"));
         let log = File::create(&path).unwrap();
-        let arguments = arguments
-            .iter()
-            .map(|word| word.replace("PORT", &port.to_string()));
         let child = user::command(Path::new("/usr/bin").join(program), "KILL")
+            .arg("--web.listen-address=127.0.0.1:0")
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let server = Self { child, port };
-        // Not by connecting: to a port where nobody listens yet, a connection may find itself.
-        wait_for(|| fs::read_to_string(&path).unwrap().contains("Listening on"));
+        let mut server = Self { child, port: 0 };
+        let port = || -> Option<u16> {
+            let log = fs::read_to_string(&path).unwrap();
+            let (_, told) = log.split_once("msg=\"Listening on\" address=127.0.0.1:")?;
+            told.lines().next()?.parse().ok()
+        };
+        wait_for(|| port().is_some());
+        server.port = port().unwrap();
         server
     }
 
@@ -102,11 +103,7 @@ fn the_metrics_reach_prometheus() {
     stow.cluster
         .psql("select pg_create_physical_replication_slot('a', true)");
     drop(stow.tool.command(&["verify"]).ok());
-    let gateway = Server::start(
-        &watched.scratch,
-        "prometheus-pushgateway",
-        &["--web.listen-address=127.0.0.1:PORT"],
-    );
+    let gateway = Server::start(&watched.scratch, "prometheus-pushgateway", &[]);
     let file = watched.scratch.folder("metrics").join("pgstow.prom");
     let words = [
         "monitor",
@@ -194,7 +191,6 @@ fn the_metrics_reach_prometheus() {
                 "--storage.tsdb.path={}",
                 watched.scratch.folder("tsdb").display()
             ),
-            "--web.listen-address=127.0.0.1:PORT",
         ],
     );
     let value = |query: &str| {
