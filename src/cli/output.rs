@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::progress;
+use super::{log, progress};
 use crate::{
     commands::report::Report,
     domain::monitor::nagios,
@@ -64,6 +64,7 @@ fn write_report(form: Form, report: &impl Report, out: &mut dyn Write) -> io::Re
 pub fn print_error(form: Form, error: &Error) {
     // Nowhere is left to report that standard error or output is gone.
     let _ = write_error(error, &mut io::stderr().lock());
+    log::note_error(error);
     print_on_stdout(form, error);
 }
 

@@ -52,6 +52,17 @@ impl Watched {
         has(&self.verdict(check, limits), state, reason);
     }
 
+    /// Has archiving fail, and the server know it.
+    fn break_archiving(&self) {
+        let cluster = &self.stow.cluster;
+        cluster.set("archive_command", "false");
+        cluster.psql("select pg_logical_emit_message(false, 'test', '')");
+        cluster.psql("select pg_switch_wal()");
+        let fails = "select last_failed_time > coalesce(last_archived_time, '-infinity') \
+             from pg_stat_archiver";
+        cluster.wait_until(fails, "t");
+    }
+
     /// Nothing to complain of.
     #[track_caller]
     fn is_well(&self) {

@@ -1,5 +1,7 @@
 //! Settings made of the layers: every key looked up, parsed, and blamed on its source if bad.
 
+use std::path::PathBuf;
+
 use super::{
     keys::{self, Key},
     layers::{Found, Layers},
@@ -40,6 +42,10 @@ impl Layers {
 
     pub fn log_level(&self) -> Result<LogLevel> {
         self.always(keys::LOG_LEVEL, parse::log_level)
+    }
+
+    pub fn log_file(&self) -> Result<Option<PathBuf>> {
+        self.optional(keys::LOG_FILE, "", parse::absolute_path)
     }
 
     /// The value of a key of the chosen cluster that a command's option may give too.

@@ -62,6 +62,7 @@ macro_rules! keys {
 keys! {
     STATE_DIR = Top "state_dir" Some("/var/lib/pgstow"), false;
     LOG_LEVEL = Top "log.level" Some("info"), false;
+    LOG_FILE = Top "log.file" None, false;
     CONNECT_RETRIES = Top "connect.retries" Some("3"), false;
     CONNECT_DELAY = Top "connect.delay" Some("1s"), false;
     CONNECT_TIMEOUT = Top "connect.timeout" None, false;

@@ -143,12 +143,7 @@ fn pending_backups() {
     let cluster = &watched.stow.cluster;
     let good = cluster.psql("show archive_command");
     let left_pending = || {
-        cluster.set("archive_command", "false");
-        cluster.psql("select pg_logical_emit_message(false, 'test', '')");
-        cluster.psql("select pg_switch_wal()");
-        let fails = "select last_failed_time > coalesce(last_archived_time, '-infinity') \
-             from pg_stat_archiver";
-        cluster.wait_until(fails, "t");
+        watched.break_archiving();
         let pending = watched.stow.base(&["--wal-timeout", "1s"]);
         drop(pending.expect_warning("archiving may not work").fails(1));
     };

@@ -69,6 +69,44 @@ fn each_run_is_noted_however_it_ends() {
     base.expect_warning("this run is not noted").ok();
 }
 
+#[test]
+fn the_log_is_opened_anew_after_a_hangup() {
+    let watched = Watched::start(16);
+    let log = watched.scratch.folder("log").join("pgstow.log");
+    watched.break_archiving();
+    let base = watched.stow.base(&["--wal-timeout", "6s", "-v"]);
+    let running = base
+        .env("PGSTOW_LOG_FILE", &log)
+        .expect_warning("archiving may not work")
+        .spawn();
+    let pending = || watched.stow.folders().len() == 2;
+    while !pending() || !std::fs::read_to_string(&log).is_ok_and(|text| !text.is_empty()) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let moved = log.with_extension("1");
+    std::fs::rename(&log, &moved).unwrap();
+    running.signal(Signal::HUP);
+    let ended = running.wait();
+    assert_eq!(ended.status.code(), Some(1), "{ended}");
+    let anew = std::fs::read_to_string(&log).unwrap();
+    assert!(anew.contains("pgstow: ERROR backup"), "{anew}");
+    assert!(!anew.contains("error: "), "{anew}");
+    let before = std::fs::read_to_string(&moved).unwrap();
+    assert!(
+        before.contains("pgstow: DEBUG") || before.contains("pgstow: INFO"),
+        "{before}"
+    );
+
+    // Where it can't be opened, the work is done all the same.
+    watched
+        .stow
+        .tool
+        .command(&["list"])
+        .env("PGSTOW_LOG_FILE", "/proc/nowhere")
+        .expect_warning("log.file: ")
+        .ok();
+}
+
 /// The names of all fields, and the form of the line.
 #[test]
 fn its_forms_stay() {

@@ -1,6 +1,7 @@
 //! The server's settings, and its clock.
 
 use super::{Watched, has};
+use crate::harness::{Scratch, Stow, pg::old_pg};
 
 #[test]
 fn settings_and_clock() {
@@ -61,5 +62,17 @@ fn without_pg_monitor_it_says_what_it_cannot_see() {
     has(&unknown["checks"][0], "unknown", "may not see");
     watched.is("wal_lag", &[], "ok", "every complete segment");
     watched.stow.cluster.psql("grant pg_monitor to pgstow");
+    watched.is_well();
+}
+
+#[test]
+fn a_version_whose_summaries_lack_changes() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, old_pg());
+    let watched = Watched::of(scratch, stow);
+    watched.is("version", &[], "ok", "PostgreSQL 18.4");
+    watched.stow.cluster.set("summarize_wal", "on");
+    watched.is("version", &[], "warning", "18.4 summarizes its WAL wrongly");
+    watched.stow.cluster.set("summarize_wal", "off");
     watched.is_well();
 }

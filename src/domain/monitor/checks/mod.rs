@@ -10,6 +10,8 @@ mod host;
 mod known;
 mod server;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use known::{Yardstick, names};
 

@@ -2,7 +2,7 @@
 
 pub mod archiving;
 #[cfg(test)]
-mod tests;
+pub(in crate::domain) mod tests;
 
 use chrono::TimeDelta;
 

@@ -31,7 +31,8 @@ fn identity(system: u64) -> IdentifySystem {
     }
 }
 
-fn facts() -> Facts {
+/// Of a healthy server.
+pub(in crate::domain) fn facts() -> Facts {
     Facts {
         server: ServerFacts {
             version: 170_006,
