@@ -283,7 +283,7 @@ fn each_fact_has_its_verdict() {
         ),
         (
             Box::new(|f| asked(f).timeline = tli(2)),
-            &[("timeline", Critical)],
+            &[("timeline", Critical), ("wal_lag", Warning)],
         ),
         (
             Box::new(move |f| f.disks[0].room = used(80)),
