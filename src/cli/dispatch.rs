@@ -21,7 +21,7 @@ use crate::{
         report::{Outcome, Report},
         restore, restore_done, restore_wal, verify,
     },
-    domain::monitor::runs::{Recorder, Told},
+    domain::monitor::{recorder::Recorder, runs::Told},
     error::Result,
     util::{cancel::Cancel, meter::Meter},
 };

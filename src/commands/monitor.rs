@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -26,6 +26,7 @@ use crate::{
     error::Result,
     util::{
         clock::{self, Time},
+        errand::Errand,
         fs::write_over,
         http, units,
     },
@@ -33,6 +34,9 @@ use crate::{
 
 /// For the node exporter, which is another user.
 const TEXTFILE_MODE: u32 = 0o644;
+
+/// For a small file.
+const WRITING: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Serialize)]
 pub struct MonitorReport {
@@ -47,7 +51,8 @@ pub struct MonitorReport {
 
 pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport> {
     context.meter.begin("looking at server and repositories", 0);
-    let facts = Facts::gather(&subject(context, options)?, &context.cancel)?;
+    let info = context.settings.cluster.connection.resolve();
+    let facts = Facts::gather(&subject(context, options)?, info, &context.cancel)?;
     let now = clock::now();
     let mut verdicts = checks::all(
         &facts,
@@ -87,7 +92,6 @@ fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
     let repositories = settings.repos.iter();
     Ok(Subject {
         cluster: settings.cluster.name.clone(),
-        info: settings.cluster.connection.resolve()?,
         data_dir: settings.cluster.data_dir.clone(),
         repositories: repositories
             .map(|repo| (repo.name.clone(), repo.location.clone()))
@@ -106,7 +110,11 @@ fn deliver(context: &Context, options: &MonitorOptions, cluster: &str, text: &st
     };
     let mut verdicts = Vec::new();
     if let Some(path) = &options.textfile {
-        let written = write_over(path, TEXTFILE_MODE, text.as_bytes());
+        let (to, bytes) = (path.clone(), text.as_bytes().to_vec());
+        let write = Errand::send(format!("writing {}", path.display()), move || {
+            write_over(&to, TEXTFILE_MODE, &bytes)
+        });
+        let written = write.wait(Instant::now() + WRITING, &context.cancel);
         verdicts.push(told(written, "textfile"));
     }
     if let Some(url) = &options.pushgateway {
@@ -188,20 +196,23 @@ pub struct HealthReport {
 /// Judges the age of the newest good backup alone.
 pub fn healthcheck(context: &Context, options: &MonitorOptions) -> Result<HealthReport> {
     let subject = subject(context, options)?;
+    let state = subject.state_folder.clone();
+    let history = Errand::send(format!("reading {}", state.display()), move || {
+        runs::read(&state)
+    });
+    let until = Instant::now() + options.limit;
     let holdings = subject.holdings(&context.cancel)?;
-    let runs = history(&subject.state_folder);
+    // Without it, what `verify` found is not known.
+    let runs = history
+        .wait(until, &context.cancel)
+        .unwrap_or_else(|error| {
+            tracing::warn!("{}", error.in_one_line());
+            Vec::new()
+        });
     let (age, _) = backups::ages(&holdings, &runs, &options.thresholds, clock::now());
     Ok(HealthReport {
         healthy: matches!(age.state, State::Ok | State::Warning),
         reason: age.reason,
-    })
-}
-
-/// Without it, what `verify` found is not known.
-fn history(state: &Path) -> Vec<runs::Run> {
-    runs::read(state).unwrap_or_else(|error| {
-        tracing::warn!("{}", error.in_one_line());
-        Vec::new()
     })
 }
 

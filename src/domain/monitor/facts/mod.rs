@@ -35,7 +35,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub cluster: ClusterName,
-    pub info: ConnInfo,
     /// As the settings name it: for when the server can't be asked.
     pub data_dir: Option<PathBuf>,
     /// Names and places.
@@ -67,16 +66,16 @@ pub struct Holding {
 }
 
 impl Facts {
-    /// An error only if a stop was asked for.
-    pub fn gather(subject: &Subject, cancel: &Cancel) -> Result<Self> {
+    /// `info`: the way to the server, if there is one. An error only if a stop was asked for.
+    pub fn gather(subject: &Subject, info: Result<ConnInfo>, cancel: &Cancel) -> Result<Self> {
         // Which system to look for in the repositories, and where the disks are, the server says.
         let half = subject.limit / 2;
-        let (info, stop) = (subject.info.clone(), cancel.clone());
-        let server = Errand::send(
-            format!("asking the server at {}", info.server()),
-            move || Server::gather(&info, half, &stop),
-        );
-        let server = heard(server.wait(Instant::now() + half, cancel))?;
+        let stop = cancel.clone();
+        let server = heard(info.and_then(|info| {
+            let what = format!("asking the server at {}", info.server());
+            let server = Errand::send(what, move || Server::gather(&info, half, &stop));
+            server.wait(Instant::now() + half, cancel)
+        }))?;
 
         let until = Instant::now() + half;
         let system = server.as_ref().ok().map(|one| one.facts.server.system_id);
