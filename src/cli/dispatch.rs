@@ -9,18 +9,20 @@ use super::{
     output::{self, Form},
     progress::Progress,
     settings::{Layers, Note, Places, show::ShownSettings},
-    signals, time_limit,
+    signals::{self, Hangup},
+    time_limit,
 };
 use crate::{
     commands::{
         archive_wal, base, check, cleanup,
         context::Context,
-        demo, init, list,
+        demo, init, list, monitor,
         options::LogLevel,
         pin,
         report::{Outcome, Report},
         restore, restore_done, restore_wal, unpin, verify,
     },
+    domain::monitor::{recorder::Recorder, runs::Told},
     error::Result,
     util::{cancel::Cancel, meter::Meter},
 };
@@ -28,7 +30,7 @@ use crate::{
 /// Runs the command.
 pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
     let cancel = Cancel::default();
-    signals::listen(row, &cancel)?;
+    let hangup = signals::listen(row, &cancel)?;
     let run = Run {
         row,
         form,
@@ -37,6 +39,7 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         level: options::log_level(&cli.global),
         places: options::places(&cli),
         cancel,
+        hangup,
     };
     let only_repo = cli.global.repo.is_some();
     match cli.command {
@@ -60,18 +63,25 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             let state = run.state_folder();
             run.without_settings(|_, _| restore_done::run(state.as_deref()))
         }
-        Command::Base(args) => {
-            run.command(|context, layers| base::run(context, options::base(args, layers)?))
-        }
+        Command::Base(args) => run.job("base", |context, layers| {
+            base::run(context, options::base(args, layers)?)
+        }),
         Command::ArchiveWal(args) => {
             run.command(|context, _| archive_wal::run(context, &options::archive_wal(args)?))
         }
         Command::RestoreWal(args) => run.command(|context, layers| {
             restore_wal::run(context, &options::restore_wal(args, layers)?)
         }),
+        Command::List(args) if args.runs => run.command(|context, _| list::runs::run(context)),
         Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
-        Command::Verify(args) => {
-            run.command(|context, layers| verify::run(context, options::verify(&args, layers)?))
+        Command::Verify(args) => run.job("verify", |context, layers| {
+            verify::run(context, options::verify(&args, layers)?)
+        }),
+        Command::Monitor(args) if args.healthcheck => run.command(|context, layers| {
+            monitor::healthcheck(context, &options::monitor(args, layers)?)
+        }),
+        Command::Monitor(args) => {
+            run.command(|context, layers| monitor::run(context, &options::monitor(args, layers)?))
         }
         Command::Cleanup(args) => {
             run.command(|context, _| cleanup::run(context, &options::cleanup(&args)))
@@ -90,6 +100,7 @@ struct Run {
     level: LogLevel,
     places: Places,
     cancel: Cancel,
+    hangup: Hangup,
 }
 
 impl Run {
@@ -100,6 +111,7 @@ impl Run {
     ) -> Result<Outcome> {
         let layers = Layers::load(self.places, std::env::vars_os())?;
         log::start(layers.log_level()?, self.row.is_called_by_postgresql());
+        log_to_file(&layers, self.hangup)?;
         tell_notes(self.row, &layers)?;
         let context = Context {
             settings: layers.settings()?,
@@ -111,6 +123,26 @@ impl Run {
         let result = work(&context, &layers);
         drop(progress);
         finish(self.form, self.quiet, &result?)
+    }
+
+    /// As [`Run::command`], for work that the history of runs notes.
+    fn job<R: Report>(
+        self,
+        name: &str,
+        work: impl FnOnce(&Context, &Layers) -> Result<R>,
+    ) -> Result<Outcome> {
+        let row = self.row;
+        self.command(|context, layers| {
+            let state = context.settings.state_folder();
+            let repository = context.settings.repo().map(|repo| repo.name.as_str());
+            let run = Recorder::begin(&state, name, repository.unwrap_or_default());
+            let result = work(context, layers);
+            match &result {
+                Ok(report) => run.end(row.of_outcome(report.outcome()), report.told(), None),
+                Err(error) => run.end(row.of_error(error.kind()), Told::default(), Some(error)),
+            }
+            result
+        })
     }
 
     /// For a command that a wrong configuration must not stop.
@@ -140,6 +172,18 @@ impl Run {
         tell_notes(self.row, &layers)?;
         let settings = layers.show().collect::<Result<_>>()?;
         finish(self.form, false, &ShownSettings { settings })
+    }
+}
+
+/// A log that can't be written is no reason to leave the work undone.
+fn log_to_file(layers: &Layers, hangup: Hangup) -> Result<()> {
+    match layers.log_file()?.map(log::also_to) {
+        None => Ok(()),
+        Some(Ok(reopen)) => signals::reopen_at_hangup(hangup, reopen),
+        Some(Err(error)) => {
+            tracing::warn!("log.file: {}", error.in_one_line());
+            Ok(())
+        }
     }
 }
 

@@ -17,6 +17,9 @@ Exit codes:
                 1  certainly not in the archive, and nothing follows it
               126  anything else: PostgreSQL must not take it as the end of the archive
                    (in a standby, which would shut down: 1 and a warning, unless --strict)
+  monitor       0  ok, 1 warning, 2 critical
+                3  unknown; wrong usage and failures of its own, too
+                   (with --healthcheck: 0 healthy, 1 anything else)
   others        0  done
                 1  failed
                 2  wrong usage or settings
@@ -45,6 +48,10 @@ pub enum Row {
     /// A prefetcher, whose parent has ended: 0 whatever happens. In a container the postmaster may
     /// be everybody's parent, and takes another code for a crashed server process.
     Background,
+    /// As monitoring systems want it.
+    Monitor,
+    /// As containers want it: 0 or 1.
+    Healthcheck,
     Other,
 }
 
@@ -66,6 +73,7 @@ impl Row {
             Some("archive-wal") => Row::ArchiveWal,
             Some("restore-wal") => Row::RestoreWal(in_doubt()),
             Some("restore-done") => Row::RestoreDone,
+            Some("monitor") => Row::Monitor,
             _ => Row::Other,
         }
     }
@@ -74,8 +82,11 @@ impl Row {
         match (self, outcome) {
             (_, Outcome::Done) | (Row::Background, _) => 0,
             (Row::RestoreWal(in_doubt), _) => in_doubt.answer(outcome == Outcome::Absent),
-            (Row::ArchiveWal, _) => 1,
-            (Row::RestoreDone | Row::Other, Outcome::Findings) => 3,
+            (Row::ArchiveWal | Row::Healthcheck, _) => 1,
+            (Row::Monitor, Outcome::Findings) => 1,
+            (Row::Monitor, Outcome::Failed | Outcome::Absent) => 2,
+            (Row::Monitor, Outcome::Unknown) => 3,
+            (Row::RestoreDone | Row::Other, Outcome::Findings | Outcome::Unknown) => 3,
             (Row::RestoreDone | Row::Other, Outcome::Failed | Outcome::Absent) => 1,
         }
     }
@@ -85,6 +96,8 @@ impl Row {
             // Above 125 PostgreSQL would end its archiver (shell_archive.c).
             (Row::ArchiveWal, _) => 1,
             (Row::Background, _) => 0,
+            (Row::Monitor, _) => 3,
+            (Row::Healthcheck, _) => 1,
             (Row::RestoreWal(in_doubt), _) => in_doubt.answer(false),
             (Row::RestoreDone | Row::Other, Kind::Usage) => 2,
             (Row::Other, Kind::Interrupted) => 130,
@@ -110,7 +123,7 @@ impl Row {
 
     /// Is standard error the server's log?
     pub fn is_called_by_postgresql(self) -> bool {
-        self != Row::Other
+        !matches!(self, Row::Monitor | Row::Healthcheck | Row::Other)
     }
 
     /// Runs `main`; a panic in it, which the hook has reported, fails as an error does.
@@ -125,32 +138,35 @@ impl Row {
 mod tests {
     use super::*;
 
-    const ROWS: [Row; 6] = [
+    const ROWS: [Row; 8] = [
         Row::ArchiveWal,
         Row::RestoreWal(InDoubt::Fail),
         Row::RestoreWal(InDoubt::SayAbsent),
         Row::RestoreDone,
         Row::Other,
         Row::Background,
+        Row::Monitor,
+        Row::Healthcheck,
     ];
 
     #[test]
     fn every_kind_of_error_has_its_code() {
         for (kind, codes) in [
-            (Kind::Usage, [1, 126, 1, 2, 2, 0]),
-            (Kind::NotFound, [1, 126, 1, 1, 1, 0]),
-            (Kind::TimedOut, [1, 126, 1, 1, 1, 0]),
-            (Kind::Damaged, [1, 126, 1, 1, 1, 0]),
-            (Kind::Interrupted, [1, 126, 1, 1, 130, 0]),
-            (Kind::Failed, [1, 126, 1, 1, 1, 0]),
+            (Kind::Usage, [1, 126, 1, 2, 2, 0, 3, 1]),
+            (Kind::NotFound, [1, 126, 1, 1, 1, 0, 3, 1]),
+            (Kind::TimedOut, [1, 126, 1, 1, 1, 0, 3, 1]),
+            (Kind::Damaged, [1, 126, 1, 1, 1, 0, 3, 1]),
+            (Kind::Interrupted, [1, 126, 1, 1, 130, 0, 3, 1]),
+            (Kind::Failed, [1, 126, 1, 1, 1, 0, 3, 1]),
         ] {
             assert_eq!(ROWS.map(|row| row.of_error(kind)), codes, "{kind:?}");
         }
         for (outcome, codes) in [
-            (Outcome::Done, [0, 0, 0, 0, 0, 0]),
-            (Outcome::Findings, [1, 126, 1, 3, 3, 0]),
-            (Outcome::Absent, [1, 1, 1, 1, 1, 0]),
-            (Outcome::Failed, [1, 126, 1, 1, 1, 0]),
+            (Outcome::Done, [0, 0, 0, 0, 0, 0, 0, 0]),
+            (Outcome::Findings, [1, 126, 1, 3, 3, 0, 1, 1]),
+            (Outcome::Absent, [1, 1, 1, 1, 1, 0, 2, 1]),
+            (Outcome::Failed, [1, 126, 1, 1, 1, 0, 2, 1]),
+            (Outcome::Unknown, [1, 126, 1, 3, 3, 0, 3, 1]),
         ] {
             assert_eq!(
                 ROWS.map(|row| row.of_outcome(outcome)),
@@ -169,6 +185,8 @@ mod tests {
             (Row::RestoreDone, 1),
             (Row::Other, 1),
             (Row::Background, 0),
+            (Row::Monitor, 3),
+            (Row::Healthcheck, 1),
         ] {
             let exit = row.guard(|| std::panic::panic_any("on purpose"));
             assert_eq!(exit, ExitCode::from(code));

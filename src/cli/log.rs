@@ -1,8 +1,14 @@
-//! Log lines on standard error: `pgstow: WARN message key=value`.
+//! Log lines on standard error, and in a file if one is set: `pgstow: WARN message key=value`.
 
 use std::{
     fmt::{self, Write as _},
+    fs::File,
     io::{self, IsTerminal, Write as _},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tracing::{
@@ -13,7 +19,11 @@ use tracing::{
 };
 
 use super::progress;
-use crate::{commands::options::LogLevel, util::clock};
+use crate::{
+    commands::options::LogLevel,
+    error::{Error, Result},
+    util::{clock, fs::open_log},
+};
 
 /// Lines of our own code from `level` on; `times` puts the time before each.
 #[derive(Debug)]
@@ -40,6 +50,52 @@ pub fn start(level: LogLevel, in_server_log: bool) {
     });
 }
 
+/// The file that has the lines too, once one is set.
+static FILE: OnceLock<LogFile> = OnceLock::new();
+
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: Mutex<File>,
+    /// Set by who moved the file away.
+    reopen: Arc<AtomicBool>,
+}
+
+/// Has lines go to the file at `path` too, which is opened anew whenever the flag is set.
+pub fn also_to(path: PathBuf) -> Result<Arc<AtomicBool>> {
+    let file = Mutex::new(open_log(&path)?);
+    let reopen = Arc::new(AtomicBool::new(false));
+    // Only a second call could fail, and the first then stays.
+    let _ = FILE.set(LogFile {
+        path,
+        file,
+        reopen: Arc::clone(&reopen),
+    });
+    Ok(reopen)
+}
+
+/// An error that people were told already.
+pub fn note_error(error: &Error) {
+    if let Some(file) = FILE.get() {
+        file.write(&format!("pgstow: ERROR {}\n", error.in_one_line()));
+    }
+}
+
+impl LogFile {
+    fn write(&self, line: &str) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // What can't be opened anew goes on in the file that was moved.
+        if self.reopen.swap(false, Ordering::Relaxed)
+            && let Ok(anew) = open_log(&self.path)
+        {
+            *file = anew;
+        }
+        let line = format!("{} {line}", clock::readable(clock::now()));
+        // Standard error has it, and nobody could be told.
+        let _ = file.write_all(line.as_bytes());
+    }
+}
+
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= self.level && metadata.target().starts_with("pgstow")
@@ -50,12 +106,14 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = String::new();
-        if self.times {
-            line = clock::readable(clock::now());
-            line.push(' ');
+        let told = format_event(event);
+        if let Some(file) = FILE.get() {
+            file.write(&told);
         }
-        line.push_str(&format_event(event));
+        let line = match self.times {
+            true => format!("{} {told}", clock::readable(clock::now())),
+            false => told,
+        };
         // Nowhere is left to report that standard error is gone.
         progress::beside(|| drop(io::stderr().write_all(line.as_bytes())));
     }

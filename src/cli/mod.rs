@@ -43,6 +43,7 @@ pub fn main() -> ExitCode {
     });
     let row = match row {
         Row::RestoreWal(_) if readable.iter().any(|word| word == "--prefetch") => Row::Background,
+        Row::Monitor if readable.iter().any(|word| word == "--healthcheck") => Row::Healthcheck,
         row => row,
     };
     panic::set_hook(Box::new(move |panic| report_panic(row, panic)));
@@ -51,7 +52,12 @@ pub fn main() -> ExitCode {
 
 fn run(row: Row, words: Vec<OsString>) -> u8 {
     let json = words.iter().any(|word| word == "--json");
-    let form = if json { Form::Json } else { Form::Text };
+    let line = row == Row::Monitor && words.iter().any(|word| word == "--nagios");
+    let form = match (json, line) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Line,
+        (false, false) => Form::Text,
+    };
     let result = match Cli::try_parse_from(words) {
         Ok(cli) => dispatch::start(row, form, cli),
         Err(refusal) => return refuse(row, form, &refusal),
@@ -75,9 +81,7 @@ fn refuse(row: Row, form: Form, refusal: &clap::Error) -> u8 {
     let text = refusal.render().to_string();
     let first = text.lines().next().unwrap_or_default();
     let error = Error::usage(first.trim_start_matches("error: "));
-    if form == Form::Json {
-        output::print_error_document(&error);
-    }
+    output::print_on_stdout(form, &error);
     row.fail(error.kind())
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use super::{
     args::{
         ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, GlobalArgs,
-        InitArgs, ListArgs, PinArgs, RestoreArgs, RestoreWalArgs, VerifyArgs,
+        InitArgs, ListArgs, MonitorArgs, PinArgs, RestoreArgs, RestoreWalArgs, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -19,7 +19,8 @@ use super::{
 use crate::{
     commands::options::{
         ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, InitOptions,
-        ListOptions, LogLevel, PinOptions, RestoreOptions, RestoreWalOptions, VerifyOptions,
+        ListOptions, LogLevel, MonitorOptions, PinOptions, RestoreOptions, RestoreWalOptions,
+        VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
@@ -148,6 +149,20 @@ pub fn pin(args: PinArgs) -> Result<PinOptions> {
         backup: args.backup,
         reason: args.reason,
         until: until.transpose().context(|| "--until".to_owned())?,
+    })
+}
+
+pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
+    Ok(MonitorOptions {
+        only: args.only,
+        nagios: args.nagios,
+        textfile: args.textfile,
+        pushgateway: args.pushgateway,
+        plain_names: args.plain_names,
+        healthcheck: args.healthcheck,
+        archive_call: layers.archive_call()?,
+        thresholds: layers.thresholds()?,
+        limit: layers.always(keys::MONITOR_TIME_LIMIT, parse::time_limit)?,
     })
 }
 

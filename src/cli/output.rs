@@ -7,9 +7,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::progress;
+use super::{log, progress};
 use crate::{
     commands::report::Report,
+    domain::monitor::nagios,
     error::{Error, IoContext, Kind, Result},
 };
 
@@ -18,6 +19,8 @@ use crate::{
 pub enum Form {
     Text,
     Json,
+    /// A line for a monitoring system, which reads standard output alone.
+    Line,
 }
 
 /// Prints a report. A reader who went away has seen enough.
@@ -49,7 +52,7 @@ pub fn print_part(text: &[u8]) {
 
 fn write_report(form: Form, report: &impl Report, out: &mut dyn Write) -> io::Result<()> {
     match form {
-        Form::Text => report.text(out),
+        Form::Text | Form::Line => report.text(out),
         Form::Json => {
             serde_json::to_writer_pretty(&mut *out, report)?;
             out.write_all(b"\n")
@@ -57,13 +60,12 @@ fn write_report(form: Form, report: &impl Report, out: &mut dyn Write) -> io::Re
     }
 }
 
-/// Prints an error for people; with `--json` standard output gets a document too.
+/// Prints an error for people, and on standard output what programs wait for there.
 pub fn print_error(form: Form, error: &Error) {
     // Nowhere is left to report that standard error or output is gone.
     let _ = write_error(error, &mut io::stderr().lock());
-    if form == Form::Json {
-        print_error_document(error);
-    }
+    log::note_error(error);
+    print_on_stdout(form, error);
 }
 
 /// A warning in the form of log lines, for when logging may not have begun.
@@ -72,9 +74,13 @@ pub fn print_warning(text: &str) {
     let _ = io::stderr().write_all(format!("pgstow: WARN {text}\n").as_bytes());
 }
 
-/// Prints the document of an error that people were told already.
-pub fn print_error_document(error: &Error) {
-    let text = serde_json::to_string_pretty(&ErrorDocument::of(error)).unwrap_or_default();
+/// For programs, in their form, the error that people were told already.
+pub fn print_on_stdout(form: Form, error: &Error) {
+    let text = match form {
+        Form::Text => return,
+        Form::Json => serde_json::to_string_pretty(&ErrorDocument::of(error)).unwrap_or_default(),
+        Form::Line => nagios::failure(&error.in_one_line()),
+    };
     // Nowhere is left to report that standard output is gone.
     let _ = writeln!(io::stdout().lock(), "{text}");
 }

@@ -21,7 +21,7 @@ pub fn watch(row: Row, form: Form, settings: &Settings, meter: &Meter) -> Result
         Row::RestoreWal(_) | Row::Background => {
             (settings.restore_wal_limit, "restore_wal.time_limit")
         }
-        Row::RestoreDone | Row::Other => return Ok(None),
+        Row::RestoreDone | Row::Monitor | Row::Healthcheck | Row::Other => return Ok(None),
     };
     let meter = meter.clone();
     let expired = move || {

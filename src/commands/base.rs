@@ -11,7 +11,10 @@ use super::{
     report::{Outcome, Report},
 };
 use crate::{
-    domain::backup::{self, seal},
+    domain::{
+        backup::{self, seal},
+        monitor::runs::Told,
+    },
     error::{Error, Result},
     repo::{
         catalog::{Backup, Method},
@@ -177,6 +180,14 @@ impl Report for BaseReport {
                 out,
                 "  cleanup          FAILED, though the backup counts: {why}; run `pgstow cleanup`"
             ),
+        }
+    }
+
+    fn told(&self) -> Told {
+        Told {
+            bytes: Some(self.backup.stored_bytes),
+            backup: Some(self.backup.id),
+            ..Told::default()
         }
     }
 

@@ -8,6 +8,7 @@ pub mod context;
 pub mod demo;
 pub mod init;
 pub mod list;
+pub mod monitor;
 pub mod options;
 pub mod pin;
 pub mod report;

@@ -4,6 +4,8 @@ use std::io;
 
 use serde::Serialize;
 
+use crate::domain::monitor::runs::Told;
+
 /// How a command that did its work went; `cli/exit` makes an exit code of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -12,6 +14,8 @@ pub enum Outcome {
     Findings,
     /// `restore-wal` alone: certainly not in the archive, and nothing follows it.
     Absent,
+    /// `monitor` alone: what matters could not be looked at.
+    Unknown,
     /// The report says what failed (a check that isn't met).
     Failed,
 }
@@ -23,6 +27,11 @@ pub trait Report: Serialize {
 
     fn outcome(&self) -> Outcome {
         Outcome::Done
+    }
+
+    /// What the history of runs notes of it.
+    fn told(&self) -> Told {
+        Told::default()
     }
 
     /// Whether the text only says that all went well, which `--quiet` leaves out.

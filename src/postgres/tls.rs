@@ -12,15 +12,10 @@ use super::{
     conninfo::{ConnInfo, RootCerts, SslMode},
     tls_verify::{Check, Verifier},
 };
-use crate::error::{Error, IoContext, Kind, Result};
-
-/// Where distributions keep the trusted certificates: Debian, Fedora, SUSE, Alpine.
-const SYSTEM_BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    util::trust::{SYSTEM_BUNDLES, system_bundle},
+};
 
 /// The settings for one connection; files are read anew, since certificates get renewed.
 pub fn client_config(info: &ConnInfo) -> Result<ClientConfig> {
@@ -65,11 +60,6 @@ fn trust(info: &ConnInfo) -> Result<(Check, Vec<CertificateDer<'static>>)> {
         return Err(bad_pem(&file, pem::Error::NoItemsFound));
     }
     Ok((check, certificates))
-}
-
-fn system_bundle() -> Option<&'static Path> {
-    let mut bundles = SYSTEM_BUNDLES.iter().map(Path::new);
-    bundles.find(|bundle| bundle.exists())
 }
 
 fn no_roots(info: &ConnInfo) -> Error {

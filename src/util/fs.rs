@@ -341,8 +341,31 @@ pub fn sync_file(path: &Path) -> Result<()> {
 
 /// Bytes that this user may still write on the file system of `path`.
 pub fn free_bytes(path: &Path) -> Result<u64> {
-    let room = statvfs(path).at("look at the file system of", path)?;
-    Ok(room.f_bavail * room.f_frsize)
+    Ok(room(path)?.available)
+}
+
+/// How much a file system holds, and how much more this user may write there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub used: u64,
+    pub available: u64,
+}
+
+impl Room {
+    /// Of what this user could use, rounded up, as df does it.
+    pub fn percent_used(&self) -> u64 {
+        let usable = self.used.saturating_add(self.available).max(1);
+        (u128::from(self.used) * 100).div_ceil(u128::from(usable)) as u64
+    }
+}
+
+/// The room on the file system of `path`.
+pub fn room(path: &Path) -> Result<Room> {
+    let found = statvfs(path).at("look at the file system of", path)?;
+    Ok(Room {
+        used: found.f_blocks.saturating_sub(found.f_bfree) * found.f_frsize,
+        available: found.f_bavail * found.f_frsize,
+    })
 }
 
 /// Renames durably within one file system; refuses a name that is taken.

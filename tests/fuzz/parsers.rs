@@ -6,6 +6,7 @@ use std::{io::Read, os::unix::ffi::OsStrExt, path::Path};
 use pgstow::{
     cli::settings::env_file,
     domain::{
+        monitor::{facts::timers, measures::Measures, runs},
         restore::auto_conf,
         wal::{acks::Acks, gaps},
     },
@@ -111,6 +112,11 @@ pub const PARSERS: &[(&str, Parser)] = &[
         drop(serde_json::from_slice::<Acks>(bytes))
     }),
     ("gaps", |bytes| drop(gaps::parse(bytes))),
+    ("runs", |bytes| drop(runs::parse(bytes))),
+    ("measures", |bytes| drop(Measures::parse(bytes))),
+    ("timers", |bytes| {
+        text(bytes, |text| drop(timers::parse(text)))
+    }),
     ("file_index", |bytes| {
         drop(file_index::read(bytes, |_| Ok(())))
     }),

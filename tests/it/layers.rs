@@ -15,19 +15,21 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 8] = [
+const SUBJECTS: [(&str, &str); 10] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
     ("retention", "backup"),
     ("retention", "restore"),
+    ("monitor", "setup"),
+    ("monitor", "wal"),
     ("setup", "backup"),
     ("setup", "restore"),
     ("setup", "wal"),
 ];
 
-/// Crates that only one folder may use.
-const HOMES: [(&str, &str); 8] = [
+/// Crates that only these may use.
+const HOMES: [(&str, &str); 10] = [
     ("clap", "cli"),
     ("indicatif", "cli"),
     ("object_store", "repo"),
@@ -35,6 +37,8 @@ const HOMES: [(&str, &str); 8] = [
     ("tokio_postgres_rustls", "postgres"),
     ("postgres_protocol", "postgres"),
     ("rustls", "postgres"),
+    ("rustls", "util::http"),
+    ("ureq", "util::http"),
     ("lettre", "domain::monitor"),
 ];
 
@@ -106,11 +110,13 @@ fn complaints(sources: &Sources) -> Vec<String> {
                     complaints.push(format!("{module} uses {path}: {why}"));
                 }
                 uses.entry(module).or_default().insert(used);
-            } else if let Some(home) = home_of(&path)
-                && !is_within(module, home)
-            {
+                continue;
+            }
+            let homes = homes_of(&path);
+            if !homes.is_empty() && !homes.iter().any(|home| is_within(module, home)) {
+                let homes = homes.join(" and ");
                 complaints.push(format!(
-                    "{module} uses {path}: this crate belongs to {home}"
+                    "{module} uses {path}: this crate belongs to {homes}"
                 ));
             }
         }
@@ -155,10 +161,10 @@ fn first(path: &str) -> String {
     path.split("::").next().unwrap().to_owned()
 }
 
-fn home_of(path: &str) -> Option<&'static str> {
+fn homes_of(path: &str) -> Vec<&'static str> {
     let krate = first(path);
-    let home = HOMES.iter().find(|(name, _)| *name == krate);
-    home.map(|(_, home)| *home)
+    let homes = HOMES.iter().filter(|(name, _)| *name == krate);
+    homes.map(|(_, home)| *home).collect()
 }
 
 fn is_within(module: &str, folder: &str) -> bool {

@@ -24,6 +24,7 @@ mod imports;
 mod init;
 mod layers;
 mod list;
+mod monitor;
 mod parsers;
 mod private_server;
 mod progress;

@@ -9,10 +9,14 @@ use crate::repo::backup_id::BackupId;
 #[command(after_help = "Examples:
   pgstow list
   pgstow list 20261121T020000Z-full
+  pgstow list --runs
   pgstow list --json")]
 pub struct ListArgs {
     /// Show this backup in full
     pub backup: Option<BackupId>,
+    /// Show the runs of base and verify on this host, and how they ended
+    #[arg(long, conflicts_with = "backup")]
+    pub runs: bool,
 }
 
 /// Reads stored backups and WAL again and checks them

@@ -2,6 +2,7 @@
 
 mod backup;
 mod inspect;
+mod monitor;
 mod restore;
 mod retention;
 mod setup;
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 pub use backup::BaseArgs;
 pub use inspect::{ListArgs, VerifyArgs};
+pub use monitor::MonitorArgs;
 pub use restore::{RestoreArgs, RestoreDoneArgs};
 pub use retention::{CleanupArgs, PinArgs, UnpinArgs};
 pub use setup::{CheckArgs, DemoArgs, InitArgs};
@@ -84,6 +86,7 @@ pub enum Command {
     Cleanup(CleanupArgs),
     Pin(PinArgs),
     Unpin(UnpinArgs),
+    Monitor(MonitorArgs),
 }
 
 /// Shown in tables; a backup's label also in a line of backup_label.

@@ -1,5 +1,7 @@
 //! Settings made of the layers: every key looked up, parsed, and blamed on its source if bad.
 
+use std::path::PathBuf;
+
 use super::{
     keys::{self, Key},
     layers::{Found, Layers},
@@ -41,6 +43,10 @@ impl Layers {
         self.always(keys::LOG_LEVEL, parse::log_level)
     }
 
+    pub fn log_file(&self) -> Result<Option<PathBuf>> {
+        self.optional(keys::LOG_FILE, "", parse::absolute_path)
+    }
+
     /// The value of a key of the chosen cluster that a command's option may give too.
     pub fn of_cluster<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<Option<T>> {
         self.optional(key, self.cluster()?, parse)
@@ -57,7 +63,7 @@ impl Layers {
     }
 
     /// The value of a key outside of sections, which has a default.
-    pub(super) fn always<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<T> {
+    pub fn always<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<T> {
         self.required(key, "", parse)
     }
 

@@ -62,6 +62,7 @@ macro_rules! keys {
 keys! {
     STATE_DIR = Top "state_dir" Some("/var/lib/pgstow"), false;
     LOG_LEVEL = Top "log.level" Some("info"), false;
+    LOG_FILE = Top "log.file" None, false;
     CONNECT_RETRIES = Top "connect.retries" Some("3"), false;
     CONNECT_DELAY = Top "connect.delay" Some("1s"), false;
     CONNECT_TIMEOUT = Top "connect.timeout" None, false;
@@ -71,6 +72,29 @@ keys! {
     WAL_DROP_ABOVE = Top "wal.drop_above" None, false;
     WAL_PREFETCH = Top "wal.prefetch" Some("16"), false;
     WAL_PREFETCH_SIZE = Top "wal.prefetch_size" Some("512MB"), false;
+    MONITOR_TIME_LIMIT = Top "monitor.time_limit" Some("20s"), false;
+    MONITOR_BACKUP_AGE_WARNING = Top "monitor.backup_age.warning" Some("26h"), false;
+    MONITOR_BACKUP_AGE_CRITICAL = Top "monitor.backup_age.critical" Some("50h"), false;
+    MONITOR_FULL_AGE_WARNING = Top "monitor.full_age.warning" Some("8d"), false;
+    MONITOR_FULL_AGE_CRITICAL = Top "monitor.full_age.critical" Some("15d"), false;
+    MONITOR_VERIFY_AGE_WARNING = Top "monitor.verify_age.warning" Some("8d"), false;
+    MONITOR_VERIFY_AGE_CRITICAL = Top "monitor.verify_age.critical" Some("31d"), false;
+    MONITOR_WAITING_WARNING = Top "monitor.waiting.warning" Some("100"), false;
+    MONITOR_WAITING_CRITICAL = Top "monitor.waiting.critical" Some("1000"), false;
+    MONITOR_WAITING_AGE_WARNING = Top "monitor.waiting_age.warning" Some("10min"), false;
+    MONITOR_WAITING_AGE_CRITICAL = Top "monitor.waiting_age.critical" Some("1h"), false;
+    MONITOR_WAL_LAG_WARNING = Top "monitor.wal_lag.warning" Some("512MB"), false;
+    MONITOR_WAL_LAG_CRITICAL = Top "monitor.wal_lag.critical" Some("4GB"), false;
+    MONITOR_WAL_AGE_WARNING = Top "monitor.wal_age.warning" Some("10min"), false;
+    MONITOR_WAL_AGE_CRITICAL = Top "monitor.wal_age.critical" Some("1h"), false;
+    MONITOR_SLOT_WAL_WARNING = Top "monitor.slot_wal.warning" Some("4GB"), false;
+    MONITOR_SLOT_WAL_CRITICAL = Top "monitor.slot_wal.critical" Some("16GB"), false;
+    MONITOR_DISK_USED_WARNING = Top "monitor.disk_used.warning" Some("80"), false;
+    MONITOR_DISK_USED_CRITICAL = Top "monitor.disk_used.critical" Some("90"), false;
+    MONITOR_CLOCK_WARNING = Top "monitor.clock.warning" Some("2s"), false;
+    MONITOR_CLOCK_CRITICAL = Top "monitor.clock.critical" Some("60s"), false;
+    MONITOR_FAILED_RUNS_WARNING = Top "monitor.failed_runs.warning" Some("1"), false;
+    MONITOR_FAILED_RUNS_CRITICAL = Top "monitor.failed_runs.critical" Some("3"), false;
 
     REPO_URL = Repo "url" None, false;
     COMPRESSION = Repo "compression" Some("zstd:3"), false;

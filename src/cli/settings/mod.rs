@@ -7,6 +7,7 @@ pub mod env_file;
 mod environment;
 mod file;
 mod layers;
+mod monitor;
 mod notes;
 mod old_names;
 mod suggest;

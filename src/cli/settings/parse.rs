@@ -53,6 +53,27 @@ pub fn count(text: &str) -> Result<u32> {
     number(text, "a whole number")
 }
 
+pub fn whole(text: &str) -> Result<u64> {
+    number(text, "a whole number")
+}
+
+pub fn percent(text: &str) -> Result<u64> {
+    match number(text, "a percentage (1 to 100)")? {
+        percent @ 1..=100 => Ok(percent),
+        _ => Err(Error::usage(format!(
+            "not a percentage (1 to 100): {text:?}"
+        ))),
+    }
+}
+
+/// None for "off".
+pub fn or_off<T>(text: &str, parse: fn(&str) -> Result<T>) -> Result<Option<T>> {
+    match text {
+        "off" => Ok(None),
+        _ => parse(text).map(Some),
+    }
+}
+
 pub fn duration(text: &str) -> Result<Duration> {
     units::parse_duration(text)
 }
@@ -209,6 +230,7 @@ mod tests {
             (part_size("1MB").is_ok(), part_size("1").is_ok()),
             (jobs("256").is_ok(), jobs("257").is_ok()),
             (jobs("auto").is_ok(), jobs("0").is_ok()),
+            (percent("100").is_ok(), percent("101").is_ok()),
             (segments("0").is_ok(), segments("1025").is_ok()),
             (drop_above("64MB").is_ok(), drop_above("63MB").is_ok()),
             (time_limit("1s").is_ok(), time_limit("0").is_ok()),
@@ -224,6 +246,8 @@ mod tests {
     fn words() {
         assert_eq!(log_level("WARNING").ok(), Some(LogLevel::Warn));
         assert!(log_level("loud").is_err());
+        assert_eq!(or_off("off", count).ok(), Some(None));
+        assert_eq!(or_off("7", count).ok(), Some(Some(7)));
         assert_eq!(keep("0").ok(), Some(None));
         assert_eq!(older_wal("all").ok(), Some(OlderWal::All));
         assert!(older_wal("none").is_err());

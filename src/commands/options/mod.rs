@@ -16,7 +16,7 @@ pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalSettings};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 
-use crate::repo::backup_id::BackupId;
+use crate::{domain::monitor::thresholds::Thresholds, repo::backup_id::BackupId};
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct DemoOptions {
@@ -59,4 +59,24 @@ pub struct VerifyOptions {
     pub all: bool,
     pub wal: bool,
     pub jobs: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct MonitorOptions {
+    /// Names of checks; none: all.
+    pub only: Vec<String>,
+    /// The report as one line for Nagios.
+    pub nagios: bool,
+    /// Where the metrics are written and sent to.
+    pub textfile: Option<PathBuf>,
+    pub pushgateway: Option<String>,
+    /// Metrics of runs under the names of older scripts, too.
+    pub plain_names: bool,
+    /// Only the age of the newest good backup, without a server.
+    pub healthcheck: bool,
+    /// As in [`InitOptions`].
+    pub archive_call: Vec<String>,
+    pub thresholds: Thresholds,
+    /// For all that is looked at.
+    pub limit: Duration,
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{CheckedBackup, CheckedWal, Stray, VerifyReport};
 use crate::{
     commands::report::{Outcome, Report},
-    domain::backup::verify::Finding,
+    domain::{backup::verify::Finding, monitor::runs::Told},
     util::units,
 };
 
@@ -24,6 +24,22 @@ impl Report for VerifyReport {
             writeln!(out, "{object}: {what}")?;
         }
         Ok(())
+    }
+
+    fn told(&self) -> Told {
+        let bytes = self.backups.iter().map(|one| one.stored_bytes);
+        let wal = self.wal.iter().map(|one| one.checked.bytes);
+        let of = |whole: bool| {
+            let all = self.backups.iter();
+            let chosen = all.filter(|one| one.findings.is_empty() == whole);
+            chosen.map(|one| one.backup).collect()
+        };
+        Told {
+            bytes: Some(bytes.chain(wal).sum()),
+            backup: None,
+            whole: of(true),
+            damaged: of(false),
+        }
     }
 
     fn is_good_news(&self) -> bool {

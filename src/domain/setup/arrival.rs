@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{checks, finding::Finding};
+use super::{checks, facts::Waiting, finding::Finding};
 use crate::{
     error::{Error, Kind, Result},
     postgres::{connection::Session, server_facts::ArchiverState, wal_name::WalName},
@@ -32,7 +32,7 @@ pub struct Destination<'a> {
 pub fn prove(
     session: &Session,
     destinations: &[Destination<'_>],
-    waiting: Option<u64>,
+    waiting: Option<Waiting>,
     limit: Duration,
     cancel: &Cancel,
     meter: &Meter,
@@ -111,7 +111,7 @@ fn hopeless(
     state: &ArchiverState,
     before: &ArchiverState,
     file: WalName,
-    waiting: Option<u64>,
+    waiting: Option<Waiting>,
 ) -> Option<Error> {
     let archived = state.last_archived.as_ref();
     if archived.is_some_and(|(name, _)| *name == file.to_string()) {
@@ -123,7 +123,7 @@ fn hopeless(
     (failures >= RETRIES && state.is_failing()).then(|| fails(state, waiting))
 }
 
-fn fails(state: &ArchiverState, waiting: Option<u64>) -> Error {
+fn fails(state: &ArchiverState, waiting: Option<Waiting>) -> Error {
     let last = state.last_failed.as_ref().map_or("", |(name, _)| name);
     Error::failed(format!(
         "archive_command fails with {last}{}",
@@ -132,7 +132,7 @@ fn fails(state: &ArchiverState, waiting: Option<u64>) -> Error {
     .hint("the server's log tells why.")
 }
 
-fn too_late(state: &ArchiverState, limit: Duration, waiting: Option<u64>) -> Error {
+fn too_late(state: &ArchiverState, limit: Duration, waiting: Option<Waiting>) -> Error {
     if state.is_failing() {
         return fails(state, waiting);
     }

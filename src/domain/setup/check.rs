@@ -7,7 +7,7 @@ use super::{
     archive_command::ArchiveCommand,
     arrival::{self, Destination},
     checks,
-    facts::Facts,
+    facts::{Facts, Readiness},
     finding::Finding,
     given_up,
     places::{self, Configured},
@@ -57,15 +57,19 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
     let info = subject.info;
     let connected = format!("role {} on {}", info.user, info.server());
     let mut findings = vec![Finding::ok("connection", connected)];
-    let facts = match Facts::gather(&session, info, cancel) {
+    let gathered = Facts::gather(&session, info).and_then(|facts| {
+        let readiness = Readiness::gather(&session, info, &facts.server, cancel)?;
+        Ok((facts, readiness))
+    });
+    let (facts, readiness) = match gathered {
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
         Err(error) => {
             findings.push(Finding::of_error("rights", &error));
             return Ok(findings);
         }
-        Ok(facts) => facts,
+        Ok(gathered) => gathered,
     };
-    findings.extend(checks::server(&facts, subject.command));
+    findings.extend(checks::server(&facts, &readiness, subject.command));
     findings.push(places::state_folder(subject.state_folder));
     findings.extend(given_up::noted(subject.state_folder));
 
@@ -85,7 +89,7 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
                     Err(finding) => findings.push(finding),
                     Ok((finding, system)) => {
                         findings.push(finding);
-                        findings.extend(places::space(one, &repository, facts.database_bytes));
+                        findings.extend(places::space(one, &repository, readiness.database_bytes));
                         ready.push((one.name, repository, system));
                     }
                 }
@@ -100,11 +104,13 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
             system,
         })
         .collect();
-    findings.extend(arrive(subject, &session, &facts, &ready, cancel, meter)?);
+    findings.extend(arrive(
+        subject, &session, &facts, &readiness, &ready, cancel, meter,
+    )?);
 
     meter.begin("looking at what is stored", 0);
     // Behind the segment that was sent, which may have brought its timeline's history along.
-    let walsender = facts.walsender.as_ref();
+    let walsender = readiness.walsender.as_ref();
     let timeline = walsender.map(|identity| identity.timeline).ok();
     for one in &ready {
         match one.judge(timeline) {
@@ -140,7 +146,7 @@ fn open(configured: &Configured<'_>, cluster: &ClusterName) -> Result<Repository
         .map_err(|error| Finding::of_error("repository", &error))
 }
 
-fn registered(
+pub fn registered(
     configured: &Configured<'_>,
     repository: &Repository,
     server: &ServerFacts,
@@ -180,6 +186,7 @@ fn arrive(
     subject: &Subject<'_>,
     session: &Session,
     facts: &Facts,
+    readiness: &Readiness,
     destinations: &[Destination<'_>],
     cancel: &Cancel,
     meter: &Meter,
@@ -198,7 +205,7 @@ fn arrive(
     let limit = subject.wal_limit;
     let proven = match (facts.server.standby, subject.primary) {
         (true, None) => {
-            let walsender = facts.walsender.as_ref();
+            let walsender = readiness.walsender.as_ref();
             let position = walsender.map(|identity| identity.xlogpos).ok();
             let known = destinations.iter().map(|one| {
                 one.last_arrival(position, clock::now())
@@ -211,7 +218,7 @@ fn arrive(
         (false, _) if !facts.server.archiving.is_on(false) => {
             return Ok(not_tried("archive_mode is off"));
         }
-        (false, _) if !facts.may_switch_wal => {
+        (false, _) if !readiness.may_switch_wal => {
             return Ok(not_tried("the role may not switch to a new segment"));
         }
         (false, _) => arrival::prove(session, destinations, facts.waiting, limit, cancel, meter),

@@ -1,8 +1,8 @@
-//! What `check` asks of the server and of this host, before anything is judged.
+//! What `check` and `monitor` ask of the server, before anything is judged.
 
 use std::fs;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 
 use super::server_user::ServerUser;
 use crate::{
@@ -15,14 +15,35 @@ use crate::{
         row::Row,
         server_facts::{self, ArchiverState, ServerFacts},
     },
-    util::{cancel::Cancel, clock},
+    util::{
+        cancel::Cancel,
+        clock::{self, Time},
+    },
 };
 
+/// What costs a server little to tell.
 #[derive(Debug)]
 pub struct Facts {
     pub server: ServerFacts,
-    /// The role that backups connect as.
+    /// The role that we connect as.
     pub role: String,
+    /// As set, even while archive_mode is off.
+    pub archive_command: String,
+    pub archive_library: String,
+    pub archiver: ArchiverState,
+    /// Files that wait to be archived; None where the role may not look.
+    pub waiting: Option<Waiting>,
+    pub leftovers: Vec<Leftover>,
+    pub full_page_writes: bool,
+    /// By how much the server's clock is ahead of this host's, as far as one question can tell.
+    pub clock_ahead: TimeDelta,
+    /// None where the server is not on this host.
+    pub user: Option<ServerUser>,
+}
+
+/// Whether a base backup could begin.
+#[derive(Debug)]
+pub struct Readiness {
     /// What a walsender of this role tells of its server.
     pub walsender: Result<IdentifySystem>,
     /// Base backups read the data directory here, and need no walsender.
@@ -30,20 +51,16 @@ pub struct Facts {
     pub may_switch_wal: bool,
     /// Walsenders that may still be started.
     pub free_senders: i64,
-    /// As set, even while archive_mode is off.
-    pub archive_command: String,
-    pub archive_library: String,
-    pub archiver: ArchiverState,
-    /// Files that wait to be archived; None where the role may not look.
-    pub waiting: Option<u64>,
-    pub leftovers: Vec<Leftover>,
-    pub full_page_writes: bool,
     /// Bytes of the databases that the role may look at: about what a first backup copies.
     pub database_bytes: u64,
-    /// By how much the server's clock is ahead of this host's, as far as one question can tell.
-    pub clock_ahead: TimeDelta,
-    /// None where the server is not on this host.
-    pub user: Option<ServerUser>,
+}
+
+/// Files in `archive_status` that end in `.ready`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    pub files: u64,
+    /// Since when the oldest of them waits; None if there is none.
+    pub oldest: Option<Time>,
 }
 
 /// A recovery target that is set.
@@ -56,12 +73,15 @@ pub struct Leftover {
 }
 
 const SETTINGS: &str = "
-    SELECT current_user, has_function_privilege('pg_catalog.pg_switch_wal()', 'EXECUTE'),
-        current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
+    SELECT current_user,
         (SELECT reset_val FROM pg_settings WHERE name = 'archive_command'),
         (SELECT reset_val FROM pg_settings WHERE name = 'archive_library'),
         current_setting('full_page_writes') = 'on',
         has_function_privilege('pg_catalog.pg_ls_archive_statusdir()', 'EXECUTE')";
+
+const READINESS: &str = "
+    SELECT has_function_privilege('pg_catalog.pg_switch_wal()', 'EXECUTE'),
+        current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)";
 
 /// Values of recovery that a server in service has no use for.
 const LEFTOVERS: &str = "
@@ -76,29 +96,26 @@ const DATABASE_BYTES: &str = "
     WHERE has_database_privilege(oid, 'CONNECT')";
 
 const WAITING: &str =
-    "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE right(name, 6) = '.ready'";
+    "SELECT count(*), coalesce((extract(epoch FROM min(modification)) * 1000000)::bigint, 0)
+     FROM pg_ls_archive_statusdir() WHERE right(name, 6) = '.ready'";
 
 impl Facts {
-    pub fn gather(session: &Session, info: &ConnInfo, cancel: &Cancel) -> Result<Self> {
+    pub fn gather(session: &Session, info: &ConnInfo) -> Result<Self> {
         let server = ServerFacts::gather(session)?;
         let row = session.query_one(SETTINGS, &[])?;
-        let may_list: bool = row.parse(6)?;
+        let may_list: bool = row.parse(4)?;
         let waiting = match may_list {
-            true => Some(session.query_one(WAITING, &[])?.parse(0)?),
+            true => Some(Waiting::gather(session)?),
             false => None,
         };
         let leftovers = session.query_rows(LEFTOVERS, &[])?;
         let user = ServerUser::find(info, &server)?;
         Ok(Self {
-            local: method::reads_data_directory(session, &server)?,
             role: row.text(0)?,
-            may_switch_wal: row.parse(1)?,
-            free_senders: row.parse(2)?,
-            archive_command: row.text(3)?,
-            archive_library: row.text(4)?,
-            full_page_writes: row.parse(5)?,
+            archive_command: row.text(1)?,
+            archive_library: row.text(2)?,
+            full_page_writes: row.parse(3)?,
             archiver: ArchiverState::gather(session)?,
-            database_bytes: session.query_one(DATABASE_BYTES, &[])?.parse(0)?,
             waiting,
             leftovers: leftovers
                 .iter()
@@ -112,9 +129,38 @@ impl Facts {
                 })
                 .collect::<Result<_>>()?,
             clock_ahead: clock_ahead(session)?,
-            walsender: walsender(info, cancel)?,
             user,
             server,
+        })
+    }
+}
+
+impl Readiness {
+    pub fn gather(
+        session: &Session,
+        info: &ConnInfo,
+        server: &ServerFacts,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let row = session.query_one(READINESS, &[])?;
+        Ok(Self {
+            local: method::reads_data_directory(session, server)?,
+            may_switch_wal: row.parse(0)?,
+            free_senders: row.parse(1)?,
+            database_bytes: session.query_one(DATABASE_BYTES, &[])?.parse(0)?,
+            walsender: walsender(info, cancel)?,
+        })
+    }
+}
+
+impl Waiting {
+    fn gather(session: &Session) -> Result<Self> {
+        let row = session.query_one(WAITING, &[])?;
+        let files = row.parse(0)?;
+        let oldest = DateTime::from_timestamp_micros(row.parse(1)?);
+        Ok(Self {
+            files,
+            oldest: oldest.filter(|_| files > 0),
         })
     }
 }

@@ -13,16 +13,20 @@ const TAKE: &str = "take a full backup now with `pgstow base`: from it WAL leads
 
 /// What the repositories were not told of yet, because archiving has not worked since.
 pub fn noted(state_folder: &Path) -> Vec<Finding> {
-    let gaps = match gaps::noted(state_folder) {
-        Err(error) => return vec![Finding::of_error(NAME, &error)],
-        Ok(gaps) => gaps,
-    };
+    match gaps::noted(state_folder) {
+        Err(error) => vec![Finding::of_error(NAME, &error)],
+        Ok(gaps) => untold(&gaps),
+    }
+}
+
+/// The findings on gaps that are only noted on this host.
+pub fn untold<'a>(gaps: impl IntoIterator<Item = &'a Gap>) -> Vec<Finding> {
     let tell = |gap: &Gap| {
         let (first, last) = (gap.first, gap.last);
         let what = format!("WAL {first} to {last} is given up, and archiving has not worked since");
         Finding::critical(NAME, what, TAKE)
     };
-    gaps.iter().map(tell).collect()
+    gaps.into_iter().map(tell).collect()
 }
 
 /// What is missing behind the beginning of `newest`, the newest backup.

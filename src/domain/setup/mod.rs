@@ -6,13 +6,13 @@
 pub mod archive_command;
 pub mod arrival;
 pub mod check;
-mod checks;
-mod facts;
+pub mod checks;
+pub mod facts;
 pub mod finding;
-mod given_up;
+pub mod given_up;
 pub mod init;
 pub mod places;
 pub mod probe;
 pub mod server_settings;
 pub mod server_user;
-mod stored;
+pub mod stored;

@@ -12,6 +12,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State},
+        repository::{Repository, System},
         wal_index::{Missing, WalIndex},
     },
     util::{
@@ -22,38 +23,69 @@ use crate::{
 
 const BACKUP: &str = "backup";
 
+/// What a repository has of one system.
+#[derive(Debug)]
+pub struct Stored {
+    /// The repository's name in the settings.
+    pub name: String,
+    /// For the names and places of objects alone.
+    repository: Repository,
+    pub system: System,
+    /// Complete backups, WAL and histories.
+    pub archive: Archive,
+    pub pending: Vec<Backup>,
+    /// Backups of any system that can't be used, and why.
+    pub damaged: Vec<(BackupId, String)>,
+}
+
 impl Destination<'_> {
     /// All that a restore needs, for a server that is on `timeline`, if that is known.
     pub fn judge(&self, timeline: Option<TimelineId>) -> Result<Vec<Finding>> {
-        let (mut complete, mut pending, mut findings) = (Vec::new(), Vec::new(), Vec::new());
-        for Entry { id, state } in self.repository.backups()? {
-            match state {
-                State::Complete(backup) if self.is_ours(&backup) => complete.push(*backup),
-                State::Pending(backup) if self.is_ours(&backup) => pending.push(*backup),
-                State::Complete(_) | State::Pending(_) | State::Unfinished(_) => {}
-                State::Damaged(_, problems) => {
-                    findings.push(self.damaged(id, &problems.join(", ")));
-                }
-                State::Unreadable(why) => findings.push(self.damaged(id, &why)),
-            }
-        }
-        let archive = load::archive(self.repository, self.system, complete)?;
-        findings.extend(pending.iter().map(|backup| self.pending(backup, &archive)));
-        match archive.backups.iter().max_by_key(|one| one.stop_time) {
+        let stored = Stored::gather(self.name, self.repository, self.system)?;
+        let mut findings = stored.damaged_ones();
+        findings.extend(stored.pending.iter().map(|one| stored.pending(one)));
+        match stored.newest() {
             Some(newest) => {
-                findings.insert(0, self.newest(newest, &archive, timeline));
-                findings.extend(given_up::stored(&archive, newest, self.name));
+                findings.insert(0, stored.leads_on(newest, timeline));
+                findings.extend(given_up::stored(&stored.archive, newest, self.name));
             }
             // Before the first backup there is nothing to be lost.
             None if findings.is_empty() => {}
-            None => findings.insert(0, self.none()),
+            None => findings.insert(0, stored.none()),
         }
-        findings.extend(timeline.and_then(|timeline| self.history(timeline, &archive)));
+        findings.extend(timeline.and_then(|timeline| stored.history(timeline)));
         Ok(findings)
     }
+}
 
-    fn is_ours(&self, backup: &Backup) -> bool {
-        backup.system_id == self.system.system_id
+impl Stored {
+    /// One listing of the backups, one of the WAL.
+    pub fn gather(name: &str, repository: &Repository, system: &System) -> Result<Self> {
+        let (mut complete, mut pending, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
+        for Entry { id, state } in repository.backups()? {
+            let is_ours = |backup: &Backup| backup.system_id == system.system_id;
+            match state {
+                State::Complete(backup) if is_ours(&backup) => complete.push(*backup),
+                State::Pending(backup) if is_ours(&backup) => pending.push(*backup),
+                State::Complete(_) | State::Pending(_) | State::Unfinished(_) => {}
+                State::Damaged(_, problems) => damaged.push((id, problems.join(", "))),
+                State::Unreadable(why) => damaged.push((id, why)),
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            repository: repository.clone(),
+            system: system.clone(),
+            archive: load::archive(repository, system, complete)?,
+            pending,
+            damaged,
+        })
+    }
+
+    /// The complete backup that ended last.
+    pub fn newest(&self) -> Option<&Backup> {
+        let backups = self.archive.backups.iter();
+        backups.max_by_key(|one| one.stop_time)
     }
 
     fn describe(&self, missing: &[Missing]) -> String {
@@ -64,10 +96,10 @@ impl Destination<'_> {
         names.join(", ")
     }
 
-    /// The newest complete backup, and how far the WAL of the server's line leads on from it.
-    fn newest(&self, backup: &Backup, archive: &Archive, timeline: Option<TimelineId>) -> Finding {
+    /// A complete backup, the newest, and how far the WAL of the server's line leads on from it.
+    pub fn leads_on(&self, backup: &Backup, timeline: Option<TimelineId>) -> Finding {
         const TAKE: &str = "take a new backup with `pgstow base`, from which WAL leads on again.";
-        let (id, name) = (backup.id, self.name);
+        let (id, name, archive) = (backup.id, &self.name, &self.archive);
         let windows = archive.windows(backup);
         let of_server = windows.iter().find(|one| Some(one.timeline) == timeline);
         let Some(Window {
@@ -110,7 +142,7 @@ impl Destination<'_> {
         }
     }
 
-    fn none(&self) -> Finding {
+    pub fn none(&self) -> Finding {
         Finding::critical(
             BACKUP,
             format!(
@@ -121,28 +153,29 @@ impl Destination<'_> {
         )
     }
 
-    fn damaged(&self, id: BackupId, why: &str) -> Finding {
-        Finding::warning(
-            BACKUP,
-            format!("{id} in repository {} is damaged: {why}", self.name),
-            format!("`pgstow verify {id}` says what is lost; restores use other backups."),
-        )
+    pub fn damaged_ones(&self) -> Vec<Finding> {
+        let tell = |(id, why): &(BackupId, String)| {
+            Finding::warning(
+                BACKUP,
+                format!("{id} in repository {} is damaged: {why}", self.name),
+                format!("`pgstow verify {id}` says what is lost; restores use other backups."),
+            )
+        };
+        self.damaged.iter().map(tell).collect()
     }
 
-    fn pending(&self, backup: &Backup, archive: &Archive) -> Finding {
-        let (id, name) = (backup.id, self.name);
-        let needed = backup.needed_segments();
-        let missing = archive.wal.missing(backup.timeline, &needed);
-        let Some(first) = missing.first() else {
+    pub fn pending(&self, backup: &Backup) -> Finding {
+        let (id, name) = (backup.id, &self.name);
+        let missing = self.waits_for(backup);
+        if missing.is_empty() {
             return Finding::warning(
                 BACKUP,
                 format!("{id} in repository {name} doesn't count yet, though its WAL is there now"),
                 format!("run: pgstow base --finish {id}"),
             );
-        };
+        }
         let lost = self.describe(&missing);
-        // The archiver goes from one segment to the next.
-        if archive.wal.last(backup.timeline) > Some(first.last) {
+        if self.waits_in_vain(backup) {
             return Finding::warning(
                 BACKUP,
                 format!(
@@ -162,14 +195,27 @@ impl Destination<'_> {
         )
     }
 
+    fn waits_for(&self, backup: &Backup) -> Vec<Missing> {
+        let needed = backup.needed_segments();
+        self.archive.wal.missing(backup.timeline, &needed)
+    }
+
+    /// The archiver goes from one segment to the next: what it has passed won't come.
+    pub fn waits_in_vain(&self, backup: &Backup) -> bool {
+        let last = self.archive.wal.last(backup.timeline);
+        let first = self.waits_for(backup).first().map(|missing| missing.last);
+        first.is_some_and(|first| last > Some(first))
+    }
+
     /// Without its history no backup of an earlier timeline leads to this one.
-    fn history(&self, timeline: TimelineId, archive: &Archive) -> Option<Finding> {
+    pub fn history(&self, timeline: TimelineId) -> Option<Finding> {
         const NAME: &str = "timeline";
+        let archive = &self.archive;
         if timeline == TimelineId::FIRST || archive.histories.contains_key(&timeline) {
             return None;
         }
         let file = WalName::History(timeline);
-        let place = self.repository.wal_object(self.system, file);
+        let place = self.repository.wal_object(&self.system, file);
         let place = self.repository.storage().place(&place);
         let again = format!(
             "in the data directory, as the server's user, run: pgstow archive-wal pg_wal/{file}; if that file is gone, look for it in pg_wal of the other servers of this cluster."
@@ -195,7 +241,9 @@ impl Destination<'_> {
             false => Finding::warning(NAME, what, hint),
         })
     }
+}
 
+impl Destination<'_> {
     /// What is known of the archive where no segment can be sent: a standby that has `position`.
     pub fn last_arrival(&self, position: Option<Lsn>, now: Time) -> Result<Finding> {
         const NAME: &str = "wal";

@@ -1,10 +1,6 @@
 //! The installed PostgreSQL majors and their programs.
 
-use std::{
-    env, fmt,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, fmt, path::PathBuf, process::Command};
 
 use super::user;
 
@@ -28,6 +24,11 @@ pub fn pg(major: u32) -> PgBin {
     }
 }
 
+/// A PostgreSQL 18 whose summaries of WAL lack changes: 18.4.
+pub fn old_pg() -> PgBin {
+    PgBin::at(18, folder().join("old/bin"))
+}
+
 /// Every installation there is; two are of major 15.
 pub fn every_pg() -> Vec<PgBin> {
     let unpacked = UNPACKED.into_iter().map(unpacked);
@@ -36,11 +37,12 @@ pub fn every_pg() -> Vec<PgBin> {
 
 /// What `tests/setup.sh` unpacked from PyPI.
 fn unpacked(major: u32) -> PgBin {
-    let folder = env::var_os("PGSTOW_TEST_PG").unwrap_or("/var/cache/pgstow-tests/pg".into());
-    PgBin::at(
-        major,
-        Path::new(&folder).join(major.to_string()).join("bin"),
-    )
+    PgBin::at(major, folder().join(major.to_string()).join("bin"))
+}
+
+fn folder() -> PathBuf {
+    let named = env::var_os("PGSTOW_TEST_PG");
+    named.map_or_else(|| "/var/cache/pgstow-tests/pg".into(), PathBuf::from)
 }
 
 impl PgBin {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::{
     archive_command::{ArchiveCommand, Call, Existing},
-    facts::Facts,
+    facts::{Facts, Waiting},
     finding::Finding,
 };
 use crate::util::clock::readable;
@@ -112,7 +112,7 @@ pub fn archiver(facts: &Facts) -> Finding {
             "the server's log tells why; PostgreSQL goes on trying.",
         );
     }
-    if let Some(count @ BACKLOG..) = facts.waiting {
+    if let Some(count @ BACKLOG..) = facts.waiting.map(|waiting| waiting.files) {
         return Finding::warning(
             NAME,
             format!("{count} files wait to be archived"),
@@ -125,8 +125,8 @@ pub fn archiver(facts: &Facts) -> Finding {
     }
 }
 
-pub fn waiting(count: Option<u64>) -> String {
-    count.map_or(String::new(), |count| {
-        format!("; {count} files wait to be archived")
+pub fn waiting(waiting: Option<Waiting>) -> String {
+    waiting.map_or(String::new(), |waiting| {
+        format!("; {} files wait to be archived", waiting.files)
     })
 }

@@ -1,8 +1,8 @@
 //! Judges gathered facts. Pure: nothing is asked, nothing is touched.
 
-mod archiving;
+pub mod archiving;
 #[cfg(test)]
-mod tests;
+pub(in crate::domain) mod tests;
 
 use chrono::TimeDelta;
 
@@ -10,7 +10,7 @@ pub use archiving::waiting;
 
 use super::{
     archive_command::ArchiveCommand,
-    facts::{Facts, Leftover},
+    facts::{Facts, Leftover, Readiness},
     finding::Finding,
 };
 use crate::{postgres::version::Major, util::units};
@@ -19,12 +19,12 @@ use crate::{postgres::version::Major, util::units};
 const CLOCK_DIFFERENCE: TimeDelta = TimeDelta::seconds(2);
 
 /// All findings about the server itself.
-pub fn server(facts: &Facts, command: &ArchiveCommand) -> Vec<Finding> {
+pub fn server(facts: &Facts, readiness: &Readiness, command: &ArchiveCommand) -> Vec<Finding> {
     let mut findings = vec![
         version(facts),
-        rights(facts),
-        walsender(facts),
-        senders(facts),
+        rights(facts, readiness),
+        walsender(facts, readiness),
+        senders(facts, readiness),
     ];
     findings.extend([
         archiving::wal_level(facts),
@@ -39,7 +39,7 @@ pub fn server(facts: &Facts, command: &ArchiveCommand) -> Vec<Finding> {
     findings
 }
 
-fn version(facts: &Facts) -> Finding {
+pub fn version(facts: &Facts) -> Finding {
     const NAME: &str = "version";
     let number = facts.server.version;
     let text = format!("PostgreSQL {}.{}", number / 10_000, number % 10_000);
@@ -54,10 +54,10 @@ fn version(facts: &Facts) -> Finding {
     }
 }
 
-fn rights(facts: &Facts) -> Finding {
+fn rights(facts: &Facts, readiness: &Readiness) -> Finding {
     const NAME: &str = "rights";
     let role = &facts.role;
-    if facts.may_switch_wal || facts.server.standby {
+    if readiness.may_switch_wal || facts.server.standby {
         return Finding::ok(NAME, format!("role {role} has what backups need"));
     }
     Finding::critical(
@@ -73,10 +73,10 @@ fn rights(facts: &Facts) -> Finding {
 const NEEDS_NO_WALSENDER: &str =
     "base reads the data directory here; only `--method stream` and `--standalone` need it.";
 
-fn walsender(facts: &Facts) -> Finding {
+fn walsender(facts: &Facts, readiness: &Readiness) -> Finding {
     const NAME: &str = "replication";
-    match &facts.walsender {
-        Err(error) if facts.local => {
+    match &readiness.walsender {
+        Err(error) if readiness.local => {
             Finding::warning(NAME, error.in_one_line(), NEEDS_NO_WALSENDER)
         }
         Err(error) => Finding::of_error(NAME, error),
@@ -92,20 +92,20 @@ fn walsender(facts: &Facts) -> Finding {
     }
 }
 
-fn senders(facts: &Facts) -> Finding {
+fn senders(facts: &Facts, readiness: &Readiness) -> Finding {
     const NAME: &str = "max_wal_senders";
     let most = facts.server.max_wal_senders;
-    let what = format!("{} of {most} are free", facts.free_senders.max(0));
+    let what = format!("{} of {most} are free", readiness.free_senders.max(0));
     let hint = "raise max_wal_senders and restart the server.";
-    match facts.free_senders {
-        ..=0 if facts.local => Finding::warning(NAME, what, NEEDS_NO_WALSENDER),
+    match readiness.free_senders {
+        ..=0 if readiness.local => Finding::warning(NAME, what, NEEDS_NO_WALSENDER),
         ..=0 => Finding::critical(NAME, what, hint),
         1 => Finding::warning(NAME, what, hint),
         _ => Finding::ok(NAME, what),
     }
 }
 
-fn recovery_target(facts: &Facts) -> Finding {
+pub fn recovery_target(facts: &Facts) -> Finding {
     const NAME: &str = "recovery_target";
     let Some(Leftover {
         name,
@@ -136,7 +136,7 @@ fn recovery_target(facts: &Facts) -> Finding {
     )
 }
 
-fn full_page_writes(facts: &Facts) -> Finding {
+pub fn full_page_writes(facts: &Facts) -> Finding {
     if facts.server.standby || facts.full_page_writes {
         return Finding::ok(
             "full_page_writes",
@@ -150,7 +150,7 @@ fn full_page_writes(facts: &Facts) -> Finding {
     )
 }
 
-fn clock(ahead: TimeDelta) -> Finding {
+pub fn clock(ahead: TimeDelta) -> Finding {
     const NAME: &str = "clock";
     if ahead.abs() <= CLOCK_DIFFERENCE {
         return Finding::ok(NAME, "the server's agrees with this host's");

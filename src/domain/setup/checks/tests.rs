@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::{
     super::{
         archive_command::ArchiveCommand,
-        facts::{Facts, Leftover},
+        facts::{Facts, Leftover, Readiness, Waiting},
         finding::State,
     },
     archiving, server,
@@ -31,7 +31,8 @@ fn identity(system: u64) -> IdentifySystem {
     }
 }
 
-fn facts() -> Facts {
+/// Of a healthy server.
+pub(in crate::domain) fn facts() -> Facts {
     Facts {
         server: ServerFacts {
             version: 170_006,
@@ -55,19 +56,24 @@ fn facts() -> Facts {
             max_locks_per_transaction: 64,
         },
         role: "backup".into(),
-        walsender: Ok(identity(7)),
-        local: false,
-        may_switch_wal: true,
-        free_senders: 10,
         archive_command: "/usr/bin/pgstow archive-wal %p".into(),
         archive_library: String::new(),
         archiver: ArchiverState::default(),
         waiting: None,
         leftovers: Vec::new(),
         full_page_writes: true,
-        database_bytes: 0,
         clock_ahead: TimeDelta::zero(),
         user: None,
+    }
+}
+
+fn readiness() -> Readiness {
+    Readiness {
+        walsender: Ok(identity(7)),
+        local: false,
+        may_switch_wal: true,
+        free_senders: 10,
+        database_bytes: 0,
     }
 }
 
@@ -77,14 +83,25 @@ fn command() -> ArchiveCommand {
 
 /// The findings that aren't ok.
 fn bad(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, State)> {
-    let mut facts = facts();
-    change(&mut facts);
-    let findings = server(&facts, &command()).into_iter();
+    bad_ready(|facts, _| change(facts))
+}
+
+fn bad_ready(change: impl FnOnce(&mut Facts, &mut Readiness)) -> Vec<(&'static str, State)> {
+    let (mut facts, mut readiness) = (facts(), readiness());
+    change(&mut facts, &mut readiness);
+    let findings = server(&facts, &readiness, &command()).into_iter();
     findings
         .filter(|one| one.state != State::Ok)
         .inspect(|one| assert!(one.hint.is_some()))
         .map(|one| (one.name, one.state))
         .collect()
+}
+
+fn waiting(files: u64) -> Waiting {
+    Waiting {
+        files,
+        oldest: None,
+    }
 }
 
 fn leftover(name: &str, pending: bool) -> Leftover {
@@ -103,95 +120,111 @@ fn each_fact_has_its_finding() {
         let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap();
         Some(("000000010000000000000001".to_owned(), time))
     };
-    type Change = Box<dyn FnOnce(&mut Facts)>;
+    type Change = Box<dyn FnOnce(&mut Facts, &mut Readiness)>;
     let cases: Vec<(Change, &str, State)> = vec![
         (
-            Box::new(|f| f.server.version = 140_001),
+            Box::new(|f, _| f.server.version = 140_001),
             "version",
             Critical,
         ),
-        (Box::new(|f| f.server.version = 190_000), "version", Warning),
-        (Box::new(|f| f.may_switch_wal = false), "rights", Critical),
         (
-            Box::new(|f| f.walsender = Err(Error::failed("no"))),
+            Box::new(|f, _| f.server.version = 190_000),
+            "version",
+            Warning,
+        ),
+        (
+            Box::new(|_, r| r.may_switch_wal = false),
+            "rights",
+            Critical,
+        ),
+        (
+            Box::new(|_, r| r.walsender = Err(Error::failed("no"))),
             "replication",
             Critical,
         ),
         (
-            Box::new(|f| f.walsender = Ok(identity(8))),
+            Box::new(|_, r| r.walsender = Ok(identity(8))),
             "replication",
             Critical,
         ),
         (
-            Box::new(|f| f.free_senders = 0),
+            Box::new(|_, r| r.free_senders = 0),
             "max_wal_senders",
             Critical,
         ),
-        (Box::new(|f| f.free_senders = 1), "max_wal_senders", Warning),
         (
-            Box::new(|f| (f.local, f.free_senders) = (true, 0)),
+            Box::new(|_, r| r.free_senders = 1),
             "max_wal_senders",
             Warning,
         ),
         (
-            Box::new(|f| (f.local, f.walsender) = (true, Err(Error::failed("no")))),
+            Box::new(|_, r| (r.local, r.free_senders) = (true, 0)),
+            "max_wal_senders",
+            Warning,
+        ),
+        (
+            Box::new(|_, r| (r.local, r.walsender) = (true, Err(Error::failed("no")))),
             "replication",
             Warning,
         ),
         (
-            Box::new(|f| f.server.wal_level = "minimal".into()),
+            Box::new(|f, _| f.server.wal_level = "minimal".into()),
             "wal_level",
             Critical,
         ),
         (
-            Box::new(|f| f.server.archiving.mode = "off".into()),
+            Box::new(|f, _| f.server.archiving.mode = "off".into()),
             "archive_mode",
             Critical,
         ),
         (
-            Box::new(|f| f.archive_command = "cp %p /x/%f".into()),
+            Box::new(|f, _| f.archive_command = "cp %p /x/%f".into()),
             "archive_command",
             Critical,
         ),
         (
-            Box::new(|f| f.archive_command = "x; pgstow archive-wal %p".into()),
+            Box::new(|f, _| f.archive_command = "x; pgstow archive-wal %p".into()),
             "archive_command",
             Warning,
         ),
         (
-            Box::new(|f| f.archive_library = "basic_archive".into()),
+            Box::new(|f, _| f.archive_library = "basic_archive".into()),
             "archive_command",
             Critical,
         ),
         (
-            Box::new(move |f| f.archiver.last_failed = at(9)),
+            Box::new(move |f, _| f.archiver.last_failed = at(9)),
             "archiver",
             Critical,
         ),
-        (Box::new(|f| f.waiting = Some(500)), "archiver", Warning),
         (
-            Box::new(|f| f.leftovers.push(leftover("recovery_target_time", false))),
+            Box::new(|f, _| f.waiting = Some(waiting(500))),
+            "archiver",
+            Warning,
+        ),
+        (
+            Box::new(|f, _| f.leftovers.push(leftover("recovery_target_time", false))),
             "recovery_target",
             Critical,
         ),
         (
-            Box::new(|f| f.leftovers.push(leftover("recovery_target_xid", true))),
+            Box::new(|f, _| f.leftovers.push(leftover("recovery_target_xid", true))),
             "recovery_target",
             Critical,
         ),
         (
-            Box::new(|f| f.full_page_writes = false),
+            Box::new(|f, _| f.full_page_writes = false),
             "full_page_writes",
             Warning,
         ),
         (
-            Box::new(|f| f.clock_ahead = TimeDelta::seconds(-90)),
+            Box::new(|f, _| f.clock_ahead = TimeDelta::seconds(-90)),
             "clock",
             Warning,
         ),
     ];
     for (change, name, state) in cases {
-        assert_eq!(bad(change), [(name, state)]);
+        assert_eq!(bad_ready(change), [(name, state)]);
     }
 }
 
@@ -199,10 +232,13 @@ fn each_fact_has_its_finding() {
 fn a_standby_is_judged_as_one() {
     let standby = |f: &mut Facts| {
         f.server.standby = true;
-        f.may_switch_wal = false;
         f.full_page_writes = false;
     };
-    assert_eq!(bad(standby), []);
+    let may_not_switch = |f: &mut Facts, r: &mut Readiness| {
+        standby(f);
+        r.may_switch_wal = false;
+    };
+    assert_eq!(bad_ready(may_not_switch), []);
     let recovering = bad(|f| {
         standby(f);
         f.leftovers.push(leftover("recovery_target_lsn", false));

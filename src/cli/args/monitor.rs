@@ -1,0 +1,41 @@
+//! Arguments of `monitor`.
+
+use std::path::PathBuf;
+
+use clap::{Args, builder::PossibleValuesParser};
+
+use crate::domain::monitor::checks;
+
+/// Runs every check of server, repositories and host
+///
+/// Each has a state, a reason and, unless it is ok, a hint. The thresholds stand in [monitor] of
+/// pgstow.toml.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pgstow monitor
+  pgstow monitor --only backup_age,disk
+  pgstow monitor --nagios
+  pgstow monitor --quiet --textfile /var/lib/prometheus/node-exporter/pgstow.prom
+  pgstow monitor --healthcheck")]
+pub struct MonitorArgs {
+    /// Only these checks, with commas between them
+    #[arg(long, value_name = "CHECKS", value_delimiter = ',', hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(checks::names()))]
+    pub only: Vec<String>,
+    /// Print one line in the form of plugins for Nagios
+    #[arg(long, conflicts_with = "json")]
+    pub nagios: bool,
+    /// Write the metrics to this file, for the textfile collector of Prometheus' node exporter
+    #[arg(long, value_name = "FILE")]
+    pub textfile: Option<PathBuf>,
+    /// Send the metrics to this Pushgateway of Prometheus, such as http://gateway:9091
+    #[arg(long, value_name = "URL")]
+    pub pushgateway: Option<String>,
+    /// Have the figures of runs among the metrics as pg_backup_last_..., too
+    #[arg(long)]
+    pub plain_names: bool,
+    /// Only tell, without the server, whether the newest good backup is younger than
+    /// monitor.backup_age.critical: exit code 0 or 1
+    #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "plain_names"])]
+    pub healthcheck: bool,
+}

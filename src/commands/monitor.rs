@@ -1,0 +1,235 @@
+//! `pgstow monitor`: gathers facts, judges them, and tells people and monitoring systems.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::{
+    context::Context,
+    options::MonitorOptions,
+    report::{Outcome, Report},
+};
+use crate::{
+    domain::{
+        monitor::{
+            checks::{self, Yardstick, backups},
+            exposition,
+            facts::{Facts, Subject},
+            metrics, nagios, runs,
+            verdict::{State, Verdict, worst},
+        },
+        setup::archive_command::ArchiveCommand,
+    },
+    error::Result,
+    util::{
+        clock::{self, Time},
+        errand::Errand,
+        fs::write_over,
+        http, units,
+    },
+};
+
+/// For the node exporter, which is another user.
+const TEXTFILE_MODE: u32 = 0o644;
+
+/// For a small file.
+const WRITING: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Serialize)]
+pub struct MonitorReport {
+    cluster: String,
+    time: Time,
+    /// The worst of all verdicts.
+    state: State,
+    checks: Vec<Verdict>,
+    #[serde(skip)]
+    nagios: bool,
+}
+
+pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport> {
+    context.meter.begin("looking at server and repositories", 0);
+    let info = context.settings.cluster.connection.resolve();
+    let facts = Facts::gather(&subject(context, options)?, info, &context.cancel)?;
+    let now = clock::now();
+    let mut verdicts = checks::all(
+        &facts,
+        Yardstick {
+            thresholds: &options.thresholds,
+            command: &ArchiveCommand::new(&options.archive_call)?,
+            now,
+        },
+    );
+    let chosen = |verdict: &Verdict| {
+        options.only.is_empty() || options.only.iter().any(|name| name == verdict.check)
+    };
+    verdicts.retain(chosen);
+    let cluster = context.settings.cluster.name.as_str();
+    if options.textfile.is_some() || options.pushgateway.is_some() {
+        let wanted = metrics::Wanted {
+            cluster,
+            now,
+            plain: options.plain_names,
+        };
+        let text = exposition::text(&metrics::families(&facts, &verdicts, wanted));
+        verdicts.extend(deliver(context, options, cluster, &text));
+    }
+    Ok(MonitorReport {
+        cluster: cluster.to_owned(),
+        time: now,
+        state: worst(&verdicts),
+        checks: verdicts,
+        nagios: options.nagios,
+    })
+}
+
+fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
+    let settings = &context.settings;
+    // Refuses where none is set.
+    settings.repo()?;
+    let repositories = settings.repos.iter();
+    Ok(Subject {
+        cluster: settings.cluster.name.clone(),
+        data_dir: settings.cluster.data_dir.clone(),
+        repositories: repositories
+            .map(|repo| (repo.name.clone(), repo.location.clone()))
+            .collect(),
+        state_folder: settings.state_folder(),
+        limit: options.limit,
+    })
+}
+
+/// Hands the metrics on; who can't be reached is a verdict as all others are.
+fn deliver(context: &Context, options: &MonitorOptions, cluster: &str, text: &str) -> Vec<Verdict> {
+    const NAME: &str = "delivery";
+    let told = |result: Result<()>, to: &str| match result {
+        Ok(()) => Verdict::ok(NAME, "the metrics are there").about(to),
+        Err(error) => Verdict::of_error(NAME, State::Unknown, &error).about(to),
+    };
+    let mut verdicts = Vec::new();
+    if let Some(path) = &options.textfile {
+        let (to, bytes) = (path.clone(), text.as_bytes().to_vec());
+        let write = Errand::send(format!("writing {}", path.display()), move || {
+            write_over(&to, TEXTFILE_MODE, &bytes)
+        });
+        let written = write.wait(Instant::now() + WRITING, &context.cancel);
+        verdicts.push(told(written, "textfile"));
+    }
+    if let Some(url) = &options.pushgateway {
+        context.meter.begin("sending metrics", 0);
+        let group = pushgateway(url, cluster);
+        let sent = http::put(&group, exposition::CONTENT_TYPE, text.as_bytes());
+        verdicts.push(told(sent, "pushgateway"));
+    }
+    verdicts
+}
+
+/// The address of this cluster's group of metrics, unless the whole address was given.
+fn pushgateway(url: &str, cluster: &str) -> String {
+    match url.contains("/metrics/job/") {
+        true => url.to_owned(),
+        false => format!(
+            "{}/metrics/job/pgstow/cluster/{cluster}",
+            url.trim_end_matches('/')
+        ),
+    }
+}
+
+impl Report for MonitorReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.nagios {
+            return writeln!(out, "{}", nagios::line(&self.cluster, &self.checks));
+        }
+        let titles: Vec<String> = self.checks.iter().map(Verdict::title).collect();
+        let width = titles.iter().map(|title| title.chars().count()).max();
+        let width = width.unwrap_or_default();
+        for (verdict, title) in self.checks.iter().zip(&titles) {
+            let state = match verdict.state {
+                State::Ok => "ok",
+                State::Warning => "warning",
+                State::Unknown => "unknown",
+                State::Critical => "CRITICAL",
+            };
+            writeln!(out, "{state:<8}  {title:<width$}  {}", verdict.reason)?;
+            if let Some(hint) = &verdict.hint {
+                writeln!(out, "{:8}  {:width$}  hint: {hint}", "", "")?;
+            }
+        }
+        let count = |state| {
+            let found = self.checks.iter().filter(|one| one.state == state);
+            found.count()
+        };
+        writeln!(
+            out,
+            "{}: {} critical, {} unknown, {}, {} ok",
+            self.state.word(),
+            count(State::Critical),
+            count(State::Unknown),
+            units::count(count(State::Warning) as u64, "warning"),
+            count(State::Ok)
+        )
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.state == State::Ok && !self.nagios
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.state {
+            State::Ok => Outcome::Done,
+            State::Warning => Outcome::Findings,
+            State::Unknown => Outcome::Unknown,
+            State::Critical => Outcome::Failed,
+        }
+    }
+}
+
+/// The answer of a healthcheck.
+#[derive(Debug, Serialize)]
+pub struct HealthReport {
+    healthy: bool,
+    reason: String,
+}
+
+/// Judges the age of the newest good backup alone.
+pub fn healthcheck(context: &Context, options: &MonitorOptions) -> Result<HealthReport> {
+    let subject = subject(context, options)?;
+    let state = subject.state_folder.clone();
+    let history = Errand::send(format!("reading {}", state.display()), move || {
+        runs::read(&state)
+    });
+    let until = Instant::now() + options.limit;
+    let holdings = subject.holdings(&context.cancel)?;
+    // Without it, what `verify` found is not known.
+    let runs = history
+        .wait(until, &context.cancel)
+        .unwrap_or_else(|error| {
+            tracing::warn!("{}", error.in_one_line());
+            Vec::new()
+        });
+    let (age, _) = backups::ages(&holdings, &runs, &options.thresholds, clock::now());
+    Ok(HealthReport {
+        healthy: matches!(age.state, State::Ok | State::Warning),
+        reason: age.reason,
+    })
+}
+
+impl Report for HealthReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let word = if self.healthy { "healthy" } else { "unhealthy" };
+        writeln!(out, "{word}: {}", self.reason)
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.healthy
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.healthy {
+            true => Outcome::Done,
+            false => Outcome::Findings,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! How WAL leaves the server, and how much of it has not arrived. A quiet server may keep its
+//! segment for days: only complete ones count.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::super::{
+    facts::server::Server,
+    thresholds::Thresholds,
+    verdict::{State, Unit, Verdict},
+};
+use crate::{
+    domain::setup::{checks as setup, stored::Stored},
+    postgres::{lsn::Lsn, timeline::TimelineHistory},
+    util::{
+        clock::{Time, readable},
+        units,
+    },
+};
+
+pub fn timeout(server: &Server, limits: &Thresholds) -> Verdict {
+    const NAME: &str = "archive_timeout";
+    let timeout = server.archive_timeout;
+    if timeout.is_zero() {
+        return Verdict::ok(NAME, "0: WAL is archived when a segment is full");
+    }
+    let what = format!("{} at most", units::duration(timeout));
+    let longer = limits.wal_age.warning.is_some_and(|age| timeout > age);
+    let state = if longer { State::Warning } else { State::Ok };
+    Verdict::new(
+        NAME,
+        state,
+        format!("commits wait for their archiving {what}"),
+        "lower archive_timeout, or raise monitor.wal_age.warning, which is shorter.",
+    )
+}
+
+/// Failing now, as PostgreSQL's statistics tell.
+pub fn archiver(server: &Server) -> Verdict {
+    const NAME: &str = "archiver";
+    let state = &server.facts.archiver;
+    if let (true, Some((wal, time))) = (state.is_failing(), &state.last_failed) {
+        let what = format!(
+            "archiving fails: {} failures, the last at {} with {wal}{}",
+            state.failed,
+            readable(*time),
+            setup::waiting(server.facts.waiting)
+        );
+        let hint = "the server's log tells why; PostgreSQL goes on trying.";
+        return Verdict::new(NAME, State::Critical, what, hint);
+    }
+    match &state.last_archived {
+        Some((wal, time)) => Verdict::ok(NAME, format!("{wal} at {}", readable(*time))),
+        None => Verdict::ok(NAME, "has archived nothing yet"),
+    }
+}
+
+/// What waits in `archive_status`, how much and how long.
+pub fn waiting(server: &Server, limits: &Thresholds, now: Time) -> Verdict {
+    const NAME: &str = "waiting";
+    let Some(waiting) = server.facts.waiting else {
+        let what = "the role may not see which files wait to be archived";
+        let hint = "GRANT pg_monitor to it (docs/roles.md).";
+        return Verdict::new(NAME, State::Unknown, what, hint);
+    };
+    let age = waiting.oldest.map(|time| age(now, time, server));
+    let age = age.unwrap_or_default();
+    let state = limits
+        .waiting
+        .judge(waiting.files)
+        .max(limits.waiting_age.judge(age));
+    let what = match waiting.files {
+        0 => "nothing waits to be archived".to_owned(),
+        files => format!(
+            "{} waiting to be archived, the oldest since {}",
+            units::count(files, "file"),
+            units::duration(age)
+        ),
+    };
+    Verdict::new(
+        NAME,
+        state,
+        what,
+        "the server's log and `pgstow check` tell what hinders archiving; pg_wal grows meanwhile.",
+    )
+    .with(limits.waiting.figure("files", waiting.files, Unit::Count))
+    .with(limits.waiting_age.figure("age", age, Unit::Seconds))
+}
+
+/// Since a time of the server's clock.
+fn age(now: Time, time: Time, server: &Server) -> Duration {
+    let age: TimeDelta = now + server.facts.clock_ahead - time;
+    age.to_std().unwrap_or_default()
+}
+
+/// What of the server's WAL a repository hasn't got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Up to the server's position, the segment that is being written included.
+    pub bytes: u64,
+    /// Complete segments alone.
+    pub complete: u64,
+    /// Since when the first of them is complete; None where the role may not look, or none is.
+    pub age: Option<Duration>,
+}
+
+impl Lag {
+    /// None where nothing of this server's line was archived yet.
+    pub fn of(server: &Server, stored: &Stored, now: Time) -> Option<Self> {
+        let size = stored.archive.wal.size();
+        let archived = newest(server, stored)?;
+        let current = server.position.0 / size.bytes();
+        let next = archived.0 / size.bytes();
+        let complete = current.saturating_sub(next) * size.bytes();
+        let age = (complete > 0).then(|| {
+            let known = server.segments.iter().flatten();
+            // Where it is gone already, a later one, which is younger, is what can be told.
+            let waits = known.filter(|(segment, _)| {
+                let number = segment.number(size);
+                segment.timeline <= server.timeline && (next..current).contains(&number)
+            });
+            let oldest = waits.min_by_key(|(segment, _)| segment.number(size));
+            oldest.map(|(_, time)| age(now, *time, server))
+        });
+        Some(Self {
+            bytes: server.position.0.saturating_sub(archived.0),
+            complete,
+            age: age.flatten(),
+        })
+    }
+}
+
+/// The end of the newest segment that is stored of the line that leads to the server's position.
+fn newest(server: &Server, stored: &Stored) -> Option<Lsn> {
+    let archive = &stored.archive;
+    let size = archive.wal.size().bytes();
+    let history = archive
+        .histories
+        .get(&server.timeline)
+        .cloned()
+        .unwrap_or_else(|| TimelineHistory::without_ancestors(server.timeline));
+    let mut end = u64::MAX;
+    for leg in history.path().iter().rev() {
+        // What a timeline has behind the place where it was left leads elsewhere.
+        let mut ranges = archive.wal.ranges(leg.timeline).iter().rev();
+        if let Some(range) = ranges.find(|range| *range.start() < end) {
+            return Some(Lsn((*range.end()).min(end - 1).saturating_add(1) * size));
+        }
+        end = leg.from.0 / size;
+    }
+    None
+}
+
+pub fn lag(server: &Server, stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
+    const NAME: &str = "wal_lag";
+    let Some(lag) = Lag::of(server, stored, now) else {
+        let what = "none of this server's WAL is here yet";
+        let hint = "run `pgstow check`, which sends a segment.";
+        return Verdict::new(NAME, State::Warning, what, hint);
+    };
+    let age = lag.age.unwrap_or_default();
+    let state = limits
+        .wal_lag
+        .judge(lag.complete)
+        .max(limits.wal_age.judge(age));
+    let what = match lag.complete {
+        0 => "has every complete segment".to_owned(),
+        bytes => {
+            let since = lag.age.map_or_else(String::new, |age| {
+                format!(", the first since {}", units::duration(age))
+            });
+            format!(
+                "{} of complete segments are missing{since}",
+                units::bytes(bytes)
+            )
+        }
+    };
+    let hint = "see the checks `archiver` and `waiting`; if both are well, archive_command stores elsewhere: run `pgstow check`.";
+    Verdict::new(NAME, state, what, hint)
+        .with(limits.wal_lag.figure("bytes", lag.complete, Unit::Bytes))
+        .with(limits.wal_age.figure("age", age, Unit::Seconds))
+}

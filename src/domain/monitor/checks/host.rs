@@ -1,0 +1,126 @@
+//! This host: its disks, what earlier runs left in the history, and systemd's timers.
+
+use super::{
+    super::{
+        facts::{Facts, disks::Disk, timers::Timer},
+        runs::{self, Run, RunState},
+        thresholds::Limits,
+        verdict::{State, Unit, Verdict},
+    },
+    known::Yardstick,
+};
+use crate::util::{clock::readable, units};
+
+pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
+    let used = by.thresholds.disk_used;
+    let mut verdicts: Vec<Verdict> = facts.disks.iter().map(|one| disk(one, used)).collect();
+    verdicts.extend(jobs(facts, by.thresholds.failed_runs));
+    verdicts.extend(timers(facts));
+    verdicts
+}
+
+fn disk(disk: &Disk, limits: Limits<u64>) -> Verdict {
+    const NAME: &str = "disk";
+    let room = match &disk.room {
+        Ok(room) => room,
+        Err(error) => {
+            return Verdict::of_error(NAME, State::Unknown, error).about(&disk.name);
+        }
+    };
+    let percent = room.percent_used();
+    let full = disk.full_in.map_or_else(String::new, |time| {
+        format!(", full in {} at the present rate", units::duration(time))
+    });
+    let what = format!(
+        "{percent} % used, {} free{full} ({})",
+        units::bytes(room.available),
+        disk.path.display()
+    );
+    let hint = "free space, or give the file system more: a full one stops archiving, and then the server.";
+    Verdict::new(NAME, limits.judge(percent), what, hint)
+        .about(&disk.name)
+        .with(limits.figure("used", percent, Unit::Percent))
+}
+
+/// How the newest runs of each job ended.
+fn jobs(facts: &Facts, limits: Limits<u64>) -> Vec<Verdict> {
+    const NAME: &str = "runs";
+    let runs = match &facts.runs {
+        Ok(runs) => runs,
+        Err(error) => return vec![Verdict::of_error(NAME, State::Unknown, error)],
+    };
+    let newest = runs::newest(runs);
+    if newest.is_empty() {
+        return vec![Verdict::ok(NAME, "no run is noted yet")];
+    }
+    newest
+        .into_iter()
+        .map(|(job, last)| {
+            let of_job = runs.iter().rev().filter(|run| run.job == job);
+            let ended = of_job.filter(|run| run.state != RunState::Running);
+            let failed = ended.take_while(|run| run.has_failed()).count() as u64;
+            let state = match last.state {
+                // Done, but somebody must look at what it found.
+                RunState::Findings => State::Warning,
+                _ => limits.judge(failed),
+            };
+            let hint = format!("`pgstow list --runs` shows all; mend it, then run `pgstow {job}`.");
+            Verdict::new(NAME, state, how_it_ended(last, failed), hint)
+                .about(job)
+                .with(limits.figure("failed", failed, Unit::Count))
+        })
+        .collect()
+}
+
+fn how_it_ended(run: &Run, failed: u64) -> String {
+    let begun = readable(run.begun);
+    let again = match failed {
+        0 | 1 => String::new(),
+        _ => format!("; {failed} in a row"),
+    };
+    let why = run.error.as_ref().map(|why| format!(": {why}"));
+    let why = why.unwrap_or_default();
+    match run.state {
+        RunState::Running => format!("runs since {begun}"),
+        RunState::Done => format!("the run of {begun} was well"),
+        RunState::Findings => format!("the run of {begun} found something{why}"),
+        RunState::Failed => format!("the run of {begun} failed{why}{again}"),
+        RunState::Killed => format!("the run of {begun} was killed{again}"),
+    }
+}
+
+fn timers(facts: &Facts) -> Vec<Verdict> {
+    const NAME: &str = "timers";
+    match &facts.timers {
+        Err(error) => vec![Verdict::of_error(NAME, State::Unknown, error)],
+        Ok(None) => vec![Verdict::ok(NAME, "not applicable: no systemd runs here")],
+        Ok(Some(timers)) if timers.is_empty() => {
+            vec![Verdict::ok(
+                NAME,
+                "not applicable: systemd has no timers of pgstow for this cluster",
+            )]
+        }
+        Ok(Some(timers)) => timers.iter().map(timer).collect(),
+    }
+}
+
+fn timer(timer: &Timer) -> Verdict {
+    const NAME: &str = "timers";
+    let last = timer.last.as_deref().unwrap_or("never");
+    let (state, what) = match (timer.active.as_str(), timer.enabled.as_str()) {
+        ("active", "enabled" | "enabled-runtime" | "static" | "generated") => {
+            let next = timer.next.as_deref().unwrap_or("unknown");
+            (State::Ok, format!("last: {last}; next: {next}"))
+        }
+        ("active", enabled) => (
+            State::Warning,
+            format!("is {enabled}: it won't run after the next start of this host; last: {last}"),
+        ),
+        (active, _) => (
+            State::Critical,
+            format!("is {active}: it doesn't run; last: {last}"),
+        ),
+    };
+    let hint = format!("run: systemctl enable --now {}", timer.name);
+    Verdict::new(NAME, state, what, hint).about(&timer.name)
+}

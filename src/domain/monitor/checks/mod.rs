@@ -1,0 +1,26 @@
+//! Judges gathered facts. Pure: nothing is asked, nothing is touched.
+//!
+//! Each check gives one verdict, or one for each object that it is about, the same from run to run:
+//! who is told of changes can compare them.
+
+pub mod archiving;
+pub mod backups;
+pub mod good;
+mod host;
+mod known;
+mod server;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+pub use known::{Yardstick, names};
+
+use super::{facts::Facts, verdict::Verdict};
+
+/// All verdicts.
+pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
+    let mut verdicts = server::all(facts, by);
+    verdicts.extend(backups::all(facts, by));
+    verdicts.extend(host::all(facts, by));
+    verdicts
+}

@@ -1,0 +1,107 @@
+//! The server: whether it answers, and what would make backups or restores from them fail.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        facts::{Facts, server::Server},
+        thresholds::Limits,
+        verdict::{State, Unit, Verdict},
+    },
+    archiving,
+    known::{OF_SERVER, Yardstick},
+};
+use crate::{domain::setup::checks as setup, postgres::wal_summary, util::units};
+
+pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
+    let server = match &facts.server {
+        Ok(server) => server,
+        Err(error) => {
+            let unknown = OF_SERVER.map(|check| {
+                let hint = "see the check `connection`.";
+                Verdict::new(check, State::Unknown, "the server can't be asked", hint)
+            });
+            let lost = Verdict::of_error("connection", State::Critical, error);
+            return [lost].into_iter().chain(unknown).collect();
+        }
+    };
+    let (asked, limits) = (&server.facts, by.thresholds);
+    let standby = if asked.server.standby {
+        ", a standby"
+    } else {
+        ""
+    };
+    let connected = format!("connected as role {}{standby}", asked.role);
+    let one = |check, finding| Verdict::of_findings(check, "", vec![finding]);
+    vec![
+        Verdict::ok("connection", connected),
+        version(server),
+        one("wal_level", setup::archiving::wal_level(asked)),
+        one("archive_mode", setup::archiving::archive_mode(asked)),
+        one(
+            "archive_command",
+            setup::archiving::archive_command(asked, by.command),
+        ),
+        archiving::timeout(server, limits),
+        archiving::archiver(server),
+        archiving::waiting(server, limits, by.now),
+        one("recovery_target", setup::recovery_target(asked)),
+        one("full_page_writes", setup::full_page_writes(asked)),
+        slots(server, limits.slot_wal),
+        clock(server, limits.clock),
+    ]
+}
+
+/// Before the minor releases of August 2026, incremental backups of the server's own kind may lack
+/// changes of visibility maps: their restores give wrong answers.
+fn version(server: &Server) -> Verdict {
+    const NAME: &str = "version";
+    let number = server.facts.server.version;
+    let finding = setup::version(&server.facts);
+    let summarizes = server.summarizes_wal && !wal_summary::are_right(number);
+    if finding.hint.is_some() || !summarizes {
+        return Verdict::of_findings(NAME, "", vec![finding]);
+    }
+    Verdict::new(
+        NAME,
+        State::Warning,
+        format!(
+            "{} summarizes its WAL wrongly: incremental backups by pg_basebackup may lack changes (those of pgstow don't use its summaries)",
+            finding.what
+        ),
+        "update to PostgreSQL 17.11, 18.6 or later, then take a full backup.",
+    )
+}
+
+fn slots(server: &Server, limits: Limits<u64>) -> Verdict {
+    const NAME: &str = "slots";
+    const HINT: &str = "let who uses the slot catch up, or drop it by pg_drop_replication_slot(): it keeps WAL until the disk is full.";
+    let most = server.slots.iter().max_by_key(|slot| slot.held);
+    let Some(most) = most else {
+        return Verdict::ok(NAME, "no replication slot holds WAL back");
+    };
+    let held = units::bytes(most.held);
+    let idle = if most.active { "" } else { ", not in use" };
+    let figure = limits.figure("held", most.held, Unit::Bytes);
+    let lost = server.slots.iter().find(|slot| slot.wal_status == "lost");
+    let state = limits.judge(most.held);
+    if let (State::Ok, Some(lost)) = (state, lost) {
+        let what = format!("slot {} has lost WAL that it needs", lost.name);
+        let hint = "who uses it must be set up anew; then drop the slot.";
+        return Verdict::new(NAME, State::Warning, what, hint).with(figure);
+    }
+    let what = format!("slot {} holds back {held} of WAL{idle}", most.name);
+    Verdict::new(NAME, state, what, HINT).with(figure)
+}
+
+fn clock(server: &Server, limits: Limits<Duration>) -> Verdict {
+    const NAME: &str = "clock";
+    let ahead = server.facts.clock_ahead;
+    let apart = ahead.abs().to_std().unwrap_or_default();
+    let figure = limits.figure("apart", apart, Unit::Seconds);
+    let finding = setup::clock(ahead);
+    let hint = finding
+        .hint
+        .unwrap_or_else(|| "synchronize both by NTP.".to_owned());
+    Verdict::new(NAME, limits.judge(apart), finding.what, hint).with(figure)
+}

@@ -1,0 +1,147 @@
+//! One repository: whether what it has can be restored, up to this day.
+
+use super::{
+    super::{
+        runs::Run,
+        thresholds::Thresholds,
+        verdict::{Figure, State, Unit, Verdict},
+    },
+    good,
+};
+use crate::{
+    domain::setup::{finding::Finding, given_up as gaps, stored::Stored},
+    error::Result,
+    postgres::lsn::TimelineId,
+    repo::{catalog::Backup, gap::Gap},
+    util::{clock::Time, units},
+};
+
+/// When stored data was read again: by `base` itself, or by `verify`.
+pub fn verification(stored: &Stored, runs: &[Run], limits: &Thresholds, now: Time) -> Verdict {
+    const NAME: &str = "verification";
+    const HINT: &str =
+        "run `pgstow verify`, best regularly: what nobody reads may be damaged for long.";
+    let limits = limits.verify_age;
+    let Some(time) = good::verified(stored, runs) else {
+        return match stored.archive.backups.is_empty() {
+            true => Verdict::ok(NAME, "there is no backup to verify yet"),
+            false => Verdict::new(
+                NAME,
+                State::Warning,
+                "no backup was read again since it was written",
+                HINT,
+            ),
+        };
+    };
+    let age = (now - time).to_std().unwrap_or_default();
+    let what = format!(
+        "a backup was read and found whole {} ago",
+        units::duration(age)
+    );
+    let figure = limits.figure("age", age, Unit::Seconds);
+    Verdict::new(NAME, limits.judge(age), what, HINT).with(figure)
+}
+
+/// The newest backup, and the WAL that leads on from it without a gap.
+pub fn restorable(stored: &Stored, timeline: Option<TimelineId>) -> Verdict {
+    const NAME: &str = "restorable";
+    match stored.newest() {
+        Some(newest) => {
+            let finding = stored.leads_on(newest, timeline);
+            Verdict::of_findings(NAME, "", vec![finding])
+        }
+        // Whether there should be one, the check of its age says.
+        None => Verdict::ok(NAME, "there is no backup yet"),
+    }
+}
+
+/// WAL that the safety valve gave up behind the newest backup, as the repository has it and as it
+/// is noted on this host.
+pub fn given_up(stored: &Stored, noted: &Result<Vec<Gap>>) -> Verdict {
+    let system = stored.system.system_id;
+    let mut findings = match noted {
+        Err(error) => vec![Finding::of_error("given up", error)],
+        Ok(noted) => gaps::untold(noted.iter().filter(|gap| gap.system_id == system)),
+    };
+    if let Some(newest) = stored.newest() {
+        findings.extend(gaps::stored(&stored.archive, newest, &stored.name));
+    }
+    Verdict::of_findings("given_up", "no WAL was given up", findings)
+}
+
+pub fn page_failures(stored: &Stored) -> Verdict {
+    const NAME: &str = "page_failures";
+    let failed = |backup: &&Backup| !backup.page_failures.is_empty();
+    let backups = &stored.archive.backups;
+    let count = backups.iter().filter(failed).count() as u64;
+    let figure = |verdict: Verdict| {
+        verdict.with(Figure {
+            name: "backups",
+            value: count as f64,
+            unit: Unit::Count,
+            warning: None,
+            critical: None,
+        })
+    };
+    if let Some(newest) = stored.newest().filter(failed) {
+        let file = newest.page_failures.first().map_or("", |one| &one.file);
+        return figure(Verdict::new(
+            NAME,
+            State::Critical,
+            format!(
+                "backup {} has {} with damaged pages, such as {file}: the server itself is damaged",
+                newest.id,
+                units::count(newest.page_failures.len() as u64, "place")
+            ),
+            "keep older backups (`pgstow list` names the places); find out with pg_amcheck what is affected, and restore it from before.",
+        ));
+    }
+    if count > 0 {
+        return figure(Verdict::new(
+            NAME,
+            State::Warning,
+            format!(
+                "{} with damaged pages; not the newest",
+                units::count(count, "backup")
+            ),
+            "`pgstow list` names them; restores should use others.",
+        ));
+    }
+    figure(Verdict::ok(NAME, "no backup has damaged pages"))
+}
+
+/// Backups of which something is gone or was found damaged. Critical if it is the newest.
+pub fn damaged(stored: &Stored, runs: &[Run]) -> Verdict {
+    const NAME: &str = "damaged";
+    let mut findings = stored.damaged_ones();
+    let newest = stored.archive.backups.iter().map(|one| one.id).max();
+    let newest_lost = stored.damaged.iter().any(|(id, _)| newest < Some(*id));
+    let mut verified = good::damaged(&stored.name, runs);
+    verified.retain(|id| stored.archive.backups.iter().any(|one| one.id == *id));
+    let newest_damaged = newest.is_some_and(|id| verified.contains(&id));
+    findings.extend(verified.iter().map(|id| {
+        Finding::warning(
+            NAME,
+            format!("`pgstow verify` found damage in {id}"),
+            format!(
+                "`pgstow verify {id}` says what is lost; take a new backup with `pgstow base`."
+            ),
+        )
+    }));
+    let mut verdict = Verdict::of_findings(NAME, "no backup is damaged", findings);
+    if newest_lost || newest_damaged {
+        verdict.state = State::Critical;
+    }
+    verdict
+}
+
+/// Copies that wait for their WAL. Critical once it can't come any more.
+pub fn pending(stored: &Stored) -> Verdict {
+    let findings = stored.pending.iter().map(|one| stored.pending(one));
+    let mut verdict =
+        Verdict::of_findings("pending", "no backup waits for WAL", findings.collect());
+    if stored.pending.iter().any(|one| stored.waits_in_vain(one)) {
+        verdict.state = State::Critical;
+    }
+    verdict
+}

@@ -1,0 +1,451 @@
+//! What real servers can't be brought to, and the arithmetic: tables of facts and verdicts.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{path::PathBuf, time::Duration};
+
+use chrono::{DateTime, TimeDelta};
+
+use super::{
+    super::{
+        facts::{
+            Facts, Holding,
+            disks::Disk,
+            server::{Server, Slot},
+            timers::Timer,
+        },
+        runs::{Run, RunState, Told},
+        thresholds::{Limits, Thresholds},
+        verdict::{State, Verdict, worst},
+    },
+    Yardstick, all,
+    archiving::Lag,
+    good, names,
+};
+use crate::{
+    domain::setup::{
+        archive_command::ArchiveCommand, checks::tests::facts as server_facts, facts::Waiting,
+        stored::Stored,
+    },
+    error::{Error, Result},
+    postgres::{
+        lsn::{Lsn, SystemId, TimelineId},
+        timeline::TimelineHistory,
+        wal_name::{Segment, SegmentSize},
+    },
+    repo::{
+        catalog::Backup,
+        codec::Codec,
+        document::FORMAT,
+        location::Location,
+        repository::{Repository, System},
+    },
+    util::{clock::Time, fs::Room},
+};
+
+const SEGMENT: u64 = 16 << 20;
+
+fn size() -> SegmentSize {
+    SegmentSize::new(16 << 20).unwrap()
+}
+
+fn tli(number: u32) -> TimelineId {
+    TimelineId::new(number).unwrap()
+}
+
+/// So many hours into a day.
+fn at(hours: i64) -> Time {
+    DateTime::from_timestamp(1_795_219_200 + hours * 3600, 0).unwrap()
+}
+
+fn server() -> Server {
+    let mut facts = server_facts();
+    facts.waiting = Some(Waiting::default());
+    Server {
+        facts,
+        position: Lsn(5 * SEGMENT + 100),
+        timeline: tli(1),
+        archive_timeout: Duration::ZERO,
+        summarizes_wal: false,
+        slots: Vec::new(),
+        segments: Some(Vec::new()),
+    }
+}
+
+/// Segments 1 to 4 of timeline 1 in a repository.
+fn stored(backups: &[Backup]) -> Stored {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::Folder(folder.path().to_owned());
+    let cluster = "main".parse().unwrap();
+    let (repository, _) = Repository::open_or_create(&location, cluster).unwrap();
+    let system = System {
+        format: FORMAT,
+        system_id: SystemId(7),
+        postgres_major: 17,
+        segment_size: size(),
+        wal_codec: Codec::Zstd,
+        encrypted: false,
+        registered: at(0),
+    };
+    repository.register(&system).unwrap();
+    let mut stored = Stored::gather("local", &repository, &system).unwrap();
+    for number in 1..=4 {
+        stored.archive.wal.add(Segment::nth(tli(1), number, size()));
+    }
+    stored.archive.backups = backups.to_vec();
+    stored
+}
+
+/// A good full backup that ended at that hour.
+fn backup(hour: i64) -> Backup {
+    let id = at(hour).format("%Y%m%dT%H%M%SZ-full").to_string();
+    serde_json::from_value(serde_json::json!({
+        "format": 1, "id": id, "kind": "full", "parent": null, "cluster": "main",
+        "system_id": "7", "postgres_version": 170_011, "timeline": 1,
+        "start_lsn": "0/2000028", "stop_lsn": "0/2000120",
+        "start_time": at(hour), "stop_time": at(hour),
+        "start_segment": "", "stop_segment": "", "segment_size": 16 << 20,
+        "block_size": 8192, "data_checksums": true, "method": "local", "standby": false,
+        "standalone": false, "label": "", "data_directory": "/data", "compression": "zstd",
+        "level": 3, "recipients": [], "tablespaces": [], "parts": [], "files": 0, "bytes": 0,
+        "base_bytes": 0, "stored_bytes": 0, "objects": [], "config_files": [],
+        "config_missing": [], "page_failures": [],
+        "settings": {"max_connections": 1, "max_worker_processes": 1, "max_wal_senders": 1,
+            "max_prepared_transactions": 0, "max_locks_per_transaction": 64},
+        "verified": true, "host": "h", "pgstow_version": "0"
+    }))
+    .unwrap()
+}
+
+fn run(job: &str, state: RunState, told: Told) -> Run {
+    Run {
+        job: job.to_owned(),
+        repository: "local".to_owned(),
+        begun: at(1),
+        state,
+        ended: Some(at(2)),
+        exit_code: Some(u8::from(state != RunState::Done)),
+        told,
+        error: None,
+    }
+}
+
+fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
+    Facts {
+        server,
+        repositories: vec![Holding {
+            name: "local".to_owned(),
+            place: "/repository".to_owned(),
+            stored,
+        }],
+        given_up: Ok(Vec::new()),
+        disks: vec![Disk {
+            name: "data".to_owned(),
+            path: PathBuf::from("/data"),
+            room: Ok(Room {
+                used: 1,
+                available: 9,
+            }),
+            full_in: None,
+        }],
+        runs: Ok(Vec::new()),
+        timers: Ok(None),
+    }
+}
+
+fn healthy() -> Facts {
+    facts(Ok(server()), Ok(stored(&[backup(10)])))
+}
+
+fn thresholds() -> Thresholds {
+    fn limits<T>(warning: T, critical: T) -> Limits<T> {
+        Limits {
+            warning: Some(warning),
+            critical: Some(critical),
+        }
+    }
+    let hours = |from: u64, to: u64| {
+        limits(
+            Duration::from_secs(from * 3600),
+            Duration::from_secs(to * 3600),
+        )
+    };
+    Thresholds {
+        backup_age: hours(26, 50),
+        full_age: hours(200, 400),
+        verify_age: hours(200, 400),
+        waiting: limits(100, 1000),
+        waiting_age: hours(1, 2),
+        wal_lag: limits(2 * SEGMENT, 4 * SEGMENT),
+        wal_age: hours(1, 2),
+        slot_wal: limits(100, 1000),
+        disk_used: limits(80, 90),
+        clock: hours(1, 2),
+        failed_runs: limits(1, 3),
+    }
+}
+
+fn judged(facts: &Facts) -> Vec<Verdict> {
+    let command = ArchiveCommand::new(&["/usr/bin/pgstow".to_owned()]).unwrap();
+    let verdicts = all(
+        facts,
+        Yardstick {
+            thresholds: &thresholds(),
+            command: &command,
+            now: at(12),
+        },
+    );
+    for verdict in &verdicts {
+        assert!(names().any(|name| name == verdict.check), "{verdict:?}");
+        assert_eq!(
+            verdict.hint.is_some(),
+            verdict.state != State::Ok,
+            "{verdict:?}"
+        );
+        let twins = verdicts.iter().filter(|one| one.title() == verdict.title());
+        assert_eq!(twins.count(), 1, "{verdict:?}");
+    }
+    verdicts
+}
+
+/// The verdicts that aren't ok, on healthy facts that were changed.
+fn bad(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, State)> {
+    let mut facts = healthy();
+    change(&mut facts);
+    let verdicts = judged(&facts).into_iter();
+    verdicts
+        .filter(|one| one.state != State::Ok)
+        .map(|one| (one.check, one.state))
+        .collect()
+}
+
+fn asked(facts: &mut Facts) -> &mut Server {
+    facts.server.as_mut().unwrap()
+}
+
+fn held(facts: &mut Facts) -> &mut Stored {
+    facts.repositories[0].stored.as_mut().unwrap()
+}
+
+#[test]
+fn each_fact_has_its_verdict() {
+    use State::{Critical, Unknown, Warning};
+    assert_eq!(bad(|_| ()), []);
+    let timer = |active: &str, enabled: &str| {
+        Ok(Some(vec![Timer {
+            name: "pgstow-base@main.timer".to_owned(),
+            enabled: enabled.to_owned(),
+            active: active.to_owned(),
+            last: None,
+            next: None,
+        }]))
+    };
+    assert_eq!(bad(|f| f.timers = timer("active", "enabled")), []);
+    let lost = Slot {
+        name: "s".to_owned(),
+        active: false,
+        wal_status: "lost".to_owned(),
+        held: 0,
+    };
+    let used = |used| {
+        Ok(Room {
+            used,
+            available: 100 - used,
+        })
+    };
+    let failed = |count| {
+        let failed = |_| run("base", RunState::Failed, Told::default());
+        Ok((0..count).map(failed).collect::<Vec<Run>>())
+    };
+    type Change = Box<dyn FnOnce(&mut Facts)>;
+    let cases: Vec<(Change, &[(&str, State)])> = vec![
+        (
+            Box::new(|f| asked(f).facts.server.version = 140_000),
+            &[("version", Critical)],
+        ),
+        (
+            Box::new(|f| {
+                (asked(f).facts.server.version, asked(f).summarizes_wal) = (170_010, true);
+            }),
+            &[("version", Warning)],
+        ),
+        (
+            Box::new(|f| asked(f).archive_timeout = Duration::from_secs(7200)),
+            &[("archive_timeout", Warning)],
+        ),
+        (
+            Box::new(|f| asked(f).slots.push(lost)),
+            &[("slots", Warning)],
+        ),
+        (
+            Box::new(|f| asked(f).facts.clock_ahead = TimeDelta::hours(-1)),
+            &[("clock", Warning)],
+        ),
+        (
+            Box::new(|f| asked(f).timeline = tli(2)),
+            &[("timeline", Critical), ("wal_lag", Warning)],
+        ),
+        (
+            Box::new(move |f| f.disks[0].room = used(80)),
+            &[("disk", Warning)],
+        ),
+        (
+            Box::new(move |f| f.disks[0].room = used(90)),
+            &[("disk", Critical)],
+        ),
+        (
+            Box::new(|f| f.disks[0].room = Err(Error::failed("no"))),
+            &[("disk", Unknown)],
+        ),
+        (Box::new(move |f| f.runs = failed(2)), &[("runs", Warning)]),
+        (Box::new(move |f| f.runs = failed(3)), &[("runs", Critical)]),
+        (
+            Box::new(|f| f.runs = Err(Error::failed("no"))),
+            &[("runs", Unknown)],
+        ),
+        (
+            Box::new(|f| f.runs = Ok(vec![run("verify", RunState::Killed, Told::default())])),
+            &[("runs", Warning)],
+        ),
+        (
+            Box::new(move |f| f.timers = timer("active", "disabled")),
+            &[("timers", Warning)],
+        ),
+        (
+            Box::new(move |f| f.timers = timer("inactive", "enabled")),
+            &[("timers", Critical)],
+        ),
+        (
+            Box::new(|f| f.timers = Err(Error::failed("no"))),
+            &[("timers", Unknown)],
+        ),
+        (
+            Box::new(|f| f.given_up = Err(Error::failed("no"))),
+            &[("given_up", Critical)],
+        ),
+        (
+            Box::new(|f| held(f).damaged.push((backup(9).id, "gone".to_owned()))),
+            &[("damaged", Warning)],
+        ),
+        (
+            Box::new(|f| held(f).damaged.push((backup(11).id, "gone".to_owned()))),
+            &[("damaged", Critical)],
+        ),
+        (
+            Box::new(|f| held(f).archive.backups[0].verified = false),
+            &[("verification", Warning)],
+        ),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(bad(change), expected);
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
+    let blind = Facts {
+        runs: Err(Error::failed("no")),
+        timers: Err(Error::failed("no")),
+        given_up: Err(Error::failed("no")),
+        ..facts(Err(Error::failed("no")), Err(Error::failed("no")))
+    };
+    let verdicts = judged(&blind);
+    assert_eq!(worst(&verdicts), State::Critical);
+    for name in names() {
+        let of_name = verdicts.iter().find(|one| one.check == name).unwrap();
+        let expected = match name {
+            "connection" | "repository" => State::Critical,
+            "disk" => State::Ok,
+            _ => State::Unknown,
+        };
+        assert_eq!(of_name.state, expected, "{name}");
+    }
+    // In any order the same names for what is well and what isn't.
+    let titles = |verdicts: &[Verdict]| {
+        let mut titles: Vec<String> = verdicts.iter().map(Verdict::title).collect();
+        titles.sort();
+        titles
+    };
+    assert_eq!(titles(&verdicts), titles(&judged(&healthy())));
+}
+
+#[test]
+fn only_complete_segments_of_the_servers_line_lag() {
+    let lag = |server: &Server, stored: &Stored| {
+        let lag = Lag::of(server, stored, at(12)).unwrap();
+        let age = lag.age.map(|age| age.as_secs() / 3600);
+        (lag.bytes / SEGMENT, lag.complete / SEGMENT, age)
+    };
+    let held = stored(&[]);
+    let mut asked = server();
+    assert_eq!(lag(&asked, &held), (0, 0, None));
+    asked.position = Lsn(5 * SEGMENT);
+    assert_eq!(lag(&asked, &held), (0, 0, None));
+    asked.position = Lsn(8 * SEGMENT + 9);
+    assert_eq!(lag(&asked, &held), (3, 3, None));
+    let segment = |number, hours| (Segment::nth(tli(1), number, size()), at(hours));
+    // A recycled one that lies ahead, one that is stored, and two that wait.
+    asked.segments = Some(vec![
+        segment(4, 1),
+        segment(6, 9),
+        segment(5, 8),
+        segment(12, 2),
+    ]);
+    assert_eq!(lag(&asked, &held), (3, 3, Some(4)));
+    asked.facts.clock_ahead = TimeDelta::hours(1);
+    assert_eq!(lag(&asked, &held), (3, 3, Some(5)));
+
+    // A timeline that begins within segment 3: what its parent has behind leads elsewhere.
+    let mut forked = stored(&[]);
+    let history = TimelineHistory::parse(tli(2), b"1\t0/3000148").unwrap();
+    forked.archive.histories.insert(tli(2), history);
+    asked = server();
+    asked.timeline = tli(2);
+    asked.position = Lsn(3 * SEGMENT + 500);
+    assert_eq!(lag(&asked, &forked), (0, 0, None));
+    asked.position = Lsn(4 * SEGMENT + 500);
+    assert_eq!(lag(&asked, &forked), (1, 1, None));
+    forked.archive.wal.add(Segment::nth(tli(2), 3, size()));
+    assert_eq!(lag(&asked, &forked), (0, 0, None));
+    // Nothing of another line counts.
+    asked.timeline = tli(3);
+    assert_eq!(Lag::of(&asked, &forked, at(12)), None);
+}
+
+#[test]
+fn a_good_backup_has_no_flaw() {
+    let ids = |stored: &Stored, runs: &[Run]| -> Vec<i64> {
+        let good = good::backups(stored, runs);
+        let hours = good.iter().map(|one| (one.stop_time - at(0)).num_hours());
+        hours.collect()
+    };
+    let held = stored(&[backup(3), backup(1), backup(2)]);
+    assert_eq!(ids(&held, &[]), [1, 2, 3]);
+    let read = |whole: &[i64], damaged: &[i64]| {
+        let ids = |hours: &[i64]| hours.iter().map(|hour| backup(*hour).id).collect();
+        let told = Told {
+            whole: ids(whole),
+            damaged: ids(damaged),
+            ..Told::default()
+        };
+        run("verify", RunState::Done, told)
+    };
+    let mut runs = vec![read(&[1], &[2, 3])];
+    assert_eq!(ids(&held, &runs), [1]);
+    runs.push(read(&[3], &[]));
+    assert_eq!(ids(&held, &runs), [1, 3]);
+    // Of another repository.
+    runs[1].repository = "other".to_owned();
+    assert_eq!(ids(&held, &runs), [1]);
+
+    let mut child = backup(4);
+    child.parent = Some(backup(3).id);
+    let held = stored(&[backup(1), backup(3), child]);
+    assert_eq!(ids(&held, &[]), [1, 3, 4]);
+    assert_eq!(ids(&held, &[read(&[], &[3])]), [1]);
+
+    let mut without_wal = backup(2);
+    without_wal.start_lsn = Lsn(9 * SEGMENT);
+    without_wal.stop_lsn = Lsn(9 * SEGMENT + 5);
+    assert_eq!(ids(&stored(&[backup(1), without_wal]), &[]), [1]);
+}

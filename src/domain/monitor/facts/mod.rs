@@ -1,0 +1,237 @@
+//! What there is to be judged. Every source may fail, and has a time limit: then its error is the
+//! fact, and the others are told all the same.
+
+pub mod disks;
+pub mod server;
+pub mod timers;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use disks::{Disk, Place};
+use server::Server;
+use timers::Timer;
+
+use super::{
+    measures::{self, Measures},
+    runs::{self, Run},
+};
+use crate::{
+    domain::{setup::stored::Stored, wal::gaps},
+    error::{Error, Kind, Result},
+    postgres::{conninfo::ConnInfo, lsn::SystemId},
+    repo::{
+        gap::Gap,
+        layout::ClusterName,
+        location::Location,
+        repository::{Repository, System},
+    },
+    util::{cancel::Cancel, clock, errand::Errand},
+};
+
+/// What is to be looked at.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub cluster: ClusterName,
+    /// As the settings name it: for when the server can't be asked.
+    pub data_dir: Option<PathBuf>,
+    /// Names and places.
+    pub repositories: Vec<(String, Location)>,
+    pub state_folder: PathBuf,
+    /// For all of it.
+    pub limit: Duration,
+}
+
+#[derive(Debug)]
+pub struct Facts {
+    pub server: Result<Server>,
+    pub repositories: Vec<Holding>,
+    /// WAL that was given up, and that no repository knows of yet.
+    pub given_up: Result<Vec<Gap>>,
+    pub disks: Vec<Disk>,
+    /// Oldest first.
+    pub runs: Result<Vec<Run>>,
+    /// None where no systemd runs.
+    pub timers: Result<Option<Vec<Timer>>>,
+}
+
+/// A repository, and what it has of the server's system.
+#[derive(Debug)]
+pub struct Holding {
+    pub name: String,
+    pub place: String,
+    pub stored: Result<Stored>,
+}
+
+impl Facts {
+    /// `info`: the way to the server, if there is one. An error only if a stop was asked for.
+    pub fn gather(subject: &Subject, info: Result<ConnInfo>, cancel: &Cancel) -> Result<Self> {
+        // Which system to look for in the repositories, and where the disks are, the server says.
+        let half = subject.limit / 2;
+        let stop = cancel.clone();
+        let server = heard(info.and_then(|info| {
+            let what = format!("asking the server at {}", info.server());
+            let server = Errand::send(what, move || Server::gather(&info, half, &stop));
+            server.wait(Instant::now() + half, cancel)
+        }))?;
+
+        let until = Instant::now() + half;
+        let system = server.as_ref().ok().map(|one| one.facts.server.system_id);
+        let repositories = subject.send_to_repositories(system);
+        let disks = disks::send(&subject.places(server.as_ref().ok()));
+        let state = subject.state_folder.clone();
+        let state = Errand::send(format!("reading {}", state.display()), move || {
+            Ok(State {
+                given_up: gaps::noted(&state),
+                runs: runs::read(&state),
+                measures: Measures::read(&state),
+            })
+        });
+        let (cluster, stop) = (subject.cluster.clone(), cancel.clone());
+        let timers = Errand::send("asking systemd for its timers", move || {
+            timers::gather(cluster.as_str(), half, &stop)
+        });
+
+        let repositories: Result<Vec<Holding>> = repositories
+            .into_iter()
+            .map(|(name, place, errand)| {
+                let stored = heard(errand.wait(until, cancel))?;
+                Ok(Holding {
+                    name,
+                    place,
+                    stored,
+                })
+            })
+            .collect();
+        let repositories = repositories?;
+        let state = match heard(state.wait(until, cancel))? {
+            Ok(state) => state,
+            Err(error) => State::unreadable(&error),
+        };
+        let measures = state.measures.unwrap_or_default();
+        let disks = disks::wait(disks, &measures, until, clock::now(), cancel)?;
+        let rooms = disks.iter().filter_map(|disk| {
+            let room = disk.room.as_ref().ok()?;
+            Some((disk.name.clone(), *room))
+        });
+        measures::note(&subject.state_folder, measures, rooms, until, cancel)?;
+        Ok(Self {
+            server,
+            repositories,
+            given_up: state.given_up,
+            disks,
+            runs: state.runs,
+            timers: heard(timers.wait(until, cancel))?,
+        })
+    }
+}
+
+/// What the state folder holds.
+struct State {
+    given_up: Result<Vec<Gap>>,
+    runs: Result<Vec<Run>>,
+    measures: Result<Measures>,
+}
+
+impl State {
+    fn unreadable(error: &Error) -> Self {
+        let again = || Error::new(error.kind(), error.in_one_line());
+        Self {
+            given_up: Err(again()),
+            runs: Err(again()),
+            measures: Err(again()),
+        }
+    }
+}
+
+/// An error is a fact as well, but for a stop that was asked for.
+fn heard<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(error) if error.kind() == Kind::Interrupted => Err(error),
+        other => Ok(other),
+    }
+}
+
+type Sent = (String, String, Errand<Stored>);
+
+impl Subject {
+    /// What all repositories have of `system`, else of the newest, without any server.
+    pub fn holdings(&self, cancel: &Cancel) -> Result<Vec<Holding>> {
+        let until = Instant::now() + self.limit;
+        let sent = self.send_to_repositories(None).into_iter();
+        sent.map(|(name, place, errand)| {
+            let stored = heard(errand.wait(until, cancel))?;
+            Ok(Holding {
+                name,
+                place,
+                stored,
+            })
+        })
+        .collect()
+    }
+
+    fn send_to_repositories(&self, system: Option<SystemId>) -> Vec<Sent> {
+        let send = |(name, location): &(String, Location)| {
+            let place = location.to_string();
+            let what = format!("looking at repository {name} at {place}");
+            let (own, location, cluster) = (name.clone(), location.clone(), self.cluster.clone());
+            let errand = Errand::send(what, move || look(&own, &location, cluster, system));
+            (name.clone(), place, errand)
+        };
+        self.repositories.iter().map(send).collect()
+    }
+
+    fn places(&self, server: Option<&Server>) -> Vec<Place> {
+        let repositories = self.repositories.iter();
+        let mut places: Vec<Place> = repositories
+            .filter_map(|(name, location)| {
+                Some(Place {
+                    name: format!("repo.{name}"),
+                    path: location.folder()?.to_owned(),
+                })
+            })
+            .collect();
+        let here = server.filter(|one| one.facts.user.is_some());
+        let data_dir = here.map(|one| one.facts.server.data_directory.clone());
+        if let Some(data_dir) = data_dir.or_else(|| self.data_dir.clone()) {
+            let named = |name: &str, path: PathBuf| Place {
+                name: name.to_owned(),
+                path,
+            };
+            places.push(named("pg_wal", data_dir.join("pg_wal")));
+            places.push(named("data", data_dir));
+        }
+        places
+    }
+}
+
+fn look(
+    name: &str,
+    location: &Location,
+    cluster: ClusterName,
+    system: Option<SystemId>,
+) -> Result<Stored> {
+    let repository = Repository::open(location, cluster)?;
+    let system = match system {
+        Some(system) => repository.system(system)?,
+        None => newest(&repository)?,
+    };
+    Stored::gather(name, &repository, &system)
+}
+
+/// The system that was registered last.
+fn newest(repository: &Repository) -> Result<System> {
+    repository.systems()?.pop().ok_or_else(|| {
+        Error::new(
+            Kind::Foreign,
+            format!(
+                "no system is registered for cluster {} in repository {}",
+                repository.layout().cluster(),
+                repository.location()
+            ),
+        )
+        .hint("run `pgstow init`.")
+    })
+}

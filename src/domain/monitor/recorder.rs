@@ -1,0 +1,230 @@
+//! Notes runs in the history that `runs` reads.
+//!
+//! A line is one write at the end of the file, under a lock that only keeps it from being lost when
+//! another run trims the file. A crash in between leaves half a line, which readers pass over and
+//! the next writer ends. It is a note, no promise: a job goes on where none can be left.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::geteuid;
+use tracing::warn;
+
+use super::runs::{Begun, Ended, FILE, Line, Told};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    util::{
+        clock,
+        fs::{create_folders, open_lock, open_log, write_over},
+        host,
+    },
+};
+
+const LOCK: &str = "runs.lock";
+const FILE_MODE: u32 = 0o640;
+const FOLDER_MODE: u32 = 0o750;
+
+/// Years of daily runs. Beyond it the older half goes.
+const MOST: u64 = 1 << 20;
+
+/// Whoever holds the lock writes a line; longer than this only what is stopped takes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A run that goes on.
+#[derive(Debug)]
+pub struct Recorder<'a> {
+    state: &'a Path,
+    run: String,
+}
+
+impl<'a> Recorder<'a> {
+    /// Notes that a run of `job` begins.
+    pub fn begin(state: &'a Path, job: &str, repository: &str) -> Self {
+        let begun = clock::now();
+        let process = std::process::id();
+        // Threads of one process may begin in the same moment.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let run = format!("{}-{process}-{number}", begun.timestamp_micros());
+        let line = Line::Begun(Begun {
+            run: run.clone(),
+            job: job.to_owned(),
+            repository: repository.to_owned(),
+            begun,
+            boot_id: host::boot_id(),
+            process,
+            process_start: host::process_start(process).unwrap_or_default(),
+        });
+        let recorder = Self { state, run };
+        recorder.note(&line);
+        recorder
+    }
+
+    /// Notes how it ended.
+    pub fn end(self, exit_code: u8, told: Told, error: Option<&Error>) {
+        self.note(&Line::Ended(Ended {
+            run: self.run.clone(),
+            ended: clock::now(),
+            exit_code,
+            told,
+            error: error.map(Error::in_one_line),
+        }));
+    }
+
+    fn note(&self, line: &Line) {
+        if let Err(error) = append(self.state, line) {
+            warn!(
+                "this run is not noted in the history of runs: {}",
+                error.in_one_line()
+            );
+        }
+    }
+}
+
+fn append(state: &Path, line: &Line) -> Result<()> {
+    let mut bytes = serde_json::to_vec(line)
+        .map_err(|error| Error::failed("can't word a run").because(error))?;
+    bytes.push(b'\n');
+    create_folders(state, FOLDER_MODE, None)?;
+    let lock_path = state.join(LOCK);
+    let lock = open_lock(&lock_path)?;
+    give_to_owner(state, &lock_path)?;
+    hold(&lock, &lock_path)?;
+    let path = state.join(FILE);
+    let mut file = open_log(&path)?;
+    give_to_owner(state, &path)?;
+    let length = file.metadata().at("look at", &path)?.len();
+    if length > 0 && !ends_with_a_line(&path, length)? {
+        bytes.insert(0, b'\n');
+    }
+    file.write_all(&bytes).at("write", &path)?;
+    file.sync_data().at("sync", &path)?;
+    if length > MOST {
+        trim(&path)?;
+        give_to_owner(state, &path)?;
+    }
+    // The lock ends with its file.
+    Ok(())
+}
+
+/// Waits for the lock, but not for ever.
+fn hold(lock: &File, path: &Path) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(fs::TryLockError::Error(error)) => return Err(error).at("lock", path),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() >= until => {
+                let what = format!("another process holds {}", path.display());
+                return Err(Error::new(Kind::TimedOut, what));
+            }
+            Err(fs::TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+fn ends_with_a_line(path: &Path, length: u64) -> Result<bool> {
+    let mut file = File::open(path).at("read", path)?;
+    let mut last = [0];
+    file.seek(SeekFrom::Start(length - 1)).at("read", path)?;
+    file.read_exact(&mut last).at("read", path)?;
+    Ok(last == *b"\n")
+}
+
+fn trim(path: &Path) -> Result<()> {
+    let all = fs::read(path).at("read", path)?;
+    let half = all.len() / 2;
+    let next = all[half..].iter().position(|byte| *byte == b'\n');
+    let kept = next.map_or(&[][..], |at| &all[half + at + 1..]);
+    write_over(path, FILE_MODE, kept)
+}
+
+/// A file that root makes belongs to whom the folder belongs, who runs the next job.
+fn give_to_owner(state: &Path, path: &Path) -> Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let (folder, file) = (
+        fs::metadata(state).at("look at", state)?,
+        fs::metadata(path).at("look at", path)?,
+    );
+    if folder.uid() == file.uid() {
+        return Ok(());
+    }
+    chown(path, Some(folder.uid()), Some(folder.gid())).at("give its owner to", path)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{
+        super::runs::{RunState, newest, read},
+        *,
+    };
+
+    fn states(state: &Path) -> Vec<RunState> {
+        read(state).unwrap().iter().map(|run| run.state).collect()
+    }
+
+    #[test]
+    fn runs_begin_and_end_and_half_a_line_harms_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("main");
+        assert_eq!(read(&state).unwrap(), []);
+        let first = Recorder::begin(&state, "base", "local");
+        assert_eq!(states(&state), [RunState::Running]);
+        let told = Told {
+            bytes: Some(7),
+            ..Told::default()
+        };
+        first.end(0, told.clone(), None);
+        let runs = read(&state).unwrap();
+        assert_eq!((runs[0].exit_code, &runs[0].told), (Some(0), &told));
+        assert!(runs[0].duration().is_some());
+
+        // A writer that was killed.
+        let path = state.join(FILE);
+        open_log(&path).unwrap().write_all(b"{\"run\":\"x").unwrap();
+        let failed = Recorder::begin(&state, "verify", "local");
+        failed.end(1, Told::default(), Some(&Error::failed("no")));
+        Recorder::begin(&state, "verify", "local").end(3, Told::default(), None);
+        let expected = [RunState::Done, RunState::Failed, RunState::Findings];
+        assert_eq!(states(&state), expected);
+        let runs = read(&state).unwrap();
+        assert_eq!(runs[1].error.as_deref(), Some("no"));
+        let newest = newest(&runs);
+        assert_eq!(newest["verify"].exit_code, Some(3));
+        assert_eq!(newest["base"].exit_code, Some(0));
+    }
+
+    #[test]
+    fn the_history_does_not_grow_for_ever_and_many_may_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("main");
+        let told = Told {
+            damaged: vec!["20261121T020000Z-full".parse().unwrap(); 500],
+            ..Told::default()
+        };
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..40 {
+                        Recorder::begin(&state, "verify", "local").end(3, told.clone(), None);
+                    }
+                });
+            }
+        });
+        let length = fs::metadata(state.join(FILE)).unwrap().len();
+        assert!(length < MOST + 32_000, "{length}");
+        let runs = read(&state).unwrap();
+        assert!(runs.len() > 20, "{}", runs.len());
+        assert!(runs.iter().all(|run| run.state == RunState::Findings));
+    }
+}

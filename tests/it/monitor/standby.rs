@@ -1,0 +1,55 @@
+//! A standby, and what its promotion changes.
+
+use std::fs;
+
+use super::{Watched, has};
+use crate::harness::{Cluster, pg};
+
+#[test]
+fn a_standby_is_judged_as_one_and_its_promotion_needs_a_history() {
+    let watched = Watched::start(17);
+    let stow = &watched.stow;
+    let copy = watched.scratch.join("copy");
+    stow.cluster.basebackup(&copy, &["--write-recovery-conf"]);
+    let mut standby = Cluster::existing(&watched.scratch, pg(17), "standby", &copy);
+    standby.start();
+    stow.cluster.switch_wal();
+    let standby_host = standby.host().to_owned();
+    let verdict = |check: &str| {
+        let words = ["--json", "monitor", "--only", check];
+        let command = stow.tool.command(&words);
+        super::verdict(command.env("PGSTOW_CLUSTER_HOST", &standby_host), &[])
+    };
+    for check in ["connection", "archive_mode", "wal_lag", "timeline", "slots"] {
+        has(&verdict(check), "ok", "");
+    }
+    standby.psql("alter system set archive_mode = off");
+    standby.psql("alter system set recovery_target_name = 'never'");
+    standby.restart();
+    has(
+        &verdict("archive_mode"),
+        "warning",
+        "once this standby is promoted",
+    );
+    has(&verdict("recovery_target"), "warning", "left over");
+    standby.psql("alter system reset archive_mode");
+    standby.psql("alter system reset recovery_target_name");
+    standby.restart();
+    has(&verdict("recovery_target"), "ok", "none is set");
+
+    standby.promote();
+    standby.switch_wal();
+    has(&verdict("timeline"), "ok", "as it should be");
+    has(&verdict("wal_lag"), "ok", "every complete segment");
+    has(&verdict("restorable"), "ok", "on timeline 2");
+    let history = stow.wal_object("00000002.history");
+    let aside = watched.scratch.join("aside");
+    fs::rename(&history, &aside).unwrap();
+    has(
+        &verdict("timeline"),
+        "critical",
+        "nothing can be restored along it",
+    );
+    fs::rename(&aside, &history).unwrap();
+    has(&verdict("timeline"), "ok", "as it should be");
+}
