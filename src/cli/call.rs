@@ -10,7 +10,7 @@ use super::args::Cli;
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
 /// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "demo",
     "init",
     "check",
@@ -21,6 +21,9 @@ const COMMANDS: [&str; 11] = [
     "restore-done",
     "list",
     "verify",
+    "cleanup",
+    "pin",
+    "unpin",
     "monitor",
 ];
 

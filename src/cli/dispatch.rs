@@ -83,9 +83,12 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Monitor(args) => {
             run.command(|context, layers| monitor::run(context, &options::monitor(args, layers)?))
         }
-        Command::Cleanup(args) => {
+        Command::Cleanup(args) if args.dry_run => {
             run.command(|context, _| cleanup::run(context, &options::cleanup(&args)))
         }
+        Command::Cleanup(args) => run.job("cleanup", |context, _| {
+            cleanup::run(context, &options::cleanup(&args))
+        }),
         Command::Pin(args) => run.command(|context, _| pin::run(context, options::pin(args)?)),
         Command::Unpin(args) => run.command(|context, _| unpin::run(context, args.backup)),
     }

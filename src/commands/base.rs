@@ -187,7 +187,6 @@ impl Report for BaseReport {
         Told {
             bytes: Some(self.backup.stored_bytes),
             backup: Some(self.backup.id),
-            ..Told::default()
         }
     }
 

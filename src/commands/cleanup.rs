@@ -11,7 +11,10 @@ use super::{
     table::{Align, Table},
 };
 use crate::{
-    domain::retention::run::{self, Order},
+    domain::{
+        monitor::runs::Told,
+        retention::run::{self, Order},
+    },
     error::Result,
     postgres::{
         lsn::{SystemId, TimelineId},
@@ -221,6 +224,14 @@ impl Report for CleanupReport {
             units::count(wal.objects, "object"),
             units::bytes(wal.bytes)
         )
+    }
+
+    fn told(&self) -> Told {
+        let DeletedSums { backups, wal } = &self.deleted;
+        Told {
+            bytes: Some(backups.bytes + wal.bytes),
+            backup: None,
+        }
     }
 
     fn outcome(&self) -> Outcome {

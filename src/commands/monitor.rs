@@ -18,7 +18,7 @@ use crate::{
             checks::{self, Yardstick, backups},
             exposition,
             facts::{Facts, Subject},
-            metrics, nagios, runs,
+            metrics, nagios,
             verdict::{State, Verdict, worst},
         },
         setup::archive_command::ArchiveCommand,
@@ -196,20 +196,8 @@ pub struct HealthReport {
 /// Judges the age of the newest good backup alone.
 pub fn healthcheck(context: &Context, options: &MonitorOptions) -> Result<HealthReport> {
     let subject = subject(context, options)?;
-    let state = subject.state_folder.clone();
-    let history = Errand::send(format!("reading {}", state.display()), move || {
-        runs::read(&state)
-    });
-    let until = Instant::now() + options.limit;
     let holdings = subject.holdings(&context.cancel)?;
-    // Without it, what `verify` found is not known.
-    let runs = history
-        .wait(until, &context.cancel)
-        .unwrap_or_else(|error| {
-            tracing::warn!("{}", error.in_one_line());
-            Vec::new()
-        });
-    let (age, _) = backups::ages(&holdings, &runs, &options.thresholds, clock::now());
+    let (age, _) = backups::ages(&holdings, &options.thresholds, clock::now());
     Ok(HealthReport {
         healthy: matches!(age.state, State::Ok | State::Warning),
         reason: age.reason,

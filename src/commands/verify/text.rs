@@ -29,16 +29,9 @@ impl Report for VerifyReport {
     fn told(&self) -> Told {
         let bytes = self.backups.iter().map(|one| one.stored_bytes);
         let wal = self.wal.iter().map(|one| one.checked.bytes);
-        let of = |whole: bool| {
-            let all = self.backups.iter();
-            let chosen = all.filter(|one| one.findings.is_empty() == whole);
-            chosen.map(|one| one.backup).collect()
-        };
         Told {
             bytes: Some(bytes.chain(wal).sum()),
             backup: None,
-            whole: of(true),
-            damaged: of(false),
         }
     }
 

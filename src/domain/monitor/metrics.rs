@@ -65,7 +65,7 @@ pub fn families(facts: &Facts, verdicts: &[Verdict], wanted: Wanted<'_>) -> Vec<
             holding.stored.is_ok().into(),
         );
         if let Ok(stored) = &holding.stored {
-            book.stored(facts, stored, wanted.now);
+            book.stored(stored, wanted.now);
             if let Some(lag) = server.and_then(|server| Lag::of(server, stored, wanted.now)) {
                 book.lag(&name, &lag);
             }
@@ -188,10 +188,9 @@ impl Book<'_> {
         );
     }
 
-    fn stored(&mut self, facts: &Facts, stored: &Stored, now: Time) {
+    fn stored(&mut self, stored: &Stored, now: Time) {
         let name = ("repository", stored.name.as_str());
-        let runs = facts.runs.as_deref().unwrap_or_default();
-        let good = good::backups(stored, runs);
+        let good = good::backups(stored);
         let failed = stored.archive.backups.iter();
         let failed = failed.filter(|backup| !backup.page_failures.is_empty());
         for (state, count) in [
@@ -214,7 +213,7 @@ impl Book<'_> {
         if let Some(newest) = good::newest_full(&good) {
             self.backup("full", name, newest);
         }
-        if let Some(time) = good::verified(stored, runs) {
+        if let Some(time) = good::verified(stored) {
             self.gauge(
                 "pgstow_verification_newest_timestamp_seconds",
                 "When a stored backup was last read again and found whole.",

@@ -208,15 +208,16 @@ mod tests {
     fn the_history_does_not_grow_for_ever_and_many_may_write() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("main");
-        let told = Told {
-            damaged: vec!["20261121T020000Z-full".parse().unwrap(); 500],
-            ..Told::default()
-        };
+        let error = Error::failed("x".repeat(10_000));
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..40 {
-                        Recorder::begin(&state, "verify", "local").end(3, told.clone(), None);
+                        Recorder::begin(&state, "verify", "local").end(
+                            3,
+                            Told::default(),
+                            Some(&error),
+                        );
                     }
                 });
             }

@@ -46,16 +46,10 @@ pub enum RunState {
 /// What a run tells of its work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    /// Stored or read.
+    /// Stored, read or deleted.
     pub bytes: Option<u64>,
     /// The backup that it made.
     pub backup: Option<BackupId>,
-    /// Backups that were read again and are whole.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub whole: Vec<BackupId>,
-    /// Backups that were read again and are not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub damaged: Vec<BackupId>,
 }
 
 /// A line of the history.

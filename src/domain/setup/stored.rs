@@ -1,6 +1,8 @@
 //! Whether what is stored can be restored: the newest backup, the way on from it, the timeline
 //! that the server is on. Judges what `list` shows.
 
+use std::collections::BTreeMap;
+
 use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
     domain::restore::{archive::Archive, load, windows::Window},
@@ -13,6 +15,7 @@ use crate::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State},
         repository::{Repository, System},
+        verified::VerifiedBackup,
         wal_index::{Missing, WalIndex},
     },
     util::{
@@ -36,6 +39,8 @@ pub struct Stored {
     pub pending: Vec<Backup>,
     /// Backups of any system that can't be used, and why.
     pub damaged: Vec<(BackupId, String)>,
+    /// What `verify` said last of complete ones, and when.
+    pub verdicts: BTreeMap<BackupId, (Time, VerifiedBackup)>,
 }
 
 impl Destination<'_> {
@@ -72,6 +77,7 @@ impl Stored {
                 State::Unreadable(why) => damaged.push((id, why)),
             }
         }
+        let verdicts = repository.verdicts(|id| complete.iter().any(|one| one.id == id))?;
         Ok(Self {
             name: name.to_owned(),
             repository: repository.clone(),
@@ -79,6 +85,7 @@ impl Stored {
             archive: load::archive(repository, system, complete)?,
             pending,
             damaged,
+            verdicts: verdicts.newest,
         })
     }
 

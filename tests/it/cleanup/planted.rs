@@ -45,7 +45,8 @@ impl Planted {
     pub fn new(scratch: &Scratch, rules: &str) -> Self {
         let root = scratch.folder("repository");
         let tool = Tool::new(scratch).config(&format!(
-            "[repo.local]\nurl = \"{}\"\nretention = {{ {rules} }}\n[cluster.main]\n",
+            "state_dir = \"{}\"\n[repo.local]\nurl = \"{}\"\nretention = {{ {rules} }}\n[cluster.main]\n",
+            scratch.folder("state").display(),
             root.display(),
         ));
         let location = Location::Folder(root.clone());

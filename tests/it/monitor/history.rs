@@ -25,7 +25,7 @@ fn each_run_is_noted_however_it_ends() {
     assert_eq!(first["backup"], backup["id"]);
     assert_eq!(first["bytes"], backup["backup"]["stored_bytes"]);
     drop(tool.command(&["verify"]).ok());
-    assert_eq!(runs(&watched)[1]["whole"][0], backup["id"]);
+    assert_eq!(runs(&watched)[1]["job"], "verify");
     let one: Vec<&String> = first.as_object().unwrap().keys().collect();
     golden("list-runs.txt", &format!("{one:#?}\n"));
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::{
     super::{
         facts::{Facts, Holding},
-        runs::Run,
         thresholds::{Limits, Thresholds},
         verdict::{State, Unit, Verdict},
     },
@@ -21,12 +20,11 @@ use crate::{
 };
 
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
-    let runs = facts.runs.as_deref().unwrap_or_default();
-    let (backup, full) = ages(&facts.repositories, runs, by.thresholds, by.now);
+    let (backup, full) = ages(&facts.repositories, by.thresholds, by.now);
     let mut verdicts = vec![backup, full];
     for holding in &facts.repositories {
         let own = match &holding.stored {
-            Ok(stored) => of_repository(facts, holding, stored, runs, by),
+            Ok(stored) => of_repository(facts, holding, stored, by),
             Err(error) => {
                 let unknown = OF_REPOSITORY.map(|check| {
                     let what = "the repository can't be read";
@@ -45,18 +43,17 @@ fn of_repository(
     facts: &Facts,
     holding: &Holding,
     held: &Stored,
-    runs: &[Run],
     by: Yardstick<'_>,
 ) -> Vec<Verdict> {
     let server = facts.server.as_ref().ok();
     let timeline = server.map(|server| server.timeline);
     vec![
         Verdict::ok("repository", holding.place.as_str()),
-        stored::verification(held, runs, by.thresholds, by.now),
+        stored::verification(held, by.thresholds, by.now),
         stored::restorable(held, timeline),
         stored::given_up(held, &facts.given_up),
         stored::page_failures(held),
-        stored::damaged(held, runs),
+        stored::damaged(held),
         stored::pending(held),
         match timeline {
             Some(timeline) => {
@@ -78,15 +75,10 @@ fn unasked(check: &'static str) -> Verdict {
 }
 
 /// The ages of the newest good backup and of the newest good full one, wherever they are.
-pub fn ages(
-    holdings: &[Holding],
-    runs: &[Run],
-    limits: &Thresholds,
-    now: Time,
-) -> (Verdict, Verdict) {
+pub fn ages(holdings: &[Holding], limits: &Thresholds, now: Time) -> (Verdict, Verdict) {
     let readable = holdings.iter().filter_map(|one| one.stored.as_ref().ok());
     let good: Vec<(&str, Vec<&Backup>)> = readable
-        .map(|stored| (stored.name.as_str(), good::backups(stored, runs)))
+        .map(|stored| (stored.name.as_str(), good::backups(stored)))
         .collect();
     let ended_last = |pick: &dyn Fn(&[&Backup]) -> Option<Time>| {
         let each = good.iter();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::super::runs::Run;
 use crate::{
     domain::setup::stored::Stored,
     repo::{
@@ -13,8 +12,8 @@ use crate::{
 };
 
 /// The good backups of a repository, by their ends, oldest first.
-pub fn backups<'a>(stored: &'a Stored, runs: &[Run]) -> Vec<&'a Backup> {
-    let damaged = damaged(&stored.name, runs);
+pub fn backups(stored: &Stored) -> Vec<&Backup> {
+    let damaged: BTreeSet<BackupId> = damaged(stored).collect();
     let all = &stored.archive.backups;
     let is_sound = |backup: &Backup| {
         backup.page_failures.is_empty()
@@ -45,23 +44,17 @@ pub fn newest_full<'a>(good: &[&'a Backup]) -> Option<&'a Backup> {
 }
 
 /// Backups that the last verification of each found damaged.
-pub fn damaged(repository: &str, runs: &[Run]) -> BTreeSet<BackupId> {
-    let mut damaged = BTreeSet::new();
-    for run in runs.iter().filter(|run| run.repository == repository) {
-        for id in &run.told.whole {
-            damaged.remove(id);
-        }
-        damaged.extend(run.told.damaged.iter().copied());
-    }
-    damaged
+pub fn damaged(stored: &Stored) -> impl Iterator<Item = BackupId> {
+    let verdicts = stored.verdicts.values();
+    verdicts.filter_map(|(_, word)| (!word.restorable).then_some(word.backup))
 }
 
 /// The newest moment at which stored data of this repository was read and found right.
-pub fn verified(stored: &Stored, runs: &[Run]) -> Option<Time> {
+pub fn verified(stored: &Stored) -> Option<Time> {
     let written = stored.archive.backups.iter().filter(|one| one.verified);
-    let written = written.map(|one| one.stop_time).max();
-    let runs = runs.iter().filter(|run| {
-        run.repository == stored.name && run.exit_code == Some(0) && !run.told.whole.is_empty()
-    });
-    written.max(runs.filter_map(|run| run.ended).max())
+    let read = stored.verdicts.values().filter(|(_, word)| word.restorable);
+    let times = written
+        .map(|one| one.stop_time)
+        .chain(read.map(|(time, _)| *time));
+    times.max()
 }

@@ -2,7 +2,6 @@
 
 use super::{
     super::{
-        runs::Run,
         thresholds::Thresholds,
         verdict::{Figure, State, Unit, Verdict},
     },
@@ -17,12 +16,12 @@ use crate::{
 };
 
 /// When stored data was read again: by `base` itself, or by `verify`.
-pub fn verification(stored: &Stored, runs: &[Run], limits: &Thresholds, now: Time) -> Verdict {
+pub fn verification(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
     const NAME: &str = "verification";
     const HINT: &str =
         "run `pgstow verify`, best regularly: what nobody reads may be damaged for long.";
     let limits = limits.verify_age;
-    let Some(time) = good::verified(stored, runs) else {
+    let Some(time) = good::verified(stored) else {
         return match stored.archive.backups.is_empty() {
             true => Verdict::ok(NAME, "there is no backup to verify yet"),
             false => Verdict::new(
@@ -111,15 +110,13 @@ pub fn page_failures(stored: &Stored) -> Verdict {
 }
 
 /// Backups of which something is gone or was found damaged. Critical if it is the newest.
-pub fn damaged(stored: &Stored, runs: &[Run]) -> Verdict {
+pub fn damaged(stored: &Stored) -> Verdict {
     const NAME: &str = "damaged";
     let mut findings = stored.damaged_ones();
     let newest = stored.archive.backups.iter().map(|one| one.id).max();
     let newest_lost = stored.damaged.iter().any(|(id, _)| newest < Some(*id));
-    let mut verified = good::damaged(&stored.name, runs);
-    verified.retain(|id| stored.archive.backups.iter().any(|one| one.id == *id));
-    let newest_damaged = newest.is_some_and(|id| verified.contains(&id));
-    findings.extend(verified.iter().map(|id| {
+    let newest_damaged = good::damaged(stored).any(|id| newest == Some(id));
+    findings.extend(good::damaged(stored).map(|id| {
         Finding::warning(
             NAME,
             format!("`pgstow verify` found damage in {id}"),

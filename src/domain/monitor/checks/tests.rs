@@ -39,6 +39,7 @@ use crate::{
         document::FORMAT,
         location::Location,
         repository::{Repository, System},
+        verified::VerifiedBackup,
     },
     util::{clock::Time, fs::Room},
 };
@@ -414,38 +415,34 @@ fn only_complete_segments_of_the_servers_line_lag() {
 
 #[test]
 fn a_good_backup_has_no_flaw() {
-    let ids = |stored: &Stored, runs: &[Run]| -> Vec<i64> {
-        let good = good::backups(stored, runs);
+    let ids = |stored: &Stored| -> Vec<i64> {
+        let good = good::backups(stored);
         let hours = good.iter().map(|one| (one.stop_time - at(0)).num_hours());
         hours.collect()
     };
-    let held = stored(&[backup(3), backup(1), backup(2)]);
-    assert_eq!(ids(&held, &[]), [1, 2, 3]);
-    let read = |whole: &[i64], damaged: &[i64]| {
-        let ids = |hours: &[i64]| hours.iter().map(|hour| backup(*hour).id).collect();
-        let told = Told {
-            whole: ids(whole),
-            damaged: ids(damaged),
-            ..Told::default()
+    let mut held = stored(&[backup(3), backup(1), backup(2)]);
+    assert_eq!(ids(&held), [1, 2, 3]);
+    let read = |held: &mut Stored, hour: i64, restorable| {
+        let word = VerifiedBackup {
+            backup: backup(hour).id,
+            restorable,
+            findings: 1,
         };
-        run("verify", RunState::Done, told)
+        held.verdicts.insert(word.backup, (at(20), word));
     };
-    let mut runs = vec![read(&[1], &[2, 3])];
-    assert_eq!(ids(&held, &runs), [1]);
-    runs.push(read(&[3], &[]));
-    assert_eq!(ids(&held, &runs), [1, 3]);
-    // Of another repository.
-    runs[1].repository = "other".to_owned();
-    assert_eq!(ids(&held, &runs), [1]);
+    read(&mut held, 2, false);
+    read(&mut held, 3, true);
+    assert_eq!(ids(&held), [1, 3]);
 
     let mut child = backup(4);
     child.parent = Some(backup(3).id);
-    let held = stored(&[backup(1), backup(3), child]);
-    assert_eq!(ids(&held, &[]), [1, 3, 4]);
-    assert_eq!(ids(&held, &[read(&[], &[3])]), [1]);
+    let mut held = stored(&[backup(1), backup(3), child]);
+    assert_eq!(ids(&held), [1, 3, 4]);
+    read(&mut held, 3, false);
+    assert_eq!(ids(&held), [1]);
 
     let mut without_wal = backup(2);
     without_wal.start_lsn = Lsn(9 * SEGMENT);
     without_wal.stop_lsn = Lsn(9 * SEGMENT + 5);
-    assert_eq!(ids(&stored(&[backup(1), without_wal]), &[]), [1]);
+    assert_eq!(ids(&stored(&[backup(1), without_wal])), [1]);
 }
