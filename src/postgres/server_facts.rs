@@ -11,7 +11,7 @@ use super::{
     control::Control,
     lsn::{Lsn, SystemId, TimelineId},
     row::Row,
-    wal_name::SegmentSize,
+    wal_name::{SegmentSize, WalName},
 };
 use crate::{
     error::{Error, Result},
@@ -278,6 +278,26 @@ impl Checkpoint {
             timeline,
         })
     }
+}
+
+/// The notes of backups in pg_wal, which a primary that archives keeps until the next backup
+/// (`CleanupBackupHistory` in `src/backend/access/transam/xlog.c`); None where the role may not look.
+pub fn backup_notes(session: &Session) -> Result<Option<Vec<WalName>>> {
+    let may = session.query_one(
+        "SELECT has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')",
+        &[],
+    )?;
+    if !may.parse(0)? {
+        return Ok(None);
+    }
+    let rows = session.query_rows(
+        "SELECT name FROM pg_ls_waldir() WHERE right(name, 7) = '.backup'",
+        &[],
+    )?;
+    rows.iter()
+        .map(|row| row.parse(0))
+        .collect::<Result<_>>()
+        .map(Some)
 }
 
 /// When and where a server started: tells two servers of the same system apart.

@@ -33,6 +33,7 @@ pub mod seal;
 mod source;
 mod stream;
 mod summaries;
+mod trace;
 pub mod verify;
 
 pub use options::{ChainPolicy, Method, Options, Outcome};

@@ -15,7 +15,7 @@ use super::{
     parent::Parent,
     seal,
     source::{Copied, Order, Source, Started, Stop, Stopped},
-    stream,
+    stream, trace,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -147,7 +147,7 @@ fn parent(
         TimelineId::FIRST => TimelineHistory::without_ancestors(now.timeline),
         other => TimelineHistory::parse(other, &source.history(other)?)?,
     };
-    Parent::find(
+    let parent = Parent::find(
         repository,
         facts,
         now,
@@ -155,7 +155,14 @@ fn parent(
         history,
         options.chain,
         clock::now(),
-    )
+    )?;
+    Ok(match parent {
+        Ok(parent) => match trace::why_missing(source, session, facts, now.timeline, &parent)? {
+            Some(why) => Err(why),
+            None => Ok(parent),
+        },
+        none => none,
+    })
 }
 
 fn check_version(facts: &ServerFacts) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
         page_failures::PageFailure,
+        wal_name::WalName,
     },
     repo::{
         catalog::{Method, StoredObject},
@@ -42,6 +43,9 @@ pub trait Source {
 
     /// The history file of a timeline that the server knows.
     fn history(&mut self, timeline: TimelineId) -> Result<Vec<u8>>;
+
+    /// The notes of backups that lie in pg_wal; None where the role may not look.
+    fn backup_notes(&self) -> Result<Option<Vec<WalName>>>;
 }
 
 /// What to copy, and where to.

@@ -20,6 +20,7 @@ use crate::{
         manifest::Summary,
         replication::Replication,
         server_facts::{self, ServerFacts},
+        wal_name::WalName,
         wal_summary,
     },
     repo::{
@@ -183,6 +184,10 @@ impl Source for Stream<'_> {
     fn history(&mut self, timeline: TimelineId) -> Result<Vec<u8>> {
         let (_, content) = self.replication.timeline_history(timeline)?;
         Ok(content)
+    }
+
+    fn backup_notes(&self) -> Result<Option<Vec<WalName>>> {
+        server_facts::backup_notes(self.session)
     }
 }
 

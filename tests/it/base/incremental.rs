@@ -265,3 +265,72 @@ fn an_incremental_backup_is_restored_over_an_older_state() {
     assert!(copy.dump("postgres") == dump);
     copy.stop(Shutdown::Fast);
 }
+
+/// Without the data directory's own word this would be a chain over two histories: the same timeline,
+/// the same positions in the WAL, other rows.
+#[test]
+fn a_server_that_was_put_back_builds_on_nothing_of_its_former_life() {
+    let scratch = Scratch::new();
+    let mut stow = Stow::build(&scratch, pg(18))
+        .cluster(|cluster| cluster.conf("summarize_wal", "on"))
+        .start();
+    let sql = |stow: &Stow, sql: &str| {
+        stow.cluster.psql(sql);
+    };
+    sql(
+        &stow,
+        "create table t as select n, 'start' as v from generate_series(1, 20000) n",
+    );
+    let first = stow.backup(&[]);
+    let data = stow.cluster.data_dir().to_owned();
+    let aside = scratch.join("aside");
+    let copy = |from: &Path, to: &Path| {
+        user::run_ok(
+            user::command("cp", "KILL")
+                .args(["-a", "--"])
+                .args([from, to]),
+        );
+    };
+    stow.cluster.stop(Shutdown::Fast);
+    copy(&data, &aside);
+    stow.cluster.start();
+    // One restart is no reason: the server still has the note of the backup.
+    let second = stow.backup(&["--incremental"]);
+    assert_eq!(second.json()["parent"], first.id());
+    sql(&stow, "update t set v = 'A' where n <= 10000");
+    let third = stow.backup(&["--incremental"]);
+    assert_eq!(third.json()["parent"], second.id());
+
+    stow.cluster.stop(Shutdown::Fast);
+    fs::rename(&data, scratch.join("gone")).unwrap();
+    copy(&aside, &data);
+    stow.cluster.start();
+    sql(&stow, "update t set v = 'B' where n > 10000");
+    let behind = |stow: &Stow| {
+        let question = format!(
+            "select pg_current_wal_insert_lsn() > '{}'",
+            third.json()["stop_lsn"].as_str().unwrap()
+        );
+        stow.cluster.psql(&question) == "t"
+    };
+    while !behind(&stow) {
+        sql(
+            &stow,
+            "select pg_create_restore_point('x'); select pg_switch_wal()",
+        );
+    }
+    sql(&stow, "checkpoint");
+    // The second finds the note of the first, which could have taken the place of the parent's.
+    for (method, why) in [
+        ("local", "pg_wal has no trace of"),
+        ("stream", "was started after"),
+    ] {
+        // Its WAL is not archived: the archive has the other life's under the same names.
+        let words = ["-v", "--incremental", "--standalone", "--method", method];
+        let output = stow.base(&words).ok();
+        assert!(output.stderr.contains(why), "{output}");
+        let newest = stow.stored(&output);
+        assert_eq!(newest.json()["kind"], "full");
+        fs::remove_dir_all(stow.root().join("main/base").join(newest.id())).unwrap();
+    }
+}

@@ -158,6 +158,17 @@ impl Source for Local<'_> {
         let path = self.root.join("pg_wal").join(name);
         fs::read(&path).at("read", &path)
     }
+
+    fn backup_notes(&self) -> Result<Option<Vec<WalName>>> {
+        let folder = self.root.join("pg_wal");
+        let mut notes = Vec::new();
+        for entry in folder.read_dir().at("list", &folder)? {
+            let name = entry.at("list", &folder)?.file_name();
+            let name = name.to_str().and_then(|name| name.parse().ok());
+            notes.extend(name.filter(|name| matches!(name, WalName::BackupHistory(..))));
+        }
+        Ok(Some(notes))
+    }
 }
 
 impl Local<'_> {
