@@ -3,12 +3,13 @@
 //! Lines: `src/include/utils/pidfile.h`.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use super::pgdata;
+use super::{control, pgdata};
 use crate::error::{Error, IoContext, Kind, Result};
 
 pub const NAME: &str = "postmaster.pid";
@@ -87,6 +88,20 @@ impl Postmaster {
             Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
         };
         Ok((owned && works_there).then_some(postmaster))
+    }
+
+    /// The data directories in which servers of this host work, as far as this user may see.
+    pub fn folders_at_work() -> BTreeSet<PathBuf> {
+        let Ok(processes) = fs::read_dir("/proc") else {
+            return BTreeSet::new();
+        };
+        // Its working folder is every server's data directory (ChangeToDataDir in
+        // `src/backend/utils/init/miscinit.c`).
+        let folders =
+            processes.filter_map(|process| fs::read_link(process.ok()?.path().join("cwd")).ok());
+        let folders: BTreeSet<PathBuf> = folders.collect();
+        let is_ones = |folder: &PathBuf| folder.join(control::PATH).exists();
+        folders.into_iter().filter(is_ones).collect()
     }
 
     /// An error, with a hint, where a server runs on `data_dir`.

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
+    postgres::postmaster::Postmaster,
     util::{clock::Time, fs::folder_of, units},
 };
 
@@ -90,6 +91,9 @@ impl Wanted<'_> {
         if facts.state == State::Occupied && unfinished && own.as_ref() == Some(&space.path) {
             facts.state = State::Unfinished(None);
         }
+        if facts.state == State::Occupied && self.again.is_some() {
+            self.refuse_anothers(space)?;
+        }
         let aside = match (&facts.state, &self.again) {
             (State::Occupied, None) => Some(self.aside_of(space)?),
             (State::Occupied, Some(again)) if own.as_ref() != Some(&space.path) && !again.force => {
@@ -109,6 +113,31 @@ impl Wanted<'_> {
             aside,
             facts,
         })
+    }
+
+    /// A copy of a data directory has links to the tablespaces of the server that it is a copy of.
+    fn refuse_anothers(&self, space: &Tablespace) -> Result<()> {
+        let ours = [Some(self.data_dir.path.as_path()), self.old_data_dir];
+        let ours: Vec<PathBuf> = ours
+            .into_iter()
+            .flatten()
+            .filter_map(|path| path.canonicalize().ok())
+            .collect();
+        let others = Postmaster::folders_at_work();
+        for server in others.iter().filter(|server| !ours.contains(server)) {
+            if has_tablespace_at(server, &space.path) {
+                return Err(Error::failed(format!(
+                    "{} is a tablespace of the server that runs on {}",
+                    space.path.display(),
+                    server.display()
+                ))
+                .hint(format!(
+                    "stop that server first, or give tablespace {} another folder: --tablespace {}=DIR.",
+                    space.oid, space.oid
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What a folder needs, `all` if nothing is there.
@@ -180,6 +209,15 @@ fn stem(path: &Path) -> OsString {
     let mut stem = path.components().as_path().as_os_str().to_owned();
     stem.push(".old-");
     stem
+}
+
+fn has_tablespace_at(data_dir: &Path, path: &Path) -> bool {
+    let (Ok(links), Ok(path)) = (data_dir.join("pg_tblspc").read_dir(), path.canonicalize()) else {
+        return false;
+    };
+    links
+        .flatten()
+        .any(|link| link.path().canonicalize().is_ok_and(|to| to == path))
 }
 
 fn occupied(path: &Path) -> Error {

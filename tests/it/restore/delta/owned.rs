@@ -53,6 +53,29 @@ fn a_running_server_and_folders_of_others_stay_as_they_are() {
     site.restore("copy", &["--force"]).fails(2);
     site.restore("copy", &["--trust-times"]).fails(2);
 
+    // The live server's: a copy of its data directory would lead there by its links.
+    let theirs = format!("{}={}", site.oid, site.path("ts").display());
+    for only_plan in [&["--plan"][..], &[]] {
+        let words = [
+            "--target-immediate",
+            "--delta",
+            "--force",
+            "--tablespace",
+            &theirs,
+        ];
+        super::restore(
+            &site.scratch,
+            &site.stow,
+            "copy",
+            &[&words, only_plan].concat(),
+        )
+        .0
+        .fails(1)
+        .stderr_contains("is a tablespace of the server that runs on");
+    }
+    let main = &site.stow.cluster;
+    assert_eq!(main.psql("checkpoint; select count(*) from far"), "20000");
+
     // A tablespace's folder that nothing shows to be this cluster's.
     let moved = format!("{}={}", site.oid, site.path("others").display());
     let taken = |words: &[&str]| {
