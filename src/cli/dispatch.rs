@@ -20,7 +20,7 @@ use crate::{
         options::LogLevel,
         pin,
         report::{Outcome, Report},
-        restore, restore_done, restore_wal, unpin, verify,
+        restore, restore_done, restore_wal, systemd, unpin, verify,
     },
     domain::monitor::{recorder::Recorder, runs::Told},
     error::Result,
@@ -91,6 +91,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         }),
         Command::Pin(args) => run.command(|context, _| pin::run(context, options::pin(args)?)),
         Command::Unpin(args) => run.command(|context, _| unpin::run(context, args.backup)),
+        Command::Systemd(args) => run.command(|context, layers| {
+            systemd::run(context, options::systemd(args.action, layers)?)
+        }),
     }
 }
 

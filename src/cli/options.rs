@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use super::{
     args::{
         ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, GlobalArgs,
-        InitArgs, ListArgs, MonitorArgs, PinArgs, RestoreArgs, RestoreWalArgs, VerifyArgs,
+        InitArgs, ListArgs, MonitorArgs, PinArgs, PlaceArgs, RestoreArgs, RestoreWalArgs,
+        SystemdAction as TypedAction, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -20,7 +21,7 @@ use crate::{
     commands::options::{
         ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, InitOptions,
         ListOptions, LogLevel, MonitorOptions, PinOptions, RestoreOptions, RestoreWalOptions,
-        VerifyOptions,
+        SystemdAction, SystemdOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
@@ -28,8 +29,9 @@ use crate::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
         },
+        systemd::{Place, Scheduler},
     },
-    error::{Context, Error, Result},
+    error::{Context, Error, IoContext, Result},
     postgres::wal_name::WalName,
     repo::backup_id::BackupId,
     util::{moment, zone::Zone},
@@ -201,6 +203,44 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
         manifest_checksums: layers
             .of_cluster_always(keys::MANIFEST_CHECKSUMS, parse::manifest_checksums)?,
         wal_timeout: layers.of_cluster_always(keys::WAL_TIMEOUT, parse::duration)?,
+    })
+}
+
+pub fn systemd(action: TypedAction, layers: &Layers) -> Result<SystemdOptions> {
+    let (action, place) = match action {
+        TypedAction::Install(args) => {
+            let mut calendars = BTreeMap::new();
+            for (job, expression) in args.on_calendar {
+                if calendars.insert(job, expression).is_some() {
+                    return Err(Error::usage(format!("two times for job {job}")).hint("keep one."));
+                }
+            }
+            let mut call = layers.own_call()?;
+            if layers.one_repo && layers.file_has_repo() {
+                call.extend(["--repo".to_owned(), layers.repo.clone()]);
+            }
+            let install = SystemdAction::Install {
+                call,
+                user: args.user,
+                calendars,
+                print: args.print,
+                force: args.force,
+            };
+            (install, args.place)
+        }
+        TypedAction::Remove(args) => (SystemdAction::Remove { force: args.force }, args.place),
+        TypedAction::Status(_) => (SystemdAction::Status, PlaceArgs::default()),
+    };
+    let scheduler = match place.cron {
+        true => Scheduler::Cron,
+        false => Scheduler::Systemd,
+    };
+    let into = place
+        .into
+        .map(|folder| std::path::absolute(&folder).at("find", &folder));
+    Ok(SystemdOptions {
+        action,
+        place: Place::new(scheduler, into.transpose()?),
     })
 }
 

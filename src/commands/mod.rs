@@ -15,6 +15,7 @@ pub mod report;
 pub mod restore;
 pub mod restore_done;
 pub mod restore_wal;
+pub mod systemd;
 pub mod table;
 pub mod unpin;
 pub mod verify;

@@ -6,4 +6,5 @@ pub mod monitor;
 pub mod restore;
 pub mod retention;
 pub mod setup;
+pub mod systemd;
 pub mod wal;

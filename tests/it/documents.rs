@@ -88,12 +88,21 @@ fn help(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The commands of the command `systemd`.
+const ACTIONS: [&str; 3] = ["install", "remove", "status"];
+
 /// So that a change of what people read is seen in the diff of the golden files.
 #[test]
 fn help_texts_stay_as_they_were_looked_at() {
     golden("help/pgstow.txt", &help(&["--help"]));
     for command in commands() {
         golden(&format!("help/{command}.txt"), &help(&[&command, "--help"]));
+    }
+    for action in ACTIONS {
+        golden(
+            &format!("help/systemd-{action}.txt"),
+            &help(&["systemd", action, "--help"]),
+        );
     }
 }
 
@@ -153,7 +162,15 @@ fn every_command_and_option_is_described() {
     assert!(commands.len() >= 10, "{commands:?}");
     for command in commands {
         let section = section(&command);
-        for option in options(&help(&[&command, "-h"])).difference(&global) {
+        let mut known = options(&help(&[&command, "-h"]));
+        if command == "systemd" {
+            known.extend(
+                ACTIONS
+                    .iter()
+                    .flat_map(|action| options(&help(&[&command, action, "-h"]))),
+            );
+        }
+        for option in known.difference(&global) {
             assert!(
                 section.contains(&format!("`{option}")),
                 "{command} {option}"

@@ -33,4 +33,5 @@ mod restore;
 mod restore_by_hand;
 mod restore_wal;
 mod stories;
+mod systemd;
 mod verify;

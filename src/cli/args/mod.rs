@@ -6,6 +6,7 @@ mod monitor;
 mod restore;
 mod retention;
 mod setup;
+mod systemd;
 mod wal;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use monitor::MonitorArgs;
 pub use restore::{RestoreArgs, RestoreDoneArgs};
 pub use retention::{CleanupArgs, PinArgs, UnpinArgs};
 pub use setup::{CheckArgs, DemoArgs, InitArgs};
+pub use systemd::{PlaceArgs, SystemdAction, SystemdArgs};
 pub use wal::{ArchiveWalArgs, RestoreWalArgs};
 
 use super::exit;
@@ -87,6 +89,7 @@ pub enum Command {
     Pin(PinArgs),
     Unpin(UnpinArgs),
     Monitor(MonitorArgs),
+    Systemd(SystemdArgs),
 }
 
 /// Shown in tables; a backup's label also in a line of backup_label.

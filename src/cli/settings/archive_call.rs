@@ -1,5 +1,5 @@
-//! How archive_command must call this program: it gets the server's environment, and none of the
-//! options and variables that this call was given.
+//! How archive_command and systemd must call this program: they get an environment of their own, and none
+//! of the options and variables that this call was given.
 
 use std::{env, path::Path};
 
@@ -11,8 +11,9 @@ use super::{
 use crate::error::{Error, IoContext, Result};
 
 impl Layers {
-    /// The program's absolute path, and the options without which it would find other settings.
-    pub fn archive_call(&self) -> Result<Vec<String>> {
+    /// The program's absolute path, and the options without which it would find other settings, but for
+    /// the cluster's name.
+    pub fn own_call(&self) -> Result<Vec<String>> {
         let program = env::current_exe().at("find", "this program")?;
         let mut words = vec![absolute(&program)?];
         let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
@@ -28,13 +29,19 @@ impl Layers {
                 Source::EnvFile { .. } | Source::File { .. } | Source::Default => {}
             }
         }
+        Ok(words)
+    }
+
+    /// The same with the cluster's name, where it must be said.
+    pub fn archive_call(&self) -> Result<Vec<String>> {
+        let mut words = self.own_call()?;
         if let Chosen::One(name) = &self.cluster {
             let only = match self.file.clusters.as_slice() {
                 [] => name == "main",
                 names => names.len() == 1,
             };
             if !only {
-                add("--cluster", name.clone());
+                words.extend(["--cluster".to_owned(), name.clone()]);
             }
         }
         Ok(words)
@@ -45,7 +52,7 @@ fn absolute(path: &Path) -> Result<String> {
     let path = std::path::absolute(path).at("find", path)?;
     path.to_str().map(str::to_owned).ok_or_else(|| {
         Error::usage(format!("{} is not in UTF-8", path.display()))
-            .hint("use another path: this one can't stand in archive_command.")
+            .hint("use another path: this one can't stand in archive_command or a unit.")
     })
 }
 

@@ -158,7 +158,7 @@ impl Layers {
             let path = std::path::absolute(&self.path).at("find", &self.path)?;
             add("--config", &path.to_string_lossy());
         }
-        if self.file.repos.contains(&self.repo) {
+        if self.file_has_repo() {
             add("--repo", &self.repo);
         }
         let url = self.find(keys::REPO_URL, &self.repo)?;
@@ -167,6 +167,11 @@ impl Layers {
         }
         add("--cluster", self.cluster()?);
         Ok(flags)
+    }
+
+    /// Whether the first or chosen repository stands in the file.
+    pub fn file_has_repo(&self) -> bool {
+        self.file.repos.contains(&self.repo)
     }
 
     /// The repositories that commands use, in the order of the file.

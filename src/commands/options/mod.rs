@@ -5,6 +5,7 @@ mod connection;
 mod restore;
 mod retention;
 mod settings;
+mod systemd;
 mod wal;
 
 use std::{path::PathBuf, time::Duration};
@@ -14,6 +15,7 @@ pub use connection::{ConnectionSettings, PasswordFrom};
 pub use restore::RestoreOptions;
 pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalSettings};
+pub use systemd::{SystemdAction, SystemdOptions};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 
 use crate::{domain::monitor::thresholds::Thresholds, repo::backup_id::BackupId};

@@ -2,6 +2,7 @@
 //! `pgstow`, writers that know the truth, and things that go wrong on purpose.
 
 pub mod archive;
+pub mod booted;
 pub mod cluster;
 pub mod full_disk;
 pub mod golden;
@@ -21,6 +22,7 @@ pub mod user;
 pub mod witness;
 
 pub use archive::Archive;
+pub use booted::Booted;
 pub use cluster::{Cluster, Shutdown};
 pub use full_disk::FullDisk;
 pub use load::Load;

@@ -1,0 +1,30 @@
+//! Options of `systemd`.
+
+use std::collections::BTreeMap;
+
+use crate::domain::systemd::Place;
+
+#[derive(Debug)]
+pub struct SystemdOptions {
+    pub action: SystemdAction,
+    pub place: Place,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum SystemdAction {
+    Install {
+        /// The program and the options that lead it to the present settings.
+        call: Vec<String>,
+        user: String,
+        /// By the name of the job.
+        calendars: BTreeMap<&'static str, String>,
+        /// Only show what would be written.
+        print: bool,
+        /// Overwrite what somebody changed.
+        force: bool,
+    },
+    Remove {
+        force: bool,
+    },
+    Status,
+}

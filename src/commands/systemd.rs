@@ -1,0 +1,257 @@
+//! `pgstow systemd`: sets up, removes and shows what runs pgstow for a cluster again and again.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::{
+    context::Context,
+    options::{SystemdAction, SystemdOptions},
+    report::{Outcome, Report},
+    table::{Align, Table},
+};
+use crate::{
+    domain::systemd::{
+        Place, Scheduler, Wanted,
+        file::Action,
+        install::{check_calendars, install},
+        remove::remove,
+        status::{self, JobStatus, LastResult},
+    },
+    error::{Error, Result},
+};
+
+#[derive(Debug, Serialize)]
+pub struct SystemdReport {
+    cluster: String,
+    #[serde(flatten)]
+    did: Did,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Did {
+    /// What would be written.
+    Print {
+        files: Vec<Shown>,
+    },
+    Install(Changes),
+    Remove(Changes),
+    Jobs(Vec<JobStatus>),
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    path: PathBuf,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Changes {
+    files: Vec<Changed>,
+    /// Folders of drop-ins that stay.
+    left: Vec<PathBuf>,
+    /// Services that go on to their end.
+    running: Vec<String>,
+    /// Whether timers of this host were started or stopped.
+    #[serde(skip)]
+    live: bool,
+    #[serde(skip)]
+    cron: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Changed {
+    path: PathBuf,
+    action: Action,
+}
+
+pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> {
+    let cluster = &context.settings.cluster.name;
+    let (place, cancel) = (&options.place, &context.cancel);
+    let did = match options.action {
+        SystemdAction::Install {
+            call,
+            user,
+            calendars,
+            print,
+            force,
+        } => {
+            let wanted = Wanted {
+                cluster: cluster.clone(),
+                call,
+                user,
+                state_folder: context.settings.state_folder(),
+                writes: writes(context)?,
+                calendars,
+            };
+            check_calendars(place, &wanted, cancel)?;
+            match print {
+                true => Did::Print {
+                    files: shown(place, &wanted),
+                },
+                false => Did::Install(changes(place, install(place, &wanted, force, cancel)?)),
+            }
+        }
+        SystemdAction::Remove { force } => {
+            let removed = remove(place, cluster.as_str(), force, cancel)?;
+            Did::Remove(Changes {
+                left: removed.left,
+                running: removed.running,
+                ..changes(place, removed.files)
+            })
+        }
+        SystemdAction::Status => Did::Jobs(status::gather(cluster.as_str(), cancel)?),
+    };
+    Ok(SystemdReport {
+        cluster: cluster.to_string(),
+        did,
+    })
+}
+
+/// The folders that jobs write in, beside the one that systemd makes for them.
+fn writes(context: &Context) -> Result<Vec<PathBuf>> {
+    let settings = &context.settings;
+    // Refuses where none is set.
+    settings.repo()?;
+    let folders = settings
+        .repos
+        .iter()
+        .filter_map(|repo| repo.location.folder());
+    let mut writes: Vec<PathBuf> = folders.map(Path::to_owned).collect();
+    writes.push(settings.state_dir.clone());
+    match writes.iter().find(|path| path.to_str().is_none()) {
+        None => Ok(writes),
+        Some(path) => Err(Error::usage(format!("{} is not in UTF-8", path.display()))
+            .hint("use another path: this one can't stand in a unit.")),
+    }
+}
+
+fn shown(place: &Place, wanted: &Wanted) -> Vec<Shown> {
+    let files = place.files(wanted).into_iter();
+    files
+        .map(|file| Shown {
+            path: place.folder.join(file.name),
+            text: file.text,
+        })
+        .collect()
+}
+
+fn changes(place: &Place, files: Vec<(String, Action)>) -> Changes {
+    let files = files.into_iter().map(|(name, action)| Changed {
+        path: place.folder.join(name),
+        action,
+    });
+    Changes {
+        files: files.collect(),
+        left: Vec::new(),
+        running: Vec::new(),
+        live: place.live,
+        cron: place.scheduler == Scheduler::Cron,
+    }
+}
+
+impl Report for SystemdReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        match &self.did {
+            Did::Print { files } => {
+                for (number, file) in files.iter().enumerate() {
+                    let gap = if number == 0 { "" } else { "\n" };
+                    writeln!(out, "{gap}# {}", file.path.display())?;
+                    write!(out, "{}", file.text)?;
+                }
+                Ok(())
+            }
+            Did::Install(changes) => {
+                changes.list(out)?;
+                match (changes.live, changes.cron) {
+                    (true, false) => writeln!(
+                        out,
+                        "The timers run; `pgstow systemd status` shows them, `systemctl start pgstow-base@{}` \
+                         does not wait for one.",
+                        self.cluster
+                    ),
+                    (true, true) => writeln!(out, "cron reads it within a minute."),
+                    (false, _) => writeln!(out, "Nothing was started."),
+                }
+            }
+            Did::Remove(changes) if changes.files.is_empty() => {
+                writeln!(out, "nothing of cluster {} is there", self.cluster)
+            }
+            Did::Remove(changes) => changes.list(out),
+            Did::Jobs(jobs) => jobs_text(jobs, out),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match &self.did {
+            Did::Jobs(jobs) if !jobs.iter().all(JobStatus::is_good) => Outcome::Findings,
+            _ => Outcome::Done,
+        }
+    }
+
+    fn is_good_news(&self) -> bool {
+        matches!(self.did, Did::Install(_) | Did::Remove(_))
+    }
+}
+
+impl Changes {
+    fn list(&self, out: &mut dyn Write) -> io::Result<()> {
+        for file in &self.files {
+            let action = match file.action {
+                Action::Written => "written",
+                Action::Replaced => "replaced",
+                Action::Unchanged => "unchanged",
+                Action::Removed => "removed",
+            };
+            writeln!(out, "{action:9} {}", file.path.display())?;
+        }
+        for folder in &self.left {
+            writeln!(out, "left, for they are your own: {}", folder.display())?;
+        }
+        for service in &self.running {
+            writeln!(out, "{service} is running, and goes on to its end")?;
+        }
+        Ok(())
+    }
+}
+
+fn jobs_text(jobs: &[JobStatus], out: &mut dyn Write) -> io::Result<()> {
+    let columns = ["job", "next run", "last run", "result"].map(|name| (name, Align::Left));
+    let mut table = Table::new(&columns);
+    for job in jobs {
+        let next = match (&job.next_run, job.active, job.timer.as_str()) {
+            (_, _, "missing") => "no timer",
+            (_, false, _) => "the timer does not run",
+            (None, true, _) => "when it is due",
+            (Some(next), true, "enabled") => next,
+            (Some(next), true, _) => {
+                &format!("{next} (not after a restart: the timer is not enabled)")
+            }
+        };
+        let last = job.last_run.as_deref().unwrap_or("never");
+        table.row([job.job, next, last, &result(job)].map(str::to_owned));
+    }
+    table.write(out)?;
+    for job in jobs.iter().filter(|job| !job.log.is_empty()) {
+        writeln!(out, "\n{}:", job.job)?;
+        for line in &job.log {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn result(job: &JobStatus) -> String {
+    match (job.result, job.exit_code) {
+        (LastResult::None, _) => String::new(),
+        (LastResult::Running, _) => "running".to_owned(),
+        (LastResult::Done, _) => "done".to_owned(),
+        (LastResult::Findings, _) => "findings".to_owned(),
+        (LastResult::Failed, Some(code)) => format!("FAILED ({code})"),
+        (LastResult::Failed, None) => "FAILED".to_owned(),
+    }
+}

@@ -1,0 +1,79 @@
+//! The crontab of a cluster, which does what its units do, as far as cron can: no catching up after the
+//! host was off, no spread over time, no sandbox.
+
+use super::{
+    Wanted,
+    file::{CRON_NOTE, SystemdFile},
+    jobs::{JOBS, Job},
+    units::CALL,
+};
+
+/// How services wait for each other; cron's jobs lock the same folder.
+const LOCK: &str = "/usr/bin/flock --no-fork %S/pgstow/%i";
+
+/// The file for /etc/cron.d.
+pub fn file(wanted: &Wanted) -> SystemdFile {
+    let lines: String = JOBS.iter().map(|job| line(job, wanted)).collect();
+    let text = format!(
+        "# What comes on standard output or error, cron mails to MAILTO: warnings, findings and failures.\n\
+         SHELL=/bin/sh\n\
+         PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
+         {lines}"
+    );
+    SystemdFile::new(name(wanted.cluster.as_str()), CRON_NOTE, &text)
+}
+
+/// cron takes no file with a dot in its name.
+pub fn name(cluster: &str) -> String {
+    format!("pgstow-{}", cluster.replace('.', "_"))
+}
+
+fn line(job: &Job, wanted: &Wanted) -> String {
+    let mut lines = job.service.lines();
+    let command = lines.find_map(|line| line.strip_prefix("ExecStart="));
+    let words: Vec<String> = wanted.call.iter().map(|word| shell_word(word)).collect();
+    let lock = shell_word(&wanted.state_folder.to_string_lossy());
+    let command = command
+        .unwrap_or_default()
+        .replace("--quiet ", "")
+        .replacen(LOCK, &format!("flock {lock}"), 1)
+        .replacen(CALL, &format!("{} --quiet", words.join(" ")), 1)
+        .replace("%i", wanted.cluster.as_str());
+    let calendar = wanted.calendars.get(job.name);
+    let calendar = calendar.map_or(job.cron, String::as_str);
+    format!(
+        "{calendar} {} nice -n 10 ionice -c 2 -n 7 {command}\n",
+        wanted.user
+    )
+}
+
+/// A word of a shell command in a crontab, where a bare `%` ends the command (crontab(5)).
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/_-.,:+@=".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => {
+            // cron takes the backslash away within quotes, too; so `%` is the only one that needs it.
+            let quoted = text.replace('\'', r"'\''").replace('%', r"\%");
+            format!("'{quoted}'")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_reach_the_shell_as_they_are() {
+        for (text, written) in [
+            ("/usr/bin/pgstow", "/usr/bin/pgstow"),
+            ("/a b", "'/a b'"),
+            ("/it's", r"'/it'\''s'"),
+            ("/100%", r"'/100\%'"),
+        ] {
+            assert_eq!(shell_word(text), written);
+        }
+        assert_eq!(name("a.b-c"), "pgstow-a_b-c");
+    }
+}

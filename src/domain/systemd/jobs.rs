@@ -1,0 +1,57 @@
+//! The table of jobs. A command that wants to be one has its two files in `systemd/` and a row here.
+
+use crate::error::{Error, Result};
+
+/// Something that runs again and again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Job {
+    /// `pgstow-NAME@CLUSTER` are its units.
+    pub name: &'static str,
+    /// The text of its service, as it stands in `systemd/`.
+    pub service: &'static str,
+    /// The text of its timer.
+    pub timer: &'static str,
+    /// When its timer elapses, in the five fields of a crontab.
+    pub cron: &'static str,
+}
+
+macro_rules! job {
+    ($name:literal, $cron:literal) => {
+        Job {
+            name: $name,
+            service: include_str!(concat!("../../../systemd/pgstow-", $name, "@.service")),
+            timer: include_str!(concat!("../../../systemd/pgstow-", $name, "@.timer")),
+            cron: $cron,
+        }
+    };
+}
+
+pub const JOBS: [Job; 5] = [
+    job!("base", "0 2 * * 0"),
+    job!("incremental", "0 2 * * 1-6"),
+    job!("cleanup", "0 6 * * *"),
+    job!("verify", "0 12 * * 0"),
+    job!("monitor", "*/5 * * * *"),
+];
+
+/// The unit that jobs call when they fail or have findings. It serves all clusters.
+pub const ALERT: &str = "pgstow-alert@.service";
+pub const ALERT_TEXT: &str = include_str!("../../../systemd/pgstow-alert@.service");
+
+impl Job {
+    pub fn named(name: &str) -> Result<&'static Self> {
+        JOBS.iter().find(|job| job.name == name).ok_or_else(|| {
+            let names: Vec<&str> = JOBS.iter().map(|job| job.name).collect();
+            Error::usage(format!("there is no job {name:?}"))
+                .hint(format!("jobs are: {}.", names.join(", ")))
+        })
+    }
+
+    pub fn service_name(&self, cluster: &str) -> String {
+        format!("pgstow-{}@{cluster}.service", self.name)
+    }
+
+    pub fn timer_name(&self, cluster: &str) -> String {
+        format!("pgstow-{}@{cluster}.timer", self.name)
+    }
+}

@@ -1,0 +1,35 @@
+//! What runs pgstow unattended: systemd's units of a cluster, or a crontab where there is no systemd.
+//!
+//! `jobs` is the table of what there is, `units` and `crontab` word the files, `file` knows which of those
+//! that are there may be replaced; `install`, `remove` and `status` act.
+
+mod crontab;
+pub mod file;
+pub mod install;
+pub mod jobs;
+mod place;
+pub mod remove;
+pub mod status;
+mod systemctl;
+mod units;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use crate::repo::layout::ClusterName;
+pub use place::{Place, Scheduler};
+
+/// What the files of a cluster say.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub cluster: ClusterName,
+    /// The program and the options that lead it to the present settings.
+    pub call: Vec<String>,
+    /// Whom the jobs run as.
+    pub user: String,
+    /// The cluster's folder for notes of this host.
+    pub state_folder: PathBuf,
+    /// Folders beside `/var/lib/pgstow` in which the jobs write.
+    pub writes: Vec<PathBuf>,
+    /// When each job runs, where that is not its default.
+    pub calendars: BTreeMap<&'static str, String>,
+}

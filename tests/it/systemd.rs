@@ -1,0 +1,326 @@
+//! `pgstow systemd`: the files it writes, judged by systemd's own tools, and what it refuses. Under a systemd
+//! that runs: `booted`.
+
+mod booted;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::harness::{Scratch, Tool, golden::golden, user};
+
+/// The jobs that there are.
+const JOBS: [&str; 5] = ["base", "incremental", "cleanup", "verify", "monitor"];
+
+/// The worst that the units may have, in tenths (systemd-analyze security).
+const EXPOSURE: &str = "25";
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd")
+}
+
+/// Names and texts of a folder's files.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read_to_string(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn tool(scratch: &Scratch) -> Tool {
+    Tool::new(scratch).config(
+        "[repo.local]\nurl = \"/srv/back up\"\n[repo.offsite]\nurl = \"/mnt/offsite\"\n\
+         [cluster.main]\n[cluster.other]\n",
+    )
+}
+
+/// Standard output without what differs from run to run.
+fn steady(scratch: &Scratch, text: &str) -> String {
+    let text = text.replace(scratch.join("").to_str().unwrap(), "SCRATCH/");
+    let lines = text.lines().map(|line| match line.split_once("follows: ") {
+        Some((what, _)) => format!("{what}follows: SUM\n"),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
+#[test]
+fn what_would_be_written() {
+    let scratch = Scratch::new();
+    let tool = tool(&scratch);
+    let print = |name: &str, arguments: &[&str]| {
+        let fixed = ["--cluster", "main", "systemd", "install", "--print"];
+        let output = tool.command(&[&fixed, arguments].concat()).ok();
+        golden(
+            &format!("systemd/{name}.txt"),
+            &steady(&scratch, &output.stdout),
+        );
+    };
+    print("units", &["--on-calendar", "cleanup=Mon,Thu 04:30"]);
+    print(
+        "crontab",
+        &[
+            "--cron",
+            "--on-calendar",
+            "cleanup=30 4 * * 1,4",
+            "--user",
+            "pg",
+        ],
+    );
+}
+
+#[test]
+fn systemd_understands_the_units() {
+    let scratch = Scratch::new();
+    let tool = tool(&scratch);
+    let folder = scratch.folder("units");
+    let into = ["systemd", "install", "--into", folder.to_str().unwrap()];
+    tool.command(&[&["--cluster", "main"], &into[..]].concat())
+        .ok();
+    // As they are shipped, for an instance, with a program that is there.
+    for (name, text) in files(&shipped()) {
+        let name = name.replace("@.", "@shipped.");
+        fs::write(
+            folder.join(name),
+            text.replace("/usr/bin/pgstow", "/bin/true"),
+        )
+        .unwrap();
+    }
+    let (mut services, mut units) = (0, Vec::new());
+    for (name, text) in files(&folder) {
+        let path = folder.join(&name);
+        if name.ends_with(".service") {
+            services += 1;
+            user::run_ok(
+                Command::new("systemd-analyze")
+                    .args([
+                        "security",
+                        "--offline=true",
+                        "--no-pager",
+                        "--threshold",
+                        EXPOSURE,
+                    ])
+                    .arg(&path),
+            );
+        }
+        if let Some((_, time)) = text.split_once("\nOnCalendar=") {
+            let time = time.lines().next().unwrap();
+            user::run_ok(Command::new("systemd-analyze").args(["calendar", time]));
+        }
+        if !name.contains("@.") {
+            units.push(path);
+        }
+    }
+    assert!(services > 2 * JOBS.len(), "{services}");
+    let mut verify = Command::new("systemd-analyze");
+    let output = verify
+        .args(["verify", "--man=no"])
+        .args(units)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    // Other units of this host are read, too.
+    let ours: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("pgstow"))
+        .collect();
+    assert!(ours.is_empty() && output.status.success(), "{said}");
+}
+
+#[test]
+fn cron_and_systemd_agree_on_the_times() {
+    /// The days and times of a week in which systemd starts a job.
+    fn of_systemd(expression: &str) -> Vec<String> {
+        let mut command = Command::new("systemd-analyze");
+        command.args([
+            "calendar",
+            "--iterations=7",
+            "--base-time=2026-11-22 00:00:00 UTC",
+            expression,
+        ]);
+        let shown = user::run_ok(command.env("TZ", "UTC").env("LC_ALL", "C"));
+        let lines = shown.lines().filter_map(|line| line.split_once(": "));
+        let times = lines.filter(|(name, _)| name.contains("Next elapse") || name.contains("Iter"));
+        times
+            .map(|(_, time)| time.trim())
+            .filter(|time| ("2026-11-22".."2026-11-29").contains(&&time[4..14]))
+            .map(|time| format!("{} {}", &time[..3], &time[15..20]))
+            .collect()
+    }
+    fn of_cron(fields: &str) -> Vec<String> {
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let (first, last) = match fields[4] {
+            "*" => (0, 6),
+            days => {
+                let (first, last) = days.split_once('-').unwrap_or((days, days));
+                (first.parse().unwrap(), last.parse().unwrap())
+            }
+        };
+        let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+        days[first..=last]
+            .iter()
+            .map(|day| format!("{day} {:0>2}:{:0>2}", fields[1], fields[0]))
+            .collect()
+    }
+    let jobs = pgstow::domain::systemd::jobs::JOBS.iter();
+    // One that runs all the time has no days to compare.
+    for job in jobs.filter(|job| job.name != "monitor") {
+        let (_, time) = job.timer.split_once("\nOnCalendar=").unwrap();
+        let time = time.lines().next().unwrap();
+        assert_eq!(of_cron(job.cron), of_systemd(time), "{}", job.name);
+    }
+}
+
+#[test]
+fn every_file_has_its_job() {
+    let mut names: Vec<String> = JOBS
+        .iter()
+        .flat_map(|job| ["service", "timer"].map(|kind| format!("pgstow-{job}@.{kind}")))
+        .collect();
+    names.push("pgstow-alert@.service".to_owned());
+    names.sort();
+    let there: Vec<String> = files(&shipped())
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(there, names);
+}
+
+#[test]
+fn what_somebody_changed_stays() {
+    let scratch = Scratch::new();
+    let tool = tool(&scratch);
+    let folder = scratch.folder("units");
+    let run = |cluster: &str, arguments: &[&str]| {
+        let place = ["--into", folder.to_str().unwrap()];
+        let fixed = ["--json", "--cluster", cluster, "systemd"];
+        tool.command(&[&fixed, arguments, &place].concat())
+    };
+    let actions = |output: crate::harness::output::Output| -> Vec<String> {
+        let json = output.json();
+        let did = json.get("install").or_else(|| json.get("remove")).unwrap();
+        let files = did["files"].as_array().unwrap().iter();
+        files
+            .map(|file| file["action"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(actions(run("main", &["install"]).ok()), ["written"; 11]);
+    let first = files(&folder);
+    assert_eq!(actions(run("main", &["install"]).ok()), ["unchanged"; 11]);
+    assert_eq!(files(&folder), first);
+    let moved = actions(run("main", &["install", "--on-calendar", "base=Sat 23:00"]).ok());
+    assert_eq!(
+        moved.iter().filter(|action| *action == "replaced").count(),
+        1
+    );
+
+    // An operator's change: nothing at all is touched.
+    let service = folder.join("pgstow-base@main.service");
+    let changed = fs::read_to_string(&service).unwrap() + "Nice=19\n";
+    fs::write(&service, &changed).unwrap();
+    let before = files(&folder);
+    for action in ["install", "remove"] {
+        run("main", &[action])
+            .fails(1)
+            .stderr_contains("pgstow-base@main.service")
+            .stderr_contains("--force");
+        assert_eq!(files(&folder), before, "{action}");
+    }
+    let forced = actions(run("main", &["install", "--force"]).ok());
+    assert_eq!(
+        forced.iter().filter(|action| *action == "replaced").count(),
+        2
+    );
+    assert_eq!(files(&folder), first);
+
+    // The other cluster's units, and what serves both, outlive the first cluster's.
+    assert_eq!(actions(run("other", &["install"]).ok()).len(), 11);
+    fs::create_dir(folder.join("pgstow-base@main.service.d")).unwrap();
+    let removed = run("main", &["remove"]).ok().json();
+    assert_eq!(
+        removed["remove"]["files"].as_array().unwrap().len(),
+        10,
+        "{removed}"
+    );
+    let left = removed["remove"]["left"][0].as_str().unwrap();
+    assert!(left.ends_with("pgstow-base@main.service.d"), "{removed}");
+    assert_eq!(files(&folder).len(), 11);
+    assert_eq!(actions(run("main", &["remove"]).ok()), [""; 0]);
+    assert_eq!(actions(run("other", &["remove"]).ok()), ["removed"; 11]);
+    assert!(files(&folder).is_empty());
+}
+
+#[test]
+fn a_crontab_is_written_and_removed() {
+    let scratch = Scratch::new();
+    let tool = tool(&scratch);
+    let folder = scratch.folder("cron.d");
+    let run = |action: &str| {
+        let into = folder.to_str().unwrap();
+        tool.command(&[
+            "--cluster",
+            "main",
+            "systemd",
+            action,
+            "--cron",
+            "--into",
+            into,
+        ])
+    };
+    run("install").ok();
+    let [(name, text)] = files(&folder).try_into().unwrap();
+    assert_eq!(name, "pgstow-main");
+    fs::write(folder.join(&name), text.replace("0 6", "0 7")).unwrap();
+    run("install").fails(1).stderr_contains("pgstow-main");
+    fs::write(folder.join(&name), text).unwrap();
+    run("remove").ok();
+    assert!(files(&folder).is_empty());
+}
+
+#[test]
+fn what_can_not_be_is_refused() {
+    let scratch = Scratch::new();
+    let tool = tool(&scratch);
+    for (arguments, code, says) in [
+        (&["--on-calendar", "base=at night"][..], 2, "OnCalendar="),
+        (&["--on-calendar", "base"], 2, "JOB=EXPR"),
+        (
+            &["--on-calendar", "dance=daily"],
+            2,
+            "jobs are: base, incremental",
+        ),
+        (
+            &[
+                "--on-calendar",
+                "base=daily",
+                "--on-calendar",
+                "base=weekly",
+            ],
+            2,
+            "two times",
+        ),
+        (&["--on-calendar", "base=daily", "--cron"], 2, "five fields"),
+        (&["--user", "a b"], 2, "not a user's name"),
+        (&["--into", "/nowhere/at/all"], 1, "there is no folder"),
+        // The tests call it as the server's user.
+        (&[], 1, "only root"),
+        (&["--cron"], 1, "only root"),
+    ] {
+        let fixed = ["--cluster", "main", "systemd", "install"];
+        tool.command(&[&fixed, arguments].concat())
+            .fails(code)
+            .stderr_contains(says);
+    }
+    tool.command(&["systemd", "install", "--print"])
+        .fails(2)
+        .stderr_contains("--cluster");
+}
