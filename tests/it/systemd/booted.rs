@@ -167,6 +167,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
             (&"none".into(), &true.into()),
             "{status}"
         );
+        assert!(status["last_run"].is_null(), "{status}");
         assert!(status["next_run"].as_str().is_some(), "{status}");
     }
 
