@@ -232,7 +232,10 @@ fn jobs_text(jobs: &[JobStatus], out: &mut dyn Write) -> io::Result<()> {
                 &format!("{next} (not after a restart: the timer is not enabled)")
             }
         };
-        let last = job.last_run.as_deref().unwrap_or("never");
+        let last = job
+            .last_run
+            .as_deref()
+            .unwrap_or("not since the host was started");
         table.row([job.job, next, last, &result(job)].map(str::to_owned));
     }
     table.write(out)?;

@@ -26,6 +26,7 @@ pub struct JobStatus {
     pub active: bool,
     /// As systemd words it, in UTC.
     pub next_run: Option<String>,
+    /// None where it did not run since the host was started.
     pub last_run: Option<String>,
     pub result: LastResult,
     /// Of the last run; None where it had none.
@@ -57,7 +58,7 @@ pub fn gather(cluster: &str, cancel: &Cancel) -> Result<Vec<JobStatus>> {
     require_systemd()?;
     let timers: Vec<String> = JOBS.iter().map(|job| job.timer_name(cluster)).collect();
     let services: Vec<String> = JOBS.iter().map(|job| job.service_name(cluster)).collect();
-    let of_timer = "LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime,LastTriggerUSec";
+    let of_timer = "LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime";
     let timers = show(&timers, of_timer, cancel)?;
     if timers.iter().all(|timer| {
         timer
@@ -84,7 +85,8 @@ pub fn gather(cluster: &str, cancel: &Cancel) -> Result<Vec<JobStatus>> {
             exit_code: started
                 .as_ref()
                 .and_then(|_| service.get("ExecMainStatus")?.parse().ok()),
-            last_run: started.or_else(|| text(timer, "LastTriggerUSec")),
+            // Not LastTriggerUSec of the timer: that begins with the moment in which it was installed.
+            last_run: started,
             log: last_words(&job.service_name(cluster), LINES, cancel)?,
         });
     }

@@ -29,8 +29,9 @@ impl Host {
             .setting("wal_timeout = \"30s\"")
             .setting("checkpoint = \"fast\"")
             .start();
-        stow.cluster
-            .psql(&format!("alter role {ROLE} password 'of the role'"));
+        stow.cluster.psql(&format!(
+            "alter role {ROLE} password 'of the role'; grant pg_monitor to {ROLE}"
+        ));
         let tablespace = scratch.folder("tablespace");
         stow.cluster.psql(&format!(
             "create tablespace apart location '{}'",
@@ -108,11 +109,8 @@ impl Host {
         let (found, text) = self.pgstow(&["--json", "systemd", "status"]);
         assert_eq!(found, code, "{text}");
         let json: Value = serde_json::from_str(&text).unwrap();
-        let jobs = json["jobs"].as_array().unwrap().iter();
-        jobs.filter(|one| one["job"] == job)
-            .cloned()
-            .next()
-            .unwrap()
+        let mut jobs = json["jobs"].as_array().unwrap().iter();
+        jobs.find(|one| one["job"] == job).unwrap().clone()
     }
 
     fn journal(&self, unit: &str) -> String {
@@ -169,6 +167,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
             (&"none".into(), &true.into()),
             "{status}"
         );
+        assert!(status["last_run"].is_null(), "{status}");
         assert!(status["next_run"].as_str().is_some(), "{status}");
     }
 
@@ -243,6 +242,14 @@ fn jobs_run_by_their_units_and_failures_are_told() {
         assert!(host.run(&unit), "{}", host.journal(&unit));
         assert_eq!(host.status(0, job)["result"], "done");
     }
+
+    // Every check can look from within the sandbox: none is unknown, which would be 3.
+    assert!(
+        host.run("pgstow-monitor@main.service"),
+        "{}",
+        host.journal("pgstow-monitor@main.service")
+    );
+    assert_ne!(host.status(0, "monitor")["exit_code"], 3);
 
     // Findings: no failure, and not silent.
     let part = backups[1].parts().remove(0);
