@@ -203,7 +203,7 @@ impl Door {
             self.clone(),
             told.iter()
                 .map(|(name, sent)| {
-                    let error = complaint(sent).map(|error| copy(error));
+                    let error = complaint(sent).map(copy);
                     (name.clone(), error)
                 })
                 .collect::<Vec<_>>(),

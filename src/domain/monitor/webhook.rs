@@ -157,8 +157,50 @@ fn card(message: &Message) -> Vec<Value> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use std::{env, fs, path::Path};
+
+    use super::{
+        super::alert::{Item, Kind},
+        *,
+    };
+    use crate::util::clock::Time;
+
+    /// As they were looked at once; PGSTOW_UPDATE_GOLDEN=1 rewrites them.
+    #[test]
+    fn bodies_stay_as_they_were_looked_at() {
+        let at = |second| Time::from_timestamp(1_795_226_400 + second, 0).unwrap();
+        let item = |check: &str, object: Option<&str>, state, kind| Item {
+            kind,
+            check: check.to_owned(),
+            object: object.map(str::to_owned),
+            state,
+            before: State::Ok,
+            since: Some(at(-3600)),
+            reason: "<all> & @everyone ```wrong```".to_owned(),
+            hint: Some("mend it.".to_owned()),
+        };
+        let items = [
+            item("disk", Some("data"), State::Warning, Kind::Failure),
+            item("backup_age", None, State::Critical, Kind::Reminder),
+        ];
+        let message = Message::new("main", "db1", at(0), &items);
+        for (name, form) in [
+            ("slack", Form::Slack),
+            ("discord", Form::Discord),
+            ("teams", Form::Teams),
+            ("json", Form::Json),
+        ] {
+            let body = serde_json::to_string_pretty(&form.body(&message).unwrap()).unwrap();
+            let path = format!("tests/golden/alerts/{name}.json");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            if env::var_os("PGSTOW_UPDATE_GOLDEN").is_some() {
+                fs::write(&path, &body).unwrap();
+            }
+            assert_eq!(fs::read_to_string(&path).unwrap(), body, "{name}");
+        }
+    }
 
     #[test]
     fn the_host_tells_the_form() {
