@@ -170,7 +170,7 @@ mod tests {
     /// As they were looked at once; PGSTOW_UPDATE_GOLDEN=1 rewrites them.
     #[test]
     fn bodies_stay_as_they_were_looked_at() {
-        let at = |second| Time::from_timestamp(1_795_226_400 + second, 0).unwrap();
+        let at = |second: i64| Time::from_timestamp(1_795_226_400 + second, 0).unwrap();
         let item = |check: &str, object: Option<&str>, state, kind| Item {
             kind,
             check: check.to_owned(),
