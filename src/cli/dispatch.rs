@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     commands::{
-        archive_wal, base, check, cleanup,
+        alerts, archive_wal, base, check, cleanup,
         context::Context,
         demo, init, list, monitor,
         options::LogLevel,
@@ -77,6 +77,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Verify(args) => run.job("verify", |context, layers| {
             verify::run(context, options::verify(&args, layers)?)
         }),
+        Command::Monitor(args) if args.test_alert => {
+            run.command(|context, layers| alerts::test(context, &layers.alerts()?))
+        }
         Command::Monitor(args) if args.healthcheck => run.command(|context, layers| {
             monitor::healthcheck(context, &options::monitor(args, layers)?)
         }),
@@ -131,10 +134,10 @@ impl Run {
         finish(self.form, self.quiet, &result?)
     }
 
-    /// As [`Run::command`], for work that the history of runs notes.
+    /// As [`Run::command`], for work that the history of runs notes and alerts tell of.
     fn job<R: Report>(
         self,
-        name: &str,
+        name: &'static str,
         work: impl FnOnce(&Context, &Layers) -> Result<R>,
     ) -> Result<Outcome> {
         let row = self.row;
@@ -147,6 +150,10 @@ impl Run {
                 Ok(report) => run.end(row.of_outcome(report.outcome()), report.told(), None),
                 Err(error) => run.end(row.of_error(error.kind()), Told::default(), Some(error)),
             }
+            let settings = layers
+                .alerts()
+                .and_then(|all| Ok((all, layers.thresholds()?)));
+            alerts::run_ended(context, settings, name, result.as_ref().err());
             result
         })
     }

@@ -165,6 +165,7 @@ pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
         archive_call: layers.archive_call()?,
         thresholds: layers.thresholds()?,
         limit: layers.always(keys::MONITOR_TIME_LIMIT, parse::time_limit)?,
+        alerts: layers.alerts()?,
     })
 }
 

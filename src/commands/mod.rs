@@ -1,5 +1,6 @@
 //! One thin file for each subcommand: opens things, calls the domain, returns a report.
 
+pub mod alerts;
 pub mod archive_wal;
 pub mod base;
 pub mod check;

@@ -8,6 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    alerts,
     context::Context,
     options::MonitorOptions,
     report::{Outcome, Report},
@@ -50,6 +51,7 @@ pub struct MonitorReport {
 }
 
 pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport> {
+    let begun = clock::now();
     context.meter.begin("looking at server and repositories", 0);
     let info = context.settings.cluster.connection.resolve();
     let facts = Facts::gather(&subject(context, options)?, info, &context.cancel)?;
@@ -62,6 +64,7 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
             now,
         },
     );
+    verdicts.extend(alerts::verdicts(context, &options.alerts)?);
     let chosen = |verdict: &Verdict| {
         options.only.is_empty() || options.only.iter().any(|name| name == verdict.check)
     };
@@ -76,6 +79,7 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
         let text = exposition::text(&metrics::families(&facts, &verdicts, wanted));
         verdicts.extend(deliver(context, options, cluster, &text));
     }
+    alerts::tell(context, &options.alerts, &verdicts, begun)?;
     Ok(MonitorReport {
         cluster: cluster.to_owned(),
         time: now,

@@ -1,16 +1,17 @@
 //! Requests to a web server: one at a time, under a time limit, over TLS with the certificates that
 //! the host trusts. Only whoever sends one pays for it: nothing is set up before.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rustls::crypto::ring;
 use ureq::{
-    Agent,
-    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
+    Agent, Body,
+    http::{Request, Response, Uri},
+    tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use super::trust;
-use crate::error::{Error, IoContext, Result};
+use super::{secret::Secret, trust};
+use crate::error::{Error, Result};
 
 /// For all of a request: who is that slow is down.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -18,18 +19,55 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// What an answer's body may tell of its reason.
 const REASON: u64 = 4096;
 
+/// Parts of a secret address that are long enough to be the secret.
+const TOKEN: usize = 6;
+
 /// Puts `body` at `url`, in the place of what is there; an error unless the server says that it is.
 pub fn put(url: &str, content_type: &str, body: &[u8]) -> Result<()> {
-    let failed = |error: ureq::Error| {
-        Error::failed(format!("can't send to {}", without_secret(url)))
-            .because(error)
-            .hint("see that the address is right, and that a server answers there.")
+    let shown = without_secret(url);
+    let request = Request::put(url).header("Content-Type", content_type);
+    let failed = |error: ureq::Error| unsent(&shown).because(error);
+    let request = request.body(body).map_err(|error| failed(error.into()))?;
+    let agent: Agent = agent(url, LIMIT, 10)?;
+    accepted(agent.run(request).map_err(failed)?, &shown)
+}
+
+/// Posts `body` to an address that is a secret itself: no more than its host is shown. Whoever
+/// answers with another address is not followed.
+pub fn post(url: &Secret, content_type: &str, body: &[u8], limit: Duration) -> Result<()> {
+    let url = url.expose().trim();
+    let parsed: Option<Uri> = url.parse().ok();
+    let shown = parsed.and_then(|uri| {
+        let scheme = uri
+            .scheme_str()
+            .filter(|word| ["http", "https"].contains(word))?;
+        Some(format!("{scheme}://{}/...", uri.host()?))
+    });
+    let Some(shown) = shown else {
+        return Err(Error::usage("the address is none of a web server")
+            .hint("it begins with https:// (or http://)."));
     };
-    let sent = agent(url)?
-        .put(url)
-        .header("Content-Type", content_type)
-        .send(body);
-    let mut answer = sent.map_err(failed)?;
+    // The words of others may have the address in them.
+    let failed = |error: String| unsent(&shown).because(hide(error, url));
+    let request = Request::post(url).header("Content-Type", content_type);
+    let request = request
+        .body(body)
+        .map_err(|error| failed(error.to_string()))?;
+    let agent = agent(url, limit, 0)?;
+    let answer = agent.run(request);
+    let answer = answer.map_err(|error| failed(error.to_string()))?;
+    accepted(answer, &shown).map_err(|error| {
+        let hint = error.hint_text().unwrap_or_default();
+        Error::failed(hide(error.in_one_line(), url)).hint(hint)
+    })
+}
+
+fn unsent(shown: &str) -> Error {
+    Error::failed(format!("can't send to {shown}"))
+        .hint("see that the address is right, and that a server answers there.")
+}
+
+fn accepted(mut answer: Response<Body>, shown: &str) -> Result<()> {
     let status = answer.status();
     if status.is_success() {
         return Ok(());
@@ -41,17 +79,18 @@ pub fn put(url: &str, content_type: &str, body: &[u8]) -> Result<()> {
         .read_to_string();
     let told = told.unwrap_or_default();
     Err(Error::failed(format!(
-        "{} refused what was sent ({status}): {}",
-        without_secret(url),
+        "{shown} refused what was sent ({status}): {}",
         told.trim()
     ))
     .hint("see what its own log says."))
 }
 
-fn agent(url: &str) -> Result<Agent> {
+fn agent(url: &str, limit: Duration, redirects: u32) -> Result<Agent> {
     let config = Agent::config_builder()
-        .timeout_global(Some(LIMIT))
+        .timeout_global(Some(limit))
         .http_status_as_error(false)
+        .max_redirects(redirects)
+        .max_redirects_will_error(false)
         .user_agent(concat!("pgstow/", env!("CARGO_PKG_VERSION")));
     let config = match url.starts_with("https://") {
         true => config.tls_config(tls()?),
@@ -61,20 +100,27 @@ fn agent(url: &str) -> Result<Agent> {
 }
 
 fn tls() -> Result<TlsConfig> {
-    let mut roots = Vec::new();
-    if let Some(bundle) = trust::system_bundle() {
-        let pem = fs::read(bundle).at("read", bundle)?;
-        for item in parse_pem(&pem) {
-            // One that can't be read must not cost us the others.
-            if let Ok(PemItem::Certificate(certificate)) = item {
-                roots.push(certificate);
-            }
-        }
-    }
+    let roots = trust::roots(None)?;
+    let roots: Vec<_> = roots
+        .iter()
+        .map(|root| Certificate::from_der(root).to_owned())
+        .collect();
     Ok(TlsConfig::builder()
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
         .root_certs(RootCerts::new_with_certs(&roots))
         .build())
+}
+
+/// `text` without the parts of `url` behind its host.
+fn hide(text: String, url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.find('/').map_or(rest, |at| &rest[..at]);
+    let user = host.rsplit_once('@').map_or("", |(user, _)| user);
+    let tokens = rest[host.len()..]
+        .split(['/', '?', '&', '='])
+        .chain(user.split(':'));
+    let tokens = tokens.filter(|token| token.len() >= TOKEN);
+    tokens.fold(text, |text, token| text.replace(token, "***"))
 }
 
 /// The address without the name and password that may stand in it.
@@ -100,5 +146,8 @@ mod tests {
         ] {
             assert_eq!(without_secret(url), shown);
         }
+        let url = "https://someone:password@h/services/T00000/token?key=valuable";
+        let told = "no /services/T00000/token?key=valuable for someone, password".to_owned();
+        assert_eq!(hide(told, url), "no /***/***/token?key=*** for ***, ***");
     }
 }

@@ -1,6 +1,9 @@
 //! A text that must not be seen: passwords and keys.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
+
+use super::private_file;
+use crate::error::Result;
 
 /// Shows nothing in `Debug` and has no `Display`, so that it can't slip into a log or an error.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +23,25 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
+    }
+}
+
+/// Where a secret comes from: its file is read when it is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFrom {
+    Setting(Secret),
+    File(PathBuf),
+}
+
+impl SecretFrom {
+    pub fn read(&self) -> Result<Secret> {
+        match self {
+            SecretFrom::Setting(secret) => Ok(secret.clone()),
+            SecretFrom::File(path) => {
+                let text = private_file::read(path)?;
+                Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+            }
+        }
     }
 }
 

@@ -2,6 +2,14 @@
 
 use std::path::Path;
 
+use rustls::RootCertStore;
+use rustls_pki_types::{
+    CertificateDer,
+    pem::{self, PemObject},
+};
+
+use crate::error::{Error, Result};
+
 /// Where distributions keep them: Debian, Fedora, SUSE, Alpine.
 pub const SYSTEM_BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -14,4 +22,28 @@ pub const SYSTEM_BUNDLES: [&str; 4] = [
 pub fn system_bundle() -> Option<&'static Path> {
     let mut bundles = SYSTEM_BUNDLES.iter().map(Path::new);
     bundles.find(|bundle| bundle.exists())
+}
+
+/// The certificates of `file`, else of this host. One that can't be used must not cost us the
+/// others.
+pub fn roots(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>> {
+    let system = || -> Option<&Path> { system_bundle() };
+    let Some(bundle) = file.or_else(system) else {
+        return Ok(Vec::new());
+    };
+    let all = CertificateDer::pem_file_iter(bundle).map_err(|error| match error {
+        pem::Error::Io(error) => Error::io("read", bundle, error),
+        other => Error::damaged(format!("can't read {} as PEM", bundle.display()))
+            .because(other.to_string()),
+    })?;
+    let usable = |one: &CertificateDer<'static>| RootCertStore::empty().add(one.clone()).is_ok();
+    let roots: Vec<_> = all.flatten().filter(usable).collect();
+    match (file, roots.is_empty()) {
+        (Some(file), true) => Err(Error::damaged(format!(
+            "{} has no certificate that can be used",
+            file.display()
+        ))
+        .hint("put the certificate of the authority that signed the server's there, as PEM.")),
+        _ => Ok(roots),
+    }
 }

@@ -29,7 +29,7 @@ const SUBJECTS: [(&str, &str); 10] = [
 ];
 
 /// Crates that only these may use.
-const HOMES: [(&str, &str); 10] = [
+const HOMES: [(&str, &str); 11] = [
     ("clap", "cli"),
     ("indicatif", "cli"),
     ("object_store", "repo"),
@@ -38,6 +38,7 @@ const HOMES: [(&str, &str); 10] = [
     ("postgres_protocol", "postgres"),
     ("rustls", "postgres"),
     ("rustls", "util::http"),
+    ("rustls", "util::trust"),
     ("ureq", "util::http"),
     ("lettre", "domain::monitor"),
 ];

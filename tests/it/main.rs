@@ -9,6 +9,7 @@
 )]
 
 mod agreement;
+mod alerts;
 mod archive_wal;
 mod base;
 mod check;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, builder::PossibleValuesParser};
 
-use crate::domain::monitor::checks;
+use crate::domain::monitor::{checks, door};
 
 /// Runs every check of server, repositories and host
 ///
@@ -20,7 +20,7 @@ use crate::domain::monitor::checks;
 pub struct MonitorArgs {
     /// Only these checks, with commas between them
     #[arg(long, value_name = "CHECKS", value_delimiter = ',', hide_possible_values = true,
-        value_parser = PossibleValuesParser::new(checks::names()))]
+        value_parser = PossibleValuesParser::new(checks::names().chain([door::CHECK])))]
     pub only: Vec<String>,
     /// Print one line in the form of plugins for Nagios
     #[arg(long, conflicts_with = "json")]
@@ -34,6 +34,10 @@ pub struct MonitorArgs {
     /// Have the figures of runs among the metrics as pg_backup_last_..., too
     #[arg(long)]
     pub plain_names: bool,
+    /// Only send a test through all alerts, and tell how each went: exit code 0, or 3 if one failed
+    #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "plain_names",
+        "healthcheck"])]
+    pub test_alert: bool,
     /// Only tell, without the server, whether the newest good backup is younger than
     /// monitor.backup_age.critical: exit code 0 or 1
     #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "plain_names"])]

@@ -67,7 +67,7 @@ impl Layers {
         self.required(key, "", parse)
     }
 
-    fn optional<T>(
+    pub(super) fn optional<T>(
         &self,
         key: Key,
         section: &str,
@@ -79,7 +79,12 @@ impl Layers {
             .transpose()
     }
 
-    fn required<T>(&self, key: Key, section: &str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
+    pub(super) fn required<T>(
+        &self,
+        key: Key,
+        section: &str,
+        parse: impl Fn(&str) -> Result<T>,
+    ) -> Result<T> {
         self.optional(key, section, parse)?
             .ok_or_else(|| Error::usage(format!("{} isn't set", key.path(section))))
     }

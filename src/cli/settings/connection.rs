@@ -10,10 +10,10 @@ use super::{
     parse,
 };
 use crate::{
-    commands::options::{ConnectionSettings, PasswordFrom},
+    commands::options::ConnectionSettings,
     error::{Error, Result},
     postgres::conninfo::ConnParams,
-    util::secret::Secret,
+    util::secret::{Secret, SecretFrom},
 };
 
 /// Keys whose values are libpq's texts.
@@ -36,7 +36,7 @@ impl Layers {
     pub(super) fn connection_settings(&self, cluster: &str) -> Result<ConnectionSettings> {
         let password = self.find(keys::PASSWORD, cluster)?;
         let is_old = password.as_ref().is_some_and(|found| found.old);
-        let password = password.map(password_from);
+        let password = password.map(secret_from);
         let (password, environment_password) = match is_old {
             true => (None, password),
             false => (password, None),
@@ -105,10 +105,10 @@ impl Layers {
     }
 }
 
-fn password_from(found: Found) -> PasswordFrom {
+pub(super) fn secret_from(found: Found) -> SecretFrom {
     match found.by_file {
-        true => PasswordFrom::File(found.text.into()),
-        false => PasswordFrom::Setting(Secret::new(found.text)),
+        true => SecretFrom::File(found.text.into()),
+        false => SecretFrom::Setting(Secret::new(found.text)),
     }
 }
 

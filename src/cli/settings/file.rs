@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::{
     keys::{KEYS, Key, Scope},
@@ -23,12 +23,14 @@ pub struct ConfigFile {
     pub repos: Vec<String>,
     /// `[cluster.NAME]`, in the order of the file.
     pub clusters: Vec<String>,
+    /// `[alert.NAME]`, in the order of the file.
+    pub alerts: Vec<String>,
 }
 
 #[derive(Debug)]
 pub struct Entry {
     pub key: Key,
-    /// Name of the repository or cluster.
+    /// Name of the repository, cluster or alert.
     pub section: String,
     pub text: String,
     pub line: usize,
@@ -80,6 +82,7 @@ pub fn parse(path: &Path, text: &str) -> Result<ConfigFile> {
         check_name(name).map_err(|error| error.context(format!("{}: [{kind}.{name}]", place())))?;
         match kind {
             "repo" => file.repos.push(name.to_owned()),
+            "alert" => file.alerts.push(name.to_owned()),
             _ => file.clusters.push(name.to_owned()),
         }
     }
@@ -97,7 +100,7 @@ pub fn parse(path: &Path, text: &str) -> Result<ConfigFile> {
     Ok(file)
 }
 
-/// Names of repositories and clusters become names of folders and parts of variables.
+/// Names of repositories, clusters and alerts become names of folders and parts of variables.
 pub fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
@@ -118,6 +121,7 @@ impl Leaf<'_, '_> {
         let (scope, section, name) = match self.path.as_slice() {
             ["repo", section, rest @ ..] if !rest.is_empty() => (Scope::Repo, *section, rest),
             ["cluster", section, rest @ ..] if !rest.is_empty() => (Scope::Cluster, *section, rest),
+            ["alert", section, rest @ ..] if !rest.is_empty() => (Scope::Alert, *section, rest),
             all => (Scope::Top, "", all),
         };
         let name = name.join(".");
@@ -139,17 +143,26 @@ impl Leaf<'_, '_> {
                 .find(|key| key.scope == scope && key.name == name && key.secret);
             by_file = true;
         }
+        let key = *key.ok_or_else(unknown)?;
         Ok(Entry {
-            key: *key.ok_or_else(unknown)?,
+            key,
             section: section.to_owned(),
-            text: self.text()?,
+            text: match self.value {
+                DeValue::Array(all) if key.is_list() => self.texts(all)?,
+                value => self.text(value)?,
+            },
             line,
             by_file,
         })
     }
 
-    fn text(&self) -> Result<String> {
-        match self.value {
+    fn texts(&self, all: &DeArray<'_>) -> Result<String> {
+        let texts = all.iter().map(|one| self.text(one.get_ref()));
+        Ok(texts.collect::<Result<Vec<_>>>()?.join(","))
+    }
+
+    fn text(&self, value: &DeValue<'_>) -> Result<String> {
+        match value {
             DeValue::String(text) => Ok(text.to_string()),
             DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
             DeValue::Boolean(yes) => Ok(yes.to_string()),
@@ -173,7 +186,7 @@ fn flatten<'a, 'i>(
         let at = key.span().start;
         match value.get_ref() {
             DeValue::Table(table) => {
-                if let [kind @ ("repo" | "cluster"), name] = path[..] {
+                if let [kind @ ("repo" | "cluster" | "alert"), name] = path[..] {
                     sections.push((at, kind, name));
                 }
                 flatten(table, &path, leaves, sections);

@@ -1,8 +1,9 @@
 //! Every key of pgstow.toml, with its default. What each means stands in `conf/pgstow.toml`.
 //!
 //! The name of a key's environment variable follows from the key: `PGSTOW_`, then the key in
-//! capitals with `_` for each dot, without the name of the repository or cluster:
-//! `cluster.main.data_dir` is `PGSTOW_CLUSTER_DATA_DIR`.
+//! capitals with `_` for each dot, without the name of the repository or cluster, since one of them
+//! is chosen: `cluster.main.data_dir` is `PGSTOW_CLUSTER_DATA_DIR`. Alerts all count, so theirs have
+//! it: `alert.mail.to` is `PGSTOW_ALERT_MAIL_TO`.
 
 /// Where a key stands in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +13,14 @@ pub enum Scope {
     Repo,
     /// In every `[cluster.NAME]`.
     Cluster,
+    /// In every `[alert.NAME]`.
+    Alert,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     pub scope: Scope,
-    /// Without `repo.NAME.` or `cluster.NAME.`; may hold dots.
+    /// Without `repo.NAME.` and its like; may hold dots.
     pub name: &'static str,
     /// As it would be written in the file; None: unset.
     pub default: Option<&'static str>,
@@ -32,18 +35,25 @@ impl Key {
             Scope::Top => self.name.to_owned(),
             Scope::Repo => format!("repo.{section}.{}", self.name),
             Scope::Cluster => format!("cluster.{section}.{}", self.name),
+            Scope::Alert => format!("alert.{section}.{}", self.name),
         }
     }
 
     /// The name of its environment variable.
-    pub fn variable(&self) -> String {
+    pub fn variable(&self, section: &str) -> String {
         let section = match self.scope {
-            Scope::Top => "",
-            Scope::Repo => "REPO_",
-            Scope::Cluster => "CLUSTER_",
+            Scope::Top => String::new(),
+            Scope::Repo => "REPO_".to_owned(),
+            Scope::Cluster => "CLUSTER_".to_owned(),
+            Scope::Alert => format!("ALERT_{section}_"),
         };
-        let name = self.name.to_ascii_uppercase().replace('.', "_");
-        format!("PGSTOW_{section}{name}")
+        let name = format!("PGSTOW_{section}{}", self.name);
+        name.to_ascii_uppercase().replace(['.', '-'], "_")
+    }
+
+    /// Whether the file may have several texts in brackets: then commas are between them.
+    pub fn is_list(&self) -> bool {
+        [ALERT_ON, ALERT_TO].contains(self)
     }
 }
 
@@ -72,6 +82,8 @@ keys! {
     WAL_DROP_ABOVE = Top "wal.drop_above" None, false;
     WAL_PREFETCH = Top "wal.prefetch" Some("16"), false;
     WAL_PREFETCH_SIZE = Top "wal.prefetch_size" Some("512MB"), false;
+    ALERT_TIME_LIMIT = Top "alert.time_limit" Some("10s"), false;
+    ALERT_REMIND = Top "alert.remind" Some("24h"), false;
     MONITOR_TIME_LIMIT = Top "monitor.time_limit" Some("20s"), false;
     MONITOR_BACKUP_AGE_WARNING = Top "monitor.backup_age.warning" Some("26h"), false;
     MONITOR_BACKUP_AGE_CRITICAL = Top "monitor.backup_age.critical" Some("50h"), false;
@@ -134,6 +146,18 @@ keys! {
     CHAIN_MAX = Cluster "chain_max" Some("30"), false;
     MANIFEST_CHECKSUMS = Cluster "manifest_checksums" Some("crc32c"), false;
     WAL_TIMEOUT = Cluster "wal_timeout" Some("10min"), false;
+
+    ALERT_ON = Alert "on" Some("failure,recovery"), false;
+    ALERT_URL = Alert "url" None, true;
+    ALERT_FORM = Alert "form" Some("auto"), false;
+    ALERT_TO = Alert "to" None, false;
+    ALERT_FROM = Alert "from" None, false;
+    ALERT_HOST = Alert "host" Some("localhost"), false;
+    ALERT_PORT = Alert "port" None, false;
+    ALERT_TLS = Alert "tls" Some("starttls"), false;
+    ALERT_CA_FILE = Alert "ca_file" None, false;
+    ALERT_USER = Alert "user" None, false;
+    ALERT_PASSWORD = Alert "password" None, true;
 }
 
 #[cfg(test)]
@@ -142,11 +166,12 @@ mod tests {
 
     #[test]
     fn variables_follow_the_rule_and_none_means_two_keys() {
-        assert_eq!(LOG_LEVEL.variable(), "PGSTOW_LOG_LEVEL");
-        assert_eq!(REPO_URL.variable(), "PGSTOW_REPO_URL");
-        assert_eq!(RETENTION_FULL.variable(), "PGSTOW_REPO_RETENTION_FULL");
+        assert_eq!(LOG_LEVEL.variable(""), "PGSTOW_LOG_LEVEL");
+        assert_eq!(REPO_URL.variable("x"), "PGSTOW_REPO_URL");
+        assert_eq!(RETENTION_FULL.variable("x"), "PGSTOW_REPO_RETENTION_FULL");
+        assert_eq!(ALERT_TO.variable("a-b"), "PGSTOW_ALERT_A_B_TO");
         assert_eq!(DATA_DIR.path("main"), "cluster.main.data_dir");
-        let mut names: Vec<_> = KEYS.iter().map(Key::variable).collect();
+        let mut names: Vec<_> = KEYS.iter().map(|key| key.variable("a-b")).collect();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), KEYS.len());

@@ -14,7 +14,7 @@ use super::{
     environment::Environment,
     file::{self, ConfigFile},
     keys::{self, Key, Scope},
-    old_names::{OLD_NAMES, OLD_REPOSITORY},
+    old_names::{DISCORD, OLD_NAMES, OLD_REPOSITORY},
     source::{Source, Sourced},
     suggest,
 };
@@ -198,17 +198,19 @@ impl Layers {
 
     /// The value of `key`, in the repository or cluster `section`.
     pub fn find(&self, key: Key, section: &str) -> Result<Option<Found>> {
-        // Flags and PGSTOW_ variables have no name of a section: they mean the chosen one.
+        // Flags and PGSTOW_ variables have no name of a section: they mean the chosen one. Those of
+        // alerts have one.
         let chosen = match key.scope {
             Scope::Top => true,
             Scope::Repo => section == self.repo,
             Scope::Cluster => self.cluster().is_ok_and(|name| name == section),
+            Scope::Alert => true,
         };
         if chosen {
             if let Some(flag) = self.flags.iter().find(|flag| flag.key == key) {
                 return Ok(Some(found(&flag.text, Source::Flag(flag.name))));
             }
-            if let Some(found) = self.variable(&key.variable(), key.secret)? {
+            if let Some(found) = self.variable(&key.variable(section), key.secret)? {
                 return Ok(Some(found));
             }
         }
@@ -289,6 +291,9 @@ impl Layers {
             self.file.repos.is_empty() || self.file.repos.iter().any(|r| r == section);
         if key.scope == Scope::Repo && !file_is_silent {
             return Ok(None);
+        }
+        if (key, section) == (super::keys::ALERT_ON, DISCORD) {
+            return Ok(self.old_wishes()?.map(Some));
         }
         let mut winner: Option<(Found, Option<String>)> = None;
         for old in OLD_NAMES.iter().filter(|old| old.sets(key, section)) {

@@ -1,5 +1,6 @@
 //! Settings from flags, environment, files and defaults, each with its source.
 
+mod alerts;
 mod archive_call;
 mod build;
 mod connection;

@@ -36,11 +36,12 @@ impl Layers {
             };
             match old.becomes {
                 Becomes::WalFolder => notes.push(self.wal_folder(&set.text)?),
+                Becomes::Wish(key) => notes.extend(self.unused_wish(key, &set)?),
                 Becomes::Key(key) | Becomes::Changed(key, _) => {
-                    let section = match key.scope {
-                        Scope::Top => "",
-                        Scope::Repo => OLD_REPOSITORY,
-                        Scope::Cluster => self.cluster()?,
+                    let section = match (old.section, key.scope) {
+                        (Some(section), _) => section,
+                        (None, Scope::Cluster) => self.cluster()?,
+                        (None, _) => "",
                     };
                     let used = self.find(key, section)?;
                     let overruled = match &used {
@@ -70,9 +71,15 @@ impl Layers {
         let known: Vec<String> = KEYS
             .iter()
             .flat_map(|key| {
-                let name = key.variable();
-                let by_file = key.secret.then(|| format!("{name}_FILE"));
-                [Some(name), by_file].into_iter().flatten()
+                let sections = match key.scope {
+                    Scope::Alert => self.possible_alerts(),
+                    _ => vec![""],
+                };
+                sections.into_iter().flat_map(|section| {
+                    let name = key.variable(section);
+                    let by_file = key.secret.then(|| format!("{name}_FILE"));
+                    [Some(name), by_file].into_iter().flatten()
+                })
             })
             .chain(CHOICES.map(str::to_owned))
             .collect();

@@ -8,6 +8,8 @@ use super::keys::{self, Key, Scope};
 pub struct OldName {
     pub name: &'static str,
     pub becomes: Becomes,
+    /// Of repositories and alerts: old scripts know one.
+    pub section: Option<&'static str>,
 }
 
 pub enum Becomes {
@@ -17,12 +19,14 @@ pub enum Becomes {
     Changed(Key, fn(&str) -> Option<String>),
     /// Where the old scripts kept WAL: now always in the repository.
     WalFolder,
+    /// Whether Discord is told of successes, of failures: both make the key's value.
+    Wish(Key),
 }
 
 impl OldName {
     pub fn key(&self) -> Option<Key> {
         match self.becomes {
-            Becomes::Key(key) | Becomes::Changed(key, _) => Some(key),
+            Becomes::Key(key) | Becomes::Changed(key, _) | Becomes::Wish(key) => Some(key),
             Becomes::WalFolder => None,
         }
     }
@@ -36,9 +40,9 @@ impl OldName {
         self.name.starts_with("PG")
     }
 
-    /// True if this row speaks of `key` in `section`: old scripts know one repository.
+    /// True if this row speaks of `key` in `section`.
     pub fn sets(&self, key: Key, section: &str) -> bool {
-        self.key() == Some(key) && (key.scope != Scope::Repo || section == OLD_REPOSITORY)
+        self.key() == Some(key) && self.section.is_none_or(|own| own == section)
     }
 
     pub fn value(&self, text: &str) -> Option<String> {
@@ -52,12 +56,35 @@ impl OldName {
 /// The repository that the old names speak of, and the one that there is without a file.
 pub const OLD_REPOSITORY: &str = "local";
 
+/// The alerts that the old names speak of.
+pub const DISCORD: &str = "discord";
+pub const WEBHOOK: &str = "webhook";
+
+pub const DISCORD_NOTIFY_SUCCESS: &str = "DISCORD_NOTIFY_SUCCESS";
+pub const DISCORD_NOTIFY_FAILURE: &str = "DISCORD_NOTIFY_FAILURE";
+
 pub const WAL_ARCHIVE_DIR: &str = "WAL_ARCHIVE_DIR";
 
 const fn row(name: &'static str, key: Key) -> OldName {
     OldName {
         name,
         becomes: Becomes::Key(key),
+        section: section_of(key),
+    }
+}
+
+const fn section_of(key: Key) -> Option<&'static str> {
+    match key.scope {
+        Scope::Repo => Some(OLD_REPOSITORY),
+        _ => None,
+    }
+}
+
+const fn of_alert(name: &'static str, section: &'static str, becomes: Becomes) -> OldName {
+    OldName {
+        name,
+        becomes,
+        section: Some(section),
     }
 }
 
@@ -65,6 +92,7 @@ const fn changed(name: &'static str, key: Key, change: fn(&str) -> Option<String
     OldName {
         name,
         becomes: Becomes::Changed(key, change),
+        section: section_of(key),
     }
 }
 
@@ -91,9 +119,26 @@ pub const OLD_NAMES: &[OldName] = &[
     row("BACKUP_DIR", keys::REPO_URL),
     changed("RETENTION_DAYS", keys::RETENTION_DAYS, zero_is_off),
     row("LOG_LEVEL", keys::LOG_LEVEL),
+    of_alert(
+        "DISCORD_WEBHOOK_URL",
+        DISCORD,
+        Becomes::Key(keys::ALERT_URL),
+    ),
+    of_alert(
+        DISCORD_NOTIFY_SUCCESS,
+        DISCORD,
+        Becomes::Wish(keys::ALERT_ON),
+    ),
+    of_alert(
+        DISCORD_NOTIFY_FAILURE,
+        DISCORD,
+        Becomes::Wish(keys::ALERT_ON),
+    ),
+    of_alert("WEBHOOK_URL", WEBHOOK, Becomes::Key(keys::ALERT_URL)),
     OldName {
         name: WAL_ARCHIVE_DIR,
         becomes: Becomes::WalFolder,
+        section: None,
     },
 ];
 

@@ -4,7 +4,10 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crate::{
     commands::options::{Checkpoint, Jobs, LogLevel},
-    domain::retention::policy::{Keep, OlderWal},
+    domain::{
+        monitor::{mail::Security, webhook::Form},
+        retention::policy::{Keep, OlderWal},
+    },
     error::{Error, Result},
     postgres::file_checksum::Algorithm,
     util::{units, zone::Zone},
@@ -214,6 +217,46 @@ pub fn sslmode(text: &str) -> Result<String> {
 pub fn channel_binding(text: &str) -> Result<String> {
     let words = ["disable", "prefer", "require"];
     one_of(text, &words.map(|word| (word, word))).map(str::to_owned)
+}
+
+/// Whether failures, recoveries and successes are told.
+pub fn wishes(text: &str) -> Result<[bool; 3]> {
+    let mut wishes = [false; 3];
+    let words = [("failure", 0), ("recovery", 1), ("success", 2)];
+    for word in text
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+    {
+        let at: usize = one_of(word, &words)?;
+        wishes[at] = true;
+    }
+    Ok(wishes)
+}
+
+/// None for "auto".
+pub fn form(text: &str) -> Result<Option<Form>> {
+    one_of(
+        text,
+        &[
+            ("auto", None),
+            ("slack", Some(Form::Slack)),
+            ("discord", Some(Form::Discord)),
+            ("teams", Some(Form::Teams)),
+            ("json", Some(Form::Json)),
+        ],
+    )
+}
+
+pub fn mail_tls(text: &str) -> Result<Security> {
+    one_of(
+        text,
+        &[
+            ("starttls", Security::StartTls),
+            ("tls", Security::Tls),
+            ("none", Security::None),
+        ],
+    )
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ impl Layers {
                 Scope::Top => vec![""],
                 Scope::Repo => self.repos(),
                 Scope::Cluster => self.cluster().into_iter().collect(),
+                Scope::Alert => self.alert_names().unwrap_or_default(),
             };
             sections.into_iter().map(|section| {
                 let found = self.find(*key, section)?;

@@ -1,35 +1,29 @@
 //! How to connect: what settings and libpq's variables say, kept apart because a service file
 //! ranks between the two.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use crate::{
     error::Result,
     postgres::conninfo::{ConnInfo, ConnParams},
-    util::{private_file, secret::Secret},
+    util::secret::SecretFrom,
 };
 
 #[derive(Debug, Default)]
 pub struct ConnectionSettings {
     /// From `PGSTOW_` variables and pgstow.toml; its password is `password`.
     pub set: ConnParams,
-    pub password: Option<PasswordFrom>,
+    pub password: Option<SecretFrom>,
     /// libpq's variables, whether they were set by these names or by those of old scripts; of
     /// the process and the env file. PGPASSWORD is `environment_password`.
     pub environment: BTreeMap<String, String>,
-    pub environment_password: Option<PasswordFrom>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PasswordFrom {
-    Setting(Secret),
-    File(PathBuf),
+    pub environment_password: Option<SecretFrom>,
 }
 
 impl ConnectionSettings {
     /// All that a connection needs; only now are files of passwords and services read.
     pub fn resolve(&self) -> Result<ConnInfo> {
-        let read = |from: &Option<PasswordFrom>| from.as_ref().map(PasswordFrom::read).transpose();
+        let read = |from: &Option<SecretFrom>| from.as_ref().map(SecretFrom::read).transpose();
         let set = ConnParams {
             password: read(&self.password)?,
             ..self.set.clone()
@@ -47,24 +41,13 @@ impl ConnectionSettings {
     }
 }
 
-impl PasswordFrom {
-    fn read(&self) -> Result<Secret> {
-        match self {
-            PasswordFrom::Setting(secret) => Ok(secret.clone()),
-            PasswordFrom::File(path) => {
-                let text = private_file::read(path)?;
-                Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
+    use crate::util::secret::Secret;
 
     #[test]
     fn a_set_password_ranks_above_one_of_the_environment() {
@@ -72,8 +55,8 @@ mod tests {
         let file = folder.path().join("password");
         fs::write(&file, " pass word \r\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        let text = |text: &str| Some(PasswordFrom::Setting(Secret::new(text)));
-        let file = Some(PasswordFrom::File(file));
+        let text = |text: &str| Some(SecretFrom::Setting(Secret::new(text)));
+        let file = Some(SecretFrom::File(file));
         for (password, environment_password, expected) in [
             (None, None, None),
             (text("set"), text("environment"), Some("set")),

@@ -11,14 +11,17 @@ mod wal;
 use std::{path::PathBuf, time::Duration};
 
 pub use base::{BaseOptions, Checkpoint};
-pub use connection::{ConnectionSettings, PasswordFrom};
+pub use connection::ConnectionSettings;
 pub use restore::RestoreOptions;
 pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalSettings};
 pub use systemd::{SystemdAction, SystemdOptions};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 
-use crate::{domain::monitor::thresholds::Thresholds, repo::backup_id::BackupId};
+use crate::{
+    domain::monitor::{door::Notifier, thresholds::Thresholds},
+    repo::backup_id::BackupId,
+};
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct DemoOptions {
@@ -63,7 +66,15 @@ pub struct VerifyOptions {
     pub jobs: usize,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// Who is told of failures.
+#[derive(Debug)]
+pub struct AlertOptions {
+    pub notifiers: Vec<Notifier>,
+    /// For sending.
+    pub limit: Duration,
+}
+
+#[derive(Debug)]
 pub struct MonitorOptions {
     /// Names of checks; none: all.
     pub only: Vec<String>,
@@ -81,4 +92,5 @@ pub struct MonitorOptions {
     pub thresholds: Thresholds,
     /// For all that is looked at.
     pub limit: Duration,
+    pub alerts: AlertOptions,
 }

@@ -2,16 +2,25 @@
 //!
 //! One pass gathers `facts` from server, repositories and this host, each of which may fail without
 //! the others; `checks` judges them, purely, to verdicts. Everything else makes something of facts
-//! and verdicts: `metrics` for Prometheus, `nagios` a line. What earlier runs left is in `runs`,
+//! and verdicts: `metrics` for Prometheus, `nagios` a line, and alerts: `alert` decides, purely, what
+//! a notifier is told, `message` words it, `mail` and `webhook` send it; `door` does all that under
+//! a lock, and `ledger` keeps who was told what. What earlier runs left is in `runs`,
 //! written by `recorder`, and `measures`.
 
+pub mod alert;
 pub mod checks;
+pub mod door;
 pub mod exposition;
 pub mod facts;
+pub mod ledger;
+pub mod mail;
 pub mod measures;
+pub mod message;
 pub mod metrics;
 pub mod nagios;
 pub mod recorder;
 pub mod runs;
+mod state_file;
 pub mod thresholds;
 pub mod verdict;
+pub mod webhook;

@@ -7,29 +7,23 @@
 use std::{
     fs::{self, File},
     io::{Read, Seek, SeekFrom, Write},
-    os::unix::fs::{MetadataExt, chown},
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use rustix::process::geteuid;
 use tracing::warn;
 
-use super::runs::{Begun, Ended, FILE, Line, Told};
+use super::{
+    runs::{Begun, Ended, FILE, Line, Told},
+    state_file,
+};
 use crate::{
-    error::{Error, IoContext, Kind, Result},
-    util::{
-        clock,
-        fs::{create_folders, open_lock, open_log, write_over},
-        host,
-    },
+    error::{Error, IoContext, Result},
+    util::{clock, fs::open_log, host},
 };
 
 const LOCK: &str = "runs.lock";
-const FILE_MODE: u32 = 0o640;
-const FOLDER_MODE: u32 = 0o750;
 
 /// Years of daily runs. Beyond it the older half goes.
 const MOST: u64 = 1 << 20;
@@ -92,14 +86,11 @@ fn append(state: &Path, line: &Line) -> Result<()> {
     let mut bytes = serde_json::to_vec(line)
         .map_err(|error| Error::failed("can't word a run").because(error))?;
     bytes.push(b'\n');
-    create_folders(state, FOLDER_MODE, None)?;
-    let lock_path = state.join(LOCK);
-    let lock = open_lock(&lock_path)?;
-    give_to_owner(state, &lock_path)?;
-    hold(&lock, &lock_path)?;
+    // It ends with its file.
+    let _lock = state_file::lock(state, LOCK, PATIENCE)?;
     let path = state.join(FILE);
     let mut file = open_log(&path)?;
-    give_to_owner(state, &path)?;
+    state_file::give_to_owner(state, &path)?;
     let length = file.metadata().at("look at", &path)?.len();
     if length > 0 && !ends_with_a_line(&path, length)? {
         bytes.insert(0, b'\n');
@@ -107,27 +98,9 @@ fn append(state: &Path, line: &Line) -> Result<()> {
     file.write_all(&bytes).at("write", &path)?;
     file.sync_data().at("sync", &path)?;
     if length > MOST {
-        trim(&path)?;
-        give_to_owner(state, &path)?;
+        trim(state, &path)?;
     }
-    // The lock ends with its file.
     Ok(())
-}
-
-/// Waits for the lock, but not for ever.
-fn hold(lock: &File, path: &Path) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(fs::TryLockError::Error(error)) => return Err(error).at("lock", path),
-            Err(fs::TryLockError::WouldBlock) if Instant::now() >= until => {
-                let what = format!("another process holds {}", path.display());
-                return Err(Error::new(Kind::TimedOut, what));
-            }
-            Err(fs::TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
-        }
-    }
 }
 
 fn ends_with_a_line(path: &Path, length: u64) -> Result<bool> {
@@ -138,27 +111,12 @@ fn ends_with_a_line(path: &Path, length: u64) -> Result<bool> {
     Ok(last == *b"\n")
 }
 
-fn trim(path: &Path) -> Result<()> {
+fn trim(state: &Path, path: &Path) -> Result<()> {
     let all = fs::read(path).at("read", path)?;
     let half = all.len() / 2;
     let next = all[half..].iter().position(|byte| *byte == b'\n');
     let kept = next.map_or(&[][..], |at| &all[half + at + 1..]);
-    write_over(path, FILE_MODE, kept)
-}
-
-/// A file that root makes belongs to whom the folder belongs, who runs the next job.
-fn give_to_owner(state: &Path, path: &Path) -> Result<()> {
-    if !geteuid().is_root() {
-        return Ok(());
-    }
-    let (folder, file) = (
-        fs::metadata(state).at("look at", state)?,
-        fs::metadata(path).at("look at", path)?,
-    );
-    if folder.uid() == file.uid() {
-        return Ok(());
-    }
-    chown(path, Some(folder.uid()), Some(folder.gid())).at("give its owner to", path)
+    state_file::write(state, FILE, kept)
 }
 
 #[cfg(test)]
@@ -209,7 +167,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("main");
         let error = Error::failed("x".repeat(10_000));
-        thread::scope(|scope| {
+        std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..40 {

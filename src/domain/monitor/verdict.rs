@@ -1,6 +1,6 @@
 //! What a check says: a state, the reason, what to do, and the figures that it judged.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::setup::finding::{self, Finding},
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// In this order the worst of several is found: what can't be seen may be critical.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     Ok,

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::util::{clock::readable, units};
 
+/// Name of the check of jobs.
+pub const RUNS: &str = "runs";
+
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let used = by.thresholds.disk_used;
     let mut verdicts: Vec<Verdict> = facts.disks.iter().map(|one| disk(one, used)).collect();
@@ -44,32 +47,35 @@ fn disk(disk: &Disk, limits: Limits<u64>) -> Verdict {
 
 /// How the newest runs of each job ended.
 fn jobs(facts: &Facts, limits: Limits<u64>) -> Vec<Verdict> {
-    const NAME: &str = "runs";
     let runs = match &facts.runs {
         Ok(runs) => runs,
-        Err(error) => return vec![Verdict::of_error(NAME, State::Unknown, error)],
+        Err(error) => return vec![Verdict::of_error(RUNS, State::Unknown, error)],
     };
     let newest = runs::newest(runs);
     if newest.is_empty() {
-        return vec![Verdict::ok(NAME, "no run is noted yet")];
+        return vec![Verdict::ok(RUNS, "no run is noted yet")];
     }
     newest
-        .into_iter()
-        .map(|(job, last)| {
-            let of_job = runs.iter().rev().filter(|run| run.job == job);
-            let ended = of_job.filter(|run| run.state != RunState::Running);
-            let failed = ended.take_while(|run| run.has_failed()).count() as u64;
-            let state = match last.state {
-                // Done, but somebody must look at what it found.
-                RunState::Findings => State::Warning,
-                _ => limits.judge(failed),
-            };
-            let hint = format!("`pgstow list --runs` shows all; mend it, then run `pgstow {job}`.");
-            Verdict::new(NAME, state, how_it_ended(last, failed), hint)
-                .about(job)
-                .with(limits.figure("failed", failed, Unit::Count))
-        })
+        .into_keys()
+        .filter_map(|name| job(runs, name, limits))
         .collect()
+}
+
+/// How the newest runs of a job ended; None: no end of one is noted.
+pub fn job(runs: &[Run], job: &str, limits: Limits<u64>) -> Option<Verdict> {
+    let of_job = runs.iter().rev().filter(|run| run.job == job);
+    let mut ended = of_job.filter(|run| run.state != RunState::Running);
+    let last = ended.clone().next()?;
+    let failed = ended.by_ref().take_while(|run| run.has_failed()).count() as u64;
+    let state = match last.state {
+        // Done, but somebody must look at what it found.
+        RunState::Findings => State::Warning,
+        _ => limits.judge(failed),
+    };
+    let hint = format!("`pgstow list --runs` shows all; mend it, then run `pgstow {job}`.");
+    let verdict = Verdict::new(RUNS, state, how_it_ended(last, failed), hint);
+    let figure = limits.figure("failed", failed, Unit::Count);
+    Some(verdict.about(job).with(figure))
 }
 
 fn how_it_ended(run: &Run, failed: u64) -> String {

@@ -1,6 +1,9 @@
 //! The names of all checks, and what they judge by.
 
-use super::super::thresholds::Thresholds;
+use super::super::{
+    thresholds::Thresholds,
+    verdict::{State, Verdict},
+};
 use crate::{domain::setup::archive_command::ArchiveCommand, util::clock::Time};
 
 /// Of the server: unknown while it can't be asked.
@@ -44,6 +47,20 @@ const REST: [&str; 7] = [
 /// The names of all checks.
 pub fn names() -> impl Iterator<Item = &'static str> {
     OF_SERVER.into_iter().chain(OF_REPOSITORY).chain(REST)
+}
+
+/// True of what could not be looked at because of something else that is a verdict itself.
+pub fn is_consequence(verdict: &Verdict, all: &[Verdict]) -> bool {
+    let is_bad = |check: &str, object: Option<&str>| {
+        all.iter().any(|one| {
+            one.check == check && one.object.as_deref() == object && one.state != State::Ok
+        })
+    };
+    let of_repository = OF_REPOSITORY.contains(&verdict.check);
+    let asks_server = of_repository || OF_SERVER.contains(&verdict.check);
+    verdict.state == State::Unknown
+        && ((asks_server && is_bad("connection", None))
+            || (of_repository && is_bad("repository", verdict.object.as_deref())))
 }
 
 /// What is judged by.

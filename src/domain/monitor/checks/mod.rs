@@ -13,7 +13,8 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use known::{Yardstick, names};
+pub use host::{RUNS, job};
+pub use known::{Yardstick, is_consequence, names};
 
 use super::{facts::Facts, verdict::Verdict};
 

@@ -1,0 +1,239 @@
+//! What `monitor` and jobs tell through the door, and `pgstow monitor --test-alert`.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::{
+    context::Context,
+    options::AlertOptions,
+    report::{Outcome, Report},
+};
+use crate::{
+    domain::monitor::{
+        alert::News,
+        checks,
+        door::{self, Door},
+        runs::{self, Run},
+        thresholds::Thresholds,
+        verdict::{State, Verdict},
+    },
+    error::{Error, Kind, Result},
+    util::{
+        clock::{self, Time, readable},
+        errand::Errand,
+        units,
+    },
+};
+
+/// For notes in the state folder.
+const READING: Duration = Duration::from_secs(3);
+
+impl Door {
+    fn of(context: &Context, alerts: &AlertOptions) -> Self {
+        Self {
+            cluster: context.settings.cluster.name.as_str().to_owned(),
+            state: context.settings.state_folder(),
+            notifiers: alerts.notifiers.clone(),
+            limit: alerts.limit,
+        }
+    }
+}
+
+/// Tells of verdicts; `seen`: when it was begun to look.
+pub fn tell(
+    context: &Context,
+    alerts: &AlertOptions,
+    verdicts: &[Verdict],
+    seen: Time,
+) -> Result<()> {
+    context.meter.begin("sending alerts", 0);
+    let news = News {
+        verdicts: verdicts.to_vec(),
+        seen,
+        of_job: false,
+    };
+    Door::of(context, alerts).tell(news, &context.cancel)
+}
+
+/// Whether each notifier could be reached.
+pub fn verdicts(context: &Context, alerts: &AlertOptions) -> Result<Vec<Verdict>> {
+    if alerts.notifiers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let state = context.settings.state_folder();
+    let names: Vec<String> = alerts
+        .notifiers
+        .iter()
+        .map(|one| one.name.clone())
+        .collect();
+    let asked = names.clone();
+    let reading = Errand::send(format!("reading {}", state.display()), move || {
+        door::verdicts(&state, &asked)
+    });
+    match reading.wait(Instant::now() + READING, &context.cancel) {
+        Err(error) if error.kind() == Kind::Interrupted => Err(error),
+        Err(error) => {
+            let unknown = Verdict::of_error(door::CHECK, State::Unknown, &error);
+            Ok(names
+                .iter()
+                .map(|name| unknown.clone().about(name))
+                .collect())
+        }
+        verdicts => verdicts,
+    }
+}
+
+/// Tells how a run of `job` ended that is noted in the history; as `monitor` would see it, so that it
+/// isn't told twice. Never an error: the job has ended as it has. One that a person stopped is left
+/// to `monitor`.
+pub fn run_ended(
+    context: &Context,
+    settings: Result<(AlertOptions, Thresholds)>,
+    job: &'static str,
+    error: Option<&Error>,
+) {
+    if context.cancel.is_set() {
+        return;
+    }
+    let (alerts, thresholds) = match settings {
+        Ok((alerts, _)) if alerts.notifiers.is_empty() => return,
+        Ok(settings) => settings,
+        Err(error) => {
+            tracing::warn!("nobody is told of this run: {}", error.in_one_line());
+            return;
+        }
+    };
+    context.meter.begin("sending alerts", 0);
+    let state = context.settings.state_folder();
+    let reading = Errand::send(format!("reading {}", state.display()), move || {
+        runs::read(&state)
+    });
+    let runs = reading.wait(Instant::now() + READING, &context.cancel);
+    let verdict = judge(&runs.unwrap_or_default(), job, error, &thresholds);
+    let news = News {
+        verdicts: vec![verdict],
+        seen: clock::now(),
+        of_job: true,
+    };
+    // An error only says that a stop was asked for.
+    let _ = Door::of(context, &alerts).tell(news, &context.cancel);
+}
+
+fn judge(
+    runs: &[Run],
+    job: &'static str,
+    error: Option<&Error>,
+    thresholds: &Thresholds,
+) -> Verdict {
+    let limits = thresholds.failed_runs;
+    let noted = checks::job(runs, job, limits);
+    let mut verdict = match (noted, error) {
+        (Some(verdict), _) => verdict,
+        // No note could be left.
+        (None, Some(error)) => Verdict::of_error(checks::RUNS, limits.judge(1), error).about(job),
+        (None, None) => Verdict::ok(checks::RUNS, "the run was well").about(job),
+    };
+    if verdict.state != State::Ok
+        && let Some(hint) = error.and_then(Error::hint_text)
+    {
+        verdict.hint = Some(hint.to_owned());
+    }
+    if verdict.state == State::Ok
+        && error.is_none()
+        && let Some(run) = runs::newest(runs).get(job)
+    {
+        verdict.reason = success(run);
+    }
+    verdict
+}
+
+fn success(run: &Run) -> String {
+    let mut told = vec![format!("the run of {} was well", readable(run.begun))];
+    told.extend(run.told.backup.as_ref().map(|id| format!("backup {id}")));
+    told.extend(run.told.bytes.map(units::bytes));
+    told.extend(
+        run.duration()
+            .map(|time| format!("in {}", units::duration(time))),
+    );
+    told.join(", ")
+}
+
+/// How the test of each notifier went.
+#[derive(Debug, Serialize)]
+pub struct TestReport {
+    alerts: Vec<Tested>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tested {
+    name: String,
+    delivered: bool,
+    /// Delivered or not.
+    error: Option<String>,
+    hint: Option<String>,
+}
+
+pub fn test(context: &Context, alerts: &AlertOptions) -> Result<TestReport> {
+    if alerts.notifiers.is_empty() {
+        return Err(Error::usage("no alert is set")
+            .hint("docs/alerts.md shows how: [alert.NAME] in pgstow.toml."));
+    }
+    context.meter.begin("sending alerts", 0);
+    let sent = Door::of(context, alerts).test(&context.cancel)?;
+    let tested = sent.into_iter().map(|(name, sent)| {
+        let delivered = sent.is_ok();
+        let error = match sent {
+            Ok(complaint) => complaint,
+            Err(error) => Some(error),
+        };
+        Tested {
+            name,
+            delivered,
+            error: error.as_ref().map(Error::in_one_line),
+            hint: error.and_then(|error| error.hint_text().map(str::to_owned)),
+        }
+    });
+    Ok(TestReport {
+        alerts: tested.collect(),
+    })
+}
+
+impl Report for TestReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let width = self.alerts.iter().map(|one| one.name.chars().count()).max();
+        let width = width.unwrap_or_default();
+        for Tested {
+            name,
+            delivered,
+            error,
+            hint,
+        } in &self.alerts
+        {
+            let how = match (delivered, error) {
+                (true, None) => "sent".to_owned(),
+                (true, Some(error)) => format!("SENT, BUT NOT TO ALL  {error}"),
+                (false, error) => format!("NOT SENT  {}", error.as_deref().unwrap_or_default()),
+            };
+            writeln!(out, "{name:<width$}  {how}")?;
+            if let Some(hint) = hint {
+                writeln!(out, "{:width$}  hint: {hint}", "")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.outcome() == Outcome::Done
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.alerts.iter().all(|one| one.error.is_none()) {
+            true => Outcome::Done,
+            false => Outcome::Unknown,
+        }
+    }
+}

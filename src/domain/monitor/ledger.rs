@@ -1,0 +1,95 @@
+//! What each notifier was told, in the state folder: `alerts.json`. Damaged, it is as if nobody had
+//! been told anything: what is bad is said again.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{alert::Known, state_file};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    util::clock::Time,
+};
+
+const FILE: &str = "alerts.json";
+
+const VERSION: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    version: u32,
+    /// By name.
+    pub notifiers: BTreeMap<String, Account>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub known: Known,
+    /// When something was last delivered.
+    pub delivered: Option<Time>,
+    /// None: the newest attempt was well.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a notifier could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub since: Time,
+    pub error: String,
+    pub hint: Option<String>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            notifiers: BTreeMap::new(),
+        }
+    }
+}
+
+impl Ledger {
+    pub fn read(state: &Path) -> Result<Self> {
+        let path = state.join(FILE);
+        let bytes = match fs::read(&path).at("read", &path) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Self::default()),
+            other => other?,
+        };
+        Ok(Self::parse(&bytes).unwrap_or_else(|error| {
+            tracing::warn!(
+                "{} is damaged, so what is wrong is told again: {}",
+                path.display(),
+                error.in_one_line()
+            );
+            Self::default()
+        }))
+    }
+
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let ledger: Self = serde_json::from_slice(bytes)
+            .map_err(|error| Error::damaged("these are no notes of alerts").because(error))?;
+        match ledger.version {
+            VERSION => Ok(ledger),
+            other => Err(Error::damaged(format!(
+                "notes of alerts in the unknown version {other}"
+            ))),
+        }
+    }
+
+    pub fn write(&self, state: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::failed("can't note alerts").because(error))?;
+        state_file::write(state, FILE, &json)
+    }
+}
+
+impl Account {
+    /// Notes how an attempt ended.
+    pub fn note(&mut self, error: Option<&Error>, now: Time) {
+        self.trouble = error.map(|error| Trouble {
+            since: self.trouble.as_ref().map_or(now, |trouble| trouble.since),
+            error: error.in_one_line(),
+            hint: error.hint_text().map(str::to_owned),
+        });
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs of jobs tell of themselves as `monitor` would, and end as they would without it.
+
+use super::Receiver;
+use crate::harness::{Scratch, Stow, pg};
+
+#[test]
+fn a_failed_run_is_told_at_once_and_once() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(17));
+    let web = Receiver::web(&scratch, "web");
+    let all = "failure,recovery,success";
+    let base = |on: &str| {
+        stow.base(&[])
+            .env("PGSTOW_ALERT_WEBHOOK_URL", web.url("/hook"))
+            .env("PGSTOW_ALERT_WEBHOOK_ON", on)
+            .env("PGSTOW_CONNECT_RETRIES", "0")
+    };
+    let monitor = || {
+        let words = ["--json", "monitor", "--only", "runs"];
+        let command = stow.tool.command(&words);
+        command.env("PGSTOW_ALERT_WEBHOOK_URL", web.url("/hook"))
+    };
+    drop(base("failure,recovery").ok());
+    assert_eq!(web.got().len(), 0);
+    drop(base(all).ok());
+    assert_eq!(web.kinds(), ["success"]);
+    let success = web.got()[0]["body"].clone();
+    let reason = success["alerts"][0]["reason"].as_str().unwrap();
+    let id = stow.backups()[1]["id"].as_str().unwrap().to_owned();
+    assert!(
+        reason.contains(&format!("was well, backup {id}, ")),
+        "{reason}"
+    );
+
+    drop(base(all).env("PGSTOW_CLUSTER_PORT", "1").fails(1));
+    assert_eq!(web.kinds(), ["success", "failure"]);
+    let failure = web.got()[1]["body"]["alerts"][0].clone();
+    assert_eq!(failure["check"], "runs");
+    assert_eq!(failure["object"], "base");
+    assert_eq!(failure["state"], "warning");
+    let reason = failure["reason"].as_str().unwrap();
+    assert!(reason.contains("failed: can't connect"), "{reason}");
+    // The hint of the error itself.
+    let hint = failure["hint"].as_str().unwrap();
+    assert!(!hint.contains("list --runs"), "{hint}");
+    // `monitor` sees the same, and says nothing more.
+    drop(monitor().fails(1));
+    assert_eq!(web.got().len(), 2);
+    drop(base(all).ok());
+    assert_eq!(web.kinds()[2..], ["recovery"]);
+    drop(monitor().ok());
+    assert_eq!(web.got().len(), 3);
+}
+
+#[test]
+fn an_alert_that_fails_fails_no_job() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(16));
+    let web = Receiver::web(&scratch, "web");
+    let base = || stow.base(&[]).env("PGSTOW_ALERT_WEBHOOK_ON", "success");
+    drop(
+        base()
+            .env("PGSTOW_ALERT_WEBHOOK_URL", web.url("/gone/x"))
+            .expect_warning("alert webhook: ")
+            .ok(),
+    );
+    drop(
+        base()
+            .env("PGSTOW_ALERT_WEBHOOK_URL", web.url("/x"))
+            .env("PGSTOW_ALERT_WEBHOOK_FORM", "telex")
+            .expect_warning("nobody is told of this run: ")
+            .ok(),
+    );
+    assert_eq!(stow.backups().len(), 2);
+    // Where no note can be left, it is told all the same.
+    let told = web.got().len();
+    let base = base()
+        .env("PGSTOW_ALERT_WEBHOOK_URL", web.url("/x"))
+        .env("PGSTOW_STATE_DIR", "/proc/pgstow")
+        .expect_warning("this run is not noted")
+        .expect_warning("who was told what can't be noted");
+    drop(base.ok());
+    assert_eq!(web.got().len(), told + 1);
+
+    // archive-wal sends nothing, whatever is wrong with it or with alerts.
+    let told = web.got().len();
+    drop(
+        stow.tool
+            .command(&["archive-wal", "/nowhere/000000010000000000000001"])
+            .env("PGSTOW_ALERT_WEBHOOK_URL", web.url("/x"))
+            .env("PGSTOW_ALERT_WEBHOOK_FORM", "telex")
+            .fails(1),
+    );
+    assert_eq!(web.got().len(), told);
+}
