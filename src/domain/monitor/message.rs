@@ -1,5 +1,7 @@
 //! The words of an alert: a subject that says what and where, a text with reasons and hints.
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
 
 use super::{
@@ -31,8 +33,10 @@ pub struct Message {
 
 impl Message {
     pub fn new(cluster: &str, host: &str, time: Time, items: &[Item]) -> Self {
-        let mut alerts: Vec<Item> = items.iter().take(MOST).cloned().map(cut).collect();
-        alerts.sort_by_key(|item| std::cmp::Reverse(item.state));
+        let mut alerts: Vec<&Item> = items.iter().collect();
+        // The worst first, before any is left out.
+        alerts.sort_by_key(|item| Reverse(item.state));
+        let alerts: Vec<Item> = alerts.into_iter().take(MOST).cloned().map(cut).collect();
         let state = items.iter().map(|item| item.state).max();
         let state = state.unwrap_or(State::Ok);
         let mut paragraphs = vec![format!("{cluster} on {host}, {}", readable(time))];
@@ -109,4 +113,29 @@ fn paragraph(item: &Item) -> String {
     });
     lines.extend(since);
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_is_never_left_out() {
+        let item = |state| Item {
+            kind: Kind::Failure,
+            check: "disk".to_owned(),
+            object: None,
+            state,
+            before: State::Ok,
+            since: None,
+            reason: "full".to_owned(),
+            hint: None,
+        };
+        let mut items = vec![item(State::Warning); MOST];
+        items.push(item(State::Critical));
+        let message = Message::new("main", "db1", Time::default(), &items);
+        assert_eq!(message.alerts.len(), MOST);
+        assert_eq!(message.alerts[0].state, State::Critical);
+        assert!(message.text.contains("and 1 more"), "{}", message.text);
+    }
 }
