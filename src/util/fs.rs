@@ -240,6 +240,14 @@ pub fn create_file(path: &Path) -> Result<File> {
         .at("create", path)
 }
 
+/// The bytes of a file; None where there is none.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).at("read", path),
+    }
+}
+
 /// Opens a file that is there, to read and change it; an error where the name is a link's.
 pub fn open_to_patch(path: &Path) -> Result<File> {
     open_plain(path, OFlags::RDWR)

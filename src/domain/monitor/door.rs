@@ -117,7 +117,7 @@ impl Door {
             .notifiers
             .iter()
             .map(|notifier| {
-                let account = ledger.notifiers.entry(notifier.name.clone()).or_default();
+                let account = ledger.account(&notifier.name);
                 let plan = alert::plan(
                     &account.known,
                     &for_one(news, notifier),
@@ -128,37 +128,23 @@ impl Door {
                 plan
             })
             .collect();
-        let note = |ledger: &Ledger| {
-            let noted = match locked {
-                true => ledger.write(&self.state),
-                false => Ok(()),
-            };
-            if let Err(error) = noted {
-                tracing::warn!("alerts are not noted: {}", error.in_one_line());
+        let mut noted = before;
+        let mut note = |ledger: &Ledger| {
+            if !locked || *ledger == noted {
+                return;
+            }
+            match ledger.write(&self.state) {
+                Ok(()) => noted.clone_from(ledger),
+                Err(error) => tracing::warn!("alerts are not noted: {}", error.in_one_line()),
             }
         };
-        if plans.iter().all(|plan| plan.items.is_empty()) {
-            for (notifier, plan) in self.notifiers.iter().zip(plans) {
-                ledger
-                    .notifiers
-                    .entry(notifier.name.clone())
-                    .or_default()
-                    .known = plan.told;
-            }
-            if ledger != before {
-                note(&ledger);
-            }
-            return;
-        }
         note(&ledger);
         let messages = plans.iter().map(|plan| self.message(&plan.items, now));
         let sent = self.send(messages.collect());
         for ((notifier, plan), sent) in self.notifiers.iter().zip(plans).zip(sent) {
-            let account = ledger.notifiers.entry(notifier.name.clone()).or_default();
-            let Some(sent) = sent else {
-                account.known = plan.told;
-                continue;
-            };
+            // Without anything to say both plans are the same, and noted.
+            let Some(sent) = sent else { continue };
+            let account = ledger.account(&notifier.name);
             let sent = sent.wait();
             let complaint = complaint(&sent);
             if let Some(error) = complaint {
@@ -172,7 +158,6 @@ impl Door {
             // At once: the next one may take its time.
             note(&ledger);
         }
-        note(&ledger);
     }
 
     /// Sends a test to all, whatever they want to hear: their names, and how it went.
@@ -212,11 +197,7 @@ impl Door {
             let _lock = state_file::lock(&door.state, LOCK, NOTING)?;
             let mut ledger = Ledger::read(&door.state)?;
             for (name, error) in troubles {
-                ledger
-                    .notifiers
-                    .entry(name)
-                    .or_default()
-                    .note(error.as_ref(), now);
+                ledger.account(&name).note(error.as_ref(), now);
             }
             ledger.write(&door.state)
         });

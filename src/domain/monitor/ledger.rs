@@ -1,14 +1,14 @@
 //! What each notifier was told, in the state folder: `alerts.json`. Damaged, it is as if nobody had
 //! been told anything: what is bad is said again.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use super::{alert::Known, state_file};
 use crate::{
-    error::{Error, IoContext, Kind, Result},
-    util::clock::Time,
+    error::{Error, Result},
+    util::{clock::Time, fs::read_if_there},
 };
 
 const FILE: &str = "alerts.json";
@@ -51,9 +51,8 @@ impl Default for Ledger {
 impl Ledger {
     pub fn read(state: &Path) -> Result<Self> {
         let path = state.join(FILE);
-        let bytes = match fs::read(&path).at("read", &path) {
-            Err(error) if error.kind() == Kind::NotFound => return Ok(Self::default()),
-            other => other?,
+        let Some(bytes) = read_if_there(&path)? else {
+            return Ok(Self::default());
         };
         Ok(Self::parse(&bytes).unwrap_or_else(|error| {
             tracing::warn!(
@@ -74,6 +73,10 @@ impl Ledger {
                 "notes of alerts in the unknown version {other}"
             ))),
         }
+    }
+
+    pub fn account(&mut self, notifier: &str) -> &mut Account {
+        self.notifiers.entry(notifier.to_owned()).or_default()
     }
 
     pub fn write(&self, state: &Path) -> Result<()> {

@@ -12,19 +12,18 @@ use std::{
 use chrono::{DateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 
+use super::state_file;
 use crate::{
-    error::{Error, IoContext, Kind, Result},
+    error::{Error, Kind, Result},
     util::{
         cancel::Cancel,
         clock::{self, Time},
         errand::Errand,
-        fs::{Room, create_folders, write_over},
+        fs::{Room, read_if_there},
     },
 };
 
 const FILE: &str = "measures.json";
-const FILE_MODE: u32 = 0o640;
-const FOLDER_MODE: u32 = 0o750;
 
 /// One measurement an hour, for a week: a rate that a single backup doesn't make.
 const EVERY: TimeDelta = TimeDelta::minutes(55);
@@ -48,12 +47,8 @@ struct Measured {
 
 impl Measures {
     pub fn read(state: &Path) -> Result<Self> {
-        let path = state.join(FILE);
-        match std::fs::read(&path).at("read", &path) {
-            Err(error) if error.kind() == Kind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
-            Ok(json) => Self::parse(&json),
-        }
+        let json = read_if_there(&state.join(FILE))?;
+        json.map_or_else(|| Ok(Self::default()), |json| Self::parse(&json))
     }
 
     pub fn parse(json: &[u8]) -> Result<Self> {
@@ -119,10 +114,9 @@ pub fn note(
     }
     let state = state.to_owned();
     let write = Errand::send("leaving a note of disks", move || {
-        create_folders(&state, FOLDER_MODE, None)?;
         let json = serde_json::to_vec(&measures)
             .map_err(|error| Error::failed("can't note disks").because(error))?;
-        write_over(&state.join(FILE), FILE_MODE, &json)
+        state_file::write(&state, FILE, &json)
     });
     match write.wait(until, cancel) {
         Err(error) if error.kind() == Kind::Interrupted => Err(error),

@@ -1,15 +1,15 @@
 //! The history of runs, in the state folder: `runs.jsonl`, a line when one begins and one when it
 //! ends. What ended without a second line was killed. Written by `recorder`.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{IoContext, Kind, Result},
+    error::Result,
     repo::backup_id::BackupId,
-    util::{clock::Time, host},
+    util::{clock::Time, fs::read_if_there, host},
 };
 
 /// Its name in the state folder.
@@ -95,12 +95,8 @@ impl Run {
 
 /// All runs that are kept, oldest first. None where nothing was noted yet.
 pub fn read(state: &Path) -> Result<Vec<Run>> {
-    let path = state.join(FILE);
-    match fs::read(&path).at("read", &path) {
-        Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-        Ok(bytes) => Ok(parse(&bytes)),
-    }
+    let bytes = read_if_there(&state.join(FILE))?;
+    Ok(bytes.map_or(Vec::new(), |bytes| parse(&bytes)))
 }
 
 /// The runs of a history; lines that say nothing are passed over.
@@ -149,8 +145,7 @@ pub fn parse(bytes: &[u8]) -> Vec<Run> {
 
 impl Begun {
     fn lives(&self) -> bool {
-        self.boot_id == host::boot_id()
-            && host::process_start(self.process) == Some(self.process_start)
+        host::lives(&self.boot_id, self.process, self.process_start)
     }
 }
 

@@ -41,6 +41,7 @@ pub fn lock(state: &Path, name: &str, patience: Duration) -> Result<File> {
 
 /// Writes the file `name` of the folder `state` anew, whole or not at all.
 pub fn write(state: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    create_folders(state, FOLDER_MODE, None)?;
     let path = state.join(name);
     write_over(&path, FILE_MODE, bytes)?;
     give_to_owner(state, &path)

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, IoContext, Kind, Result},
     postgres::control,
     repo::backup_id::BackupId,
-    util::fs::{NewFile, folder_of, sync_folder, write_over},
+    util::fs::{NewFile, folder_of, read_if_there, sync_folder, write_over},
 };
 
 /// Notes of a restore that isn't finished, in the folder that it fills.
@@ -35,12 +35,8 @@ pub fn notes(folder: &Path) -> Result<Option<Notes>> {
     if folder.join(control::PATH).symlink_metadata().is_ok() {
         return Ok(None);
     }
-    let marker = folder.join(MARKER);
-    match fs::read(&marker) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("read", &marker),
-        Ok(json) => Ok(serde_json::from_slice(&json).ok()),
-    }
+    let json = read_if_there(&folder.join(MARKER))?;
+    Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
 }
 
 /// Marks the folder as being restored into, for as long as the value lives: by the file across

@@ -8,7 +8,7 @@
 
 use std::{
     fs,
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -21,7 +21,10 @@ use super::{
 use crate::{
     error::{Error, IoContext, Result},
     postgres::{lsn::TimelineId, wal_name::Segment},
-    util::{clock::readable, fs::NewFile},
+    util::{
+        clock::readable,
+        fs::{NewFile, read_if_there},
+    },
 };
 
 pub const RECOVERY_SIGNAL: &str = "recovery.signal";
@@ -146,7 +149,7 @@ impl Recovery {
     /// Writes settings and signal file; the caller gives them their owner and syncs the folder.
     pub fn write(&self, data_dir: &Path) -> Result<Vec<PathBuf>> {
         let path = data_dir.join(AUTO_CONF);
-        let old = read(&path)?;
+        let old = read_if_there(&path)?.unwrap_or_default();
         let mut dropped = names();
         if self.archive.is_some() {
             dropped.push("archive_mode");
@@ -186,7 +189,7 @@ pub fn finish(data_dir: &Path) -> Result<Finished> {
         );
     }
     let path = data_dir.join(AUTO_CONF);
-    let old = read(&path)?;
+    let old = read_if_there(&path)?.unwrap_or_default();
     let new = auto_conf::without(&old, &names());
     let removed = names()
         .into_iter()
@@ -200,13 +203,6 @@ pub fn finish(data_dir: &Path) -> Result<Finished> {
         data_dir: data_dir.to_owned(),
         removed,
     })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.at("read", path),
-    }
 }
 
 /// Durably, and with the mode that the file had: a server that allows group access shows it there.

@@ -36,40 +36,28 @@ pub fn run(
     cancel: &Cancel,
     meter: &Meter,
 ) -> Result<Outcome> {
-    if order.dry_run {
-        let (gathered, plan) = decide(repository, order, clock::now(), meter)?;
-        let apply = Apply {
-            repository,
-            gathered: &gathered,
-            plan: &plan,
-            cancel,
-            meter,
-        };
-        let deleted = apply.count()?;
-        return Ok(Outcome {
-            facts: gathered.facts,
-            plan,
-            deleted,
-        });
-    }
-    // Whoever pins a backup from now on sees that a cleanup is running.
-    let mut lease = repository.take_lease(lease::CLEANUP)?;
-    let done = lease.store_time().and_then(|stored_now| {
+    let carry_out = |stored_now, act: &mut dyn FnMut(&Apply<'_>) -> Result<Deleted>| {
         let (gathered, plan) = decide(repository, order, stored_now, meter)?;
-        let apply = Apply {
+        let deleted = act(&Apply {
             repository,
             gathered: &gathered,
             plan: &plan,
             cancel,
             meter,
-        };
-        let deleted = apply.run(&mut lease)?;
+        })?;
         Ok(Outcome {
             facts: gathered.facts,
             plan,
             deleted,
         })
-    });
+    };
+    if order.dry_run {
+        return carry_out(clock::now(), &mut |apply| apply.count());
+    }
+    // Whoever pins a backup from now on sees that a cleanup is running.
+    let mut lease = repository.take_lease(lease::CLEANUP)?;
+    let stored_now = lease.store_time();
+    let done = stored_now.and_then(|now| carry_out(now, &mut |apply| apply.run(&mut lease)));
     let released = lease.release();
     let outcome = done?;
     released?;

@@ -1,13 +1,16 @@
 //! A file that `install` writes, and whether the one that is there may be replaced or removed: it bears a
 //! checksum of what follows it, so an operator's change is seen.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::{
-    error::{Error, IoContext, Result},
-    util::{fs::write_over, hash::Sha256},
+    error::{Error, Result},
+    util::{
+        fs::{read_if_there, write_over},
+        hash::Sha256,
+    },
 };
 
 /// The first line of a unit.
@@ -57,7 +60,7 @@ impl SystemdFile {
     /// Puts the file into `folder`, durably, unless it is there already.
     pub fn write(&self, folder: &Path) -> Result<Action> {
         let path = folder.join(&self.name);
-        let old = read(&path)?;
+        let old = read_if_there(&path)?;
         if old.as_deref() == Some(self.text.as_bytes()) {
             return Ok(Action::Unchanged);
         }
@@ -91,7 +94,7 @@ pub fn refuse_others<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()
 }
 
 fn there(path: &Path) -> Result<There> {
-    Ok(match read(path)? {
+    Ok(match read_if_there(path)? {
         None => There::Nothing,
         Some(bytes) if is_as_written(&String::from_utf8_lossy(&bytes)) => There::Ours,
         Some(_) => There::Others,
@@ -105,16 +108,11 @@ fn is_as_written(text: &str) -> bool {
     sealed.is_some_and(|(sum, content)| sum == Sha256::of(content.as_bytes()).to_string())
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some).at("read", path),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

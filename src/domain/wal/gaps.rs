@@ -21,7 +21,7 @@ use tracing::warn;
 
 use super::stores::OpenStore;
 use crate::{
-    error::{Error, IoContext, Kind, Result},
+    error::{Error, IoContext, Result},
     postgres::{
         control::Control,
         lsn::SystemId,
@@ -30,7 +30,7 @@ use crate::{
     repo::{document::FORMAT, gap::Gap},
     util::{
         clock,
-        fs::{create_folders, folder_of, sync_folder, write_over},
+        fs::{create_folders, folder_of, read_if_there, sync_folder, write_over},
         host, units,
     },
 };
@@ -137,9 +137,8 @@ fn reaches(gap: &Gap, segment: Segment, size: SegmentSize) -> bool {
 /// The gaps that not all repositories know yet.
 pub fn noted(state: &Path) -> Result<Vec<Gap>> {
     let path = path(state);
-    let json = match fs::read(&path).at("read", &path) {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
-        other => other?,
+    let Some(json) = read_if_there(&path)? else {
+        return Ok(Vec::new());
     };
     parse(&json).map_err(|error| {
         error

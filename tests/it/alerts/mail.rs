@@ -75,7 +75,7 @@ fn a_letter_arrives_by_starttls_and_login() {
         "mail",
         ["starttls", &cert, &key, "stow:hush word"],
     );
-    let port = server.port.to_string();
+    let port = server.peer.port.to_string();
     let password = secret(&folder, "password", "hush word");
     let alerts = [
         (
@@ -177,7 +177,7 @@ fn whom_the_server_refuses_keeps_no_other_from_hearing() {
     let scratch = Scratch::new();
     let host = Host::new(&scratch);
     let server = mail_server(&scratch, "mail", ["none", "", "", ""]);
-    let port = server.port.to_string();
+    let port = server.peer.port.to_string();
     let test = host
         .tool
         .command(&["monitor", "--test-alert"])
@@ -214,8 +214,8 @@ fn tls_is_never_given_up() {
             .env("PGSTOW_ALERT_MAIL_CA_FILE", &cert)
             .env("PGSTOW_ALERT_MAIL_TLS", tls)
     };
-    drop(test(plain.port, "starttls").fails(3));
+    drop(test(plain.peer.port, "starttls").fails(3));
     assert_eq!(plain.got().len(), 0);
-    drop(test(wrapped.port, "tls").ok());
+    drop(test(wrapped.peer.port, "tls").ok());
     assert_eq!(wrapped.got()[0]["tls"], true);
 }

@@ -7,19 +7,15 @@ mod webhook;
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::harness::{Scratch, Tool, tool::Invocation, user};
+use crate::harness::{Peer, Scratch, Tool, tool::Invocation, user};
 
 /// A server of this test alone, that keeps what it gets.
 struct Receiver {
-    child: Child,
-    port: u16,
+    peer: Peer,
     folder: PathBuf,
 }
 
@@ -28,27 +24,18 @@ impl Receiver {
     fn start(scratch: &Scratch, name: &str, script: &str, arguments: &[&str]) -> Self {
         let folder = scratch.folder(name);
         let told = folder.join("told");
-        let child = user::command("/usr/bin/python3", "KILL")
+        let mut command = user::command("/usr/bin/python3", "KILL");
+        command
             .args(["-c", script])
             .arg(&folder)
             .args(arguments)
-            .stdin(Stdio::null())
             .stdout(File::create(&told).unwrap())
-            .stderr(File::create(folder.join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut receiver = Self {
-            child,
-            port: 0,
-            folder,
-        };
-        let port = || -> Option<u16> {
+            .stderr(File::create(folder.join("log")).unwrap());
+        let peer = Peer::start(&mut command, || {
             let told = fs::read_to_string(&told).unwrap();
             told.strip_prefix("port ")?.strip_suffix('\n')?.parse().ok()
-        };
-        wait_for(|| port().is_some());
-        receiver.port = port().unwrap();
-        receiver
+        });
+        Self { peer, folder }
     }
 
     /// A web server.
@@ -58,7 +45,7 @@ impl Receiver {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://127.0.0.1:{}{path}", self.peer.port)
     }
 
     /// Everything that it got, in order.
@@ -79,22 +66,6 @@ impl Receiver {
         alerts
             .map(|alert| alert["kind"].as_str().unwrap().to_owned())
             .collect()
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[track_caller]
-fn wait_for(done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < until, "it does not come");
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

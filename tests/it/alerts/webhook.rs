@@ -5,8 +5,8 @@ use std::{fs, net::TcpListener, thread, time::Duration};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{Host, Receiver, secret, wait_for};
-use crate::harness::Scratch;
+use super::{Host, Receiver, secret};
+use crate::harness::{Scratch, wait_for};
 
 const URL: &str = "PGSTOW_ALERT_WEBHOOK_URL";
 

@@ -6,78 +6,51 @@ use std::{
     fs::{self, File},
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::Command,
 };
 
 use serde_json::Value;
 
 use super::{Watched, has};
-use crate::harness::{Scratch, user};
+use crate::harness::{Peer, Scratch, user, wait_for};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A server of this test alone.
-struct Server {
-    child: Child,
-    port: u16,
-}
+struct Server(Peer);
 
 impl Server {
     /// It chooses its port itself: one that was looked for before may be taken by then.
     fn start(scratch: &Scratch, program: &str, arguments: &[&str]) -> Self {
         let path = scratch.join(&format!("{program}.log"));
         let log = File::create(&path).unwrap();
-        let child = user::command(Path::new("/usr/bin").join(program), "KILL")
+        let mut command = user::command(Path::new("/usr/bin").join(program), "KILL");
+        command
             .arg("--web.listen-address=127.0.0.1:0")
             .args(arguments)
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut server = Self { child, port: 0 };
-        let port = || -> Option<u16> {
+            .stderr(log);
+        Self(Peer::start(&mut command, || {
             let log = fs::read_to_string(&path).unwrap();
             let (_, told) = log.split_once("msg=\"Listening on\" address=127.0.0.1:")?;
             told.lines().next()?.parse().ok()
-        };
-        wait_for(|| port().is_some());
-        server.port = port().unwrap();
-        server
+        }))
     }
 
     fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.0.port)
     }
 
     /// What is at `path`.
     fn get(&self, path: &str) -> String {
         use std::io::{Read, Write};
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.0.port)).unwrap();
         write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[track_caller]
-fn wait_for(done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < until, "it does not come");
-        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -165,7 +138,7 @@ fn the_metrics_reach_prometheus() {
 
     // The gateway has the same, and Prometheus takes it from there.
     let config = watched.scratch.folder("prometheus").join("prometheus.yml");
-    let target = format!("127.0.0.1:{}", gateway.port);
+    let target = format!("127.0.0.1:{}", gateway.0.port);
     fs::write(
         &config,
         format!(
