@@ -45,9 +45,12 @@ pub enum Row {
     RestoreWal(InDoubt),
     /// As the others, but never above 125: recovery_end_command would end recovery's process.
     RestoreDone,
-    /// A prefetcher, whose parent has ended: 0 whatever happens. In a container the postmaster may
-    /// be everybody's parent, and takes another code for a crashed server process.
-    Background,
+    /// archive-wal's process that looks ahead, whose parent has ended: 0 whatever happens. In a
+    /// container the postmaster may be everybody's parent, and takes another code for a crashed
+    /// server process.
+    Ahead,
+    /// That of restore-wal, in the same way.
+    Prefetch,
     /// As monitoring systems want it.
     Monitor,
     /// As containers want it: 0 or 1.
@@ -80,7 +83,7 @@ impl Row {
 
     pub fn of_outcome(self, outcome: Outcome) -> u8 {
         match (self, outcome) {
-            (_, Outcome::Done) | (Row::Background, _) => 0,
+            (_, Outcome::Done) | (Row::Ahead | Row::Prefetch, _) => 0,
             (Row::RestoreWal(in_doubt), _) => in_doubt.answer(outcome == Outcome::Absent),
             (Row::ArchiveWal | Row::Healthcheck, _) => 1,
             (Row::Monitor, Outcome::Findings) => 1,
@@ -95,7 +98,7 @@ impl Row {
         match (self, kind) {
             // Above 125 PostgreSQL would end its archiver (shell_archive.c).
             (Row::ArchiveWal, _) => 1,
-            (Row::Background, _) => 0,
+            (Row::Ahead | Row::Prefetch, _) => 0,
             (Row::Monitor, _) => 3,
             (Row::Healthcheck, _) => 1,
             (Row::RestoreWal(in_doubt), _) => in_doubt.answer(false),
@@ -138,13 +141,14 @@ impl Row {
 mod tests {
     use super::*;
 
-    const ROWS: [Row; 8] = [
+    const ROWS: [Row; 9] = [
         Row::ArchiveWal,
         Row::RestoreWal(InDoubt::Fail),
         Row::RestoreWal(InDoubt::SayAbsent),
         Row::RestoreDone,
         Row::Other,
-        Row::Background,
+        Row::Ahead,
+        Row::Prefetch,
         Row::Monitor,
         Row::Healthcheck,
     ];
@@ -152,21 +156,21 @@ mod tests {
     #[test]
     fn every_kind_of_error_has_its_code() {
         for (kind, codes) in [
-            (Kind::Usage, [1, 126, 1, 2, 2, 0, 3, 1]),
-            (Kind::NotFound, [1, 126, 1, 1, 1, 0, 3, 1]),
-            (Kind::TimedOut, [1, 126, 1, 1, 1, 0, 3, 1]),
-            (Kind::Damaged, [1, 126, 1, 1, 1, 0, 3, 1]),
-            (Kind::Interrupted, [1, 126, 1, 1, 130, 0, 3, 1]),
-            (Kind::Failed, [1, 126, 1, 1, 1, 0, 3, 1]),
+            (Kind::Usage, [1, 126, 1, 2, 2, 0, 0, 3, 1]),
+            (Kind::NotFound, [1, 126, 1, 1, 1, 0, 0, 3, 1]),
+            (Kind::TimedOut, [1, 126, 1, 1, 1, 0, 0, 3, 1]),
+            (Kind::Damaged, [1, 126, 1, 1, 1, 0, 0, 3, 1]),
+            (Kind::Interrupted, [1, 126, 1, 1, 130, 0, 0, 3, 1]),
+            (Kind::Failed, [1, 126, 1, 1, 1, 0, 0, 3, 1]),
         ] {
             assert_eq!(ROWS.map(|row| row.of_error(kind)), codes, "{kind:?}");
         }
         for (outcome, codes) in [
-            (Outcome::Done, [0, 0, 0, 0, 0, 0, 0, 0]),
-            (Outcome::Findings, [1, 126, 1, 3, 3, 0, 1, 1]),
-            (Outcome::Absent, [1, 1, 1, 1, 1, 0, 2, 1]),
-            (Outcome::Failed, [1, 126, 1, 1, 1, 0, 2, 1]),
-            (Outcome::Unknown, [1, 126, 1, 3, 3, 0, 3, 1]),
+            (Outcome::Done, [0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Outcome::Findings, [1, 126, 1, 3, 3, 0, 0, 1, 1]),
+            (Outcome::Absent, [1, 1, 1, 1, 1, 0, 0, 2, 1]),
+            (Outcome::Failed, [1, 126, 1, 1, 1, 0, 0, 2, 1]),
+            (Outcome::Unknown, [1, 126, 1, 3, 3, 0, 0, 3, 1]),
         ] {
             assert_eq!(
                 ROWS.map(|row| row.of_outcome(outcome)),
@@ -184,7 +188,8 @@ mod tests {
             (Row::RestoreWal(InDoubt::SayAbsent), 1),
             (Row::RestoreDone, 1),
             (Row::Other, 1),
-            (Row::Background, 0),
+            (Row::Ahead, 0),
+            (Row::Prefetch, 0),
             (Row::Monitor, 3),
             (Row::Healthcheck, 1),
         ] {

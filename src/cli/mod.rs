@@ -41,9 +41,11 @@ pub fn main() -> ExitCode {
             false => InDoubt::Fail,
         }
     });
+    let says = |option| readable.iter().any(|word| word == option);
     let row = match row {
-        Row::RestoreWal(_) if readable.iter().any(|word| word == "--prefetch") => Row::Background,
-        Row::Monitor if readable.iter().any(|word| word == "--healthcheck") => Row::Healthcheck,
+        Row::ArchiveWal if says("--ahead") => Row::Ahead,
+        Row::RestoreWal(_) if says("--prefetch") => Row::Prefetch,
+        Row::Monitor if says("--healthcheck") => Row::Healthcheck,
         row => row,
     };
     panic::set_hook(Box::new(move |panic| report_panic(row, panic)));

@@ -217,9 +217,7 @@ pub fn systemd(action: TypedAction, layers: &Layers) -> Result<SystemdOptions> {
                 }
             }
             let mut call = layers.own_call()?;
-            if layers.one_repo && layers.file_has_repo() {
-                call.extend(["--repo".to_owned(), layers.repo.clone()]);
-            }
+            call.extend(layers.only_repo().into_iter().flatten());
             let install = SystemdAction::Install {
                 call,
                 user: args.user,
@@ -245,14 +243,18 @@ pub fn systemd(action: TypedAction, layers: &Layers) -> Result<SystemdOptions> {
     })
 }
 
-pub fn archive_wal(args: ArchiveWalArgs) -> Result<ArchiveWalOptions> {
+pub fn archive_wal(args: ArchiveWalArgs, layers: &Layers) -> Result<ArchiveWalOptions> {
     let name = match args.name {
         Some(name) => name,
         None => name_of(&args.path)?,
     };
+    // Behind the program.
+    let mut flags = layers.archive_call()?.split_off(1);
+    flags.extend(layers.only_repo().into_iter().flatten());
     Ok(ArchiveWalOptions {
         path: args.path,
         name,
+        flags,
     })
 }
 

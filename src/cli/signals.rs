@@ -38,7 +38,7 @@ pub fn listen(row: Row, cancel: &Cancel) -> Result<Hangup> {
             }
         }
         // The startup process must see that SIGTERM ended its command: the default action.
-        Row::RestoreWal(_) | Row::Background => {}
+        Row::RestoreWal(_) | Row::Ahead | Row::Prefetch => {}
         Row::Monitor | Row::Healthcheck | Row::Other => {
             // Under nohup the end of a terminal is nobody's business.
             let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);

@@ -17,8 +17,8 @@ use crate::{
 /// commands that have no limit.
 pub fn watch(row: Row, form: Form, settings: &Settings, meter: &Meter) -> Result<Option<Watchdog>> {
     let (limit, key) = match row {
-        Row::ArchiveWal => (settings.archive_wal_limit, "archive_wal.time_limit"),
-        Row::RestoreWal(_) | Row::Background => {
+        Row::ArchiveWal | Row::Ahead => (settings.archive_wal_limit, "archive_wal.time_limit"),
+        Row::RestoreWal(_) | Row::Prefetch => {
             (settings.restore_wal_limit, "restore_wal.time_limit")
         }
         Row::RestoreDone | Row::Monitor | Row::Healthcheck | Row::Other => return Ok(None),

@@ -1,6 +1,6 @@
 //! `archive-wal`: stores one WAL file in every repository that PostgreSQL is to wait for.
 
-use std::{io, path::Path};
+use std::{env, io, path::Path, process::Command};
 
 use serde::Serialize;
 
@@ -11,13 +11,14 @@ use super::{
 };
 use crate::{
     domain::wal::{
-        ahead::Limits,
+        ahead::{Limits, LookAhead, Order},
         archive::{How, Wish},
         push::Pushed,
         stores::Store,
     },
-    error::Result,
-    postgres::lsn::SystemId,
+    error::{Error, IoContext, Result},
+    postgres::{lsn::SystemId, wal_name::WalName},
+    util::{detach, fs::folder_of},
 };
 
 /// PostgreSQL runs archive_command and restore_command in its data directory.
@@ -31,10 +32,20 @@ pub struct ArchivedWal {
     pub repositories: Vec<StoredWal>,
     /// An earlier call had stored it, which was noted and is still true.
     pub acknowledged: bool,
-    /// Segments behind it that were stored in all repositories by the way.
-    pub ahead: Vec<String>,
+    /// What waits behind it is being stored in the background from now on.
+    pub ahead: bool,
     /// Not stored: the safety valve acted.
     pub given_up: bool,
+}
+
+/// Nobody reads it.
+#[derive(Debug, Serialize)]
+pub struct StoredAhead {}
+
+impl Report for StoredAhead {
+    fn text(&self, _: &mut dyn io::Write) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -55,18 +66,24 @@ pub fn run(context: &Context, options: &ArchiveWalOptions) -> Result<ArchivedWal
     let settings = &context.settings;
     // Refuses where none is set.
     settings.repo()?;
+    let wal = folder_of(&options.path);
+    let state = settings.state_folder();
     let wish = Wish {
         file: options.name,
         path: &options.path,
-        data_dir: Path::new(DATA_DIR),
         cluster: &settings.cluster.name,
         stores: stores(settings),
-        state: settings.state_folder(),
-        ahead: Limits {
-            most: settings.wal.look_ahead,
-            workers: settings.cluster.jobs.count(),
-            // So that the call ends well before its own limit, whatever hangs.
-            time: settings.archive_wal_limit / 4,
+        ahead: LookAhead {
+            state: &state,
+            data_dir: Path::new(DATA_DIR),
+            wal,
+            limits: limits(settings),
+            start: &|first, lock| {
+                let mut command = Command::new(env::current_exe().at("find", "this program")?);
+                command.args(&options.flags);
+                command.args(["archive-wal", "--ahead"]);
+                detach::start(command.arg(wal.join(first.to_string())), lock)
+            },
         },
         drop_above: settings.wal.drop_above,
     };
@@ -76,11 +93,11 @@ pub fn run(context: &Context, options: &ArchiveWalOptions) -> Result<ArchivedWal
         system_id: archived.system,
         repositories: Vec::new(),
         acknowledged: false,
-        ahead: Vec::new(),
+        ahead: archived.ahead,
         given_up: false,
     };
     match archived.how {
-        How::Stored(repositories, ahead) => {
+        How::Stored(repositories) => {
             report.repositories = repositories
                 .into_iter()
                 .map(|(repository, pushed)| StoredWal {
@@ -88,7 +105,6 @@ pub fn run(context: &Context, options: &ArchiveWalOptions) -> Result<ArchivedWal
                     already_there: pushed == Pushed::AlreadyThere,
                 })
                 .collect();
-            report.ahead = ahead;
         }
         How::Acknowledged => {
             let there = |repository: Store| StoredWal {
@@ -101,6 +117,37 @@ pub fn run(context: &Context, options: &ArchiveWalOptions) -> Result<ArchivedWal
         How::GivenUp => report.given_up = true,
     }
     Ok(report)
+}
+
+/// What the background process does. Its standard input is its lock.
+pub fn store_ahead(context: &Context, options: &ArchiveWalOptions) -> Result<StoredAhead> {
+    detach::detach()?;
+    let settings = &context.settings;
+    let WalName::Segment(first) = options.name else {
+        return Err(Error::usage("only segments are stored ahead"));
+    };
+    let open = |store: Store| store.open(&settings.cluster.name, &context.meter);
+    let order = Order {
+        first,
+        wal: folder_of(&options.path),
+        data_dir: Path::new(DATA_DIR),
+        state: &settings.state_folder(),
+        stores: stores(settings)
+            .into_iter()
+            .map(open)
+            .collect::<Result<_>>()?,
+        limits: limits(settings),
+    };
+    order.run()?;
+    Ok(StoredAhead {})
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        most: settings.wal.look_ahead,
+        workers: settings.cluster.jobs.count(),
+        time: settings.archive_wal_limit,
+    }
 }
 
 fn stores(settings: &Settings) -> Vec<Store> {

@@ -21,6 +21,9 @@ pub struct ArchiveWalArgs {
     pub path: PathBuf,
     /// Its name, as %f gives it (default: that of PATH)
     pub name: Option<WalName>,
+    /// Store the segments from PATH on that wait, in the background
+    #[arg(long, hide = true)]
+    pub ahead: bool,
 }
 
 /// Fetches one WAL file; for restore_command

@@ -46,6 +46,12 @@ impl Layers {
         }
         Ok(words)
     }
+
+    /// The option by which such a call keeps to the one repository that this call keeps to, if any.
+    pub fn only_repo(&self) -> Option<[String; 2]> {
+        let one = self.one_repo && self.file_has_repo();
+        one.then(|| ["--repo".to_owned(), self.repo.clone()])
+    }
 }
 
 fn absolute(path: &Path) -> Result<String> {

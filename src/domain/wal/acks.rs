@@ -1,10 +1,9 @@
 //! Acknowledgements: which segments a look-ahead has stored already, so that their own calls can
 //! return at once.
 //!
-//! One small file for the last look-ahead, `stored-ahead.json` in the state folder, replaced as a
-//! whole and synced before anybody can read it. It is only a hint: who loses it stores its
-//! segments once more, and finds them equal. So it is never repaired, never merged, and needs no lock;
-//! of two writers the later wins.
+//! One small file, `stored-ahead.json` in the state folder, replaced as a whole and synced before
+//! anybody can read it; its one writer is the process that looks ahead. It is only a hint: who loses
+//! it stores its segments once more, and finds them equal. So it is never repaired.
 //!
 //! Believed is only what can be seen to be true now:
 //! - the file that is offered is the very one that was stored: name, size, inode, times of its
@@ -68,6 +67,14 @@ pub struct Ack {
     pub stored: BTreeMap<String, u64>,
 }
 
+impl Ack {
+    /// Whether it names all of them.
+    pub fn covers(&self, stores: &[OpenStore]) -> bool {
+        let mut ids = stores.iter().map(|store| store.repository.id());
+        ids.all(|id| self.stored.contains_key(id))
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Acks {
     pub system_id: SystemId,
@@ -76,7 +83,22 @@ pub struct Acks {
 }
 
 impl Acks {
-    /// Makes them durable, in the place of those of an earlier look-ahead. The folder is there.
+    /// Those that are noted for `system`; none where they can't be read.
+    pub fn of(state: &Path, system: SystemId) -> Self {
+        Self::read(state)
+            .filter(|acks| acks.system_id == system)
+            .unwrap_or_else(|| Self {
+                system_id: system,
+                segments: BTreeMap::new(),
+            })
+    }
+
+    fn read(state: &Path) -> Option<Self> {
+        let json = fs::read(path(state)).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+
+    /// Makes them durable, in the place of those that were noted before. The folder is there.
     pub fn write(&self, state: &Path) -> Result<()> {
         let json = serde_json::to_vec(self)
             .map_err(|error| Error::failed("can't write acknowledgements").because(error))?;
@@ -93,8 +115,7 @@ pub fn acknowledged(
     data_dir: &Path,
     stores: &[OpenStore],
 ) -> Option<SystemId> {
-    let json = fs::read(path(state)).ok()?;
-    let acks: Acks = serde_json::from_slice(&json).ok()?;
+    let acks = Acks::read(state)?;
     let ack = acks.segments.get(&file.to_string())?;
     let system = acks.system_id;
     let is_same = Facts::of(at).is_ok_and(|facts| facts == ack.facts);

@@ -1,16 +1,22 @@
-//! Look-ahead: while one segment is stored, workers store those that wait behind it, and note them
-//! ([`super::acks`]), so that their own calls return at once.
+//! Look-ahead: while PostgreSQL asks for one segment after the other, a process of its own stores
+//! those that wait behind, and notes them ([`super::acks`]), so that their own calls return at once.
+//!
+//! A call that has its segment stored looks whether the next one waits, and starts that process for
+//! a range of segments; who is told that a later one of them is stored, with half of the range used
+//! up, starts the next. A call whose segment it is about to store waits for it.
 //!
 //! The order for each segment, and what a crash leaves behind each step:
 //! 1. `archive_status/NAME.ready` is there: PostgreSQL has finished and synced the segment, and
 //!    doesn't touch it before its own call has succeeded. That file stays PostgreSQL's;
-//! 2. it is stored durably in every repository (an object that its own call finds equal);
-//! 3. it is still the file that it was at the beginning (nothing more);
-//! 4. with all others it is noted, synced (their calls believe it).
+//! 2. its bytes are durable in a repository, without a name (nothing that a reader sees);
+//! 3. it is still the very file that it was at the beginning: should PostgreSQL have been told
+//!    meanwhile that it is archived, by whatever means, it may have recycled it (nothing more);
+//! 4. it gets its name there (an object that its own call finds equal);
+//! 5. once all repositories have it, it is noted, synced (its call believes it).
 //!
-//! Segments are read and compressed at once, but get their names one after the other, the wanted
-//! one first: whatever crashes, no later segment is in a repository without those before it, and
-//! no reader takes the end of the archive for a hole.
+//! Segments are read and compressed at once, but get their names one after the other: whatever
+//! crashes, no later segment is in a repository without those before it, and no reader takes the
+//! end of the archive for a hole.
 //!
 //! What fails here fails nobody: the segment's own call will, and says why. After the first
 //! failure nothing further is stored.
@@ -21,69 +27,233 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::fs::{Access, access};
 use tracing::{info, warn};
 
 use super::{
-    acks::{Ack, Acks, Facts, stored_size},
+    acks::{Ack, Acks, Facts, acknowledged, stored_size},
     offered::Offered,
+    running::Running,
     stores::OpenStore,
 };
 use crate::{
-    error::{Error, IoContext, Result},
+    error::{Error, Result},
     postgres::{
         control::Control,
         lsn::SystemId,
         wal_name::{Segment, SegmentSize, WalName},
     },
-    util::{
-        fs::{create_folders, folder_of},
-        meter::Meter,
-    },
+    util::{fs::create_folders, meter::Meter},
 };
+
+/// Its lock, in the state folder.
+const RUNNING: &str = "storing-ahead";
 
 /// `init` makes the state folder; this is for who didn't call it.
 const FOLDER_MODE: u32 = 0o750;
 
+/// Between two looks for a segment that is being stored.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Starts the process: for the segments from this one on, with its lock.
+pub type Start<'a> = &'a dyn Fn(Segment, File) -> Result<()>;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Segments beside the one that was asked for; 0: none.
+    /// Segments that one process stores; 0: none.
     pub most: usize,
     pub workers: usize,
-    /// After this time nothing further is begun, after the same again nothing is waited for.
+    /// That of a call: the process ends after it too, whatever hangs.
     pub time: Duration,
 }
 
-/// Whether PostgreSQL waits for `file` in the folder `wal` to be archived.
-fn is_ready(wal: &Path, file: Segment) -> bool {
-    let name = format!("archive_status/{file}.ready");
-    wal.join(name).symlink_metadata().is_ok()
+/// What a call knows.
+pub struct LookAhead<'a> {
+    pub state: &'a Path,
+    pub data_dir: &'a Path,
+    /// Where the segments lie.
+    pub wal: &'a Path,
+    pub limits: Limits,
+    pub start: Start<'a>,
 }
 
-/// Workers at work.
-pub struct Ahead {
-    shared: Arc<Shared>,
-    state: PathBuf,
-    results: Receiver<(WalName, Ack)>,
-    /// Kept for a further worker.
-    sender: Sender<(WalName, Ack)>,
-    limits: Limits,
-    begin: Instant,
+impl LookAhead<'_> {
+    /// The system of `segment`, which lies at `path`, if it is certain that all `stores` have it;
+    /// waits where the process is about to store it.
+    pub fn stored(&self, segment: Segment, path: &Path, stores: &[OpenStore]) -> Option<SystemId> {
+        let file = WalName::Segment(segment);
+        let begin = Instant::now();
+        loop {
+            // Asked first, so that what it noted before it ended is found.
+            let coming = self.is_coming(segment);
+            let system = acknowledged(self.state, file, path, self.data_dir, stores);
+            if system.is_some() || !coming || begin.elapsed() > self.limits.time / 4 {
+                return system;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn is_coming(&self, segment: Segment) -> bool {
+        let seen = self.running().look();
+        seen.is_some_and(|seen| {
+            // Older, it hangs where nothing ends it.
+            let is_young = seen.age.is_none_or(|age| age < self.limits.time);
+            seen.lives && is_young && seen.segments.contains(&segment)
+        })
+    }
+
+    fn running(&self) -> Running {
+        Running::at(self.state.join(RUNNING))
+    }
+
+    /// To be called once all `stores` have `segment`: has those behind it stored. Whether it started
+    /// a process.
+    pub fn go_on(&self, segment: Segment, stores: &[OpenStore]) -> bool {
+        let started = self.try_to_go_on(segment, stores);
+        started.unwrap_or_else(|error| {
+            warn!(
+                "segments are archived one by one: what waits can't be stored ahead: {}",
+                error.in_one_line()
+            );
+            false
+        })
+    }
+
+    fn try_to_go_on(&self, segment: Segment, stores: &[OpenStore]) -> Result<bool> {
+        // A person who stores a lost segment by hand has nothing ready.
+        if self.limits.most == 0 || !is_ready(self.wal, segment) {
+            return Ok(false);
+        }
+        let control = Control::read(self.data_dir)?;
+        let size = control.segment_size;
+        let mut next = behind(segment, size);
+        if !is_ready(self.wal, next) {
+            return Ok(false);
+        }
+        let acks = Acks::of(self.state, control.system);
+        let mut ahead = 0;
+        let is_stored = |segment: Segment| {
+            let ack = acks.segments.get(&segment.to_string());
+            ack.is_some_and(|ack| ack.covers(stores))
+        };
+        while is_stored(next) {
+            next = behind(next, size);
+            ahead += 1;
+        }
+        if ahead > self.limits.most / 2 || !is_ready(self.wal, next) {
+            return Ok(false);
+        }
+        create_folders(self.state, FOLDER_MODE, None)?;
+        match self.running().lock(next, self.last_from(next, size))? {
+            Some(lock) => (self.start)(next, lock).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn last_from(&self, first: Segment, size: SegmentSize) -> Segment {
+        let number = first.number(size) + self.limits.most as u64 - 1;
+        Segment::nth(first.timeline, number, size)
+    }
 }
 
+/// What the process has to do. The repositories have the history of the segments' timeline.
+pub struct Order<'a> {
+    pub first: Segment,
+    /// Where the segments lie.
+    pub wal: &'a Path,
+    pub data_dir: &'a Path,
+    /// Where they are noted.
+    pub state: &'a Path,
+    pub stores: Vec<OpenStore>,
+    pub limits: Limits,
+}
+
+impl Order<'_> {
+    /// Stores the segments from the first on, as many as wait and as the limits allow.
+    pub fn run(self) -> Result<()> {
+        let control = Control::read(self.data_dir)?;
+        let (size, system) = (control.segment_size, control.system);
+        let shared = Arc::new(Shared {
+            wal: self.wal.to_owned(),
+            data_dir: self.data_dir.to_owned(),
+            system,
+            size,
+            stores: self.stores,
+            queue: Mutex::new(Queue {
+                next: Some(self.first),
+                turn: Some(self.first.number(size)),
+                left: self.limits.most,
+                until: Instant::now() + self.limits.time / 2,
+            }),
+            moved: Condvar::new(),
+        });
+        let (sender, results) = channel();
+        for _ in 0..self.limits.workers {
+            hire(&shared, &sender)?;
+        }
+        drop(sender);
+        note(self.state, self.wal, Acks::of(self.state, system), &results)
+    }
+}
+
+/// Notes what comes, together with what came meanwhile.
+fn note(
+    state: &Path,
+    wal: &Path,
+    mut acks: Acks,
+    results: &Receiver<(Segment, Ack)>,
+) -> Result<()> {
+    while let Ok(one) = results.recv() {
+        let news = std::iter::once(one).chain(results.try_iter());
+        let news = news.map(|(segment, ack)| (segment.to_string(), ack));
+        acks.segments.extend(news.collect::<Vec<_>>());
+        // Nobody asks again for what PostgreSQL knows to be archived.
+        acks.segments.retain(|name, _| is_waiting(wal, name));
+        acks.write(state)?;
+    }
+    Ok(())
+}
+
+fn hire(shared: &Arc<Shared>, sender: &Sender<(Segment, Ack)>) -> Result<()> {
+    let (shared, sender) = (Arc::clone(shared), sender.clone());
+    let work = move || {
+        while let Some(segment) = shared.take() {
+            match shared.store(segment) {
+                Ok(ack) => {
+                    shared.pass();
+                    // Nobody listens any more where notes can't be written.
+                    let _ = sender.send((segment, ack));
+                }
+                Err(error) => {
+                    shared.stop();
+                    info!("stored nothing ahead of its turn: {}", error.in_one_line());
+                }
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("ahead".to_owned())
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| Error::failed("can't start a thread").because(error))
+}
+
+/// What the workers share.
 struct Shared {
     wal: PathBuf,
     data_dir: PathBuf,
     system: SystemId,
+    size: SegmentSize,
     stores: Vec<OpenStore>,
     queue: Mutex<Queue>,
     /// Somebody's turn has come, or nobody's will.
@@ -96,127 +266,7 @@ struct Queue {
     /// The next to get its name, as a number; None once one has failed.
     turn: Option<u64>,
     left: usize,
-    size: SegmentSize,
     until: Instant,
-}
-
-impl Ahead {
-    /// Begins to store what waits behind `wanted`, which lies at `path`; None where nothing
-    /// waits, or where it would be of no use. The repositories have the history of its timeline.
-    pub fn start(
-        state: &Path,
-        path: &Path,
-        wanted: &Offered,
-        data_dir: &Path,
-        stores: &[OpenStore],
-        limits: Limits,
-    ) -> Option<Self> {
-        let (WalName::Segment(segment), Some(header)) = (wanted.name(), wanted.header()) else {
-            return None;
-        };
-        let size = header.segment_size;
-        let next = Segment::nth(segment.timeline, segment.number(size) + 1, size);
-        let wal = folder_of(path);
-        // A person who stores a lost segment by hand has nothing ready.
-        let waits = limits.most > 0 && is_ready(wal, next) && is_ready(wal, segment);
-        if !waits || !is_of(data_dir, wanted.system()) {
-            return None;
-        }
-        if let Err(error) = usable(state) {
-            warn!(
-                "segments are archived one by one: what is stored ahead can't be noted in the state folder: {}",
-                error.in_one_line()
-            );
-            return None;
-        }
-        let begin = Instant::now();
-        let (sender, results) = channel();
-        let ahead = Self {
-            shared: Arc::new(Shared {
-                wal: wal.to_owned(),
-                data_dir: data_dir.to_owned(),
-                system: wanted.system(),
-                stores: stores.to_vec(),
-                queue: Mutex::new(Queue {
-                    next: Some(next),
-                    turn: Some(segment.number(size)),
-                    left: limits.most,
-                    size,
-                    until: begin + limits.time,
-                }),
-                moved: Condvar::new(),
-            }),
-            state: state.to_owned(),
-            results,
-            sender,
-            limits,
-            begin,
-        };
-        // The caller works too, on the wanted one.
-        for _ in 1..limits.workers {
-            ahead.hire();
-        }
-        Some(ahead)
-    }
-
-    /// Waits for what is under way and notes what was stored; the names. `go_on`: the wanted one is
-    /// stored, and its worker is free for others.
-    pub fn finish(self, go_on: bool) -> Vec<String> {
-        match go_on {
-            true => {
-                self.shared.pass();
-                self.hire();
-            }
-            false => self.shared.stop(),
-        }
-        drop(self.sender);
-        let mut acks = Acks {
-            system_id: self.shared.system,
-            segments: BTreeMap::new(),
-        };
-        // A worker that hangs is left behind, as a thread that ends with the process: the wanted
-        // one is stored, and that is what the caller was asked for.
-        let end = self.begin + 2 * self.limits.time;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.results.recv_timeout(left) {
-                Ok((name, ack)) => acks.segments.insert(name.to_string(), ack),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            };
-        }
-        if acks.segments.is_empty() {
-            return Vec::new();
-        }
-        if let Err(error) = acks.write(&self.state) {
-            warn!(
-                "can't note which segments are stored already: {}",
-                error.in_one_line()
-            );
-            return Vec::new();
-        }
-        acks.segments.into_keys().collect()
-    }
-
-    fn hire(&self) {
-        let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
-        let work = move || {
-            while let Some(segment) = shared.take() {
-                match shared.store(segment) {
-                    Ok(ack) => {
-                        shared.pass();
-                        // Nobody listens any more where it took too long.
-                        let _ = sender.send((WalName::Segment(segment), ack));
-                    }
-                    Err(error) => {
-                        shared.stop();
-                        info!("stored nothing ahead of its turn: {}", error.in_one_line());
-                    }
-                }
-            }
-        };
-        // Without a thread less is stored ahead.
-        let _ = thread::Builder::new().name("ahead".to_owned()).spawn(work);
-    }
 }
 
 impl Shared {
@@ -228,8 +278,7 @@ impl Shared {
             return None;
         }
         queue.left -= 1;
-        let number = segment.number(queue.size) + 1;
-        queue.next = Some(Segment::nth(segment.timeline, number, queue.size));
+        queue.next = Some(behind(segment, self.size));
         Some(segment)
     }
 
@@ -255,7 +304,7 @@ impl Shared {
         let mut queue = self.queue();
         loop {
             match queue.turn {
-                Some(turn) if turn == segment.number(queue.size) => return Ok(()),
+                Some(turn) if turn == segment.number(self.size) => return Ok(()),
                 Some(_) => {
                     queue = self
                         .moved
@@ -269,7 +318,6 @@ impl Shared {
 
     fn store(&self, segment: Segment) -> Result<Ack> {
         let name = WalName::Segment(segment);
-        let turn = || self.wait_for_turn(segment);
         let path = self.wal.join(name.to_string());
         let facts = Facts::of(&path)?;
         let offered = Offered::open(&path, name, &self.data_dir)?;
@@ -280,28 +328,95 @@ impl Shared {
                 self.system
             )));
         }
+        let turn = || {
+            self.wait_for_turn(segment)?;
+            match Facts::of(&path)? == facts {
+                true => Ok(()),
+                false => Err(Error::damaged(format!(
+                    "{} changed while it was read",
+                    path.display()
+                ))),
+            }
+        };
         let mut stored = BTreeMap::new();
         for store in &self.stores {
             store.push(&offered, &Meter::default(), &turn)?;
             let size = stored_size(&store.repository, self.system, name)?;
             stored.insert(store.repository.id().to_owned(), size);
         }
-        if Facts::of(&path)? != facts {
-            return Err(Error::damaged(format!(
-                "{} changed while it was read",
-                path.display()
-            )));
-        }
         Ok(Ack { facts, stored })
     }
 }
 
-/// Whether acknowledgements of that system would be believed in `data_dir`.
-fn is_of(data_dir: &Path, system: SystemId) -> bool {
-    Control::read(data_dir).is_ok_and(|control| control.system == system)
+fn behind(segment: Segment, size: SegmentSize) -> Segment {
+    Segment::nth(segment.timeline, segment.number(size) + 1, size)
 }
 
-fn usable(state: &Path) -> Result<()> {
-    create_folders(state, FOLDER_MODE, None)?;
-    access(state, Access::WRITE_OK | Access::EXEC_OK).at("write into", state)
+/// Whether PostgreSQL waits for `segment` in the folder `wal` to be archived.
+fn is_ready(wal: &Path, segment: Segment) -> bool {
+    is_waiting(wal, &segment.to_string())
+}
+
+fn is_waiting(wal: &Path, name: &str) -> bool {
+    let name = format!("archive_status/{name}.ready");
+    wal.join(name).symlink_metadata().is_ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::domain::wal::{
+        stores::Store,
+        tests::sample::{Sample, segment_file},
+    };
+
+    const NAME: &str = "000000010000000000000003";
+
+    /// PostgreSQL may be told by somebody else that a segment is archived, and use its file again.
+    #[test]
+    fn a_segment_that_is_recycled_while_it_waits_is_not_stored() {
+        for recycled in [false, true] {
+            let sample = Sample::new("zstd");
+            fs::write(sample.path(NAME), segment_file(NAME)).unwrap();
+            let segment: Segment = NAME.parse().unwrap();
+            let size = sample.system.segment_size;
+            let store = Store {
+                name: "local".to_owned(),
+                location: sample.repository.location().clone(),
+                compression: "zstd".parse().unwrap(),
+            };
+            let open = store.open(&"main".parse().unwrap(), &Meter::default());
+            let shared = Arc::new(Shared {
+                wal: sample.path(""),
+                data_dir: sample.path(""),
+                system: sample.system.system_id,
+                size,
+                stores: vec![open.unwrap()],
+                queue: Mutex::new(Queue {
+                    next: None,
+                    turn: Some(segment.number(size) - 1),
+                    left: 1,
+                    until: Instant::now(),
+                }),
+                moved: Condvar::new(),
+            });
+            let worker = Arc::clone(&shared);
+            let worker = thread::spawn(move || worker.store(segment));
+            // It is read within this time, and waits for its turn. Else nothing is proven, and nothing fails.
+            thread::sleep(Duration::from_millis(300));
+            if recycled {
+                let next = sample.path("000000010000000000000009");
+                fs::rename(sample.path(NAME), &next).unwrap();
+                fs::write(&next, vec![0; size.bytes() as usize]).unwrap();
+            }
+            shared.pass();
+            let stored = worker.join().unwrap();
+            assert_eq!(stored.is_ok(), !recycled, "{stored:?}");
+            assert_eq!(sample.object(NAME).exists(), !recycled);
+            assert_eq!(sample.strays(), Vec::<String>::new());
+        }
+    }
 }

@@ -3,16 +3,15 @@
 //!    is touched, which may hang;
 //! 2. the repositories are opened, and learn of gaps that were noted;
 //! 3. an acknowledgement that is true is enough ([`super::acks`]);
-//! 4. else the file is stored in every repository, while workers store what waits behind it
-//!    ([`super::ahead`]).
+//! 4. else the file is stored in every repository;
+//! 5. what waits behind it is stored ahead, if anything does ([`super::ahead`]).
 //!
 //! A crash anywhere leaves objects that the next call finds equal.
 
-use std::{path::Path, path::PathBuf};
+use std::path::Path;
 
 use super::{
-    acks::acknowledged,
-    ahead::{Ahead, Limits},
+    ahead::LookAhead,
     gaps,
     offered::Offered,
     push::Pushed,
@@ -20,23 +19,22 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    postgres::{lsn::SystemId, wal_name::WalName},
+    postgres::{
+        lsn::SystemId,
+        wal_name::{Segment, WalName},
+    },
     repo::layout::ClusterName,
     util::meter::Meter,
 };
 
 /// PostgreSQL's wish.
-#[derive(Debug)]
 pub struct Wish<'a> {
     pub file: WalName,
     pub path: &'a Path,
-    pub data_dir: &'a Path,
     pub cluster: &'a ClusterName,
     /// All must have it.
     pub stores: Vec<Store>,
-    /// The cluster's folder for notes of this host.
-    pub state: PathBuf,
-    pub ahead: Limits,
+    pub ahead: LookAhead<'a>,
     /// Bytes of WAL that may wait; None: without limit.
     pub drop_above: Option<u64>,
 }
@@ -45,12 +43,14 @@ pub struct Wish<'a> {
 pub struct Archived {
     pub system: SystemId,
     pub how: How,
+    /// A process was started, which stores what waits behind it.
+    pub ahead: bool,
 }
 
 #[derive(Debug)]
 pub enum How {
-    /// By the name of each repository, and what was stored ahead.
-    Stored(Vec<(String, Pushed)>, Vec<String>),
+    /// By the name of each repository.
+    Stored(Vec<(String, Pushed)>),
     /// An earlier call had stored it in all repositories.
     Acknowledged,
     /// Not stored at all.
@@ -60,9 +60,35 @@ pub enum How {
 impl Wish<'_> {
     pub fn fulfil(&self, meter: &Meter) -> Result<Archived> {
         if let Some(system) = self.give_up()? {
-            let how = How::GivenUp;
-            return Ok(Archived { system, how });
+            return Ok(Archived {
+                system,
+                how: How::GivenUp,
+                ahead: false,
+            });
         }
+        let (stores, errors) = self.open(meter);
+        let (system, how) = self.have_it_stored(&stores, errors, meter)?;
+        let go_on = |segment| self.ahead.go_on(segment, &stores);
+        let ahead = self.segment().is_some_and(go_on);
+        Ok(Archived { system, how, ahead })
+    }
+
+    /// A whole one: nothing else is stored ahead.
+    fn segment(&self) -> Option<Segment> {
+        match self.file {
+            WalName::Segment(segment) => Some(segment),
+            _ => None,
+        }
+    }
+
+    fn give_up(&self) -> Result<Option<SystemId>> {
+        let (state, data_dir) = (self.ahead.state, self.ahead.data_dir);
+        self.drop_above.map_or(Ok(None), |most| {
+            gaps::give_up(state, self.file, self.path, data_dir, most)
+        })
+    }
+
+    fn open(&self, meter: &Meter) -> (Vec<OpenStore>, Vec<Error>) {
         let mut errors = Vec::new();
         let mut stores = Vec::new();
         for store in &self.stores {
@@ -71,22 +97,24 @@ impl Wish<'_> {
                 Err(error) => errors.push(store.blame(self.file, error)),
             }
         }
-        if errors.is_empty() {
-            meter.begin("looking at what is noted", 0);
-            gaps::publish(&self.state, &stores)?;
-            let known = acknowledged(&self.state, self.file, self.path, self.data_dir, &stores);
-            if let Some(system) = known {
-                let how = How::Acknowledged;
-                return Ok(Archived { system, how });
-            }
-        }
-        self.store(&stores, errors, meter)
+        (stores, errors)
     }
 
-    fn give_up(&self) -> Result<Option<SystemId>> {
-        self.drop_above.map_or(Ok(None), |most| {
-            gaps::give_up(&self.state, self.file, self.path, self.data_dir, most)
-        })
+    fn have_it_stored(
+        &self,
+        stores: &[OpenStore],
+        errors: Vec<Error>,
+        meter: &Meter,
+    ) -> Result<(SystemId, How)> {
+        if errors.is_empty() {
+            meter.begin("looking at what is noted", 0);
+            gaps::publish(self.ahead.state, stores)?;
+            let stored = |segment| self.ahead.stored(segment, self.path, stores);
+            if let Some(system) = self.segment().and_then(stored) {
+                return Ok((system, How::Acknowledged));
+            }
+        }
+        self.store(stores, errors, meter)
     }
 
     /// In all of them, even if one fails: the others are then complete as soon as it is well again.
@@ -95,35 +123,21 @@ impl Wish<'_> {
         stores: &[OpenStore],
         mut errors: Vec<Error>,
         meter: &Meter,
-    ) -> Result<Archived> {
+    ) -> Result<(SystemId, How)> {
         meter.begin(&format!("reading {}", self.path.display()), 0);
-        let offered = Offered::open(self.path, self.file, self.data_dir)?;
-        let mut good = Vec::new();
-        for store in stores {
-            match store.bring_history(&offered, meter) {
-                Ok(()) => good.push(store),
-                Err(error) => errors.push(error),
-            }
-        }
-        let start = || {
-            let (state, data_dir) = (&self.state, self.data_dir);
-            Ahead::start(state, self.path, &offered, data_dir, stores, self.ahead)
-        };
-        let ahead = errors.is_empty().then(start).flatten();
+        let offered = Offered::open(self.path, self.file, self.ahead.data_dir)?;
         let mut stored = Vec::new();
-        for store in good {
-            match store.push(&offered, meter, &|| Ok(())) {
+        for store in stores {
+            let pushed = store
+                .bring_history(&offered, meter)
+                .and_then(|()| store.push(&offered, meter, &|| Ok(())));
+            match pushed {
                 Ok(pushed) => stored.push((store.name.clone(), pushed)),
                 Err(error) => errors.push(error),
             }
         }
-        meter.begin("storing what waits behind it", 0);
-        let ahead = ahead.map(|ahead| ahead.finish(errors.is_empty()));
         match errors.len() {
-            0 => Ok(Archived {
-                system: offered.system(),
-                how: How::Stored(stored, ahead.unwrap_or_default()),
-            }),
+            0 => Ok((offered.system(), How::Stored(stored))),
             1 => Err(errors.remove(0)),
             _ => {
                 let all: Vec<String> = errors.iter().map(Error::in_one_line).collect();

@@ -17,6 +17,7 @@ pub mod offered;
 mod pass;
 pub mod prefetch;
 pub mod push;
+mod running;
 pub mod spool;
 pub mod standby;
 mod stored;

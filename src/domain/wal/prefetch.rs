@@ -90,10 +90,8 @@ impl Prefetch<'_> {
         let begin = Instant::now();
         loop {
             // Asked first, so that what it finished before it ended is found.
-            let coming = self
-                .spool
-                .running()
-                .is_some_and(|(running, first, last)| running && (first..=last).contains(&wanted));
+            let seen = self.spool.running().look();
+            let coming = seen.is_some_and(|seen| seen.lives && seen.segments.contains(&wanted));
             let taken = self.spool.take(wanted, self.system, &object, destination)?;
             if taken || !coming || begin.elapsed() > PATIENCE {
                 return Ok(taken);
@@ -110,7 +108,8 @@ impl Prefetch<'_> {
     /// Once half of what was fetched is used up.
     fn go_on(&self, taken: Segment) -> Result<()> {
         let size = self.system.segment_size;
-        let Some((false, _, last)) = self.spool.running() else {
+        let seen = self.spool.running().look();
+        let Some(last) = seen.and_then(|seen| (!seen.lives).then(|| *seen.segments.end())) else {
             return Ok(());
         };
         let left = last.number(size).saturating_sub(taken.number(size));

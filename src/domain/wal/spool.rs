@@ -10,18 +10,15 @@
 //! length and header that its name calls for; so neither half a file, nor one of another
 //! timeline or system, nor of an archive that was exchanged, reaches a server. Served, it is moved.
 //!
-//! `running` is locked by the prefetcher for as long as it lives, and says which segments it
-//! fetches. The lock goes with the process, however that ends.
+//! `running` is locked by the prefetcher for as long as it lives ([`super::running`]).
 
 use std::{
     fs::{self, File},
-    io::Read,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
-
+use super::running::Running;
 use crate::{
     error::{IoContext, Kind, Result},
     postgres::{lsn::SystemId, wal_header::WalHeader, wal_name::Segment},
@@ -30,7 +27,7 @@ use crate::{
         storage::ObjectInfo,
     },
     util::{
-        fs::{create_folders, move_over, open_lock},
+        fs::{create_folders, move_over},
         host,
     },
 };
@@ -38,8 +35,6 @@ use crate::{
 const FOLDER: &str = "spool";
 const RUNNING: &str = "running";
 const FOLDER_MODE: u32 = 0o750;
-/// Two names, a space, a new line.
-const RANGE_LENGTH: usize = 50;
 
 #[derive(Clone, Debug)]
 pub struct Spool {
@@ -101,27 +96,12 @@ impl Spool {
     /// that will fetch the segments from `first` to `last`.
     pub fn lock(&self, first: Segment, last: Segment) -> Result<Option<File>> {
         create_folders(&self.folder, FOLDER_MODE, None)?;
-        let path = self.folder.join(RUNNING);
-        let file = open_lock(&path)?;
-        if !is_free(&file) {
-            return Ok(None);
-        }
-        file.write_all_at(format!("{first} {last}\n").as_bytes(), 0)
-            .at("write", &path)?;
-        Ok(Some(file))
+        self.running().lock(first, last)
     }
 
-    /// Whether a prefetcher is running, and which segments it (or the last one) fetches.
-    pub fn running(&self) -> Option<(bool, Segment, Segment)> {
-        let mut file = File::open(self.folder.join(RUNNING)).ok()?;
-        let mut text = [0; RANGE_LENGTH];
-        file.read_exact(&mut text).ok()?;
-        let (first, last) = std::str::from_utf8(&text)
-            .ok()?
-            .trim_end()
-            .split_once(' ')?;
-        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-        Some((!is_free(&file), first, last))
+    /// The lock of the prefetcher.
+    pub fn running(&self) -> Running {
+        Running::at(self.folder.join(RUNNING))
     }
 
     /// Removes all but the segments from `first` to `last`, and the spools of earlier starts of
@@ -193,9 +173,4 @@ fn is_right(path: &Path, segment: Segment, system: &System, object: &ObjectInfo)
     let header = WalHeader::read(&mut file, path)?;
     header.check(segment, found.len())?;
     Ok(header.system == system.system_id)
-}
-
-/// Takes the lock where nobody has it.
-fn is_free(file: &File) -> bool {
-    flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }

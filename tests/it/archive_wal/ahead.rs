@@ -1,20 +1,24 @@
-//! Look-ahead: what waits is stored by one call, and no call believes what isn't true any more.
+//! Look-ahead: what waits is stored in the background, and no call believes what isn't true any more.
 
 use std::{
     fs::{self, File, FileTimes},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pgstow::repo::repository::System;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 
 use crate::harness::{
     Archive, Cluster, Load, Scratch, Shutdown, pg,
     random::{Random, rounds},
+    tool::Invocation,
     user::{self, own},
 };
 
@@ -51,17 +55,61 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// As the archiver calls it; its report.
+    /// As the archiver calls it; its report, once what it started has ended.
     fn archive_wal(&self, name: &str) -> Value {
-        self.call(name).ok().json()
+        self.finished(self.call(name))
     }
 
-    fn call(&self, name: &str) -> crate::harness::tool::Invocation {
+    fn finished(&self, call: Invocation) -> Value {
+        let report = call.ok().json();
+        self.wait_for_the_process();
+        report
+    }
+
+    fn call(&self, name: &str) -> Invocation {
         let path = format!("pg_wal/{name}");
         self.archive
             .tool
             .command(&["--json", "archive-wal", &path])
             .current_dir(self.main.data_dir())
+            .leave_children()
+    }
+
+    /// It holds this lock from before it begins.
+    fn wait_for_the_process(&self) {
+        let Ok(running) = File::open(self.state().join("storing-ahead")) else {
+            return;
+        };
+        let until = Instant::now() + Duration::from_secs(60);
+        while flock(&running, FlockOperation::NonBlockingLockExclusive).is_err() {
+            assert!(Instant::now() < until, "it runs on");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The cluster's folder for notes.
+    fn state(&self) -> PathBuf {
+        self.scratch.join("state/main")
+    }
+
+    /// What is noted to be stored.
+    fn noted(&self) -> Vec<String> {
+        let Ok(text) = fs::read(self.state().join("stored-ahead.json")) else {
+            return Vec::new();
+        };
+        let notes: Value = serde_json::from_slice(&text).unwrap();
+        notes["segments"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    /// Nothing is noted, nor the object stored.
+    fn forget(&self, name: &str) {
+        let _ = fs::remove_file(self.state().join("stored-ahead.json"));
+        let _ = fs::remove_file(self.object(name));
     }
 
     fn wal(&self, name: &str) -> PathBuf {
@@ -94,21 +142,27 @@ fn ready(status: &Path) -> Vec<String> {
     names
 }
 
-fn words(report: &Value, field: &str) -> Vec<String> {
-    let words = report[field].as_array().unwrap().iter();
-    words
-        .map(|word| word.as_str().unwrap().to_owned())
-        .collect()
+/// The background process of a server below `folder`.
+fn process(folder: &Path) -> Option<Pid> {
+    fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let path = entry.ok()?.path();
+        let words = fs::read(path.join("cmdline")).ok()?;
+        let looks_ahead = String::from_utf8_lossy(&words).contains("--ahead");
+        let is_it = looks_ahead && fs::read_link(path.join("cwd")).ok()?.starts_with(folder);
+        let id = path.file_name()?.to_str()?.parse().ok()?;
+        is_it.then(|| Pid::from_raw(id)).flatten()
+    })
 }
 
 #[test]
-fn one_call_stores_what_waits_and_the_others_return_at_once() {
+fn one_call_has_stored_what_waits_and_the_others_return_at_once() {
     let scratch = Scratch::new();
     let waiting = Waiting::new(&scratch, 8);
     let (first, rest) = waiting.names.split_first().unwrap();
     let report = waiting.archive_wal(first);
-    assert_eq!(words(&report, "ahead"), rest);
+    assert_eq!(report["ahead"], true);
     assert_eq!(report["acknowledged"], false);
+    assert_eq!(waiting.noted(), rest);
     // All are there, each with its own bytes, and PostgreSQL's own notes are as they were.
     assert_eq!(waiting.archive.stored().len(), waiting.names.len());
     for name in &waiting.names {
@@ -124,31 +178,44 @@ fn one_call_stores_what_waits_and_the_others_return_at_once() {
     for name in rest {
         let report = waiting.archive_wal(name);
         assert_eq!(report["acknowledged"], true, "{report}");
-        assert_eq!(words(&report, "ahead"), [""; 0]);
+        assert_eq!(report["ahead"], false);
     }
     assert_eq!(inodes(rest), stored);
     // Nothing waits behind the last one, so nothing was noted for it, nor is it noted now.
-    fs::remove_dir_all(scratch.join("state/main")).unwrap();
+    fs::remove_dir_all(waiting.state()).unwrap();
     let last = rest.last().unwrap();
     assert_eq!(waiting.archive_wal(last)["acknowledged"], false);
-    assert!(!scratch.join("state/main").exists());
+    assert!(!waiting.state().exists());
 }
 
 #[test]
 fn look_ahead_can_be_bounded_and_turned_off_and_people_get_none() {
     let scratch = Scratch::new();
-    let waiting = Waiting::new(&scratch, 5);
-    let first = &waiting.names[0];
-    let bounded = |most: &str| {
-        let call = waiting.call(first).env("PGSTOW_WAL_LOOK_AHEAD", most);
-        words(&call.ok().json(), "ahead")
+    let waiting = Waiting::new(&scratch, 9);
+    let names = &waiting.names;
+    let bounded = |name: &str, most: &str| {
+        let call = waiting.call(name).env("PGSTOW_WAL_LOOK_AHEAD", most);
+        waiting.finished(call)["ahead"] == true
     };
-    assert_eq!(bounded("0"), [""; 0]);
-    assert_eq!(bounded("2"), waiting.names[1..3]);
+    assert!(!bounded(&names[0], "0"));
+    assert_eq!(waiting.archive.stored().len(), 1);
+    assert!(bounded(&names[0], "4"));
+    assert_eq!(waiting.noted(), names[1..5]);
+    // The next range begins once the half of one is used up; what PostgreSQL has is forgotten.
+    assert!(!bounded(&names[1], "4"));
+    assert!(bounded(&names[2], "4"));
+    assert_eq!(waiting.noted(), names[1..9]);
+    let status = |name: &str| waiting.wal(&format!("archive_status/{name}.ready"));
+    waiting.forget(&names[8]);
+    for name in &names[..5] {
+        fs::remove_file(status(name)).unwrap();
+    }
+    assert!(bounded(&names[5], "4"));
+    assert_eq!(waiting.noted(), names[6..names.len().min(10)]);
     // Not called by an archiver: it does not wait.
-    let status = waiting.wal(&format!("archive_status/{first}.ready"));
-    fs::remove_file(status).unwrap();
-    assert_eq!(words(&waiting.archive_wal(first), "ahead"), [""; 0]);
+    waiting.forget(&names[8]);
+    fs::remove_file(status(&names[5])).unwrap();
+    assert!(!bounded(&names[5], "4"));
 }
 
 #[test]
@@ -160,52 +227,52 @@ fn what_fails_ahead_fails_nobody_but_its_own_call() {
     };
     let whole = fs::read(waiting.wal(third)).unwrap();
     fs::write(waiting.wal(third), &whole[..8192]).unwrap();
-    let call = waiting.call(first).env("PGSTOW_CLUSTER_JOBS", "1");
-    let output = call.ok().stderr_contains("stored nothing ahead");
     // One worker: nothing was begun behind the one that failed.
-    assert_eq!(words(&output.json(), "ahead"), [second.as_str()]);
-    assert_eq!(waiting.archive_wal(second)["acknowledged"], true);
+    let call = waiting.call(first).env("PGSTOW_CLUSTER_JOBS", "1");
+    assert_eq!(waiting.finished(call)["ahead"], true);
+    assert_eq!(waiting.noted(), [second.as_str()]);
     // Several compress at once, but none is stored without those before it.
-    fs::remove_file(waiting.object(second)).unwrap();
+    waiting.forget(second);
     let call = waiting.call(first).env("PGSTOW_CLUSTER_JOBS", "4");
-    drop(call.ok().stderr_contains("stored nothing ahead"));
+    assert_eq!(waiting.finished(call)["ahead"], true);
     for later in &waiting.names[2..] {
         assert!(!waiting.object(later).exists(), "{later}");
     }
     drop(waiting.call(third).fails(1).stderr_contains("bytes"));
     fs::write(waiting.wal(third), &whole).unwrap();
-    assert_eq!(
-        words(&waiting.archive_wal(third), "ahead"),
-        waiting.names[3..]
-    );
+    waiting.archive_wal(third);
+    assert_eq!(waiting.noted()[..], waiting.names[3..]);
 }
 
-/// A store that never answers for one segment: a FIFO stands where its object would be.
+/// A FIFO stands where the segment's object is: whoever compares with it hangs.
+fn make_fifo(object: &Path) {
+    let mut fifo = user::command("mkfifo", "KILL");
+    user::run_ok(fifo.arg(object));
+}
+
+/// A store that never answers for one segment.
 #[test]
 fn what_hangs_ahead_costs_its_own_call_alone_the_time_limit() {
     let scratch = Scratch::new();
     let waiting = Waiting::new(&scratch, 4);
     let names = &waiting.names;
     // Makes the folder.
-    drop(
-        waiting
-            .call(&names[0])
-            .env("PGSTOW_WAL_LOOK_AHEAD", "0")
-            .ok(),
-    );
-    let mut fifo = user::command("mkfifo", "KILL");
-    user::run_ok(fifo.arg(waiting.object(&names[2])));
+    let call = waiting.call(&names[0]);
+    drop(call.env("PGSTOW_WAL_LOOK_AHEAD", "0").ok());
+    make_fifo(&waiting.object(&names[2]));
     let call = waiting.call(&names[0]).env("PGSTOW_CLUSTER_JOBS", "2");
-    let report = call.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "8s").ok().json();
-    let ahead = words(&report, "ahead");
-    assert!(
-        ahead.contains(&names[1]) && !ahead.contains(&names[2]),
-        "{report}"
-    );
-    assert_eq!(waiting.archive_wal(&names[1])["acknowledged"], true);
+    drop(call.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "8s").ok());
+    // While the process still hangs.
+    let report = waiting.call(&names[1]).ok().json();
+    assert_eq!(report["acknowledged"], true);
+    assert!(process(waiting.main.data_dir()).is_some());
+    // It waits a while for the process, then tries itself.
     let own = waiting.call(&names[2]);
-    let own = own.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "1s").fails(1);
+    let own = own.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "2s").fails(1);
     drop(own.stderr_contains("not done after"));
+    // That of the process ends it.
+    waiting.wait_for_the_process();
+    assert_eq!(waiting.noted(), [names[1].as_str()]);
 }
 
 /// Each of these makes an acknowledgement a lie, or at least a guess.
@@ -335,7 +402,7 @@ fn an_acknowledgement_covers_the_repositories_that_it_names_and_no_other() {
     waiting.archive.add_repository("second", &second);
     let report = waiting.archive_wal(name);
     assert_eq!(report["acknowledged"], false);
-    assert_eq!(words(&report, "ahead"), waiting.names[2..]);
+    assert_eq!(report["ahead"], true);
     let expected: Vec<String> = waiting.names[1..]
         .iter()
         .map(|name| format!("{name}.zst"))
@@ -350,10 +417,24 @@ fn an_acknowledgement_covers_the_repositories_that_it_names_and_no_other() {
 fn memory_and_open_files_are_bounded_by_workers() {
     let scratch = Scratch::new();
     let waiting = Waiting::new(&scratch, 40);
+    // Makes the folder for notes.
+    waiting.archive_wal(&waiting.names[0]);
     let measure = |most: &str| {
-        let _ = fs::remove_dir_all(waiting.archive_wal_folder());
+        waiting.forget(&waiting.names[0]);
+        let _ = fs::remove_dir_all(scratch.join("repository/main/wal"));
+        drop(
+            waiting
+                .call(&waiting.names[0])
+                .env("PGSTOW_WAL_LOOK_AHEAD", "0")
+                .ok(),
+        );
+        // The process itself, in the foreground.
+        let path = format!("pg_wal/{}", waiting.names[1]);
         let running = waiting
-            .call(&waiting.names[0])
+            .archive
+            .tool
+            .command(&["archive-wal", "--ahead", &path])
+            .current_dir(waiting.main.data_dir())
             .env("PGSTOW_WAL_LOOK_AHEAD", most)
             .env("PGSTOW_CLUSTER_JOBS", "2")
             .env("PGSTOW_REPO_COMPRESSION", "zstd:9")
@@ -369,12 +450,8 @@ fn memory_and_open_files_are_bounded_by_workers() {
             }
             files
         });
-        let (output, memory) = running.watch();
-        (
-            words(&output.json(), "ahead").len(),
-            memory,
-            watcher.join().unwrap(),
-        )
+        let (_, memory) = running.watch();
+        (waiting.noted().len(), memory, watcher.join().unwrap())
     };
     let (few, few_memory, few_files) = measure("4");
     let (many, many_memory, many_files) = measure("39");
@@ -384,12 +461,6 @@ fn memory_and_open_files_are_bounded_by_workers() {
         "{few_memory} {many_memory}"
     );
     assert!(many_files < few_files + 8, "{few_files} {many_files}");
-}
-
-impl Waiting<'_> {
-    fn archive_wal_folder(&self) -> PathBuf {
-        self.scratch.join("repository/main/wal")
-    }
 }
 
 /// Whether all segments between the first and the last are stored.
@@ -404,7 +475,7 @@ fn is_without_hole(archive: &Archive) -> bool {
     numbers.windows(2).all(|pair| pair[0] + 1 == pair[1])
 }
 
-/// Under pgbench, archive-wal is killed at random moments, while it looks ahead and while not.
+/// Under pgbench, archive-wal and the process that looks ahead are killed at random moments.
 /// Whatever PostgreSQL was told to be archived is, byte for byte.
 #[test]
 fn kill_9_loses_nothing_that_was_acknowledged() {
@@ -428,7 +499,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     main.start();
     let load = Load::start(&main, 5, 3000);
     let pid = notes.join("pid");
-    let mut killed = 0;
+    let (mut killed, mut ahead_killed) = (0, 0);
     let rounds = rounds(15, 100);
     while killed < rounds {
         thread::sleep(Duration::from_millis(random.below(120)));
@@ -439,10 +510,14 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
         // Emptied, so that nobody is killed twice, whoever has the number then.
         fs::write(&pid, "").unwrap();
         killed += u64::from(kill_process(id, Signal::KILL).is_ok());
+        if let Some(id) = process(main.data_dir()).filter(|_| random.below(2) == 0) {
+            ahead_killed += u64::from(kill_process(id, Signal::KILL).is_ok());
+        }
         // A listing may miss one that comes while it is read, but not twice.
         assert!(is_without_hole(&archive) || is_without_hole(&archive));
     }
     load.stop(&main);
+    assert!(ahead_killed > 0, "no process that looks ahead was killed");
     // Failed attempts are repeated after a minute at the latest; a reload wakes the archiver.
     let last = main.switch_wal();
     let acknowledged = fs::read_to_string(notes.join("acknowledged")).unwrap();

@@ -3,5 +3,5 @@
 
 mod fetch;
 mod push;
-mod sample;
+pub mod sample;
 mod verify;
