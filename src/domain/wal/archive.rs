@@ -1,6 +1,6 @@
 //! What archive-wal does with one file, in this order:
-//! 1. where too much waits, the safety valve gives it up ([`super::gaps`]), before any repository
-//!    is touched, which may hang;
+//! 1. where too much waits and storing has just failed, the safety valve gives it up
+//!    ([`super::valve`]), before any repository is touched, which may hang;
 //! 2. the repositories are opened, and learn of gaps that were noted;
 //! 3. an acknowledgement that is true is enough ([`super::acks`]);
 //! 4. else the file is stored in every repository;
@@ -16,6 +16,7 @@ use super::{
     offered::Offered,
     push::Pushed,
     stores::{OpenStore, Store},
+    valve::{Decision, Valve},
 };
 use crate::{
     error::{Error, Result},
@@ -59,15 +60,26 @@ pub enum How {
 
 impl Wish<'_> {
     pub fn fulfil(&self, meter: &Meter) -> Result<Archived> {
-        if let Some(system) = self.give_up()? {
+        let valve = Valve {
+            state: self.ahead.state,
+            data_dir: self.ahead.data_dir,
+            most: self.drop_above,
+            time_limit: self.ahead.limits.time,
+        };
+        let decision = valve.decide(self.file, self.path);
+        if let Decision::GiveUp(reason) = &decision {
             return Ok(Archived {
-                system,
+                system: gaps::give_up(valve.state, self.file, valve.data_dir, reason)?,
                 how: How::GivenUp,
                 ahead: false,
             });
         }
         let (stores, errors) = self.open(meter);
-        let (system, how) = self.have_it_stored(&stores, errors, meter)?;
+        let stored = self.have_it_stored(&stores, errors, meter);
+        if decision == Decision::TryToStore {
+            valve.tried(stored.is_ok());
+        }
+        let (system, how) = stored?;
         let go_on = |segment| self.ahead.go_on(segment, &stores);
         let ahead = self.segment().is_some_and(go_on);
         Ok(Archived { system, how, ahead })
@@ -79,13 +91,6 @@ impl Wish<'_> {
             WalName::Segment(segment) => Some(segment),
             _ => None,
         }
-    }
-
-    fn give_up(&self) -> Result<Option<SystemId>> {
-        let (state, data_dir) = (self.ahead.state, self.ahead.data_dir);
-        self.drop_above.map_or(Ok(None), |most| {
-            gaps::give_up(state, self.file, self.path, data_dir, most)
-        })
     }
 
     fn open(&self, meter: &Meter) -> (Vec<OpenStore>, Vec<Error>) {

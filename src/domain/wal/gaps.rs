@@ -1,4 +1,4 @@
-//! The safety valve of pg_wal: WAL that is given up so that the server lives on, and its trace.
+//! WAL that the safety valve gave up ([`super::valve`]), and its trace.
 //!
 //! The order, and what a crash leaves behind each step:
 //! 1. the gap is noted in the state folder, synced: the repository may be what is away (noted, but
@@ -30,8 +30,8 @@ use crate::{
     repo::{document::FORMAT, gap::Gap},
     util::{
         clock,
-        fs::{create_folders, folder_of, read_if_there, sync_folder, write_over},
-        host, units,
+        fs::{create_folders, read_if_there, sync_folder, write_over},
+        host,
     },
 };
 
@@ -44,58 +44,21 @@ struct Notes {
     gaps: Vec<Gap>,
 }
 
-/// Gives `file`, which lies at `path`, up if more than `most` bytes of segments wait to be
-/// archived; the system that it was of. Touches no repository, which may be what hangs.
-pub fn give_up(
-    state: &Path,
-    file: WalName,
-    path: &Path,
-    data_dir: &Path,
-    most: u64,
-) -> Result<Option<SystemId>> {
-    let status = folder_of(path).join("archive_status");
-    // Who stores a file by hand has room for it.
-    if !status.join(format!("{file}.ready")).exists() {
-        return Ok(None);
-    }
+/// Gives `file` up for `reason`; the system that it is of. [`super::valve`] tells when.
+pub fn give_up(state: &Path, file: WalName, data_dir: &Path, reason: &str) -> Result<SystemId> {
     let control = Control::read(data_dir)?;
-    if !waits_more_than(&status, most / control.segment_size.bytes())? {
-        return Ok(None);
-    }
-    let most = units::bytes(most);
     match file.segment() {
         Some(segment) => {
-            note(
-                state,
-                segment,
-                &control,
-                &format!("more than {most} of WAL waited (wal.drop_above)"),
-            )?;
+            note(state, segment, &control, reason)?;
             warn!(
-                "{file} is given up, not archived, since more than {most} of WAL waits (wal.drop_above): what comes behind it can't be restored before the next full backup"
+                "{file} is given up, not archived, since {reason}: what comes behind it can't be restored before the next full backup"
             );
         }
         None => warn!(
-            "{file} is not archived yet, since more than {most} of WAL waits (wal.drop_above): a history is stored with the next segment of its timeline"
+            "{file} is not archived yet, since {reason}: a history is stored with the next segment of its timeline"
         ),
     }
-    Ok(Some(control.system))
-}
-
-/// Stops counting as soon as it knows.
-fn waits_more_than(status: &Path, most: u64) -> Result<bool> {
-    let mut waiting = 0;
-    for entry in fs::read_dir(status).at("read", status)? {
-        let name = entry.at("read", status)?.file_name();
-        let file = name.to_str().and_then(|name| name.strip_suffix(".ready"));
-        if file.is_some_and(|file| file.parse::<Segment>().is_ok()) {
-            waiting += 1;
-            if waiting > most {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
+    Ok(control.system)
 }
 
 fn note(state: &Path, segment: Segment, control: &Control, reason: &str) -> Result<()> {

@@ -22,6 +22,7 @@ pub mod spool;
 pub mod standby;
 mod stored;
 pub mod stores;
+mod valve;
 pub mod verify;
 
 #[cfg(test)]
