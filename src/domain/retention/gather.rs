@@ -19,7 +19,7 @@ use crate::{
         verified::Verdicts,
         wal_index::WalIndex,
     },
-    util::{clock::Time, units},
+    util::clock::Time,
 };
 
 /// What is decided about, and what goes with it.
@@ -70,12 +70,8 @@ pub fn gather(
         overtaken,
     } = repository.verdicts(|id| !gone(id))?;
     for (id, (_, verdict)) in verdicts {
-        if let Some(known) = backups.get_mut(&id)
-            && !verdict.restorable
-        {
-            known
-                .problem
-                .get_or_insert("`pgstow verify` found it damaged".to_owned());
+        if let Some(known) = backups.get_mut(&id) {
+            known.problem = known.problem.take().or_else(|| verdict.flaw());
         }
     }
     let mut stale = repository.words_on(gone)?;
@@ -158,7 +154,7 @@ impl Look<'_> {
                 );
                 other(What::Foreign, note, Protects::Nothing)
             }
-            State::Complete(backup) => Ok(known(&backup, failures(&backup))),
+            State::Complete(backup) => Ok(known(&backup, backup.flaw(None))),
             State::Damaged(backup, problems) => Ok(known(&backup, Some(problems.join(", ")))),
             State::Pending(_) if self.dropped == Some(id) => other(
                 What::Dropped,
@@ -222,11 +218,6 @@ fn known(backup: &Backup, problem: Option<String>) -> Known {
         stored_bytes: backup.stored_bytes,
         problem,
     }
-}
-
-fn failures(backup: &Backup) -> Option<String> {
-    let failures = backup.page_failures.len() as u64;
-    (failures > 0).then(|| format!("it has {}", units::count(failures, "damaged page")))
 }
 
 /// From the lower of the two positions on: the true start is known only after a while.

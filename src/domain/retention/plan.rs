@@ -4,13 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     facts::{Facts, Known, Other, Protects, SystemFacts, What},
-    good,
     order::{Placed, ordered},
     policy::{OlderWal, Policy},
     wal::{Anchor, WalKeeps},
     window::{self, Begin},
 };
-use crate::{postgres::lsn::SystemId, repo::backup_id::BackupId, util::clock::Time};
+use crate::{
+    postgres::lsn::SystemId,
+    repo::{
+        backup_id::BackupId,
+        good::{self, Case},
+    },
+    util::clock::Time,
+};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -43,7 +49,7 @@ pub struct Decision {
 /// Decides. Where rules are missing, or nothing is good, all stays.
 pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
     let order = ordered(facts);
-    let bad = good::bad(facts);
+    let bad = good::bad(&cases(facts));
     let mut planner = Planner {
         facts,
         policy,
@@ -75,6 +81,23 @@ pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
         wal,
         warnings: planner.warnings,
     }
+}
+
+/// What is to be judged of the backups.
+fn cases(facts: &Facts) -> Vec<Case> {
+    let case = |backup: &Known| {
+        let system = facts.system(backup.system).filter(|_| !backup.standalone);
+        Case {
+            id: backup.id,
+            parent: backup.parent,
+            flaw: backup.problem.clone(),
+            lacks: system.and_then(|system| {
+                let needed = backup.needed(system.wal.size());
+                system.wal.lacks(backup.timeline, &needed)
+            }),
+        }
+    };
+    facts.backups.values().map(case).collect()
 }
 
 /// What is known and what is decided so far.
