@@ -31,6 +31,7 @@ use crate::{
         good::{self, Case},
         layout::BackupObject,
         repository::Repository,
+        verified::Verdicts,
     },
     util::{clock::Time, hash::Sha256Reader, host},
 };
@@ -80,7 +81,12 @@ impl Parent {
         };
         let id = backup.id;
         let not = |why: &str| Ok(Err(format!("backup {id} {why}")));
-        if let Some(why) = flawed(repository, &complete)?.remove(&id) {
+        let verdicts = repository.verdicts(|id| complete.contains_key(&id))?;
+        if let Some(why) = verdicts.unread.first() {
+            warn!("what `pgstow verify` found can't be read, so a full backup is made: {why}");
+            return not("may have been found damaged");
+        }
+        if let Some(why) = flawed(&complete, &verdicts).remove(&id) {
             warn!("backup {id} isn't good: {why}; so a full backup is made");
             return not("isn't good");
         }
@@ -176,19 +182,18 @@ impl Parent {
 
 /// Of each backup that nothing may be built on, why.
 fn flawed(
-    repository: &Repository,
     complete: &BTreeMap<BackupId, Box<Backup>>,
-) -> Result<BTreeMap<BackupId, String>> {
-    let verdicts = repository.verdicts(|id| complete.contains_key(&id))?.newest;
+    verdicts: &Verdicts,
+) -> BTreeMap<BackupId, String> {
     let case = |backup: &Backup| Case {
         id: backup.id,
         parent: backup.parent,
-        flaw: backup.flaw(verdicts.get(&backup.id).map(|(_, word)| word)),
+        flaw: backup.flaw(verdicts.newest.get(&backup.id).map(|(_, word)| word)),
         // A child starts behind it.
         lacks: None,
     };
     let cases: Vec<Case> = complete.values().map(|backup| case(backup)).collect();
-    Ok(good::flawed(&cases))
+    good::flawed(&cases)
 }
 
 /// The backup and those that it builds on, down to a full one. Of one that isn't flawed all are there.

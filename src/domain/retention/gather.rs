@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::{Facts, Known, Other, Protects, SystemFacts, What};
 use crate::{
     domain::{backup::claim, restore::load},
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     postgres::{
         lsn::{SystemId, TimelineId},
         wal_name::WalName,
     },
     repo::{
         backup_id::{BackupId, BackupKind},
-        catalog::{Alive, Backup, Entry, Started, State, Unfinished},
-        layout::{BackupObject, ObjectName},
+        catalog::{Backup, Entry, State, Unfinished, Unreadable},
+        layout::ObjectName,
         repository::{Repository, System},
         verified::Verdicts,
         wal_index::WalIndex,
@@ -42,7 +42,6 @@ pub fn gather(
 ) -> Result<Gathered> {
     let systems = repository.systems()?;
     let look = Look {
-        repository,
         registered: systems.iter().map(|system| system.system_id).collect(),
         stored_now,
         dropped,
@@ -68,7 +67,15 @@ pub fn gather(
     let Verdicts {
         newest: verdicts,
         overtaken,
+        unread,
     } = repository.verdicts(|id| !gone(id))?;
+    if let Some(why) = unread.first() {
+        return Err(
+            Error::failed(format!("what `pgstow verify` found can't be read: {why}")).hint(
+                "mend what is wrong with it: nothing is deleted for a backup that may be damaged.",
+            ),
+        );
+    }
     for (id, (_, verdict)) in verdicts {
         if let Some(known) = backups.get_mut(&id) {
             known.problem = known.problem.take().or_else(|| verdict.flaw());
@@ -126,14 +133,13 @@ fn system_facts(
     Ok(facts)
 }
 
-struct Look<'a> {
-    repository: &'a Repository,
+struct Look {
     registered: BTreeSet<SystemId>,
     stored_now: Time,
     dropped: Option<BackupId>,
 }
 
-impl Look<'_> {
+impl Look {
     /// Err: not a backup of ours that counts, or did.
     fn at(&self, Entry { id, state }: Entry) -> Result<Known, Other> {
         let other = |what, note: String, protects| {
@@ -185,22 +191,10 @@ impl Look<'_> {
                 };
                 other(What::Running, note, protects(id, &unfinished))
             }
-            State::Unreadable(why) => {
-                let note = format!("{why}: mend it, or delete its folder");
-                other(What::Unreadable, note, protects(id, &self.claim(id)))
+            State::Unreadable(Unreadable { why, hint, claim }) => {
+                let note = format!("{why}: {}", hint.trim_end_matches('.'));
+                other(What::Unreadable, note, protects(id, &claim))
             }
-        }
-    }
-
-    /// What the claim of a backup says whose description says nothing.
-    fn claim(&self, id: BackupId) -> Unfinished {
-        let (storage, layout) = (self.repository.storage(), self.repository.layout());
-        let started = layout.backup_object(&id, BackupObject::Started);
-        let alive = layout.backup_object(&id, BackupObject::Alive(1));
-        Unfinished {
-            started: storage.read_json::<Started>(&started).ok(),
-            alive: storage.read_json::<Alive>(&alive).ok(),
-            newest: self.stored_now,
         }
     }
 }

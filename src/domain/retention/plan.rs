@@ -73,6 +73,7 @@ pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
         }
         None => planner.apply_rules(),
     };
+    planner.keep_unclear();
     planner.keep_parents();
     let wal = planner.wal(begin);
     Plan {
@@ -155,6 +156,22 @@ impl Planner<'_> {
     pub(super) fn want_all(&mut self, why: &str) {
         for id in self.facts.backups.keys() {
             self.want(*id, why.to_owned());
+        }
+    }
+
+    /// What builds on a backup whose description can't be read may be good once it can: no rule sees it.
+    fn keep_unclear(&mut self) {
+        let others = self.facts.others.iter();
+        let unclear = others.filter(|other| other.what == What::Unreadable);
+        let mut unclear: BTreeSet<BackupId> = unclear.map(|other| other.id).collect();
+        // A parent's id is lower, so that its turn comes before.
+        for backup in self.facts.backups.values() {
+            let parent = backup.parent.filter(|parent| unclear.contains(parent));
+            if let Some(parent) = parent {
+                let why = format!("nobody can say whether {parent}, which it builds on, is good");
+                self.want(backup.id, why);
+                unclear.insert(backup.id);
+            }
         }
     }
 

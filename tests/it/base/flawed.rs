@@ -1,7 +1,11 @@
 //! Chains of which a backup is damaged, can't be read or has lost its description: nothing new is built on
 //! it, and nothing that others need is deleted.
 
-use std::{fs, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::Path,
+};
 
 use crate::harness::{Scratch, Stored, Stow, pg};
 
@@ -74,4 +78,98 @@ fn nothing_is_built_on_damaged_pages() {
     full["page_failures"] = serde_json::json!([{"file": "base/5/1259", "block": 3}]);
     chain.backups[0].rewrite_json(full);
     chain.full_because("it has 1 damaged page");
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// As root wrote it, or as a disk that is failing gives it back.
+#[test]
+fn a_description_that_cannot_be_read_is_said_and_harms_no_other_backup() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(16))
+        .repo("retention = { full = 1, min = 1 }")
+        .start();
+    let chain = Chain::on(stow, 2);
+    let (stow, full, child) = (&chain.stow, &chain.backups[0], &chain.backups[1]);
+    mode(&full.object("backup.json"), 0o000);
+    let pins = stow.root().join("main/pins");
+    stow.tool.command(&["pin", child.id()]).ok();
+    stow.tool.command(&["unpin", child.id()]).ok();
+    let pin = fs::read_dir(&pins).unwrap().next().unwrap().unwrap().path();
+    stow.cluster.psql("select pg_switch_wal()");
+
+    // Others can be made, listed and restored.
+    let good = stow.backup(&["--full"]);
+    let unread = format!("{} can't be used: can't read", full.id());
+    let lost = format!(
+        "{} can't be used: it builds on backup {}",
+        child.id(),
+        full.id()
+    );
+    let data_dir = scratch.join("copy").display().to_string();
+    let restore = |words: &[&str]| {
+        let fixed = ["restore", "--plan", "--data-dir", &data_dir];
+        stow.tool.command(&[&fixed, words].concat())
+    };
+    restore(&[])
+        .expect_warning(&unread)
+        .expect_warning(&lost)
+        .ok()
+        .stdout_contains(good.id());
+    restore(&[full.id()])
+        .fails(1)
+        .stderr_contains("can't be restored: can't read")
+        .stderr_contains("hint: check owner and mode");
+    let list = stow.list();
+    assert_eq!(list["backups"][0]["state"], "unreadable");
+    assert_eq!(list["backups"][1]["state"], "damaged");
+    assert_eq!(list["backups"][2]["state"], "complete");
+    stow.tool
+        .command(&["list"])
+        .ok()
+        .stdout_contains("UNREADABLE")
+        .stdout_contains("Permission denied")
+        .stdout_contains("check owner and mode");
+    stow.tool
+        .command(&["check"])
+        .fails(3)
+        .stdout_contains(&format!("{} in repository local is unreadable", full.id()))
+        .stdout_contains("check owner and mode");
+    stow.tool
+        .command(&["monitor", "--only", "damaged"])
+        .fails(1)
+        .stdout_contains(full.id());
+    // What could not be read was not judged: no word on it outlasts the trouble.
+    stow.tool
+        .command(&["verify", child.id()])
+        .fails(3)
+        .stdout_contains("Permission denied");
+
+    // Neither it nor its child, nor their WAL, goes for a rule that doesn't see them.
+    let wal = |backup: &Stored| backup.json()["start_segment"].as_str().unwrap().to_owned();
+    let needed = [stow.wal_object(&wal(full)), stow.wal_object(&wal(child))];
+    mode(&pin, 0o000);
+    stow.tool
+        .command(&["cleanup"])
+        .fails(3)
+        .stdout_contains("warning: ");
+    assert_eq!(stow.folders(), [full.id(), child.id(), good.id()]);
+    assert!(needed.iter().all(|object| object.exists()), "{needed:?}");
+
+    mode(&full.object("backup.json"), 0o640);
+    mode(&pin, 0o640);
+    for number in 0..3 {
+        assert_eq!(stow.backups()[number]["state"], "complete");
+    }
+    restore(&[child.id()]).ok();
+    let next = stow
+        .tool
+        .command(&["--json", "monitor", "--only", "damaged"])
+        .ok();
+    assert_eq!(next.json()["state"], "ok");
+    // With both read again, the rule has its way.
+    stow.tool.command(&["cleanup"]).ok();
+    assert_eq!(stow.folders(), [good.id()]);
 }
