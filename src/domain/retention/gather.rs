@@ -48,13 +48,30 @@ pub fn gather(
     };
     let mut backups = BTreeMap::new();
     let mut others = Vec::new();
+    // What others build on, and who does.
+    let mut parents: BTreeMap<BackupId, BackupId> = BTreeMap::new();
     repository.each_backup(|entry| {
+        if let Some(parent) = entry.parent().filter(|_| !look.is_remains(&entry)) {
+            parents.insert(parent, entry.id);
+        }
         match look.at(entry) {
             Ok(known) => drop(backups.insert(known.id, known)),
             Err(other) => others.push(other),
         }
         Ok(())
     })?;
+    for other in others
+        .iter_mut()
+        .filter(|other| other.what == What::Remains)
+    {
+        match parents.get(&other.id) {
+            Some(child) => {
+                other.what = What::Lost;
+                other.note = claim::lost_description(other.id, *child);
+            }
+            None => other.protects = Protects::Nothing,
+        }
+    }
     // Objects vanish too where a disk was unmounted.
     repository.confirm()?;
     let ids = backups
@@ -140,6 +157,10 @@ struct Look {
 }
 
 impl Look {
+    fn is_remains(&self, entry: &Entry) -> bool {
+        matches!(&entry.state, State::Unfinished(found) if claim::is_remains(found, self.stored_now))
+    }
+
     /// Err: not a backup of ours that counts, or did.
     fn at(&self, Entry { id, state }: Entry) -> Result<Known, Other> {
         let other = |what, note: String, protects| {
@@ -179,7 +200,7 @@ impl Look {
             }
             State::Unfinished(unfinished) if claim::is_remains(&unfinished, self.stored_now) => {
                 let note = "remains: interrupted, or half deleted".to_owned();
-                other(What::Remains, note, Protects::Nothing)
+                other(What::Remains, note, protects(id, &unfinished))
             }
             State::Unfinished(unfinished) => {
                 let note = match &unfinished.started {

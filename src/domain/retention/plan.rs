@@ -159,10 +159,11 @@ impl Planner<'_> {
         }
     }
 
-    /// What builds on a backup whose description can't be read may be good once it can: no rule sees it.
+    /// What builds on a backup whose description can't be read, or is lost, may be good once it can: no rule
+    /// sees it.
     fn keep_unclear(&mut self) {
         let others = self.facts.others.iter();
-        let unclear = others.filter(|other| other.what == What::Unreadable);
+        let unclear = others.filter(|other| matches!(other.what, What::Unreadable | What::Lost));
         let mut unclear: BTreeSet<BackupId> = unclear.map(|other| other.id).collect();
         // A parent's id is lower, so that its turn comes before.
         for backup in self.facts.backups.values() {
@@ -271,13 +272,17 @@ impl Planner<'_> {
         }
         for other in &self.facts.others {
             let keep = match other.what {
-                What::Pending | What::Running | What::Unreadable | What::Foreign => true,
+                What::Pending | What::Running | What::Unreadable | What::Lost | What::Foreign => {
+                    true
+                }
                 What::Dropped => false,
                 // Nothing goes where nobody asked for it.
                 What::Remains => !self.policy.has_rule(),
             };
-            if matches!(other.what, What::Unreadable) {
-                self.warnings.push(format!("{}: {}", other.id, other.note));
+            match other.what {
+                What::Unreadable => self.warnings.push(format!("{}: {}", other.id, other.note)),
+                What::Lost => self.warnings.push(other.note.clone()),
+                _ => {}
             }
             decisions.push(Decision {
                 id: other.id,

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::harness::{Scratch, Stored, Stow, pg};
+use crate::harness::{Scratch, Stored, Stow, pg, user};
 
 /// A full backup and incremental ones, each on the one before.
 struct Chain {
@@ -172,4 +172,43 @@ fn a_description_that_cannot_be_read_is_said_and_harms_no_other_backup() {
     // With both read again, the rule has its way.
     stow.tool.command(&["cleanup"]).ok();
     assert_eq!(stow.folders(), [good.id()]);
+}
+
+#[test]
+fn a_folder_that_lost_its_description_stays_as_long_as_others_build_on_it() {
+    let scratch = Scratch::new();
+    let stow = Stow::build(&scratch, pg(17))
+        .repo("retention = { full = 1, min = 1 }")
+        .start();
+    let chain = Chain::on(stow, 2);
+    let (stow, full, child) = (&chain.stow, &chain.backups[0], &chain.backups[1]);
+    let description = fs::read(full.object("backup.json")).unwrap();
+    fs::remove_file(full.object("backup.json")).unwrap();
+    let warning = format!(
+        "{} has lost its backup.json, and {} builds on it",
+        full.id(),
+        child.id()
+    );
+    let base = stow.base(&["--incremental"]);
+    let good = stow.stored(&base.expect_warning(&warning).ok());
+    assert_eq!(good.json()["kind"], "full");
+    assert_eq!(stow.folders(), [full.id(), child.id(), good.id()]);
+    stow.tool
+        .command(&["monitor", "--only", "damaged"])
+        .fails(1)
+        .stdout_contains(&format!("it builds on backup {}", full.id()));
+    stow.tool
+        .command(&["verify", child.id()])
+        .fails(3)
+        .stdout_contains(&format!("backup {}", full.id()));
+    stow.tool
+        .command(&["cleanup"])
+        .fails(3)
+        .stdout_contains(&warning);
+    assert_eq!(stow.folders(), [full.id(), child.id(), good.id()]);
+
+    // Found again in a copy of the repository.
+    fs::write(full.object("backup.json"), description).unwrap();
+    user::own(&full.object("backup.json"));
+    assert_eq!(stow.backups()[1]["state"], "complete");
 }

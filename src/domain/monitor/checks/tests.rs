@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     domain::setup::{
-        archive_command::ArchiveCommand, checks::tests::facts as server_facts, facts::Waiting,
+        archive_command::ArchiveCommand,
+        checks::tests::facts as server_facts,
+        facts::Waiting,
         stored::{Stored, Unusable},
     },
     error::{Error, Result},
