@@ -140,6 +140,13 @@ def owner_of(found):
     return (found.st_uid, found.st_gid)
 
 
+def make(folder):
+    """A folder of ours: missing, or there and empty."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    folder.mkdir(mode=0o700)
+
+
 def place(path, source):
     """Mode and owner of what was copied; the owner only where we may."""
     found = os.stat(source)
@@ -191,7 +198,7 @@ def write_manifest(newest, target, made):
 def combine(folders, target, tablespaces, block_size):
     check_chain(folders)
     newest, made = folders[-1], {}
-    target.mkdir(mode=0o700)
+    make(target)
     place(target, newest)
     for relative, kind in walk(newest):
         path = target / relative
@@ -199,7 +206,7 @@ def combine(folders, target, tablespaces, block_size):
             if relative.name not in tablespaces:
                 raise Broken(f"say where tablespace {relative.name} is to lie: --tablespace {relative.name}=FOLDER")
             space = Path(tablespaces[relative.name])
-            space.mkdir(mode=0o700)
+            make(space)
             place(space, newest / relative)
             path.symlink_to(space)
         elif kind == "folder":
@@ -224,9 +231,9 @@ def combine(folders, target, tablespaces, block_size):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", "-o", required=True, type=Path, help="a folder that does not exist")
+    parser.add_argument("--output", "-o", required=True, type=Path, help="a folder that is missing or empty")
     parser.add_argument("--tablespace", "-t", action="append", default=[], metavar="OID=FOLDER",
-                        help="where a tablespace is to lie: a folder that does not exist")
+                        help="where a tablespace is to lie: a folder that is missing or empty")
     parser.add_argument("--block-size", type=int, default=8192, help="of the server (default: %(default)s)")
     parser.add_argument("folders", nargs="+", type=Path, help="the full backup, then its incremental ones")
     options = parser.parse_args()

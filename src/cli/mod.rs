@@ -80,11 +80,26 @@ fn refuse(row: Row, form: Form, refusal: &clap::Error) -> u8 {
     if !refusal.use_stderr() {
         return 0;
     }
-    let text = refusal.render().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let error = Error::usage(first.trim_start_matches("error: "));
+    let error = in_one_line(&refusal.render().to_string());
     output::print_on_stdout(form, &error);
     row.fail(error.kind())
+}
+
+/// What clap says in paragraphs: what is wrong, with a line for each argument that it is about; tips; usage.
+fn in_one_line(text: &str) -> Error {
+    let mut paragraphs = text.split("\n\n").map(str::trim);
+    let first = paragraphs.next().unwrap_or_default();
+    let first = first.trim_start_matches("error: ");
+    let (what, about) = first.split_once('\n').unwrap_or((first, ""));
+    let about: Vec<&str> = about.lines().map(str::trim).collect();
+    let error = match about.is_empty() {
+        true => Error::usage(what),
+        false => Error::usage(format!("{what} {}", about.join(", "))),
+    };
+    match paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ")) {
+        Some(tip) => error.hint(tip),
+        None => error,
+    }
 }
 
 /// One message for the operator instead of Rust's.

@@ -22,7 +22,7 @@ use crate::{
     },
     repo::{
         backup_id::BackupId,
-        catalog::{Backup, State, Unfinished},
+        catalog::{Backup, State, Unfinished, Unreadable},
         inventory::Unregistered,
         pins::Pin,
         repository::{Repository, System},
@@ -206,9 +206,9 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
             };
             line.note = Some(who(&unfinished));
         }
-        State::Unreadable(why) => {
+        State::Unreadable(Unreadable { why, hint, .. }) => {
             line.state = LineState::Unreadable;
-            line.note = Some(why);
+            line.note = Some(format!("{why}; {}", hint.trim_end_matches('.')));
         }
     }
     Ok(line)

@@ -9,7 +9,11 @@ use std::{
 use serde::Serialize;
 use tracing::warn;
 
-use super::{context::Context, options::RestoreOptions, report::Report};
+use super::{
+    context::Context,
+    options::RestoreOptions,
+    report::{Outcome, Report},
+};
 use crate::{
     domain::{
         restore::{
@@ -35,6 +39,14 @@ impl Report for RestoreReport {
         match self {
             RestoreReport::Planned(plan) => write!(out, "{plan}"),
             RestoreReport::Restored(restored) => write!(out, "{restored}"),
+        }
+    }
+
+    /// Of a plan that of the restore: who asks beforehand must not read success.
+    fn outcome(&self) -> Outcome {
+        match self {
+            RestoreReport::Planned(plan) if plan.refused.is_some() => Outcome::Failed,
+            _ => Outcome::Done,
         }
     }
 }

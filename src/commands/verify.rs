@@ -59,6 +59,9 @@ struct CheckedBackup {
     /// Whether a restore can do without what is damaged.
     restorable: bool,
     findings: Vec<Finding>,
+    /// It, or what it builds on, could not be judged: no word on it is kept.
+    #[serde(skip)]
+    unjudged: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,7 +86,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
             State::Complete(backup) | State::Damaged(backup, _) | State::Pending(backup) => {
                 check(context, &repository, &options, *backup)?
             }
-            State::Unreadable(problem) => unreadable(&repository, id, problem),
+            State::Unreadable(found) => unreadable(&repository, id, found.why),
             State::Unfinished(_) => continue,
         };
         report.backups.push(checked);
@@ -140,10 +143,14 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
 /// What was found of backups is stored beside them: a damaged one no longer counts. A repository that
 /// can't be written can be verified all the same.
 fn keep_results(repository: &Repository, backups: &[CheckedBackup]) {
-    if backups.is_empty() {
+    let mut judged = backups
+        .iter()
+        .filter(|checked| !checked.unjudged)
+        .peekable();
+    if judged.peek().is_none() {
         return;
     }
-    let words = backups.iter().map(|checked| VerifiedBackup {
+    let words = judged.map(|checked| VerifiedBackup {
         backup: checked.backup,
         restorable: checked.restorable,
         findings: checked.findings.len() as u64,
@@ -169,13 +176,14 @@ fn judge_chains(backups: &mut [CheckedBackup]) {
             continue;
         };
         let below = backups.iter().find(|other| other.backup == parent);
-        let problem = match below {
+        let (problem, unjudged) = match below {
             Some(below) if below.restorable => continue,
-            Some(_) => "can't be restored",
-            None => "is gone",
+            Some(below) => ("can't be restored", below.unjudged),
+            None => ("is gone", true),
         };
         let checked = &mut backups[number];
         checked.restorable = false;
+        checked.unjudged = unjudged;
         checked.findings.push(Finding {
             object: format!("backup {parent}"),
             file: None,
@@ -221,6 +229,7 @@ fn check(
         page_failures: backup.page_failures.len(),
         restorable,
         findings,
+        unjudged: false,
     })
 }
 
@@ -246,6 +255,7 @@ fn unreadable(repository: &Repository, id: BackupId, problem: String) -> Checked
             file: None,
             problem,
         }],
+        unjudged: true,
     }
 }
 

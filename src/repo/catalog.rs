@@ -203,9 +203,18 @@ pub enum State {
     Pending(Box<Backup>),
     /// Running, or the remains of one that failed.
     Unfinished(Unfinished),
-    /// Its description is there, but says nothing to us: why. The other backups count all the
-    /// same.
-    Unreadable(String),
+    /// Its description is there, but can't be read, or says nothing to us. The other backups count all
+    /// the same.
+    Unreadable(Unreadable),
+}
+
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    pub why: String,
+    /// What to do.
+    pub hint: String,
+    /// What else tells of it.
+    pub claim: Unfinished,
 }
 
 #[derive(Clone, Debug)]
@@ -221,6 +230,20 @@ pub struct Unfinished {
 pub struct Entry {
     pub id: BackupId,
     pub state: State,
+}
+
+impl Entry {
+    /// What it builds on, as far as anything can be read of it.
+    pub fn parent(&self) -> Option<BackupId> {
+        match &self.state {
+            State::Complete(backup) | State::Damaged(backup, _) | State::Pending(backup) => {
+                backup.parent
+            }
+            State::Unfinished(claim) | State::Unreadable(Unreadable { claim, .. }) => {
+                claim.started.as_ref()?.parent
+            }
+        }
+    }
 }
 
 /// How much was deleted.
@@ -434,7 +457,6 @@ impl Repository {
     /// None if the backup went while we looked.
     fn state(&self, group: &Group) -> Result<Option<State>> {
         let has = |object| group.objects.contains_key(&object);
-        let read = |object| self.layout().backup_object(&group.id, object);
         let described = |object| self.description(group.id, object).map(Box::new);
         let state = if has(BackupObject::Backup) {
             described(BackupObject::Backup).map(|backup| match group.problems(&backup) {
@@ -444,22 +466,36 @@ impl Repository {
         } else if has(BackupObject::Pending) {
             described(BackupObject::Pending).map(State::Pending)
         } else {
-            let started = self.storage().read_json(&read(BackupObject::Started)).ok();
-            let alive = has(BackupObject::Alive(1))
-                .then(|| self.storage().read_json(&read(BackupObject::Alive(1))).ok())
-                .flatten();
-            Ok(State::Unfinished(Unfinished {
-                started,
-                alive,
-                newest: group.newest,
-            }))
+            Ok(State::Unfinished(self.claim(group)))
         };
         match state {
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            Err(error) if error.kind() == Kind::Damaged => {
-                Ok(Some(State::Unreadable(error.in_one_line())))
+            Err(error) if self.is_of_object(&error) => {
+                let hint = error.hint_text().unwrap_or(match error.kind() {
+                    Kind::Damaged => {
+                        "put it back from a copy of the repository, or delete its folder."
+                    }
+                    _ => "see what is wrong with its disk.",
+                });
+                Ok(Some(State::Unreadable(Unreadable {
+                    why: error.in_one_line(),
+                    hint: hint.to_owned(),
+                    claim: self.claim(group),
+                })))
             }
             other => other.map(Some),
+        }
+    }
+
+    /// What is there of a backup beside its description.
+    fn claim(&self, group: &Group) -> Unfinished {
+        let name = |object| self.layout().backup_object(&group.id, object);
+        let alive = BackupObject::Alive(1);
+        let alive = group.objects.contains_key(&alive).then(|| name(alive));
+        Unfinished {
+            started: self.storage().read_json(&name(BackupObject::Started)).ok(),
+            alive: alive.and_then(|alive| self.storage().read_json(&alive).ok()),
+            newest: group.newest,
         }
     }
 }

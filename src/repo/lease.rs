@@ -155,11 +155,11 @@ impl Repository {
         Ok(Cut(of_system.map(|cut| number(cut.segment)).collect()))
     }
 
-    /// Nothing is known to be cut where the lease is damaged: a restore needs none of it.
+    /// Nothing is known to be cut where the lease can't be read: a restore needs none of it.
     fn wal_from(&self) -> Result<Vec<WalFrom>> {
         match self.newest_lease(CLEANUP) {
             Ok(newest) => Ok(newest.map_or(Vec::new(), |(held, _)| held.wal_from)),
-            Err(error) if error.kind() == Kind::Damaged => Ok(Vec::new()),
+            Err(error) if self.is_of_object(&error) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }

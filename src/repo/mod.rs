@@ -8,6 +8,7 @@ pub mod codec;
 pub mod document;
 pub mod file_index;
 pub mod gap;
+pub mod good;
 pub mod inventory;
 pub mod layout;
 pub mod lease;

@@ -49,7 +49,7 @@ impl Repository {
                 Ok(pin) if pin.backup == id && pin.format == FORMAT => pins.insert(id, pin),
                 Ok(_) => pins.insert(id, unclear(id, "it is of another backup or format")),
                 Err(error) if error.kind() == Kind::NotFound => None,
-                Err(error) if error.kind() == Kind::Damaged => {
+                Err(error) if self.is_of_object(&error) => {
                     pins.insert(id, unclear(id, &error.in_one_line()))
                 }
                 Err(error) => return Err(error),

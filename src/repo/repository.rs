@@ -121,6 +121,16 @@ impl Repository {
         )))
     }
 
+    /// Whether an error is about one object, which is there and can't be read (damaged, closed to us, on a
+    /// bad block), not about the store as a whole. Such an object must not hide the others.
+    pub fn is_of_object(&self, error: &Error) -> bool {
+        match error.kind() {
+            Kind::Damaged => true,
+            Kind::Failed => self.confirm().is_ok(),
+            _ => false,
+        }
+    }
+
     /// Opens the repository, making it first where there is none; true if it was made.
     pub fn open_or_create(location: &Location, cluster: ClusterName) -> Result<(Self, bool)> {
         let identity = Identity {

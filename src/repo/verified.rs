@@ -34,6 +34,8 @@ pub struct Verdicts {
     pub newest: BTreeMap<BackupId, (Time, VerifiedBackup)>,
     /// Runs of which every word has been overtaken by a later one, but for the newest run.
     pub overtaken: Vec<ObjectName>,
+    /// Why runs that are there could not be read: what they say may be against any backup.
+    pub unread: Vec<String>,
 }
 
 impl Repository {
@@ -50,8 +52,8 @@ impl Repository {
         }
     }
 
-    /// All that was found; `exists` tells of which backups a word is still of use. What can't be read
-    /// says nothing.
+    /// All that was found; `exists` tells of which backups a word is still of use. What is damaged says
+    /// nothing.
     pub fn verdicts(&self, exists: impl Fn(BackupId) -> bool) -> Result<Verdicts> {
         let mut verdicts = Verdicts::default();
         let mut runs: Vec<ObjectName> = Vec::new();
@@ -66,6 +68,10 @@ impl Repository {
             let run: Verified = match self.storage().read_json(&name) {
                 Ok(run) => run,
                 Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Damaged) => continue,
+                Err(error) if self.is_of_object(&error) => {
+                    verdicts.unread.push(error.in_one_line());
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             if run.format != FORMAT {

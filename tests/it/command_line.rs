@@ -130,6 +130,50 @@ fn with_json_an_error_is_one_document() {
     }
 }
 
+/// Whoever reads the document has nothing else: which argument it is must stand in it.
+#[test]
+fn with_json_a_usage_error_names_its_arguments() {
+    for (words, message, hint) in [
+        (
+            vec!["archive-wal"],
+            "the following required arguments were not provided: <PATH>",
+            None,
+        ),
+        (
+            vec!["base", "--full", "--incremental"],
+            "the argument '--full' cannot be used with '--incremental'",
+            None,
+        ),
+        (
+            vec![
+                "restore",
+                "--target-xid",
+                "7",
+                "--target-name",
+                "x",
+                "--target-immediate",
+            ],
+            "the argument '--target-xid <XID>' cannot be used with: --target-name <NAME>, --target-immediate",
+            None,
+        ),
+        (
+            vec!["base", "--method", "magic"],
+            "invalid value 'magic' for '--method <METHOD>' [possible values: auto, local, stream]",
+            None,
+        ),
+        (
+            vec!["base", "--increment"],
+            "unexpected argument '--increment' found",
+            Some("a similar argument exists: '--incremental'"),
+        ),
+    ] {
+        let output = run("pgstow", &[vec!["--json"], words.clone()].concat(), &[]);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["error"]["message"], message, "{words:?}");
+        assert_eq!(document["error"]["hint"].as_str(), hint, "{words:?}");
+    }
+}
+
 #[test]
 fn show_settings_names_sources_even_of_bad_values() {
     let folder = tempfile::tempdir().unwrap();

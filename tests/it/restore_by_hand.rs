@@ -1,4 +1,5 @@
-//! The commands of docs/restore-by-hand.md, executed as they stand there, restore a cluster.
+//! The commands of docs/restore-by-hand.md, executed as they stand there, restore a cluster, from a full
+//! backup and from a chain.
 
 use std::{
     fs,
@@ -81,7 +82,18 @@ fn move_configuration(scratch: &Scratch, main: &mut Cluster) {
     main.argument(&format!("config_file={}", config_file.display()));
 }
 
-fn the_page_restores(pg: PgBin, compression: &str, debian: bool) {
+/// What the page is tried on.
+#[derive(Clone, Copy, PartialEq)]
+enum Case {
+    Plain,
+    /// The configuration lies outside of the data directory.
+    Debian,
+    /// An incremental backup on another one.
+    Chain,
+}
+
+fn the_page_restores(pg: PgBin, compression: &str, case: Case) {
+    let debian = case == Case::Debian;
     let scratch = Scratch::new();
     let archive = Archive::new(&scratch, compression);
     let mut main = Cluster::build(&scratch, pg.clone())
@@ -106,13 +118,50 @@ fn the_page_restores(pg: PgBin, compression: &str, debian: bool) {
     fs::write(&signal, "").unwrap();
     user::own(&signal);
     main.psql("alter system set primary_conninfo = 'host=/nowhere'");
-    archive
-        .tool
-        .command(&["--json", "base", "--checkpoint", "fast"])
-        .env("PGHOST", main.host())
-        .env("PGUSER", "postgres")
-        .ok();
-    main.psql("insert into far select generate_series(5001, 7000)");
+    let base = |kind: &str| {
+        let output = archive
+            .tool
+            .command(&["--json", "base", "--checkpoint", "fast", kind])
+            .env("PGHOST", main.host())
+            .env("PGUSER", "postgres")
+            .ok();
+        output.json()["backup"]["id"].as_str().unwrap().to_owned()
+    };
+    let mut backup = base("--full");
+    if case == Case::Chain {
+        // A tablespace that goes, and one that comes: each backup of the chain has others.
+        main.psql("insert into far select generate_series(5001, 5500)");
+        let gone = scratch.folder("gone");
+        main.psql(&format!(
+            "create tablespace gone location '{}'",
+            gone.display()
+        ));
+        main.psql("create table went (n int) tablespace gone");
+        let second = base("--incremental");
+        main.psql("drop table went");
+        main.psql("drop tablespace gone");
+        let late = scratch.folder("late");
+        main.psql(&format!(
+            "create tablespace late location '{}'",
+            late.display()
+        ));
+        main.psql("create table came tablespace late as select generate_series(1, 700) n");
+        main.psql("insert into far select generate_series(5501, 6000)");
+        let third = base("--incremental");
+        for (child, parent) in [(&second, &backup), (&third, &second)] {
+            let place = format!("repository/main/base/{child}/backup.json");
+            let text = fs::read_to_string(scratch.join(&place)).unwrap();
+            assert!(
+                text.contains(&format!("\"parent\": \"{parent}\"")),
+                "{text}"
+            );
+        }
+        backup = third;
+    }
+    let next = main.psql("select max(n) + 1 from far");
+    main.psql(&format!(
+        "insert into far select generate_series({next}, 7000)"
+    ));
     main.psql("delete from near where n > 4000");
     thread::sleep(Duration::from_millis(20));
     let target = main.psql("select clock_timestamp()");
@@ -121,10 +170,20 @@ fn the_page_restores(pg: PgBin, compression: &str, debian: bool) {
     main.psql("insert into far values (8000)");
     main.switch_wal();
 
-    let base = scratch.join("repository/main/base");
-    let backup = fs::read_dir(base).unwrap().next().unwrap().unwrap();
-    let oid = main.psql("select oid from pg_tablespace where spcname = 'ts'");
-    let moved = scratch.join("moved");
+    // Folders that are missing and that are empty.
+    let spaces = main.psql("select oid, spcname from pg_tablespace where oid > 16383 order by 1");
+    let spaces: Vec<(&str, PathBuf)> = spaces
+        .lines()
+        .map(|space| space.split_once('|').unwrap())
+        .map(|(oid, name)| match name {
+            "ts" => (oid, scratch.join("moved-ts")),
+            _ => (oid, scratch.folder("moved-late")),
+        })
+        .collect();
+    let pairs = spaces
+        .iter()
+        .map(|(oid, folder)| format!("{oid}={}", folder.display()));
+    let pairs: Vec<String> = pairs.collect();
     let restored = Restored {
         pg: &pg,
         data_dir: scratch.join("restored"),
@@ -137,10 +196,10 @@ fn the_page_restores(pg: PgBin, compression: &str, debian: bool) {
         user::command("/bin/sh", "KILL")
             .args(["-c", &script()])
             .env("REPO", scratch.join("repository"))
-            .env("BACKUP", backup.file_name())
+            .env("BACKUP", &backup)
             .env("TARGET", &target)
             .env("DATA", &restored.data_dir)
-            .env("TABLESPACES", format!("{oid}={}", moved.display()))
+            .env("TABLESPACES", pairs.join(" "))
             .env("PGBIN", &pg.bindir)
             .env("LD_LIBRARY_PATH", pg.bindir.join("../lib"))
             .env("PGHOST", &restored.socket_dir)
@@ -162,10 +221,17 @@ fn the_page_restores(pg: PgBin, compression: &str, debian: bool) {
     );
     assert_eq!(restored.psql("show archive_mode"), "off");
     assert_eq!(restored.psql("show port"), "5433");
-    assert!(
-        fs::read_dir(&moved).unwrap().count() == 1,
-        "the tablespace lies elsewhere"
-    );
+    for (oid, folder) in &spaces {
+        let link = restored.data_dir.join("pg_tblspc").join(oid);
+        assert_eq!(fs::read_link(link).unwrap(), *folder);
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "{oid}");
+    }
+    if case == Case::Chain {
+        assert_eq!(spaces.len(), 2);
+        assert_eq!(restored.psql("select count(*) from came"), "700");
+        assert_eq!(restored.psql("select to_regclass('went') is null"), "t");
+        assert!(!scratch.join("restored.chain").exists());
+    }
     user::run_ok(restored.client("pg_amcheck").args([
         "--all",
         "--install-missing",
@@ -189,40 +255,55 @@ fn the_page_restores(pg: PgBin, compression: &str, debian: bool) {
 
 #[test]
 fn debian_on_15() {
-    the_page_restores(pg(15), "zstd", true);
+    the_page_restores(pg(15), "zstd", Case::Debian);
 }
 
 #[test]
 fn debian_on_18() {
-    the_page_restores(pg(18), "zstd", true);
+    the_page_restores(pg(18), "zstd", Case::Debian);
 }
 
 #[test]
 fn zstd_on_15() {
-    the_page_restores(pg(15), "zstd", false);
+    the_page_restores(pg(15), "zstd", Case::Plain);
 }
 
 #[test]
 fn gzip_on_15() {
-    the_page_restores(pg(15), "gzip", false);
+    the_page_restores(pg(15), "gzip", Case::Plain);
 }
 
 #[test]
 fn lz4_on_15() {
-    the_page_restores(pg(15), "lz4", false);
+    the_page_restores(pg(15), "lz4", Case::Plain);
 }
 
 #[test]
 fn zstd_on_18() {
-    the_page_restores(pg(18), "zstd", false);
+    the_page_restores(pg(18), "zstd", Case::Plain);
 }
 
 #[test]
 fn gzip_on_18() {
-    the_page_restores(pg(18), "gzip", false);
+    the_page_restores(pg(18), "gzip", Case::Plain);
 }
 
 #[test]
 fn lz4_on_18() {
-    the_page_restores(pg(18), "lz4", false);
+    the_page_restores(pg(18), "lz4", Case::Plain);
+}
+
+#[test]
+fn chain_on_15() {
+    the_page_restores(pg(15), "zstd", Case::Chain);
+}
+
+#[test]
+fn chain_on_17() {
+    the_page_restores(pg(17), "zstd", Case::Chain);
+}
+
+#[test]
+fn chain_on_18() {
+    the_page_restores(pg(18), "zstd", Case::Chain);
 }

@@ -101,22 +101,36 @@ fn create_started(repository: &Repository, intent: Intent, now: Time) -> Result<
     }
 }
 
-/// Removes backups of this host whose process is gone.
+/// Removes backups of this host whose process is gone, but for those that others build on.
 pub fn clear_remains(repository: &Repository) -> Result<()> {
-    for Entry { id, state } in repository.backups()? {
-        let State::Unfinished(Unfinished {
+    let entries = repository.backups()?;
+    let died_here = |entry: &Entry| match &entry.state {
+        State::Unfinished(Unfinished {
             started: Some(started),
             ..
-        }) = state
-        else {
-            continue;
-        };
-        if on_this_host(&started) && !lives(&started) {
-            info!("removing the remains of backup {id}, which was interrupted");
-            repository.remove_backup(id)?;
+        }) => on_this_host(started) && !lives(started),
+        _ => false,
+    };
+    for entry in entries.iter().filter(|entry| died_here(entry)) {
+        let id = entry.id;
+        let others = entries.iter().filter(|other| !died_here(other));
+        match others.into_iter().find(|other| other.parent() == Some(id)) {
+            Some(child) => warn!("{}", lost_description(id, child.id)),
+            None => {
+                info!("removing the remains of backup {id}, which was interrupted");
+                repository.remove_backup(id)?;
+            }
         }
     }
     Ok(())
+}
+
+/// Of a folder that is taken for remains, though it was complete once: nothing builds on what is not.
+pub fn lost_description(id: BackupId, child: BackupId) -> String {
+    format!(
+        "{id} has lost its backup.json, and {child} builds on it: put that file back from a copy of the repository, \
+         or delete both folders"
+    )
 }
 
 /// Why another backup that runs forbids this one: any, or of a lower id than `own`.

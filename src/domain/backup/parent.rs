@@ -4,12 +4,13 @@ use std::{
     cmp::Ordering,
     collections::BTreeMap,
     io,
-    iter::Peekable,
+    iter::{self, Peekable},
     sync::mpsc::sync_channel,
     thread::{Scope, ScopedJoinHandle},
 };
 
 use chrono::TimeDelta;
+use tracing::warn;
 
 use super::{
     changes::{Known, Since},
@@ -27,8 +28,10 @@ use crate::{
         backup_id::BackupId,
         catalog::{Backup, Method, State},
         file_index,
+        good::{self, Case},
         layout::BackupObject,
         repository::Repository,
+        verified::Verdicts,
     },
     util::{clock::Time, hash::Sha256Reader, host},
 };
@@ -78,9 +81,16 @@ impl Parent {
         };
         let id = backup.id;
         let not = |why: &str| Ok(Err(format!("backup {id} {why}")));
-        let Some(chain) = chain(&complete, backup) else {
-            return not("builds on a backup that is gone or damaged");
-        };
+        let verdicts = repository.verdicts(|id| complete.contains_key(&id))?;
+        if let Some(why) = verdicts.unread.first() {
+            warn!("what `pgstow verify` found can't be read, so a full backup is made: {why}");
+            return not("may have been found damaged");
+        }
+        if let Some(why) = flawed(&complete, &verdicts).remove(&id) {
+            warn!("backup {id} isn't good: {why}; so a full backup is made");
+            return not("isn't good");
+        }
+        let chain: Vec<&Backup> = chain(&complete, backup).collect();
         if chain.len() > policy.longest as usize {
             return not("is the last of a chain that may not get longer");
         }
@@ -170,21 +180,30 @@ impl Parent {
     }
 }
 
-/// The backup and those that it builds on, down to a full one; None if one is not there.
+/// Of each backup that nothing may be built on, why.
+fn flawed(
+    complete: &BTreeMap<BackupId, Box<Backup>>,
+    verdicts: &Verdicts,
+) -> BTreeMap<BackupId, String> {
+    let case = |backup: &Backup| Case {
+        id: backup.id,
+        parent: backup.parent,
+        flaw: backup.flaw(verdicts.newest.get(&backup.id).map(|(_, word)| word)),
+        // A child starts behind it.
+        lacks: None,
+    };
+    let cases: Vec<Case> = complete.values().map(|backup| case(backup)).collect();
+    good::flawed(&cases)
+}
+
+/// The backup and those that it builds on, down to a full one. Of one that isn't flawed all are there.
 fn chain<'a>(
     complete: &'a BTreeMap<BackupId, Box<Backup>>,
     newest: &'a Backup,
-) -> Option<Vec<&'a Backup>> {
-    let mut chain = vec![newest];
-    while let Some(parent) = chain.last()?.parent {
-        let parent = complete.get(&parent)?;
-        // A ring is damage.
-        if chain.iter().any(|known| known.id == parent.id) {
-            return None;
-        }
-        chain.push(parent);
-    }
-    Some(chain)
+) -> impl Iterator<Item = &'a Backup> {
+    iter::successors(Some(newest), |backup| {
+        complete.get(&backup.parent?).map(Box::as_ref)
+    })
 }
 
 fn object(

@@ -226,6 +226,24 @@ fn the_newest_backup_that_ended_before_the_target() {
     );
 }
 
+/// The hint of a refusal names positions that the same restore takes, and none that it refuses.
+#[test]
+fn what_is_said_to_be_possible_is() {
+    let refused = choose(&plain(), &wish(Target::Lsn(lsn("0/9000000")))).unwrap_err();
+    let hint = refused.hint_text().unwrap();
+    assert!(
+        hint.contains("(LSN 0/5000100) to any LSN before 0/9000000 on timeline 1"),
+        "{hint}"
+    );
+    cases(
+        &plain(),
+        &[
+            (wish(Target::Lsn(lsn("0/5000100"))), "04h on 1 by 1:5-8"),
+            (wish(Target::Lsn(lsn("0/8FFFFFF"))), "04h on 1 by 1:5-8"),
+        ],
+    );
+}
+
 #[test]
 fn holes_are_named_and_never_jumped() {
     let backups = plain().backups;

@@ -13,7 +13,7 @@ use crate::{
     postgres::{lsn::TimelineId, timeline::TimelineHistory, wal_name::WalName},
     repo::{
         backup_id::BackupId,
-        catalog::{Backup, State},
+        catalog::{Backup, State, Unreadable},
         layout::ObjectName,
         repository::{Repository, System},
         wal_index::WalIndex,
@@ -26,8 +26,10 @@ pub fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
     for entry in repository.backups()? {
         match entry.state {
             State::Complete(backup) => backups.push(*backup),
-            State::Unreadable(why) => unusable(entry.id, wish, why)?,
-            State::Damaged(_, problems) => unusable(entry.id, wish, problems.join(", "))?,
+            State::Unreadable(Unreadable { why, hint, .. }) => {
+                unusable(entry.id, wish, why, Some(hint))?;
+            }
+            State::Damaged(_, problems) => unusable(entry.id, wish, problems.join(", "), None)?,
             State::Pending(_) | State::Unfinished(_) => {}
         }
     }
@@ -64,11 +66,16 @@ pub fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
 }
 
 /// Another backup may do instead, unless it was this one that was asked for.
-fn unusable(id: BackupId, wish: &Wish, why: String) -> Result<()> {
+fn unusable(id: BackupId, wish: &Wish, why: String, hint: Option<String>) -> Result<()> {
     if wish.backup == Some(id) {
+        let lost = || {
+            format!(
+                "leave the backup out to take another one; `pgstow verify {id}` names the files that are lost, and docs/restore-by-hand.md tells how to get at the others."
+            )
+        };
         return Err(
             Error::damaged(format!("backup {id} can't be restored: {why}"))
-                .hint(format!("leave the backup out to take another one; `pgstow verify {id}` names the files that are lost, and docs/restore-by-hand.md tells how to get at the others.")),
+                .hint(hint.unwrap_or_else(lost)),
         );
     }
     warn!("backup {id} can't be used: {why}");
@@ -95,8 +102,8 @@ pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -
                 archive.histories.insert(*timeline, history);
                 continue;
             }
-            Err(error) if error.kind() == Kind::Damaged => Some(error.in_one_line()),
             Err(error) if error.kind() == Kind::NotFound => None,
+            Err(error) if repository.is_of_object(&error) => Some(error.in_one_line()),
             Err(error) => return Err(error),
         };
         // A server that is told this timeline asks for the file, whichever backup it starts from.

@@ -64,7 +64,6 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    postgres::postmaster::Postmaster,
     repo::repository::Repository,
     util::{cancel::Cancel, clock::Time, fs::write_over, meter::Meter},
 };
@@ -108,9 +107,7 @@ pub fn run(
 ) -> Result<Restored> {
     let began = Instant::now();
     cancel.check()?;
-    for path in [Some(&plan.data_dir), plan.old_data_dir.as_ref()] {
-        path.map_or(Ok(()), |path| Postmaster::refuse_running(path))?;
-    }
+    plan::refuse_running(&plan.data_dir, plan.old_data_dir.as_deref())?;
     // Read first: a damaged index must not cost the old cluster its name.
     let contents = Contents::load(repository, &plan.choice.backup)?;
     let replaced = plan.replaced();

@@ -105,6 +105,8 @@ pub struct Plan {
     /// Not in the cluster's own place: the original may run beside it.
     pub copy: bool,
     pub reasons: Vec<String>,
+    /// Why the restore would be refused now, though all else is right: a server runs there.
+    pub refused: Option<String>,
     pub warnings: Vec<String>,
     #[serde(skip)]
     pub timeline_wish: TimelineWish,
@@ -193,13 +195,6 @@ pub fn plan(
     let mut warnings = Vec::new();
     let again = again::decide(&facts, request.delta, system.system_id, &mut warnings)?;
     if let Some(old) = &old_data_dir {
-        // Planned all the same: before an outage, people want to know what it would bring.
-        if Postmaster::running(old)?.is_some() {
-            let old = old.display();
-            warnings.push(format!(
-                "a server runs on {old}: stop it before this restore"
-            ));
-        }
         warnings.extend(of_another_system(old, &system));
         warnings.extend(wal_elsewhere(old));
         archive.rescued = rescue::find(&old.join("pg_wal"), &system, &archive.wal)?;
@@ -303,6 +298,10 @@ pub fn plan(
         (_, Proof::NotProven(_)) => None,
         _ => choice.reach.last(size).map(|last| last.to_string()),
     };
+    // Planned all the same: before an outage, people want to know what it would bring.
+    let refused = refuse_running(&data_dir, old_data_dir.as_deref())
+        .err()
+        .map(|error| error.in_one_line());
     Ok(Plan {
         cluster: repository.layout().cluster().to_string(),
         system_id: system.system_id,
@@ -343,6 +342,7 @@ pub fn plan(
         archive: archive_mode,
         copy: !own,
         reasons: std::mem::take(&mut choice.reasons),
+        refused,
         warnings,
         choice,
         system,
@@ -352,6 +352,12 @@ pub fn plan(
         again,
         unarchived,
     })
+}
+
+/// Refuses to restore where a server runs, or where the old cluster lies that it runs on.
+pub fn refuse_running(data_dir: &Path, old_data_dir: Option<&Path>) -> Result<()> {
+    Postmaster::refuse_running(data_dir)?;
+    old_data_dir.map_or(Ok(()), Postmaster::refuse_running)
 }
 
 /// A data directory that is reached by a link is replaced where it lies: on the disk that was

@@ -36,7 +36,8 @@ fn line(id: BackupId, window: &Window) -> String {
     let timeline = window.timeline;
     match window.to_lsn {
         Some(to) => format!(
-            "{id} from {} (LSN {}) to LSN {to} on timeline {timeline}",
+            // Recovery stops at a record that begins at the target or behind it: none begins where the WAL ends.
+            "{id} from {} (LSN {}) to any LSN before {to} on timeline {timeline}",
             readable(window.from_time),
             window.from_lsn
         ),

@@ -145,6 +145,12 @@ impl fmt::Display for Plan {
         for warning in &self.warnings {
             line("warning", warning.clone())?;
         }
+        if let Some(why) = &self.refused {
+            line(
+                "REFUSED",
+                format!("as long as this is so: {why}; stop that server first"),
+            )?;
+        }
         Ok(())
     }
 }

@@ -103,6 +103,8 @@ pub enum What {
     Running,
     /// Of a backup that was interrupted, or was being deleted.
     Remains,
+    /// Its description is lost, and others build on it.
+    Lost,
     /// Its description can't be read.
     Unreadable,
     /// Of a system that isn't registered.

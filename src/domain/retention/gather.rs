@@ -6,20 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::{Facts, Known, Other, Protects, SystemFacts, What};
 use crate::{
     domain::{backup::claim, restore::load},
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     postgres::{
         lsn::{SystemId, TimelineId},
         wal_name::WalName,
     },
     repo::{
         backup_id::{BackupId, BackupKind},
-        catalog::{Alive, Backup, Entry, Started, State, Unfinished},
-        layout::{BackupObject, ObjectName},
+        catalog::{Backup, Entry, State, Unfinished, Unreadable},
+        layout::ObjectName,
         repository::{Repository, System},
         verified::Verdicts,
         wal_index::WalIndex,
     },
-    util::{clock::Time, units},
+    util::clock::Time,
 };
 
 /// What is decided about, and what goes with it.
@@ -42,20 +42,36 @@ pub fn gather(
 ) -> Result<Gathered> {
     let systems = repository.systems()?;
     let look = Look {
-        repository,
         registered: systems.iter().map(|system| system.system_id).collect(),
         stored_now,
         dropped,
     };
     let mut backups = BTreeMap::new();
     let mut others = Vec::new();
+    // What others build on, and who does.
+    let mut parents: BTreeMap<BackupId, BackupId> = BTreeMap::new();
     repository.each_backup(|entry| {
+        if let Some(parent) = entry.parent().filter(|_| !look.is_remains(&entry)) {
+            parents.insert(parent, entry.id);
+        }
         match look.at(entry) {
             Ok(known) => drop(backups.insert(known.id, known)),
             Err(other) => others.push(other),
         }
         Ok(())
     })?;
+    for other in others
+        .iter_mut()
+        .filter(|other| other.what == What::Remains)
+    {
+        match parents.get(&other.id) {
+            Some(child) => {
+                other.what = What::Lost;
+                other.note = claim::lost_description(other.id, *child);
+            }
+            None => other.protects = Protects::Nothing,
+        }
+    }
     // Objects vanish too where a disk was unmounted.
     repository.confirm()?;
     let ids = backups
@@ -68,14 +84,18 @@ pub fn gather(
     let Verdicts {
         newest: verdicts,
         overtaken,
+        unread,
     } = repository.verdicts(|id| !gone(id))?;
+    if let Some(why) = unread.first() {
+        return Err(
+            Error::failed(format!("what `pgstow verify` found can't be read: {why}")).hint(
+                "mend what is wrong with it: nothing is deleted for a backup that may be damaged.",
+            ),
+        );
+    }
     for (id, (_, verdict)) in verdicts {
-        if let Some(known) = backups.get_mut(&id)
-            && !verdict.restorable
-        {
-            known
-                .problem
-                .get_or_insert("`pgstow verify` found it damaged".to_owned());
+        if let Some(known) = backups.get_mut(&id) {
+            known.problem = known.problem.take().or_else(|| verdict.flaw());
         }
     }
     let mut stale = repository.words_on(gone)?;
@@ -130,14 +150,17 @@ fn system_facts(
     Ok(facts)
 }
 
-struct Look<'a> {
-    repository: &'a Repository,
+struct Look {
     registered: BTreeSet<SystemId>,
     stored_now: Time,
     dropped: Option<BackupId>,
 }
 
-impl Look<'_> {
+impl Look {
+    fn is_remains(&self, entry: &Entry) -> bool {
+        matches!(&entry.state, State::Unfinished(found) if claim::is_remains(found, self.stored_now))
+    }
+
     /// Err: not a backup of ours that counts, or did.
     fn at(&self, Entry { id, state }: Entry) -> Result<Known, Other> {
         let other = |what, note: String, protects| {
@@ -158,7 +181,7 @@ impl Look<'_> {
                 );
                 other(What::Foreign, note, Protects::Nothing)
             }
-            State::Complete(backup) => Ok(known(&backup, failures(&backup))),
+            State::Complete(backup) => Ok(known(&backup, backup.flaw(None))),
             State::Damaged(backup, problems) => Ok(known(&backup, Some(problems.join(", ")))),
             State::Pending(_) if self.dropped == Some(id) => other(
                 What::Dropped,
@@ -177,7 +200,7 @@ impl Look<'_> {
             }
             State::Unfinished(unfinished) if claim::is_remains(&unfinished, self.stored_now) => {
                 let note = "remains: interrupted, or half deleted".to_owned();
-                other(What::Remains, note, Protects::Nothing)
+                other(What::Remains, note, protects(id, &unfinished))
             }
             State::Unfinished(unfinished) => {
                 let note = match &unfinished.started {
@@ -189,22 +212,10 @@ impl Look<'_> {
                 };
                 other(What::Running, note, protects(id, &unfinished))
             }
-            State::Unreadable(why) => {
-                let note = format!("{why}: mend it, or delete its folder");
-                other(What::Unreadable, note, protects(id, &self.claim(id)))
+            State::Unreadable(Unreadable { why, hint, claim }) => {
+                let note = format!("{why}: {}", hint.trim_end_matches('.'));
+                other(What::Unreadable, note, protects(id, &claim))
             }
-        }
-    }
-
-    /// What the claim of a backup says whose description says nothing.
-    fn claim(&self, id: BackupId) -> Unfinished {
-        let (storage, layout) = (self.repository.storage(), self.repository.layout());
-        let started = layout.backup_object(&id, BackupObject::Started);
-        let alive = layout.backup_object(&id, BackupObject::Alive(1));
-        Unfinished {
-            started: storage.read_json::<Started>(&started).ok(),
-            alive: storage.read_json::<Alive>(&alive).ok(),
-            newest: self.stored_now,
         }
     }
 }
@@ -222,11 +233,6 @@ fn known(backup: &Backup, problem: Option<String>) -> Known {
         stored_bytes: backup.stored_bytes,
         problem,
     }
-}
-
-fn failures(backup: &Backup) -> Option<String> {
-    let failures = backup.page_failures.len() as u64;
-    (failures > 0).then(|| format!("it has {}", units::count(failures, "damaged page")))
 }
 
 /// From the lower of the two positions on: the true start is known only after a while.

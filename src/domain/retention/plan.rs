@@ -4,13 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     facts::{Facts, Known, Other, Protects, SystemFacts, What},
-    good,
     order::{Placed, ordered},
     policy::{OlderWal, Policy},
     wal::{Anchor, WalKeeps},
     window::{self, Begin},
 };
-use crate::{postgres::lsn::SystemId, repo::backup_id::BackupId, util::clock::Time};
+use crate::{
+    postgres::lsn::SystemId,
+    repo::{
+        backup_id::BackupId,
+        good::{self, Case},
+    },
+    util::clock::Time,
+};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -43,7 +49,7 @@ pub struct Decision {
 /// Decides. Where rules are missing, or nothing is good, all stays.
 pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
     let order = ordered(facts);
-    let bad = good::bad(facts);
+    let bad = good::bad(&cases(facts));
     let mut planner = Planner {
         facts,
         policy,
@@ -67,6 +73,7 @@ pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
         }
         None => planner.apply_rules(),
     };
+    planner.keep_unclear();
     planner.keep_parents();
     let wal = planner.wal(begin);
     Plan {
@@ -75,6 +82,23 @@ pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
         wal,
         warnings: planner.warnings,
     }
+}
+
+/// What is to be judged of the backups.
+fn cases(facts: &Facts) -> Vec<Case> {
+    let case = |backup: &Known| {
+        let system = facts.system(backup.system).filter(|_| !backup.standalone);
+        Case {
+            id: backup.id,
+            parent: backup.parent,
+            flaw: backup.problem.clone(),
+            lacks: system.and_then(|system| {
+                let needed = backup.needed(system.wal.size());
+                system.wal.lacks(backup.timeline, &needed)
+            }),
+        }
+    };
+    facts.backups.values().map(case).collect()
 }
 
 /// What is known and what is decided so far.
@@ -132,6 +156,23 @@ impl Planner<'_> {
     pub(super) fn want_all(&mut self, why: &str) {
         for id in self.facts.backups.keys() {
             self.want(*id, why.to_owned());
+        }
+    }
+
+    /// What builds on a backup whose description can't be read, or is lost, may be good once it can: no rule
+    /// sees it.
+    fn keep_unclear(&mut self) {
+        let others = self.facts.others.iter();
+        let unclear = others.filter(|other| matches!(other.what, What::Unreadable | What::Lost));
+        let mut unclear: BTreeSet<BackupId> = unclear.map(|other| other.id).collect();
+        // A parent's id is lower, so that its turn comes before.
+        for backup in self.facts.backups.values() {
+            let parent = backup.parent.filter(|parent| unclear.contains(parent));
+            if let Some(parent) = parent {
+                let why = format!("nobody can say whether {parent}, which it builds on, is good");
+                self.want(backup.id, why);
+                unclear.insert(backup.id);
+            }
         }
     }
 
@@ -231,13 +272,17 @@ impl Planner<'_> {
         }
         for other in &self.facts.others {
             let keep = match other.what {
-                What::Pending | What::Running | What::Unreadable | What::Foreign => true,
+                What::Pending | What::Running | What::Unreadable | What::Lost | What::Foreign => {
+                    true
+                }
                 What::Dropped => false,
                 // Nothing goes where nobody asked for it.
                 What::Remains => !self.policy.has_rule(),
             };
-            if matches!(other.what, What::Unreadable) {
-                self.warnings.push(format!("{}: {}", other.id, other.note));
+            match other.what {
+                What::Unreadable => self.warnings.push(format!("{}: {}", other.id, other.note)),
+                What::Lost => self.warnings.push(other.note.clone()),
+                _ => {}
             }
             decisions.push(Decision {
                 id: other.id,

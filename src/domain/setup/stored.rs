@@ -13,7 +13,7 @@ use crate::{
     },
     repo::{
         backup_id::BackupId,
-        catalog::{Backup, Entry, State},
+        catalog::{Backup, Entry, State, Unreadable},
         repository::{Repository, System},
         verified::VerifiedBackup,
         wal_index::{Missing, WalIndex},
@@ -37,10 +37,31 @@ pub struct Stored {
     /// Complete backups, WAL and histories.
     pub archive: Archive,
     pub pending: Vec<Backup>,
-    /// Backups of any system that can't be used, and why.
-    pub damaged: Vec<(BackupId, String)>,
+    /// Backups of any system that can't be used.
+    pub damaged: Vec<Unusable>,
     /// What `verify` said last of complete ones, and when.
     pub verdicts: BTreeMap<BackupId, (Time, VerifiedBackup)>,
+    /// Why what it said elsewhere can't be read.
+    pub unread: Vec<String>,
+}
+
+/// A backup that can't be used.
+#[derive(Debug)]
+pub struct Unusable {
+    pub id: BackupId,
+    /// Such as "is damaged: ...".
+    pub why: String,
+    pub hint: String,
+}
+
+impl Unusable {
+    pub fn damaged(id: BackupId, problems: &[String]) -> Self {
+        Self {
+            id,
+            why: format!("is damaged: {}", problems.join(", ")),
+            hint: format!("`pgstow verify {id}` says what is lost; restores use other backups."),
+        }
+    }
 }
 
 impl Destination<'_> {
@@ -73,8 +94,12 @@ impl Stored {
                 State::Complete(backup) if is_ours(&backup) => complete.push(*backup),
                 State::Pending(backup) if is_ours(&backup) => pending.push(*backup),
                 State::Complete(_) | State::Pending(_) | State::Unfinished(_) => {}
-                State::Damaged(_, problems) => damaged.push((id, problems.join(", "))),
-                State::Unreadable(why) => damaged.push((id, why)),
+                State::Damaged(_, problems) => damaged.push(Unusable::damaged(id, &problems)),
+                State::Unreadable(Unreadable { why, hint, .. }) => damaged.push(Unusable {
+                    id,
+                    why: format!("is unreadable: {why}"),
+                    hint,
+                }),
             }
         }
         let verdicts = repository.verdicts(|id| complete.iter().any(|one| one.id == id))?;
@@ -86,6 +111,7 @@ impl Stored {
             pending,
             damaged,
             verdicts: verdicts.newest,
+            unread: verdicts.unread,
         })
     }
 
@@ -161,14 +187,19 @@ impl Stored {
     }
 
     pub fn damaged_ones(&self) -> Vec<Finding> {
-        let tell = |(id, why): &(BackupId, String)| {
+        let name = &self.name;
+        let tell = |Unusable { id, why, hint }: &Unusable| {
+            Finding::warning(BACKUP, format!("{id} in repository {name} {why}"), hint)
+        };
+        let unread = |why: &String| {
             Finding::warning(
                 BACKUP,
-                format!("{id} in repository {} is damaged: {why}", self.name),
-                format!("`pgstow verify {id}` says what is lost; restores use other backups."),
+                format!("what `pgstow verify` found in repository {name} can't be read: {why}"),
+                "mend what is wrong with it: until then full backups are made, and no cleanup.",
             )
         };
-        self.damaged.iter().map(tell).collect()
+        let unusable = self.damaged.iter().map(tell);
+        unusable.chain(self.unread.iter().map(unread)).collect()
     }
 
     pub fn pending(&self, backup: &Backup) -> Finding {

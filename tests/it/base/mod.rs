@@ -5,6 +5,7 @@ mod by_hand;
 mod clock;
 mod config;
 mod elsewhere;
+mod flawed;
 mod included;
 mod incremental;
 mod incremental_stream;

@@ -56,13 +56,20 @@ fn a_running_server_is_planned_for_but_not_replaced() {
     let again =
         |words: &[&str]| restore(&scratch, &stow, "link", &[&["--replace"], words].concat()).0;
     again(&["--plan"])
-        .ok()
-        .stdout_contains("a server runs on")
-        .stdout_contains("stop it before");
+        .fails(1)
+        .stdout_contains("REFUSED")
+        .stdout_contains("PostgreSQL 15 runs on")
+        .stdout_contains("stop that server first");
+    let planned = again(&["--plan", "--json"]).fails(1).json();
+    assert_eq!(planned["state"], "planned");
+    let refused = planned["refused"].as_str().unwrap();
     again(&[])
         .fails(1)
+        .stderr_contains(refused)
         .stderr_contains("stop that server first");
     stow.cluster.stop(Shutdown::Fast);
+    let planned = restore(&scratch, &stow, "link", &["--replace", "--plan", "--json"]).0;
+    assert!(planned.ok().json()["refused"].is_null());
     let restored = restore(&scratch, &stow, "link", &["--replace"]).0.ok();
     drop(restored.stdout_contains(&data_dir.display().to_string()));
     assert!(scratch.join("link").is_symlink());

@@ -1,37 +1,35 @@
-//! What a good backup is: one that a restore can rely on without a second thought.
-
-use std::collections::BTreeSet;
+//! The good backups of a repository: those that a restore can rely on without a second thought.
 
 use crate::{
     domain::setup::stored::Stored,
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::Backup,
+        good::{self, Case},
     },
     util::clock::Time,
 };
 
-/// The good backups of a repository, by their ends, oldest first.
+/// The good backups of a repository, by their ends, oldest first. None of a timeline whose history is
+/// damaged: restores refuse these.
 pub fn backups(stored: &Stored) -> Vec<&Backup> {
-    let damaged: BTreeSet<BackupId> = damaged(stored).collect();
-    let all = &stored.archive.backups;
-    let is_sound = |backup: &Backup| {
-        backup.page_failures.is_empty()
-            && !damaged.contains(&backup.id)
-            // It can become consistent: its own WAL is there.
-            && stored.archive.windows(backup).iter().any(|window| window.to_lsn.is_some())
+    let archive = &stored.archive;
+    let lacks = |backup: &Backup| {
+        let needed = backup.needed_segments();
+        archive.wal.lacks(backup.timeline, &needed)
     };
-    let mut sound: BTreeSet<BackupId> = BTreeSet::new();
-    let mut by_id: Vec<&Backup> = all.iter().collect();
-    by_id.sort_by_key(|backup| backup.id);
-    for backup in by_id {
-        // A parent's id is older, so that it is judged already.
-        let on_sound_ground = backup.parent.is_none_or(|parent| sound.contains(&parent));
-        if on_sound_ground && is_sound(backup) {
-            sound.insert(backup.id);
-        }
-    }
-    let mut good: Vec<&Backup> = all.iter().filter(|one| sound.contains(&one.id)).collect();
+    let case = |backup: &Backup| Case {
+        id: backup.id,
+        parent: backup.parent,
+        flaw: backup.flaw(stored.verdicts.get(&backup.id).map(|(_, word)| word)),
+        lacks: lacks(backup).filter(|_| !backup.standalone),
+    };
+    let cases: Vec<Case> = archive.backups.iter().map(case).collect();
+    let bad = good::bad(&cases);
+    let is_good = |backup: &&Backup| {
+        !bad.contains_key(&backup.id) && archive.history(backup.timeline).is_some()
+    };
+    let mut good: Vec<&Backup> = archive.backups.iter().filter(is_good).collect();
     good.sort_by_key(|backup| backup.stop_time);
     good
 }

@@ -114,7 +114,7 @@ pub fn damaged(stored: &Stored) -> Verdict {
     const NAME: &str = "damaged";
     let mut findings = stored.damaged_ones();
     let newest = stored.archive.backups.iter().map(|one| one.id).max();
-    let newest_lost = stored.damaged.iter().any(|(id, _)| newest < Some(*id));
+    let newest_lost = stored.damaged.iter().any(|one| newest < Some(one.id));
     let newest_damaged = good::damaged(stored).any(|id| newest == Some(id));
     findings.extend(good::damaged(stored).map(|id| {
         Finding::warning(

@@ -24,8 +24,10 @@ use super::{
 };
 use crate::{
     domain::setup::{
-        archive_command::ArchiveCommand, checks::tests::facts as server_facts, facts::Waiting,
-        stored::Stored,
+        archive_command::ArchiveCommand,
+        checks::tests::facts as server_facts,
+        facts::Waiting,
+        stored::{Stored, Unusable},
     },
     error::{Error, Result},
     postgres::{
@@ -325,11 +327,19 @@ fn each_fact_has_its_verdict() {
             &[("given_up", Critical)],
         ),
         (
-            Box::new(|f| held(f).damaged.push((backup(9).id, "gone".to_owned()))),
+            Box::new(|f| {
+                held(f)
+                    .damaged
+                    .push(Unusable::damaged(backup(9).id, &["gone".to_owned()]))
+            }),
             &[("damaged", Warning)],
         ),
         (
-            Box::new(|f| held(f).damaged.push((backup(11).id, "gone".to_owned()))),
+            Box::new(|f| {
+                held(f)
+                    .damaged
+                    .push(Unusable::damaged(backup(11).id, &["gone".to_owned()]))
+            }),
             &[("damaged", Critical)],
         ),
         (
