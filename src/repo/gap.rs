@@ -5,10 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::repository::Repository;
+use super::repository::{Repository, System};
 use crate::{
     error::{Kind, Result},
-    postgres::{lsn::SystemId, wal_name::Segment},
+    postgres::{
+        lsn::{Lsn, SystemId},
+        wal_name::{Segment, WalName},
+    },
     util::clock::Time,
 };
 
@@ -43,5 +46,24 @@ impl Repository {
             gaps.extend(self.layout().read_gap(system, &object?.name));
         }
         Ok(gaps)
+    }
+
+    /// The first and last segment of a gap that reaches behind `start`, and of which something
+    /// is still missing there; None if there is none.
+    pub fn gap_behind(&self, system: &System, start: Lsn) -> Result<Option<(Segment, Segment)>> {
+        let size = system.segment_size;
+        for (first, last) in self.gaps(system.system_id)? {
+            let numbers = first.number(size).max(start.0 / size.bytes())..=last.number(size);
+            for number in numbers {
+                let segment = Segment::nth(first.timeline, number, size);
+                let object = self.wal_object(system, WalName::Segment(segment));
+                match self.storage().head(&object) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == Kind::NotFound => return Ok(Some((first, last))),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(None)
     }
 }

@@ -94,9 +94,14 @@ impl Parent {
         if chain.len() > policy.longest as usize {
             return not("is the last of a chain that may not get longer");
         }
-        let begun = chain
-            .last()
-            .map_or(backup.start_time, |full| full.start_time);
+        let full = chain.last().copied().unwrap_or(backup);
+        let system = repository.system(facts.system_id)?;
+        if let Some((first, last)) = repository.gap_behind(&system, full.start_lsn)? {
+            return not(&format!(
+                "builds on a full backup before {first} to {last}, WAL that was given up (wal.drop_above)"
+            ));
+        }
+        let begun = full.start_time;
         let due = policy
             .full_every
             .and_then(|every| TimeDelta::from_std(every).ok());

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::finding::Finding;
 use crate::{
     domain::{restore::archive::Archive, wal::gaps},
-    repo::{catalog::Backup, gap::Gap},
+    repo::{backup_id::BackupKind, gap::Gap},
 };
 
 const NAME: &str = "given up";
@@ -29,9 +29,14 @@ pub fn untold<'a>(gaps: impl IntoIterator<Item = &'a Gap>) -> Vec<Finding> {
     gaps.into_iter().map(tell).collect()
 }
 
-/// What is missing behind the beginning of `newest`, the newest backup.
-pub fn stored(archive: &Archive, newest: &Backup, repository: &str) -> Vec<Finding> {
+/// What is missing behind the beginning of the newest full backup; nothing before the first backup.
+pub fn stored(archive: &Archive, repository: &str) -> Vec<Finding> {
     let size = archive.wal.size();
+    let fulls = archive.backups.iter();
+    let fulls = fulls.filter(|backup| backup.kind == BackupKind::Full);
+    let Some(newest) = fulls.max_by_key(|backup| backup.stop_time) else {
+        return Vec::new();
+    };
     let begin = newest.start_lsn.0 / size.bytes();
     let lost = archive.wal.lost().into_iter();
     lost.filter(|range| range.last >= begin)

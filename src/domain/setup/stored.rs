@@ -73,7 +73,7 @@ impl Destination<'_> {
         match stored.newest() {
             Some(newest) => {
                 findings.insert(0, stored.leads_on(newest, timeline));
-                findings.extend(given_up::stored(&stored.archive, newest, self.name));
+                findings.extend(given_up::stored(&stored.archive, self.name));
             }
             // Before the first backup there is nothing to be lost.
             None if findings.is_empty() => {}

@@ -120,7 +120,10 @@ fn what_was_given_up_is_critical_until_the_next_full_backup() {
     watched.wait_for_archive();
     watched.is("given_up", &[], "critical", "missing in repository local");
     watched.is("restorable", &[], "critical", "to nothing behind it");
-    watched.stow.backup(&[]);
+    // A full backup is due.
+    let made = watched.stow.base(&["--incremental"]).ok();
+    let kind = made.json()["backup"]["kind"].clone();
+    assert_eq!(kind, "full", "{made}");
     watched.is("given_up", &[], "ok", "no WAL was given up");
     watched.is_well();
 }

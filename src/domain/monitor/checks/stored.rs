@@ -54,7 +54,7 @@ pub fn restorable(stored: &Stored, timeline: Option<TimelineId>) -> Verdict {
     }
 }
 
-/// WAL that the safety valve gave up behind the newest backup, as the repository has it and as it
+/// WAL that the safety valve gave up behind the newest full backup, as the repository has it and as it
 /// is noted on this host.
 pub fn given_up(stored: &Stored, noted: &Result<Vec<Gap>>) -> Verdict {
     let system = stored.system.system_id;
@@ -62,9 +62,7 @@ pub fn given_up(stored: &Stored, noted: &Result<Vec<Gap>>) -> Verdict {
         Err(error) => vec![Finding::of_error("given up", error)],
         Ok(noted) => gaps::untold(noted.iter().filter(|gap| gap.system_id == system)),
     };
-    if let Some(newest) = stored.newest() {
-        findings.extend(gaps::stored(&stored.archive, newest, &stored.name));
-    }
+    findings.extend(gaps::stored(&stored.archive, &stored.name));
     Verdict::of_findings("given_up", "no WAL was given up", findings)
 }
 
