@@ -65,12 +65,16 @@ impl Layers {
                 keys::MONITOR_CLOCK_CRITICAL,
                 parse::duration,
             )?,
-            failed_runs: self.limits(
-                keys::MONITOR_FAILED_RUNS_WARNING,
-                keys::MONITOR_FAILED_RUNS_CRITICAL,
-                parse::whole,
-            )?,
+            failed_runs: self.failed_runs()?,
         })
+    }
+
+    pub fn failed_runs(&self) -> Result<Limits<u64>> {
+        self.limits(
+            keys::MONITOR_FAILED_RUNS_WARNING,
+            keys::MONITOR_FAILED_RUNS_CRITICAL,
+            parse::whole,
+        )
     }
 
     fn limits<T: PartialOrd + Copy>(

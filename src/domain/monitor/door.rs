@@ -158,6 +158,10 @@ impl Door {
             // At once: the next one may take its time.
             note(&ledger);
         }
+        if let (false, Some(invocation)) = (news.of_job, host::invocation()) {
+            ledger.monitored = Some(invocation);
+            note(&ledger);
+        }
     }
 
     /// Sends a test to all, whatever they want to hear: their names, and how it went.
@@ -264,6 +268,12 @@ fn for_one(news: &News, notifier: &Notifier) -> News {
     };
     news.verdicts.retain(|verdict| !of_himself(verdict));
     news
+}
+
+/// Whether that run of `monitor` by systemd told what it found.
+pub fn has_monitored(state: &Path, invocation: &str) -> bool {
+    let ledger = Ledger::read(state).unwrap_or_default();
+    ledger.monitored.as_deref() == Some(invocation)
 }
 
 /// Whether each notifier could be reached when it was last tried.

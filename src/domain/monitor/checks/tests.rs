@@ -128,6 +128,8 @@ fn run(job: &str, state: RunState, told: Told) -> Run {
         exit_code: Some(u8::from(state != RunState::Done)),
         told,
         error: None,
+        id: String::new(),
+        invocation: None,
     }
 }
 
