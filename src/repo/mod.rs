@@ -16,6 +16,7 @@ pub mod location;
 pub mod object_writer;
 pub mod pins;
 pub mod repository;
+pub mod restoring;
 pub mod storage;
 pub mod tablespace;
 pub mod verified;

@@ -25,6 +25,7 @@ pub struct Facts {
     pub backups: BTreeMap<BackupId, Known>,
     pub others: Vec<Other>,
     pub pins: BTreeMap<BackupId, Pin>,
+    pub readers: Vec<Reader>,
 }
 
 impl Facts {
@@ -109,7 +110,16 @@ pub enum What {
     Foreign,
 }
 
-/// What a backup that may come to count needs.
+/// A restore that runs.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// A sentence about it.
+    pub note: String,
+    /// As `parent`: the backup that it reads.
+    pub protects: Protects,
+}
+
+/// What a backup that may come to count, or a restore, needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protects {
     Nothing,

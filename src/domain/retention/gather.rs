@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Facts, Known, Other, Protects, SystemFacts, What};
+use super::facts::{Facts, Known, Other, Protects, Reader, SystemFacts, What};
 use crate::{
     domain::{backup::claim, restore::load},
     error::{Kind, Result},
@@ -16,10 +16,14 @@ use crate::{
         catalog::{Alive, Backup, Entry, Started, State, Unfinished},
         layout::{BackupObject, ObjectName},
         repository::{Repository, System},
+        restoring::Restoring,
         verified::Verdicts,
         wal_index::WalIndex,
     },
-    util::{clock::Time, units},
+    util::{
+        clock::{Time, readable},
+        units,
+    },
 };
 
 /// What is decided about, and what goes with it.
@@ -28,8 +32,11 @@ pub struct Gathered {
     pub facts: Facts,
     /// Those that began later were not looked at.
     pub newest: Option<BackupId>,
-    /// Pins of backups that are gone, and results of `verify` that say nothing any more.
+    /// Pins of backups that are gone, results of `verify` that say nothing any more, and marks of restores
+    /// whose time is over.
     pub stale: Vec<ObjectName>,
+    /// Marks of restores, of which a new one may come.
+    pub restores: BTreeSet<ObjectName>,
 }
 
 /// `now` is this host's clock, `stored_now` that of the store; `dropped` a pending backup that the
@@ -80,6 +87,10 @@ pub fn gather(
     }
     let mut stale = repository.words_on(gone)?;
     stale.extend(overtaken);
+    let restores = repository.restores(stored_now)?;
+    stale.extend(restores.over.iter().cloned());
+    let running = restores.running.iter().map(|(name, _)| name);
+    let marks = running.chain(&restores.over).cloned().collect();
     let mut of_systems = Vec::with_capacity(systems.len());
     for system in &systems {
         let of_system = backups
@@ -94,11 +105,13 @@ pub fn gather(
         backups,
         others,
         pins: repository.pins()?,
+        readers: restores.running.iter().map(reader).collect(),
     };
     Ok(Gathered {
         facts,
         newest,
         stale,
+        restores: marks,
     })
 }
 
@@ -206,6 +219,28 @@ impl Look<'_> {
             alive: storage.read_json::<Alive>(&alive).ok(),
             newest: self.stored_now,
         }
+    }
+}
+
+fn reader((name, mark): &(ObjectName, Option<Restoring>)) -> Reader {
+    match mark {
+        Some(mark) => Reader {
+            note: format!(
+                "a restore on host {} reads it, since {}",
+                mark.host,
+                readable(mark.time)
+            ),
+            protects: Protects::Part {
+                parent: Some(mark.backup),
+                system: mark.system_id,
+                timeline: mark.timeline,
+                from: mark.start_lsn,
+            },
+        },
+        None => Reader {
+            note: format!("{name} can't be read; it counts for a day"),
+            protects: Protects::Everything,
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    facts::{Facts, Known, Other, Protects, SystemFacts, What},
+    facts::{Facts, Known, Protects, Reader, SystemFacts, What},
     good,
     order::{Placed, ordered},
     policy::{OlderWal, Policy},
@@ -98,15 +98,16 @@ impl Planner<'_> {
         if !self.policy.has_rule() {
             return Some("no rule of retention is set".to_owned());
         }
-        let unclear = self
-            .facts
-            .others
-            .iter()
-            .find(|other| other.protects == Protects::Everything);
-        if let Some(other) = unclear {
-            let why = format!("nobody can say what {} needs", other.id);
+        let others = self.facts.others.iter();
+        let others = others.map(|other| (other.id.to_string(), &other.note, other.protects));
+        let readers = self.facts.readers.iter();
+        let readers = readers.map(|reader| ("a restore".to_owned(), &reader.note, reader.protects));
+        let mut all = others.chain(readers);
+        let unclear = all.find(|(.., protects)| *protects == Protects::Everything);
+        if let Some((who, note, _)) = unclear {
+            let why = format!("nobody can say what {who} needs");
             self.warnings
-                .push(format!("nothing is deleted, since {why}: {}", other.note));
+                .push(format!("nothing is deleted, since {why}: {note}"));
             return Some(why);
         }
         if self.good.is_empty() {
@@ -137,14 +138,18 @@ impl Planner<'_> {
 
     /// An incremental backup is worth nothing without those that it builds on.
     fn keep_parents(&mut self) {
-        for other in &self.facts.others {
+        let others = self.facts.others.iter();
+        let others = others.map(|other| (other.protects, format!("{} builds on it", other.id)));
+        let readers = self.facts.readers.iter();
+        let readers = readers.map(|reader| (reader.protects, reader.note.clone()));
+        for (protects, why) in others.chain(readers) {
             if let Protects::Part {
                 parent: Some(parent),
                 ..
-            } = other.protects
+            } = protects
                 && self.facts.backups.contains_key(&parent)
             {
-                self.want(parent, format!("{} builds on it", other.id));
+                self.want(parent, why);
             }
         }
         // A parent's id is lower, so that its turn comes later.
@@ -193,7 +198,13 @@ impl Planner<'_> {
             self.facts
                 .others
                 .iter()
-                .filter_map(|other| anchor_of(other, system.id)),
+                .filter_map(|other| anchor_of(other.id, other.protects, system.id)),
+        );
+        anchors.extend(
+            self.facts
+                .readers
+                .iter()
+                .filter_map(|reader| anchor_of_reader(reader, system.id)),
         );
         if counted == 0 {
             let reached = |time: Time| {
@@ -251,19 +262,29 @@ impl Planner<'_> {
     }
 }
 
-fn anchor_of(other: &Other, of: SystemId) -> Option<Anchor> {
-    match other.protects {
+fn anchor_of(id: BackupId, protects: Protects, of: SystemId) -> Option<Anchor> {
+    match protects {
         Protects::Part {
             system,
             timeline,
             from,
             ..
         } if system == of => Some(Anchor {
-            id: other.id,
+            id,
             timeline,
             start: from,
             stop: from,
         }),
+        _ => None,
+    }
+}
+
+fn anchor_of_reader(reader: &Reader, of: SystemId) -> Option<Anchor> {
+    match reader.protects {
+        Protects::Part {
+            parent: Some(backup),
+            ..
+        } => anchor_of(backup, reader.protects, of),
         _ => None,
     }
 }

@@ -102,6 +102,7 @@ impl Story {
                 backups: BTreeMap::new(),
                 others: Vec::new(),
                 pins: BTreeMap::new(),
+                readers: Vec::new(),
             },
             title: title.to_owned(),
         }
