@@ -68,31 +68,42 @@ pub fn tell(
     Door::of(context, alerts).tell(news, &context.cancel)
 }
 
-/// Whether each notifier could be reached.
-pub fn verdicts(context: &Context, alerts: &AlertOptions) -> Result<Vec<Verdict>> {
-    if alerts.notifiers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let state = context.settings.state_folder();
-    let names: Vec<String> = alerts
-        .notifiers
-        .iter()
-        .map(|one| one.name.clone())
-        .collect();
-    let asked = names.clone();
-    let reading = Errand::send(format!("reading {}", state.display()), move || {
-        door::verdicts(&state, &asked)
-    });
-    match reading.wait(Instant::now() + READING, &context.cancel) {
-        Err(error) if error.kind() == Kind::Interrupted => Err(error),
-        Err(error) => {
-            let unknown = Verdict::of_error(door::CHECK, State::Unknown, &error);
-            Ok(names
-                .iter()
-                .map(|name| unknown.clone().about(name))
-                .collect())
+/// Whether each notifier could be reached: asked for while other things are looked at.
+#[derive(Debug)]
+pub struct Asked {
+    names: Vec<String>,
+    /// None where there is nobody to be reached.
+    answer: Option<Errand<Vec<Verdict>>>,
+}
+
+impl Asked {
+    pub fn send(context: &Context, alerts: &AlertOptions) -> Self {
+        let state = context.settings.state_folder();
+        let names = alerts.notifiers.iter().map(|one| one.name.clone());
+        let names: Vec<String> = names.collect();
+        let asked = names.clone();
+        let what = format!("reading {}", state.display());
+        let read = move || door::verdicts(&state, &asked);
+        Self {
+            answer: (!names.is_empty()).then(|| Errand::send(what, read)),
+            names,
         }
-        verdicts => verdicts,
+    }
+
+    /// An error only if a stop was asked for.
+    pub fn wait(self, until: Instant, cancel: &Cancel) -> Result<Vec<Verdict>> {
+        let Some(answer) = self.answer else {
+            return Ok(Vec::new());
+        };
+        match answer.wait(until, cancel) {
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(error) => {
+                let unknown = Verdict::of_error(door::CHECK, State::Unknown, &error);
+                let names = self.names.iter();
+                Ok(names.map(|name| unknown.clone().about(name)).collect())
+            }
+            verdicts => verdicts,
+        }
     }
 }
 

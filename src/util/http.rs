@@ -13,9 +13,6 @@ use ureq::{
 use super::{secret::Secret, trust};
 use crate::error::{Error, Result};
 
-/// For all of a request: who is that slow is down.
-const LIMIT: Duration = Duration::from_secs(5);
-
 /// What an answer's body may tell of its reason.
 const REASON: u64 = 4096;
 
@@ -23,12 +20,12 @@ const REASON: u64 = 4096;
 const TOKEN: usize = 6;
 
 /// Puts `body` at `url`, in the place of what is there; an error unless the server says that it is.
-pub fn put(url: &str, content_type: &str, body: &[u8]) -> Result<()> {
+pub fn put(url: &str, content_type: &str, body: &[u8], limit: Duration) -> Result<()> {
     let shown = without_secret(url);
     let request = Request::put(url).header("Content-Type", content_type);
     let failed = |error: ureq::Error| unsent(&shown, error.to_string());
     let request = request.body(body).map_err(|error| failed(error.into()))?;
-    let agent = agent(url, LIMIT, 10, None)?;
+    let agent = agent(url, limit, 10, None)?;
     accepted(agent.run(request).map_err(failed)?, &shown)
 }
 

@@ -84,7 +84,7 @@ keys! {
     WAL_PREFETCH_SIZE = Top "wal.prefetch_size" Some("512MB"), false;
     ALERT_TIME_LIMIT = Top "alert.time_limit" Some("10s"), false;
     ALERT_REMIND = Top "alert.remind" Some("24h"), false;
-    MONITOR_TIME_LIMIT = Top "monitor.time_limit" Some("20s"), false;
+    MONITOR_TIME_LIMIT = Top "monitor.time_limit" Some("15s"), false;
     MONITOR_BACKUP_AGE_WARNING = Top "monitor.backup_age.warning" Some("26h"), false;
     MONITOR_BACKUP_AGE_CRITICAL = Top "monitor.backup_age.critical" Some("50h"), false;
     MONITOR_FULL_AGE_WARNING = Top "monitor.full_age.warning" Some("8d"), false;

@@ -68,7 +68,9 @@ pub struct Holding {
 impl Facts {
     /// `info`: the way to the server, if there is one. An error only if a stop was asked for.
     pub fn gather(subject: &Subject, info: Result<ConnInfo>, cancel: &Cancel) -> Result<Self> {
-        // Which system to look for in the repositories, and where the disks are, the server says.
+        let until = Instant::now() + subject.limit;
+        // Which system to look for in the repositories, and where the disks are, the server says; a server
+        // that hangs leaves them the other half.
         let half = subject.limit / 2;
         let stop = cancel.clone();
         let server = heard(info.and_then(|info| {
@@ -77,7 +79,6 @@ impl Facts {
             server.wait(Instant::now() + half, cancel)
         }))?;
 
-        let until = Instant::now() + half;
         let system = server.as_ref().ok().map(|one| one.facts.server.system_id);
         let repositories = subject.send_to_repositories(system);
         let disks = disks::send(&subject.places(server.as_ref().ok()));
