@@ -142,6 +142,7 @@ pub fn cleanup(args: &CleanupArgs) -> CleanupOptions {
     CleanupOptions {
         dry_run: args.dry_run,
         drop_pending: args.drop_pending,
+        force_unsynced: args.force_unsynced,
     }
 }
 

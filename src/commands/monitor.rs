@@ -102,6 +102,7 @@ fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
         repositories: repositories
             .map(|repo| (repo.name.clone(), repo.location.clone()))
             .collect(),
+        synced: settings.synced.clone(),
         state_folder: settings.state_folder(),
         limit: options.limit,
     })

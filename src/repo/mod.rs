@@ -9,6 +9,7 @@ pub mod document;
 pub mod file_index;
 pub mod gap;
 pub mod inventory;
+pub mod lack;
 pub mod layout;
 pub mod lease;
 pub mod local;

@@ -50,6 +50,11 @@ impl Layers {
                 keys::MONITOR_WAL_AGE_CRITICAL,
                 parse::duration,
             )?,
+            unsynced_age: self.limits(
+                keys::MONITOR_UNSYNCED_AGE_WARNING,
+                keys::MONITOR_UNSYNCED_AGE_CRITICAL,
+                parse::duration,
+            )?,
             slot_wal: self.limits(
                 keys::MONITOR_SLOT_WAL_WARNING,
                 keys::MONITOR_SLOT_WAL_CRITICAL,

@@ -10,6 +10,7 @@ use crate::{
     },
     repo::{
         backup_id::BackupId,
+        lack::Held,
         pins::Pin,
         wal_index::{Numbers, WalIndex},
     },
@@ -26,6 +27,7 @@ pub struct Facts {
     pub others: Vec<Other>,
     pub pins: BTreeMap<BackupId, Pin>,
     pub readers: Vec<Reader>,
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl Facts {
@@ -108,6 +110,14 @@ pub enum What {
     Unreadable,
     /// Of a system that isn't registered.
     Foreign,
+}
+
+/// A repository that `sync` fills from this one.
+#[derive(Debug)]
+pub struct Elsewhere {
+    pub name: String,
+    /// Why that can't be told, or what it has.
+    pub held: Result<Held, String>,
 }
 
 /// A restore that runs.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Facts, Known, Other, Protects, Reader, SystemFacts, What};
+use super::facts::{Elsewhere, Facts, Known, Other, Protects, Reader, SystemFacts, What};
 use crate::{
     domain::{backup::claim, restore::load},
     error::{Kind, Result},
@@ -14,7 +14,9 @@ use crate::{
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::{Alive, Backup, Entry, Started, State, Unfinished},
-        layout::{BackupObject, ObjectName},
+        lack::Held,
+        layout::{BackupObject, ClusterName, ObjectName},
+        location::Location,
         repository::{Repository, System},
         restoring::Restoring,
         verified::Verdicts,
@@ -106,6 +108,7 @@ pub fn gather(
         others,
         pins: repository.pins()?,
         readers: restores.running.iter().map(reader).collect(),
+        elsewhere: Vec::new(),
     };
     Ok(Gathered {
         facts,
@@ -113,6 +116,15 @@ pub fn gather(
         stale,
         restores: marks,
     })
+}
+
+/// What another repository of the same cluster has. One that can't be read may lack everything.
+pub fn look_elsewhere(name: &str, location: &Location, cluster: &ClusterName) -> Elsewhere {
+    let held = Repository::open(location, cluster.clone()).and_then(|one| Held::look(&one));
+    Elsewhere {
+        name: name.to_owned(),
+        held: held.map_err(|error| error.in_one_line()),
+    }
 }
 
 fn system_facts(

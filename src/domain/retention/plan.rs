@@ -67,6 +67,7 @@ pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
         }
         None => planner.apply_rules(),
     };
+    planner.keep_unsynced();
     planner.keep_parents();
     let wal = planner.wal(begin);
     Plan {
@@ -110,6 +111,15 @@ impl Planner<'_> {
                 .push(format!("nothing is deleted, since {why}: {note}"));
             return Some(why);
         }
+        for other in &self.facts.elsewhere {
+            if let Err(error) = &other.held {
+                let why = format!("nobody can say what repository {} lacks", other.name);
+                self.warnings.push(format!(
+                    "nothing is deleted, since {why}: {error} (--force-unsynced does without it)"
+                ));
+                return Some(why);
+            }
+        }
         if self.good.is_empty() {
             let why = "no backup is good".to_owned();
             if !self.facts.backups.is_empty() {
@@ -133,6 +143,18 @@ impl Planner<'_> {
     pub(super) fn want_all(&mut self, why: &str) {
         for id in self.facts.backups.keys() {
             self.want(*id, why.to_owned());
+        }
+    }
+
+    /// What a repository that `sync` fills has not got yet.
+    fn keep_unsynced(&mut self) {
+        for other in &self.facts.elsewhere {
+            let Ok(held) = &other.held else { continue };
+            for backup in self.facts.backups.values() {
+                if held.lacks_backup(backup.id, backup.system, backup.timeline, backup.start) {
+                    self.want(backup.id, unsynced(&other.name));
+                }
+            }
         }
     }
 
@@ -219,7 +241,15 @@ impl Planner<'_> {
         }
         let timelines = window::timelines(self.facts, system);
         let needing = self.facts.backups.values().filter(|backup| stays(backup));
-        WalKeeps::new(system, &timelines, &anchors, needing)
+        let elsewhere = self.facts.elsewhere.iter();
+        let lacking = elsewhere.flat_map(|other| {
+            let held = other.held.as_ref().ok();
+            let lacking = held.map(|held| held.lacks_wal(system.id, &system.wal));
+            let why = unsynced(&other.name);
+            let lacking = lacking.unwrap_or_default().into_iter();
+            lacking.map(move |missing| (missing, why.clone()))
+        });
+        WalKeeps::new(system, &timelines, &anchors, needing, lacking)
     }
 
     fn decisions(&mut self) -> Vec<Decision> {
@@ -260,6 +290,10 @@ impl Planner<'_> {
         decisions.sort_by_key(|decision| decision.id);
         decisions
     }
+}
+
+fn unsynced(name: &str) -> String {
+    format!("repository {name} hasn't got it yet")
 }
 
 fn anchor_of(id: BackupId, protects: Protects, of: SystemId) -> Option<Anchor> {

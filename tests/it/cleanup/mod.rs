@@ -10,3 +10,4 @@ mod real;
 mod restores;
 mod size;
 mod story;
+mod unsynced;

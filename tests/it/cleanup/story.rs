@@ -103,6 +103,7 @@ impl Story {
                 others: Vec::new(),
                 pins: BTreeMap::new(),
                 readers: Vec::new(),
+                elsewhere: Vec::new(),
             },
             title: title.to_owned(),
         }
