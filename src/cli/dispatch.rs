@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    args::{Cli, Command},
+    args::{Cli, Command, MonitorArgs},
     exit::Row,
     log, options,
     output::{self, Form},
@@ -80,6 +80,10 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Verify(args) => run.job("verify", |context, layers| {
             verify::run(context, options::verify(&args, layers)?)
         }),
+        Command::Monitor(MonitorArgs {
+            failed_unit: Some(unit),
+            ..
+        }) => run.failed_unit(&unit),
         Command::Monitor(args) if args.test_alert => {
             run.command(|context, layers| alerts::test(context, &layers.alerts()?))
         }
@@ -155,10 +159,17 @@ impl Run {
             }
             let settings = layers
                 .alerts()
-                .and_then(|all| Ok((all, layers.thresholds()?)));
+                .and_then(|all| Ok((all, layers.failed_runs()?)));
             alerts::run_ended(context, settings, name, result.as_ref().err());
             result
         })
+    }
+
+    /// Tells of a unit that failed, perhaps by what is wrong with the settings.
+    fn failed_unit(self, unit: &str) -> Result<Outcome> {
+        let layers = Layers::salvage(self.places.clone(), std::env::vars_os());
+        let options = options::failed_unit(unit, &layers)?;
+        self.without_settings(|cancel, meter| alerts::unit_failed(&options, cancel, meter))
     }
 
     /// For a command that a wrong configuration must not stop.

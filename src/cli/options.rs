@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     commands::options::{
-        ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, InitOptions,
-        ListOptions, LogLevel, MonitorOptions, PinOptions, RestoreOptions, RestoreWalOptions,
-        SystemdAction, SystemdOptions, VerifyOptions,
+        ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions,
+        FailedUnitOptions, InitOptions, ListOptions, LogLevel, MonitorOptions, PinOptions,
+        RestoreOptions, RestoreWalOptions, SystemdAction, SystemdOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
@@ -29,7 +29,7 @@ use crate::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
         },
-        systemd::{Place, Scheduler},
+        systemd::{Place, Scheduler, ended::EndedUnit},
     },
     error::{Context, Error, IoContext, Result},
     postgres::wal_name::WalName,
@@ -142,6 +142,7 @@ pub fn cleanup(args: &CleanupArgs) -> CleanupOptions {
     CleanupOptions {
         dry_run: args.dry_run,
         drop_pending: args.drop_pending,
+        force_unsynced: args.force_unsynced,
     }
 }
 
@@ -166,6 +167,17 @@ pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
         thresholds: layers.thresholds()?,
         limit: layers.always(keys::MONITOR_TIME_LIMIT, parse::time_limit)?,
         alerts: layers.alerts()?,
+    })
+}
+
+/// `unit` as systemd names it; `layers`: what can be read of them.
+pub fn failed_unit(unit: &str, layers: &Layers) -> Result<FailedUnitOptions> {
+    let (state_dir, alerts, failed_runs) = layers.salvaged()?;
+    Ok(FailedUnitOptions {
+        unit: EndedUnit::new(unit, |name| std::env::var(name).ok())?,
+        state_dir,
+        alerts,
+        failed_runs,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -9,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     context::Context,
-    options::AlertOptions,
+    options::{AlertOptions, FailedUnitOptions},
     report::{Outcome, Report},
 };
 use crate::{
@@ -17,17 +18,23 @@ use crate::{
         alert::News,
         checks,
         door::{self, Door},
+        recorder::Recorder,
         runs::{self, Run},
-        thresholds::Thresholds,
+        thresholds::Limits,
         verdict::{State, Verdict},
     },
     error::{Error, Kind, Result},
     util::{
+        cancel::Cancel,
         clock::{self, Time, readable},
         errand::Errand,
+        meter::Meter,
         units,
     },
 };
+
+/// The job that notes no run.
+const MONITOR: &str = "monitor";
 
 /// For notes in the state folder.
 const READING: Duration = Duration::from_secs(3);
@@ -51,39 +58,52 @@ pub fn tell(
     seen: Time,
 ) -> Result<()> {
     context.meter.begin("sending alerts", 0);
+    // Its unit may have failed before, which nobody but the next run knows to be over.
+    let runs = Verdict::ok(checks::RUNS, "it runs again").about(MONITOR);
     let news = News {
-        verdicts: verdicts.to_vec(),
+        verdicts: [verdicts, &[runs]].concat(),
         seen,
         of_job: false,
     };
     Door::of(context, alerts).tell(news, &context.cancel)
 }
 
-/// Whether each notifier could be reached.
-pub fn verdicts(context: &Context, alerts: &AlertOptions) -> Result<Vec<Verdict>> {
-    if alerts.notifiers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let state = context.settings.state_folder();
-    let names: Vec<String> = alerts
-        .notifiers
-        .iter()
-        .map(|one| one.name.clone())
-        .collect();
-    let asked = names.clone();
-    let reading = Errand::send(format!("reading {}", state.display()), move || {
-        door::verdicts(&state, &asked)
-    });
-    match reading.wait(Instant::now() + READING, &context.cancel) {
-        Err(error) if error.kind() == Kind::Interrupted => Err(error),
-        Err(error) => {
-            let unknown = Verdict::of_error(door::CHECK, State::Unknown, &error);
-            Ok(names
-                .iter()
-                .map(|name| unknown.clone().about(name))
-                .collect())
+/// Whether each notifier could be reached: asked for while other things are looked at.
+#[derive(Debug)]
+pub struct Asked {
+    names: Vec<String>,
+    /// None where there is nobody to be reached.
+    answer: Option<Errand<Vec<Verdict>>>,
+}
+
+impl Asked {
+    pub fn send(context: &Context, alerts: &AlertOptions) -> Self {
+        let state = context.settings.state_folder();
+        let names = alerts.notifiers.iter().map(|one| one.name.clone());
+        let names: Vec<String> = names.collect();
+        let asked = names.clone();
+        let what = format!("reading {}", state.display());
+        let read = move || door::verdicts(&state, &asked);
+        Self {
+            answer: (!names.is_empty()).then(|| Errand::send(what, read)),
+            names,
         }
-        verdicts => verdicts,
+    }
+
+    /// An error only if a stop was asked for.
+    pub fn wait(self, until: Instant, cancel: &Cancel) -> Result<Vec<Verdict>> {
+        let Some(answer) = self.answer else {
+            return Ok(Vec::new());
+        };
+        match answer.wait(until, cancel) {
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(error) => {
+                let unknown = Verdict::of_error(door::CHECK, State::Unknown, &error);
+                let names = self.names.iter();
+                Ok(names.map(|name| unknown.clone().about(name)).collect())
+            }
+            verdicts => verdicts,
+        }
     }
 }
 
@@ -92,14 +112,14 @@ pub fn verdicts(context: &Context, alerts: &AlertOptions) -> Result<Vec<Verdict>
 /// to `monitor`.
 pub fn run_ended(
     context: &Context,
-    settings: Result<(AlertOptions, Thresholds)>,
+    settings: Result<(AlertOptions, Limits<u64>)>,
     job: &'static str,
     error: Option<&Error>,
 ) {
     if context.cancel.is_set() {
         return;
     }
-    let (alerts, thresholds) = match settings {
+    let (alerts, limits) = match settings {
         Ok((alerts, _)) if alerts.notifiers.is_empty() => return,
         Ok(settings) => settings,
         Err(error) => {
@@ -108,28 +128,29 @@ pub fn run_ended(
         }
     };
     context.meter.begin("sending alerts", 0);
-    let state = context.settings.state_folder();
-    let reading = Errand::send(format!("reading {}", state.display()), move || {
-        runs::read(&state)
-    });
-    let runs = reading.wait(Instant::now() + READING, &context.cancel);
-    let verdict = judge(&runs.unwrap_or_default(), job, error, &thresholds);
-    let news = News {
+    let runs = history(&context.settings.state_folder(), &context.cancel);
+    let verdict = judge(&runs, job, error, limits);
+    // An error only says that a stop was asked for.
+    let _ = Door::of(context, &alerts).tell(of_job(verdict), &context.cancel);
+}
+
+/// The runs that are noted, as far as that can be read.
+fn history(state: &Path, cancel: &Cancel) -> Vec<Run> {
+    let (what, state) = (format!("reading {}", state.display()), state.to_owned());
+    let reading = Errand::send(what, move || runs::read(&state));
+    let runs = reading.wait(Instant::now() + READING, cancel);
+    runs.unwrap_or_default()
+}
+
+fn of_job(verdict: Verdict) -> News {
+    News {
         verdicts: vec![verdict],
         seen: clock::now(),
         of_job: true,
-    };
-    // An error only says that a stop was asked for.
-    let _ = Door::of(context, &alerts).tell(news, &context.cancel);
+    }
 }
 
-fn judge(
-    runs: &[Run],
-    job: &'static str,
-    error: Option<&Error>,
-    thresholds: &Thresholds,
-) -> Verdict {
-    let limits = thresholds.failed_runs;
+fn judge(runs: &[Run], job: &'static str, error: Option<&Error>, limits: Limits<u64>) -> Verdict {
     let noted = checks::job(runs, job, limits);
     let mut verdict = match (noted, error) {
         (Some(verdict), _) => verdict,
@@ -160,6 +181,72 @@ fn success(run: &Run) -> String {
             .map(|time| format!("in {}", units::duration(time))),
     );
     told.join(", ")
+}
+
+/// What was told of a unit.
+#[derive(Debug, Serialize)]
+pub struct UnitReport {
+    unit: String,
+    /// None: the job told it itself, or nothing was wrong.
+    told: Option<Verdict>,
+}
+
+/// Tells of a unit of systemd that failed what its job could not tell: it was killed, or could not be
+/// started, or found no settings. It is noted in the history, so that `monitor` says the same.
+pub fn unit_failed(
+    options: &FailedUnitOptions,
+    cancel: &Cancel,
+    meter: &Meter,
+) -> Result<UnitReport> {
+    let unit = &options.unit;
+    let state = options.state_dir.join(&unit.cluster);
+    let report = |told| UnitReport {
+        unit: unit.unit.clone(),
+        told,
+    };
+    let job = unit.job.command;
+    let told_itself = job == MONITOR && door::has_monitored(&state, &unit.invocation);
+    // With exit code 3 it told its findings.
+    if unit.is_success() || told_itself {
+        return Ok(report(None));
+    }
+    meter.begin("sending alerts", 0);
+    let error = unit.error(cancel);
+    let verdict = match job {
+        MONITOR => judge(&[], job, Some(&error), options.failed_runs),
+        _ => {
+            let code = unit.exit_code();
+            let news = Recorder::fail_for(&state, job, &unit.invocation, code, &error);
+            let runs = history(&state, cancel);
+            let mut verdict = judge(&runs, job, news.then_some(&error), options.failed_runs);
+            // Such as a time limit, of which the run knows only that it was to stop.
+            if !news && unit.result != "exit-code" {
+                verdict.reason += &format!(" (systemd: {})", unit.result);
+            }
+            verdict
+        }
+    };
+    let door = Door {
+        cluster: unit.cluster.clone(),
+        state,
+        notifiers: options.alerts.notifiers.clone(),
+        limit: options.alerts.limit,
+    };
+    door.tell(of_job(verdict.clone()), cancel)?;
+    Ok(report(Some(verdict)))
+}
+
+impl Report for UnitReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        match &self.told {
+            Some(verdict) => writeln!(out, "{}: {}", self.unit, verdict.reason),
+            None => writeln!(out, "{}: there is nothing more to tell", self.unit),
+        }
+    }
+
+    fn is_good_news(&self) -> bool {
+        true
+    }
 }
 
 /// How the test of each notifier went.

@@ -69,6 +69,7 @@ fn clean(context: &Context, repository: &Repository, backup: &Backup) -> Cleanup
     let options = CleanupOptions {
         dry_run: false,
         drop_pending: None,
+        force_unsynced: false,
     };
     match cleanup::clean(context, repository, &options) {
         Ok(report) => Cleanup::Done(report),

@@ -90,8 +90,16 @@ pub(super) fn clean(
     repository: &Repository,
     options: &CleanupOptions,
 ) -> Result<CleanupReport> {
+    let settings = &context.settings;
+    let own = settings.repo()?;
+    let is_source = !settings.synced.iter().any(|(name, _)| *name == own.name);
+    let synced = match is_source && !options.force_unsynced {
+        true => settings.synced.clone(),
+        false => Vec::new(),
+    };
     let order = Order {
-        policy: context.settings.repo()?.retention.clone(),
+        policy: own.retention.clone(),
+        synced,
         dry_run: options.dry_run,
         drop_pending: options.drop_pending,
     };

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    alerts,
+    alerts::{self, Asked},
     context::Context,
     options::MonitorOptions,
     report::{Outcome, Report},
@@ -36,8 +36,8 @@ use crate::{
 /// For the node exporter, which is another user.
 const TEXTFILE_MODE: u32 = 0o644;
 
-/// For a small file.
-const WRITING: Duration = Duration::from_secs(3);
+/// For the metrics, to the file and the Pushgateway at the same time.
+const DELIVERY: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Serialize)]
 pub struct MonitorReport {
@@ -53,6 +53,8 @@ pub struct MonitorReport {
 pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport> {
     let begun = clock::now();
     context.meter.begin("looking at server and repositories", 0);
+    let until = Instant::now() + options.limit;
+    let notifiers = Asked::send(context, &options.alerts);
     let info = context.settings.cluster.connection.resolve();
     let facts = Facts::gather(&subject(context, options)?, info, &context.cancel)?;
     let now = clock::now();
@@ -64,7 +66,7 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
             now,
         },
     );
-    verdicts.extend(alerts::verdicts(context, &options.alerts)?);
+    verdicts.extend(notifiers.wait(until, &context.cancel)?);
     let chosen = |verdict: &Verdict| {
         options.only.is_empty() || options.only.iter().any(|name| name == verdict.check)
     };
@@ -100,6 +102,7 @@ fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
         repositories: repositories
             .map(|repo| (repo.name.clone(), repo.location.clone()))
             .collect(),
+        synced: settings.synced.clone(),
         state_folder: settings.state_folder(),
         limit: options.limit,
     })
@@ -112,22 +115,24 @@ fn deliver(context: &Context, options: &MonitorOptions, cluster: &str, text: &st
         Ok(()) => Verdict::ok(NAME, "the metrics are there").about(to),
         Err(error) => Verdict::of_error(NAME, State::Unknown, &error).about(to),
     };
-    let mut verdicts = Vec::new();
+    let until = Instant::now() + DELIVERY;
+    let mut sent = Vec::new();
     if let Some(path) = &options.textfile {
         let (to, bytes) = (path.clone(), text.as_bytes().to_vec());
         let write = Errand::send(format!("writing {}", path.display()), move || {
             write_over(&to, TEXTFILE_MODE, &bytes)
         });
-        let written = write.wait(Instant::now() + WRITING, &context.cancel);
-        verdicts.push(told(written, "textfile"));
+        sent.push((write, "textfile"));
     }
     if let Some(url) = &options.pushgateway {
         context.meter.begin("sending metrics", 0);
-        let group = pushgateway(url, cluster);
-        let sent = http::put(&group, exposition::CONTENT_TYPE, text.as_bytes());
-        verdicts.push(told(sent, "pushgateway"));
+        let (group, bytes) = (pushgateway(url, cluster), text.as_bytes().to_vec());
+        let put = move || http::put(&group, exposition::CONTENT_TYPE, &bytes, DELIVERY);
+        sent.push((Errand::send("sending metrics", put), "pushgateway"));
     }
-    verdicts
+    let sent = sent.into_iter();
+    sent.map(|(errand, to)| told(errand.wait(until, &context.cancel), to))
+        .collect()
 }
 
 /// The address of this cluster's group of metrics, unless the whole address was given.

@@ -39,7 +39,7 @@ pub fn client_config(info: &ConnInfo) -> Result<ClientConfig> {
 /// What is checked, against which certificates.
 fn trust(info: &ConnInfo) -> Result<(Check, Vec<CertificateDer<'static>>)> {
     let file = match &info.sslrootcert {
-        Some(RootCerts::System) => system_bundle().map(Path::to_owned),
+        Some(RootCerts::System) => system_bundle(),
         Some(RootCerts::File(file)) => Some(file.clone()).filter(|file| file.exists()),
         None => None,
     };

@@ -14,8 +14,8 @@ use crate::{
     util::clock::Time,
 };
 
-/// The time in the name of a result of `verify`.
-const VERIFIED: &str = "%Y%m%dT%H%M%S%.6fZ";
+/// The time in the name of a result of `verify`, and of a mark of a restore.
+const MOMENT: &str = "%Y%m%dT%H%M%S%.6fZ";
 
 /// An object's name: a relative path with `/`. Made here, or by a store that lists what is there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +114,13 @@ pub fn probe() -> Prefix {
     Prefix("probe/".to_owned())
 }
 
+fn read_moment(folder: &Prefix, name: &ObjectName) -> Option<Time> {
+    let rest = name.as_str().strip_prefix(folder.as_str())?;
+    let text = rest.strip_suffix(".json")?;
+    let time = NaiveDateTime::parse_from_str(text, MOMENT).ok()?;
+    Some(time.and_utc())
+}
+
 /// The names of one cluster's objects.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -192,17 +199,29 @@ impl Layout {
 
     /// The results of the run that ended at `time`.
     pub fn verified_at(&self, time: Time) -> ObjectName {
-        self.name(format_args!("verified/{}.json", time.format(VERIFIED)))
+        self.name(format_args!("verified/{}.json", time.format(MOMENT)))
     }
 
     /// When the run ended whose results `name` holds; None for what we don't know.
     pub fn read_verified(&self, name: &ObjectName) -> Option<Time> {
-        let rest = name.as_str().strip_prefix(self.verified().as_str())?;
-        let text = rest.strip_suffix(".json")?;
-        let time = NaiveDateTime::parse_from_str(text, VERIFIED)
-            .ok()?
-            .and_utc();
+        let time = read_moment(&self.verified(), name)?;
         (self.verified_at(time) == *name).then_some(time)
+    }
+
+    /// Marks of restores that run.
+    pub fn restores(&self) -> Prefix {
+        self.prefix(format_args!("restores/"))
+    }
+
+    /// The mark of the restore that began at `time`.
+    pub fn restore_at(&self, time: Time) -> ObjectName {
+        self.name(format_args!("restores/{}.json", time.format(MOMENT)))
+    }
+
+    /// When the restore began whose mark is `name`; None for what we don't know.
+    pub fn read_restore(&self, name: &ObjectName) -> Option<Time> {
+        let time = read_moment(&self.restores(), name)?;
+        (self.restore_at(time) == *name).then_some(time)
     }
 
     /// All leases.

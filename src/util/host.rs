@@ -1,6 +1,6 @@
 //! This host and its processes, as other hosts and later runs must be able to tell them apart.
 
-use std::fs;
+use std::{env, fs};
 
 /// The host's name, as the kernel has it.
 pub fn name() -> String {
@@ -24,6 +24,11 @@ pub fn process_start(process: u32) -> Option<u64> {
 /// Whether the process that started then, in that run of this host's kernel, still lives.
 pub fn lives(boot_id_then: &str, process: u32, start: u64) -> bool {
     boot_id_then == boot_id() && process_start(process) == Some(start)
+}
+
+/// systemd's name of the run of a unit that this process belongs to (systemd.exec(5)); None: of none.
+pub fn invocation() -> Option<String> {
+    env::var("INVOCATION_ID").ok()
 }
 
 fn read(path: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Requests to a web server: one at a time, under a time limit, over TLS with the certificates that
 //! the host trusts. Only whoever sends one pays for it: nothing is set up before.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rustls::crypto::ring;
 use ureq::{
@@ -13,9 +13,6 @@ use ureq::{
 use super::{secret::Secret, trust};
 use crate::error::{Error, Result};
 
-/// For all of a request: who is that slow is down.
-const LIMIT: Duration = Duration::from_secs(5);
-
 /// What an answer's body may tell of its reason.
 const REASON: u64 = 4096;
 
@@ -23,18 +20,24 @@ const REASON: u64 = 4096;
 const TOKEN: usize = 6;
 
 /// Puts `body` at `url`, in the place of what is there; an error unless the server says that it is.
-pub fn put(url: &str, content_type: &str, body: &[u8]) -> Result<()> {
+pub fn put(url: &str, content_type: &str, body: &[u8], limit: Duration) -> Result<()> {
     let shown = without_secret(url);
     let request = Request::put(url).header("Content-Type", content_type);
-    let failed = |error: ureq::Error| unsent(&shown).because(error);
+    let failed = |error: ureq::Error| unsent(&shown, error.to_string());
     let request = request.body(body).map_err(|error| failed(error.into()))?;
-    let agent: Agent = agent(url, LIMIT, 10)?;
+    let agent = agent(url, limit, 10, None)?;
     accepted(agent.run(request).map_err(failed)?, &shown)
 }
 
 /// Posts `body` to an address that is a secret itself: no more than its host is shown. Whoever
-/// answers with another address is not followed.
-pub fn post(url: &Secret, content_type: &str, body: &[u8], limit: Duration) -> Result<()> {
+/// answers with another address is not followed. `ca_file`: certificates to trust instead of the host's.
+pub fn post(
+    url: &Secret,
+    content_type: &str,
+    body: &[u8],
+    limit: Duration,
+    ca_file: Option<&Path>,
+) -> Result<()> {
     let url = url.expose().trim();
     let parsed: Option<Uri> = url.parse().ok();
     let shown = parsed.and_then(|uri| {
@@ -48,12 +51,12 @@ pub fn post(url: &Secret, content_type: &str, body: &[u8], limit: Duration) -> R
             .hint("it begins with https:// (or http://)."));
     };
     // The words of others may have the address in them.
-    let failed = |error: String| unsent(&shown).because(hide(error, url));
+    let failed = |error: String| unsent(&shown, hide(error, url));
     let request = Request::post(url).header("Content-Type", content_type);
     let request = request
         .body(body)
         .map_err(|error| failed(error.to_string()))?;
-    let agent = agent(url, limit, 0)?;
+    let agent = agent(url, limit, 0, ca_file)?;
     let answer = agent.run(request);
     let answer = answer.map_err(|error| failed(error.to_string()))?;
     accepted(answer, &shown).map_err(|error| {
@@ -62,9 +65,17 @@ pub fn post(url: &Secret, content_type: &str, body: &[u8], limit: Duration) -> R
     })
 }
 
-fn unsent(shown: &str) -> Error {
+fn unsent(shown: &str, why: String) -> Error {
+    let hint = match why.contains("certificate") {
+        true => {
+            "have this host trust who signed the server's certificate (its bundle, or the file that \
+             SSL_CERT_FILE names; ca_file of an alert), and use the name that stands in it."
+        }
+        false => "see that the address is right, and that a server answers there.",
+    };
     Error::failed(format!("can't send to {shown}"))
-        .hint("see that the address is right, and that a server answers there.")
+        .because(why)
+        .hint(hint)
 }
 
 fn accepted(mut answer: Response<Body>, shown: &str) -> Result<()> {
@@ -85,7 +96,7 @@ fn accepted(mut answer: Response<Body>, shown: &str) -> Result<()> {
     .hint("see what its own log says."))
 }
 
-fn agent(url: &str, limit: Duration, redirects: u32) -> Result<Agent> {
+fn agent(url: &str, limit: Duration, redirects: u32, ca_file: Option<&Path>) -> Result<Agent> {
     let config = Agent::config_builder()
         .timeout_global(Some(limit))
         .http_status_as_error(false)
@@ -93,14 +104,14 @@ fn agent(url: &str, limit: Duration, redirects: u32) -> Result<Agent> {
         .max_redirects_will_error(false)
         .user_agent(concat!("pgstow/", env!("CARGO_PKG_VERSION")));
     let config = match url.starts_with("https://") {
-        true => config.tls_config(tls()?),
+        true => config.tls_config(tls(ca_file)?),
         false => config,
     };
     Ok(config.build().into())
 }
 
-fn tls() -> Result<TlsConfig> {
-    let roots = trust::roots(None)?;
+fn tls(ca_file: Option<&Path>) -> Result<TlsConfig> {
+    let roots = trust::roots(ca_file)?;
     let roots: Vec<_> = roots
         .iter()
         .map(|root| Certificate::from_der(root).to_owned())

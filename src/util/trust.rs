@@ -1,6 +1,9 @@
 //! The certificates that this host trusts.
 
-use std::path::Path;
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use rustls::RootCertStore;
 use rustls_pki_types::{
@@ -18,19 +21,25 @@ pub const SYSTEM_BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// As OpenSSL and libpq have it, who take its file in the place of the host's (SSL_CTX_set_default_verify_paths(3)).
+const VARIABLE: &str = "SSL_CERT_FILE";
+
 /// The bundle of this host; None where there is none.
-pub fn system_bundle() -> Option<&'static Path> {
-    let mut bundles = SYSTEM_BUNDLES.iter().map(Path::new);
-    bundles.find(|bundle| bundle.exists())
+pub fn system_bundle() -> Option<PathBuf> {
+    let named = env::var_os(VARIABLE).filter(|name| !name.is_empty());
+    let mut bundles = SYSTEM_BUNDLES.iter().map(PathBuf::from);
+    named
+        .map(PathBuf::from)
+        .or_else(|| bundles.find(|bundle| bundle.exists()))
 }
 
 /// The certificates of `file`, else of this host. One that can't be used must not cost us the
 /// others.
 pub fn roots(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>> {
-    let system = || -> Option<&Path> { system_bundle() };
-    let Some(bundle) = file.or_else(system) else {
+    let Some(bundle) = file.map(Path::to_owned).or_else(system_bundle) else {
         return Ok(Vec::new());
     };
+    let bundle = bundle.as_path();
     let all = CertificateDer::pem_file_iter(bundle).map_err(|error| match error {
         pem::Error::Io(error) => Error::io("read", bundle, error),
         other => Error::damaged(format!("can't read {} as PEM", bundle.display()))

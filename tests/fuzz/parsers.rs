@@ -1,13 +1,20 @@
 //! Every parser of foreign bytes, by name: what a disk, a network or another program gave us
 //! must never make them panic. Used by the fuzzer beside this file, and in short by the tests.
 
-use std::{io::Read, os::unix::ffi::OsStrExt, path::Path};
+use std::{io::Read, os::unix::ffi::OsStrExt, path::Path, time::Duration};
 
 use pgstow::{
     cli::settings::env_file,
     domain::{
-        monitor::{facts::timers, measures::Measures, runs},
-        restore::auto_conf,
+        monitor::{
+            alert::{self, News, Wishes},
+            facts::timers,
+            ledger::Ledger,
+            measures::Measures,
+            runs,
+            verdict::{State, Verdict},
+        },
+        restore::{auto_conf, marker},
         wal::{acks::Acks, gaps},
     },
     postgres::{
@@ -32,12 +39,15 @@ use pgstow::{
     },
     repo::{
         backup_id::BackupId,
-        catalog::Backup,
+        catalog::{Alive, Backup, Started},
         codec::Codec,
         file_index,
+        gap::Gap,
         layout::{ClusterName, Layout},
         lease::Held,
         pins::Pin,
+        repository::System,
+        restoring::Restoring,
         verified::Verified,
     },
     util::{clock::Time, units},
@@ -103,6 +113,17 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("backup_json", |bytes| {
         drop(serde_json::from_slice::<Backup>(bytes))
     }),
+    ("claim", |bytes| {
+        drop(serde_json::from_slice::<Started>(bytes));
+        drop(serde_json::from_slice::<Alive>(bytes));
+    }),
+    ("system", |bytes| {
+        drop(serde_json::from_slice::<System>(bytes))
+    }),
+    ("gap", |bytes| drop(serde_json::from_slice::<Gap>(bytes))),
+    ("restoring", |bytes| {
+        drop(serde_json::from_slice::<Restoring>(bytes).map(|mark| mark.term()))
+    }),
     ("pin", |bytes| drop(serde_json::from_slice::<Pin>(bytes))),
     ("lease", |bytes| drop(serde_json::from_slice::<Held>(bytes))),
     ("verified", |bytes| {
@@ -112,7 +133,15 @@ pub const PARSERS: &[(&str, Parser)] = &[
         drop(serde_json::from_slice::<Acks>(bytes))
     }),
     ("gaps", |bytes| drop(gaps::parse(bytes))),
-    ("runs", |bytes| drop(runs::parse(bytes))),
+    ("alerts", alerts),
+    ("runs", |bytes| {
+        for run in runs::parse(bytes) {
+            run.duration();
+        }
+    }),
+    ("restore_notes", |bytes| {
+        drop(serde_json::from_slice::<marker::Notes>(bytes))
+    }),
     ("measures", |bytes| drop(Measures::parse(bytes))),
     ("timers", |bytes| {
         text(bytes, |text| drop(timers::parse(text)))
@@ -169,9 +198,36 @@ fn names(bytes: &[u8]) {
             let layout = Layout::new(cluster);
             let _ = layout.read_pin(&layout.pins().object(text));
             let _ = layout.read_verified(&layout.verified().object(text));
+            let _ = layout.read_restore(&layout.restores().object(text));
             let _ = layout.read_lease("cleanup", &layout.locks().object(text));
         }));
     });
+}
+
+/// Notes of what was told, and what is told next.
+fn alerts(bytes: &[u8]) {
+    let Ok(ledger) = Ledger::parse(bytes) else {
+        return;
+    };
+    let Ok(now) = "2026-11-21T02:00:00Z".parse::<Time>() else {
+        return;
+    };
+    let wishes = Wishes {
+        failure: true,
+        recovery: true,
+        success: true,
+        remind: Some(Duration::from_secs(60)),
+    };
+    for account in ledger.notifiers.values() {
+        for state in [State::Ok, State::Critical] {
+            let news = News {
+                verdicts: vec![Verdict::new("disk", state, "x", "y")],
+                seen: now,
+                of_job: false,
+            };
+            alert::plan(&account.known, &news, now, wishes);
+        }
+    }
 }
 
 fn conf_files(bytes: &[u8]) {

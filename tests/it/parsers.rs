@@ -35,6 +35,9 @@ const SEEDS: &[&[u8]] = &[
     b"cleanup-7.json",
     b"{\"format\":1,\"purpose\":\"cleanup\",\"number\":7,\"time\":\"2026-11-21T02:00:00Z\",\"until\":\"2026-11-21T02:10:00Z\",\"released\":true,\"host\":\"h\",\"boot_id\":\"b\",\"process\":1,\"process_start\":1,\"wal_from\":[{\"system_id\":\"7\",\"segment\":\"000000010000000000000002\"}]}",
     b"{\"system_id\":\"7\",\"segments\":{\"000000010000000000000002\":{\"facts\":{\"size\":1,\"device\":1,\"inode\":1,\"modified\":[1,2],\"changed\":[1,2]},\"stored\":{\"a\":1}}}}",
+    b"{\"format\":1,\"time\":\"2026-11-21T02:00:00Z\",\"until\":\"2026-11-22T02:00:00Z\",\"backup\":\"20261121T020000Z-full\",\"system_id\":\"7\",\"timeline\":1,\"start_lsn\":\"0/2000028\",\"host\":\"h\"}",
+    b"{\"version\":1,\"notifiers\":{\"ops\":{\"known\":{\"disk\":{\"state\":\"warning\",\"since\":\"2026-11-21T02:00:00Z\",\"reason\":\"x\",\"told\":\"ok\",\"told_at\":\"2026-11-21T02:00:00Z\"}},\"delivered\":null,\"trouble\":{\"since\":\"2026-11-21T02:00:00Z\",\"error\":\"x\",\"hint\":null}}},\"monitored\":\"ab\"}",
+    b"{\"run\":\"1\",\"job\":\"base\",\"repository\":\"local\",\"begun\":\"2026-11-21T02:00:00Z\",\"boot_id\":\"b\",\"process\":1,\"process_start\":1}\n{\"run\":\"1\",\"ended\":\"2026-11-21T03:00:00Z\",\"exit_code\":0,\"bytes\":7,\"backup\":null,\"error\":null}\n",
     b"{\"format\":1,\"files\":[\n{\"path\":\"a\",\"part\":1,\"frame\":0,\"offset\":0,\"size\":1,\"mode\":384,\"mtime\":1,\"crc32c\":1}\n]}\n",
 ];
 

@@ -42,4 +42,9 @@ pub struct MonitorArgs {
     /// monitor.backup_age.critical: exit code 0 or 1
     #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "plain_names"])]
     pub healthcheck: bool,
+    /// Only tell, through all alerts, of a unit of systemd that failed, such as pgstow-base@main, unless
+    /// its job did so itself; for pgstow-alert@, with the variables that systemd sets for it
+    #[arg(long, value_name = "UNIT", conflicts_with_all = ["only", "nagios", "textfile", "pushgateway",
+        "plain_names", "test_alert", "healthcheck"])]
+    pub failed_unit: Option<String>,
 }

@@ -22,6 +22,9 @@ pub struct CleanupArgs {
     /// Delete this pending backup too, whose WAL will never come
     #[arg(long, value_name = "ID")]
     pub drop_pending: Option<BackupId>,
+    /// Delete also what a repository that sync fills (wal_mode = "sync") has not got yet
+    #[arg(long)]
+    pub force_unsynced: bool,
 }
 
 /// Keeps a backup, and what it builds on, whatever retention says

@@ -58,7 +58,7 @@ impl Layers {
         Ok(names)
     }
 
-    fn notifier(&self, name: &str) -> Result<Notifier> {
+    pub(super) fn notifier(&self, name: &str) -> Result<Notifier> {
         let [failure, recovery, success] = self.of_alert(name, keys::ALERT_ON, parse::wishes)?;
         let remind = self.always(keys::ALERT_REMIND, |text| {
             parse::or_off(text, parse::time_limit)
@@ -73,6 +73,7 @@ impl Layers {
                     DISCORD if self.is_auto(name)? => parse::form(DISCORD)?,
                     _ => self.of_alert(name, keys::ALERT_FORM, parse::form)?,
                 },
+                ca_file: self.optional(keys::ALERT_CA_FILE, name, parse::absolute_path)?,
             }),
             (None, Some(to)) => Way::Mail(self.mail(name, to)?),
             (url, _) => {

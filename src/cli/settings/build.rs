@@ -8,9 +8,10 @@ use super::{
     parse,
 };
 use crate::{
-    commands::options::{ClusterSettings, LogLevel, RepoSettings, Settings, WalSettings},
+    commands::options::{ClusterSettings, LogLevel, RepoSettings, Settings, WalMode, WalSettings},
     domain::retention::policy::{Keep, Policy},
     error::{Context, Error, Result},
+    repo::location::Location,
     util::units,
 };
 
@@ -19,6 +20,7 @@ impl Layers {
         Ok(Settings {
             state_dir: self.always(keys::STATE_DIR, parse::absolute_path)?,
             repos: self.repo_settings()?,
+            synced: self.synced()?,
             cluster: self.cluster_settings()?,
             archive_wal_limit: self.required(
                 keys::ARCHIVE_WAL_TIME_LIMIT,
@@ -92,6 +94,10 @@ impl Layers {
     fn repo_settings(&self) -> Result<Vec<RepoSettings>> {
         let mut repos = Vec::new();
         for name in self.repos() {
+            // Only who names it means it.
+            if !self.one_repo && self.wal_mode(name)? == WalMode::Sync {
+                continue;
+            }
             let Some(location) = self.optional(keys::REPO_URL, name, str::parse)? else {
                 // A section without URL is a mistake; no section at all is no repository.
                 if self.file.repos.is_empty() {
@@ -114,6 +120,32 @@ impl Layers {
             });
         }
         Ok(repos)
+    }
+
+    fn wal_mode(&self, repo: &str) -> Result<WalMode> {
+        match self.is_elsewhere(repo)? {
+            true => Ok(WalMode::Push),
+            false => self.required(keys::WAL_MODE, repo, parse::wal_mode),
+        }
+    }
+
+    /// Names and places of all repositories that `sync` fills.
+    fn synced(&self) -> Result<Vec<(String, Location)>> {
+        let mut synced = Vec::new();
+        for (number, name) in self.file.repos.iter().enumerate() {
+            if self.wal_mode(name)? != WalMode::Sync {
+                continue;
+            }
+            if number == 0 {
+                let what = format!("[repo.{name}] is the first, and has wal_mode = \"sync\"");
+                return Err(Error::usage(what).hint(
+                    "put it behind the one that WAL is pushed to, from which it is filled.",
+                ));
+            }
+            let location = self.optional(keys::REPO_URL, name, str::parse)?;
+            synced.extend(location.map(|location| (name.clone(), location)));
+        }
+        Ok(synced)
     }
 
     fn retention(&self, repo: &str) -> Result<Policy> {

@@ -84,7 +84,7 @@ keys! {
     WAL_PREFETCH_SIZE = Top "wal.prefetch_size" Some("512MB"), false;
     ALERT_TIME_LIMIT = Top "alert.time_limit" Some("10s"), false;
     ALERT_REMIND = Top "alert.remind" Some("24h"), false;
-    MONITOR_TIME_LIMIT = Top "monitor.time_limit" Some("20s"), false;
+    MONITOR_TIME_LIMIT = Top "monitor.time_limit" Some("15s"), false;
     MONITOR_BACKUP_AGE_WARNING = Top "monitor.backup_age.warning" Some("26h"), false;
     MONITOR_BACKUP_AGE_CRITICAL = Top "monitor.backup_age.critical" Some("50h"), false;
     MONITOR_FULL_AGE_WARNING = Top "monitor.full_age.warning" Some("8d"), false;
@@ -99,6 +99,8 @@ keys! {
     MONITOR_WAL_LAG_CRITICAL = Top "monitor.wal_lag.critical" Some("4GB"), false;
     MONITOR_WAL_AGE_WARNING = Top "monitor.wal_age.warning" Some("10min"), false;
     MONITOR_WAL_AGE_CRITICAL = Top "monitor.wal_age.critical" Some("1h"), false;
+    MONITOR_UNSYNCED_AGE_WARNING = Top "monitor.unsynced_age.warning" Some("24h"), false;
+    MONITOR_UNSYNCED_AGE_CRITICAL = Top "monitor.unsynced_age.critical" Some("72h"), false;
     MONITOR_SLOT_WAL_WARNING = Top "monitor.slot_wal.warning" Some("4GB"), false;
     MONITOR_SLOT_WAL_CRITICAL = Top "monitor.slot_wal.critical" Some("16GB"), false;
     MONITOR_DISK_USED_WARNING = Top "monitor.disk_used.warning" Some("80"), false;
@@ -109,6 +111,7 @@ keys! {
     MONITOR_FAILED_RUNS_CRITICAL = Top "monitor.failed_runs.critical" Some("3"), false;
 
     REPO_URL = Repo "url" None, false;
+    WAL_MODE = Repo "wal_mode" Some("push"), false;
     COMPRESSION = Repo "compression" Some("zstd:3"), false;
     PART_SIZE = Repo "part_size" Some("1GB"), false;
     VERIFY_AFTER_WRITE = Repo "verify_after_write" Some("true"), false;

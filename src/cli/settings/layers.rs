@@ -55,7 +55,7 @@ pub struct Places {
 
 #[derive(Debug)]
 pub struct Layers {
-    flags: Vec<Flag>,
+    pub(super) flags: Vec<Flag>,
     pub(super) environment: Environment,
     pub(super) path: Rc<Path>,
     pub(super) file: ConfigFile,
@@ -92,19 +92,11 @@ impl Layers {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self> {
         let mut environment = Environment::of_process(environment)?;
-        let named = places.env_file.or_else(|| {
-            environment
-                .get("PGSTOW_ENV_FILE")
-                .map(|v| PathBuf::from(&v.value))
-        });
+        let named = named_file(places.env_file, &environment, "PGSTOW_ENV_FILE");
         let path = named.as_deref().unwrap_or(Path::new(ENV_FILE));
         environment.add_file(path, named.is_some())?;
 
-        let named = places.config.or_else(|| {
-            environment
-                .get("PGSTOW_CONFIG")
-                .map(|v| PathBuf::from(&v.value))
-        });
+        let named = named_file(places.config, &environment, "PGSTOW_CONFIG");
         let path: Rc<Path> = Rc::from(named.as_deref().unwrap_or(Path::new(CONFIG)));
         let file = match file::read(&path)? {
             None if named.is_some() => {
@@ -317,6 +309,16 @@ impl Layers {
             })
         }))
     }
+}
+
+/// A file that the command line or else a variable names.
+pub(super) fn named_file(
+    typed: Option<PathBuf>,
+    environment: &Environment,
+    variable: &str,
+) -> Option<PathBuf> {
+    let set = || environment.get(variable).map(|v| PathBuf::from(&v.value));
+    typed.or_else(set)
 }
 
 fn found(text: &str, source: Source) -> Found {

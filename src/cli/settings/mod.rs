@@ -11,6 +11,7 @@ mod layers;
 mod monitor;
 mod notes;
 mod old_names;
+mod salvage;
 mod suggest;
 
 pub mod keys;

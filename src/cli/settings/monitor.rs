@@ -50,6 +50,11 @@ impl Layers {
                 keys::MONITOR_WAL_AGE_CRITICAL,
                 parse::duration,
             )?,
+            unsynced_age: self.limits(
+                keys::MONITOR_UNSYNCED_AGE_WARNING,
+                keys::MONITOR_UNSYNCED_AGE_CRITICAL,
+                parse::duration,
+            )?,
             slot_wal: self.limits(
                 keys::MONITOR_SLOT_WAL_WARNING,
                 keys::MONITOR_SLOT_WAL_CRITICAL,
@@ -65,12 +70,16 @@ impl Layers {
                 keys::MONITOR_CLOCK_CRITICAL,
                 parse::duration,
             )?,
-            failed_runs: self.limits(
-                keys::MONITOR_FAILED_RUNS_WARNING,
-                keys::MONITOR_FAILED_RUNS_CRITICAL,
-                parse::whole,
-            )?,
+            failed_runs: self.failed_runs()?,
         })
+    }
+
+    pub fn failed_runs(&self) -> Result<Limits<u64>> {
+        self.limits(
+            keys::MONITOR_FAILED_RUNS_WARNING,
+            keys::MONITOR_FAILED_RUNS_CRITICAL,
+            parse::whole,
+        )
     }
 
     fn limits<T: PartialOrd + Copy>(

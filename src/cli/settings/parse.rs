@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crate::{
-    commands::options::{Checkpoint, Jobs, LogLevel},
+    commands::options::{Checkpoint, Jobs, LogLevel, WalMode},
     domain::{
         monitor::{mail::Security, webhook::Form},
         retention::policy::{Keep, OlderWal},
@@ -163,6 +163,10 @@ pub fn older_wal(text: &str) -> Result<OlderWal> {
         text,
         &[("window", OlderWal::Window), ("all", OlderWal::All)],
     )
+}
+
+pub fn wal_mode(text: &str) -> Result<WalMode> {
+    one_of(text, &[("push", WalMode::Push), ("sync", WalMode::Sync)])
 }
 
 /// Only Region/City and UTC: CET or EST mean one thing in a zone's file and another to people.

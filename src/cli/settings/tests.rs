@@ -173,6 +173,33 @@ fn old_names_become_settings() {
 }
 
 #[test]
+fn a_repository_that_is_filled_later_is_used_where_it_is_named() {
+    let modes = |first: &str, second: &str| {
+        let text = format!(
+            "[repo.a]\nurl = '/a'\nwal_mode = '{first}'\n[repo.b]\nurl = '/b'\nwal_mode = '{second}'\n"
+        );
+        Host::new().file(&text, 0o644)
+    };
+    let names = |host: &Host| {
+        let settings = host.settings().unwrap();
+        let repos = settings.repos.iter().map(|repo| repo.name.clone());
+        let synced = settings.synced.iter().map(|(name, _)| name.clone());
+        (repos.collect::<Vec<_>>(), synced.collect::<Vec<_>>())
+    };
+    let list = |names: &[&str]| -> Vec<String> { names.iter().map(|&one| one.into()).collect() };
+    assert_eq!(
+        names(&modes("push", "push")),
+        (list(&["a", "b"]), list(&[]))
+    );
+    assert_eq!(names(&modes("push", "sync")), (list(&["a"]), list(&["b"])));
+    let named = modes("push", "sync").env("PGSTOW_REPO", "b");
+    assert_eq!(names(&named), (list(&["b"]), list(&["b"])));
+    let error = modes("sync", "push").settings().unwrap_err();
+    assert!(error.message().contains("[repo.a] is the first"), "{error}");
+    assert!(modes("push", "pull").settings().is_err());
+}
+
+#[test]
 fn only_the_first_repository_has_a_window_by_default() {
     let days = |host: &Host| -> Vec<Option<Keep>> {
         let repos = host.settings().unwrap().repos.into_iter();

@@ -14,12 +14,18 @@ pub use base::{BaseOptions, Checkpoint};
 pub use connection::ConnectionSettings;
 pub use restore::RestoreOptions;
 pub use retention::{CleanupOptions, PinOptions};
-pub use settings::{ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalSettings};
+pub use settings::{ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalMode, WalSettings};
 pub use systemd::{SystemdAction, SystemdOptions};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 
 use crate::{
-    domain::monitor::{door::Notifier, thresholds::Thresholds},
+    domain::{
+        monitor::{
+            door::Notifier,
+            thresholds::{Limits, Thresholds},
+        },
+        systemd::ended::EndedUnit,
+    },
     repo::backup_id::BackupId,
 };
 
@@ -72,6 +78,16 @@ pub struct AlertOptions {
     pub notifiers: Vec<Notifier>,
     /// For sending.
     pub limit: Duration,
+}
+
+/// A unit of systemd that failed, and what can be read of the settings.
+#[derive(Debug)]
+pub struct FailedUnitOptions {
+    pub unit: EndedUnit,
+    /// Of all clusters.
+    pub state_dir: PathBuf,
+    pub alerts: AlertOptions,
+    pub failed_runs: Limits<u64>,
 }
 
 #[derive(Debug)]

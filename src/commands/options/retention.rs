@@ -8,6 +8,8 @@ pub struct CleanupOptions {
     pub dry_run: bool,
     /// A pending backup that is given up.
     pub drop_pending: Option<BackupId>,
+    /// Also what a repository that `sync` fills lacks.
+    pub force_unsynced: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]

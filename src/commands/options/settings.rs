@@ -15,6 +15,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// In order: the first is the one that restores and lists read. Empty: none is set.
     pub repos: Vec<RepoSettings>,
+    /// Names and places of those that `sync` fills: no other command knows of them unless it is told to.
+    pub synced: Vec<(String, Location)>,
     pub cluster: ClusterSettings,
     pub archive_wal_limit: Duration,
     pub restore_wal_limit: Duration,
@@ -47,6 +49,15 @@ pub struct WalSettings {
     pub prefetch: usize,
     /// Bytes of these.
     pub prefetch_size: u64,
+}
+
+/// How a repository comes to its WAL, and backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalMode {
+    /// archive-wal waits for it.
+    Push,
+    /// Copied later from the first.
+    Sync,
 }
 
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use crate::{
 
 const LOCK: &str = "alerts.lock";
 
-/// Beside the notifiers' own limit: for notes on a slow disk.
+/// For notes of a test, on a slow disk.
 const NOTING: Duration = Duration::from_secs(2);
 
 /// Name of the check.
@@ -38,7 +38,7 @@ pub struct Door {
     pub cluster: String,
     pub state: PathBuf,
     pub notifiers: Vec<Notifier>,
-    /// For sending to all of them.
+    /// For all of it: waiting for another run that sends, sending to all of them, noting.
     pub limit: Duration,
 }
 
@@ -74,12 +74,11 @@ impl Door {
             return Ok(());
         }
         let own = self.clone();
+        let until = Instant::now() + self.limit;
         let telling = Errand::send("sending alerts", move || {
-            own.tell_in_turn(&news);
+            own.tell_in_turn(&news, until);
             Ok(())
         });
-        // Another run may be at it first.
-        let until = Instant::now() + self.limit * 2 + NOTING * 2;
         match telling.wait(until, cancel) {
             Err(error) if error.kind() == error::Kind::Interrupted => Err(error),
             Err(error) => {
@@ -90,8 +89,9 @@ impl Door {
         }
     }
 
-    fn tell_in_turn(&self, news: &News) {
-        let lock = state_file::lock(&self.state, LOCK, self.limit + NOTING);
+    fn tell_in_turn(&self, news: &News, until: Instant) {
+        // Whoever has it may need as long; the rest is for sending.
+        let lock = state_file::lock(&self.state, LOCK, self.limit / 2);
         let locked = match &lock {
             Ok(_) => true,
             Err(error) if error.kind() == error::Kind::TimedOut => {
@@ -140,7 +140,8 @@ impl Door {
         };
         note(&ledger);
         let messages = plans.iter().map(|plan| self.message(&plan.items, now));
-        let sent = self.send(messages.collect());
+        // So that how it went is noted before who calls goes on.
+        let sent = self.send(messages.collect(), until - self.limit / 10);
         for ((notifier, plan), sent) in self.notifiers.iter().zip(plans).zip(sent) {
             // Without anything to say both plans are the same, and noted.
             let Some(sent) = sent else { continue };
@@ -156,6 +157,10 @@ impl Door {
                 account.delivered = Some(now);
             }
             // At once: the next one may take its time.
+            note(&ledger);
+        }
+        if let (false, Some(invocation)) = (news.of_job, host::invocation()) {
+            ledger.monitored = Some(invocation);
             note(&ledger);
         }
     }
@@ -177,7 +182,7 @@ impl Door {
             .notifiers
             .iter()
             .map(|_| self.message(std::slice::from_ref(&item), now));
-        let sent = self.send(messages.collect());
+        let sent = self.send(messages.collect(), Instant::now() + self.limit);
         let mut told = Vec::new();
         for (notifier, sent) in self.notifiers.iter().zip(sent.into_iter().flatten()) {
             let sent = sent.wait();
@@ -213,9 +218,8 @@ impl Door {
     }
 
     /// To all at the same time.
-    fn send(&self, messages: Vec<Option<Message>>) -> Vec<Option<Sending>> {
-        let until = Instant::now() + self.limit;
-        let limit = self.limit;
+    fn send(&self, messages: Vec<Option<Message>>, until: Instant) -> Vec<Option<Sending>> {
+        let limit = until.saturating_duration_since(Instant::now());
         let all = self.notifiers.iter().zip(messages);
         all.map(|(notifier, message)| {
             let (notifier, message) = (notifier.clone(), message?);
@@ -264,6 +268,12 @@ fn for_one(news: &News, notifier: &Notifier) -> News {
     };
     news.verdicts.retain(|verdict| !of_himself(verdict));
     news
+}
+
+/// Whether that run of `monitor` by systemd told what it found.
+pub fn has_monitored(state: &Path, invocation: &str) -> bool {
+    let ledger = Ledger::read(state).unwrap_or_default();
+    ledger.monitored.as_deref() == Some(invocation)
 }
 
 /// Whether each notifier could be reached when it was last tried.

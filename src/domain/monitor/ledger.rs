@@ -20,6 +20,9 @@ pub struct Ledger {
     version: u32,
     /// By name.
     pub notifiers: BTreeMap<String, Account>,
+    /// The last run of `monitor` by systemd that told what it found, as systemd calls it.
+    #[serde(default)]
+    pub monitored: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,7 @@ impl Default for Ledger {
         Self {
             version: VERSION,
             notifiers: BTreeMap::new(),
+            monitored: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use tracing::warn;
 
 use super::{
-    runs::{Begun, Ended, FILE, Line, Told},
+    runs::{self, Begun, Ended, FILE, Line, Told},
     state_file,
 };
 use crate::{
@@ -41,6 +41,10 @@ pub struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// Notes that a run of `job` begins.
     pub fn begin(state: &'a Path, job: &str, repository: &str) -> Self {
+        Self::begin_as(state, job, repository, host::invocation())
+    }
+
+    fn begin_as(state: &'a Path, job: &str, repository: &str, invocation: Option<String>) -> Self {
         let begun = clock::now();
         let process = std::process::id();
         // Threads of one process may begin in the same moment.
@@ -55,10 +59,32 @@ impl<'a> Recorder<'a> {
             boot_id: host::boot_id(),
             process,
             process_start: host::process_start(process).unwrap_or_default(),
+            invocation,
         });
         let recorder = Self { state, run };
         recorder.note(&line);
         recorder
+    }
+
+    /// Notes the failure of a run that systemd calls `invocation`, unless that did so itself: it was
+    /// killed, or did not come as far as to begin. Whether it had not.
+    pub fn fail_for(
+        state: &'a Path,
+        job: &str,
+        invocation: &str,
+        exit_code: u8,
+        error: &Error,
+    ) -> bool {
+        let runs = runs::read(state).unwrap_or_default();
+        let mut newest = runs.into_iter().rev();
+        let own = newest.find(|run| run.invocation.as_deref() == Some(invocation));
+        let recorder = match own {
+            Some(run) if run.ended.is_some() => return false,
+            Some(run) => Self { state, run: run.id },
+            None => Self::begin_as(state, job, "", Some(invocation.to_owned())),
+        };
+        recorder.end(exit_code, Told::default(), Some(error));
+        true
     }
 
     /// Notes how it ended.
@@ -160,6 +186,34 @@ mod tests {
         let newest = newest(&runs);
         assert_eq!(newest["verify"].exit_code, Some(3));
         assert_eq!(newest["base"].exit_code, Some(0));
+    }
+
+    #[test]
+    fn a_run_that_could_not_note_its_end_is_noted_for_it_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("main");
+        let error = Error::failed("oom-kill");
+        let fail = |invocation| Recorder::fail_for(&state, "base", invocation, 137, &error);
+        // It told its end itself.
+        Recorder::begin_as(&state, "base", "local", Some("a".to_owned())).end(
+            1,
+            Told::default(),
+            Some(&Error::failed("no")),
+        );
+        assert!(!fail("a"));
+        // It was killed, or did not even begin.
+        Recorder::begin_as(&state, "base", "local", Some("b".to_owned()));
+        for invocation in ["b", "c"] {
+            assert!(fail(invocation) && !fail(invocation), "{invocation}");
+        }
+        let runs = read(&state).unwrap();
+        let noted: Vec<_> = runs
+            .iter()
+            .map(|run| (run.state, run.exit_code, run.error.as_deref()))
+            .collect();
+        let oom = (RunState::Failed, Some(137), Some("oom-kill"));
+        let own = (RunState::Failed, Some(1), Some("no"));
+        assert_eq!(noted, [own, oom, oom]);
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub struct Run {
     pub told: Told,
     /// Why it failed.
     pub error: Option<String>,
+    #[serde(skip)]
+    pub id: String,
+    /// As systemd calls it.
+    #[serde(skip)]
+    pub invocation: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,6 +75,9 @@ pub struct Begun {
     pub boot_id: String,
     pub process: u32,
     pub process_start: u64,
+    /// As systemd calls it; None: it was not started by a unit.
+    #[serde(default)]
+    pub invocation: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,7 +118,7 @@ pub fn parse(bytes: &[u8]) -> Vec<Run> {
                     true => RunState::Running,
                     false => RunState::Killed,
                 };
-                known.insert(begun.run, runs.len());
+                known.insert(begun.run.clone(), runs.len());
                 runs.push(Run {
                     job: begun.job,
                     repository: begun.repository,
@@ -120,6 +128,8 @@ pub fn parse(bytes: &[u8]) -> Vec<Run> {
                     exit_code: None,
                     told: Told::default(),
                     error: None,
+                    id: begun.run,
+                    invocation: begun.invocation,
                 });
             }
             Ok(Line::Ended(ended)) => {

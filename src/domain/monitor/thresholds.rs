@@ -27,6 +27,8 @@ pub struct Thresholds {
     pub wal_lag: Limits<u64>,
     /// Since when the first of them is complete.
     pub wal_age: Limits<Duration>,
+    /// Since when a repository that `sync` fills lacks something.
+    pub unsynced_age: Limits<Duration>,
     /// Bytes of WAL that a replication slot holds back.
     pub slot_wal: Limits<u64>,
     /// Used space in percent.

@@ -1,6 +1,6 @@
 //! Webhooks: the forms that Slack, Discord and Microsoft Teams take, and one of our own.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -31,6 +31,8 @@ pub struct Webhook {
     pub url: SecretFrom,
     /// None: as its host takes it.
     pub form: Option<Form>,
+    /// Certificates to trust instead of the host's.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,8 @@ impl Webhook {
         let form = self.form.unwrap_or_else(|| Form::of_host(&url));
         let body = serde_json::to_vec(&form.body(message)?)
             .map_err(|error| Error::failed("can't word an alert").because(error))?;
-        http::post(&url, "application/json", &body, limit)
+        let ca_file = self.ca_file.as_deref();
+        http::post(&url, "application/json", &body, limit, ca_file)
     }
 }
 

@@ -32,6 +32,7 @@ mod look;
 mod lost;
 mod lower;
 mod manifest_file;
+mod mark;
 pub mod marker;
 pub mod member;
 mod older;
@@ -70,6 +71,7 @@ use crate::{
 use contents::Contents;
 use fill::Run;
 use folders::{give, make};
+use mark::Mark;
 use plan::{Options, Plan};
 use ports::Instead;
 use ready::Ready;
@@ -105,9 +107,30 @@ pub fn run(
     cancel: &Cancel,
     meter: &Meter,
 ) -> Result<Restored> {
-    let began = Instant::now();
     cancel.check()?;
     plan::refuse_running(&plan.data_dir, plan.old_data_dir.as_deref())?;
+    let mark = Mark::leave(repository, &plan.choice.backup);
+    match carry_out(repository, options, plan, now, cancel, meter) {
+        Ok(mut restored) => {
+            restored.plan.warnings.extend(mark.warnings());
+            Ok(restored)
+        }
+        Err(error) => {
+            mark.take_back();
+            Err(error)
+        }
+    }
+}
+
+fn carry_out(
+    repository: &Repository,
+    options: &Options,
+    plan: Plan,
+    now: Time,
+    cancel: &Cancel,
+    meter: &Meter,
+) -> Result<Restored> {
+    let began = Instant::now();
     // Read first: a damaged index must not cost the old cluster its name.
     let contents = Contents::load(repository, &plan.choice.backup)?;
     let replaced = plan.replaced();

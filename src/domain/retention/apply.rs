@@ -98,7 +98,20 @@ impl Apply<'_> {
 
     fn look_again(&self, lease: &mut Lease<'_>) -> Result<()> {
         self.cancel.check()?;
-        lease.look_again()
+        lease.look_again()?;
+        self.refuse_new_restores()
+    }
+
+    /// A restore that began after the plan was made may read what goes.
+    fn refuse_new_restores(&self) -> Result<()> {
+        let marks = self.repository.restore_marks()?;
+        match marks.is_subset(&self.gathered.restores) {
+            true => Ok(()),
+            false => Err(Error::failed(
+                "a restore has begun meanwhile, and may read what was about to be deleted",
+            )
+            .hint("run the cleanup again: it leaves alone what the restore reads.")),
+        }
     }
 
     /// A backup that began after the plan was made may build on one that goes.

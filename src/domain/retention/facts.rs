@@ -10,6 +10,7 @@ use crate::{
     },
     repo::{
         backup_id::BackupId,
+        lack::Held,
         pins::Pin,
         wal_index::{Numbers, WalIndex},
     },
@@ -25,6 +26,8 @@ pub struct Facts {
     pub backups: BTreeMap<BackupId, Known>,
     pub others: Vec<Other>,
     pub pins: BTreeMap<BackupId, Pin>,
+    pub readers: Vec<Reader>,
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl Facts {
@@ -111,7 +114,24 @@ pub enum What {
     Foreign,
 }
 
-/// What a backup that may come to count needs.
+/// A repository that `sync` fills from this one.
+#[derive(Debug)]
+pub struct Elsewhere {
+    pub name: String,
+    /// Why that can't be told, or what it has.
+    pub held: Result<Held, String>,
+}
+
+/// A restore that runs.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// A sentence about it.
+    pub note: String,
+    /// As `parent`: the backup that it reads.
+    pub protects: Protects,
+}
+
+/// What a backup that may come to count, or a restore, needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protects {
     Nothing,

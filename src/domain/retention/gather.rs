@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Facts, Known, Other, Protects, SystemFacts, What};
+use super::facts::{Elsewhere, Facts, Known, Other, Protects, Reader, SystemFacts, What};
 use crate::{
     domain::{backup::claim, restore::load},
     error::{Error, Kind, Result},
@@ -14,12 +14,15 @@ use crate::{
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::{Backup, Entry, State, Unfinished, Unreadable},
-        layout::ObjectName,
+        lack::Held,
+        layout::{ClusterName, ObjectName},
+        location::Location,
         repository::{Repository, System},
+        restoring::Restoring,
         verified::Verdicts,
         wal_index::WalIndex,
     },
-    util::clock::Time,
+    util::clock::{Time, readable},
 };
 
 /// What is decided about, and what goes with it.
@@ -28,8 +31,11 @@ pub struct Gathered {
     pub facts: Facts,
     /// Those that began later were not looked at.
     pub newest: Option<BackupId>,
-    /// Pins of backups that are gone, and results of `verify` that say nothing any more.
+    /// Pins of backups that are gone, results of `verify` that say nothing any more, and marks of restores
+    /// whose time is over.
     pub stale: Vec<ObjectName>,
+    /// Marks of restores, of which a new one may come.
+    pub restores: BTreeSet<ObjectName>,
 }
 
 /// `now` is this host's clock, `stored_now` that of the store; `dropped` a pending backup that the
@@ -100,6 +106,10 @@ pub fn gather(
     }
     let mut stale = repository.words_on(gone)?;
     stale.extend(overtaken);
+    let restores = repository.restores(stored_now)?;
+    stale.extend(restores.over.iter().cloned());
+    let running = restores.running.iter().map(|(name, _)| name);
+    let marks = running.chain(&restores.over).cloned().collect();
     let mut of_systems = Vec::with_capacity(systems.len());
     for system in &systems {
         let of_system = backups
@@ -114,12 +124,24 @@ pub fn gather(
         backups,
         others,
         pins: repository.pins()?,
+        readers: restores.running.iter().map(reader).collect(),
+        elsewhere: Vec::new(),
     };
     Ok(Gathered {
         facts,
         newest,
         stale,
+        restores: marks,
     })
+}
+
+/// What another repository of the same cluster has. One that can't be read may lack everything.
+pub fn look_elsewhere(name: &str, location: &Location, cluster: &ClusterName) -> Elsewhere {
+    let held = Repository::open(location, cluster.clone()).and_then(|one| Held::look(&one));
+    Elsewhere {
+        name: name.to_owned(),
+        held: held.map_err(|error| error.in_one_line()),
+    }
 }
 
 fn system_facts(
@@ -217,6 +239,28 @@ impl Look {
                 other(What::Unreadable, note, protects(id, &claim))
             }
         }
+    }
+}
+
+fn reader((name, mark): &(ObjectName, Option<Restoring>)) -> Reader {
+    match mark {
+        Some(mark) => Reader {
+            note: format!(
+                "a restore on host {} reads it, since {}",
+                mark.host,
+                readable(mark.time)
+            ),
+            protects: Protects::Part {
+                parent: Some(mark.backup),
+                system: mark.system_id,
+                timeline: mark.timeline,
+                from: mark.start_lsn,
+            },
+        },
+        None => Reader {
+            note: format!("{name} can't be read; it counts for a day"),
+            protects: Protects::Everything,
+        },
     }
 }
 

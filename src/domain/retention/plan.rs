@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    facts::{Facts, Known, Other, Protects, SystemFacts, What},
+    facts::{Facts, Known, Protects, Reader, SystemFacts, What},
     order::{Placed, ordered},
     policy::{OlderWal, Policy},
     wal::{Anchor, WalKeeps},
@@ -74,6 +74,7 @@ pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
         None => planner.apply_rules(),
     };
     planner.keep_unclear();
+    planner.keep_unsynced();
     planner.keep_parents();
     let wal = planner.wal(begin);
     Plan {
@@ -122,16 +123,26 @@ impl Planner<'_> {
         if !self.policy.has_rule() {
             return Some("no rule of retention is set".to_owned());
         }
-        let unclear = self
-            .facts
-            .others
-            .iter()
-            .find(|other| other.protects == Protects::Everything);
-        if let Some(other) = unclear {
-            let why = format!("nobody can say what {} needs", other.id);
+        let others = self.facts.others.iter();
+        let others = others.map(|other| (other.id.to_string(), &other.note, other.protects));
+        let readers = self.facts.readers.iter();
+        let readers = readers.map(|reader| ("a restore".to_owned(), &reader.note, reader.protects));
+        let mut all = others.chain(readers);
+        let unclear = all.find(|(.., protects)| *protects == Protects::Everything);
+        if let Some((who, note, _)) = unclear {
+            let why = format!("nobody can say what {who} needs");
             self.warnings
-                .push(format!("nothing is deleted, since {why}: {}", other.note));
+                .push(format!("nothing is deleted, since {why}: {note}"));
             return Some(why);
+        }
+        for other in &self.facts.elsewhere {
+            if let Err(error) = &other.held {
+                let why = format!("nobody can say what repository {} lacks", other.name);
+                self.warnings.push(format!(
+                    "nothing is deleted, since {why}: {error} (--force-unsynced does without it)"
+                ));
+                return Some(why);
+            }
         }
         if self.good.is_empty() {
             let why = "no backup is good".to_owned();
@@ -176,16 +187,32 @@ impl Planner<'_> {
         }
     }
 
+    /// What a repository that `sync` fills has not got yet.
+    fn keep_unsynced(&mut self) {
+        for other in &self.facts.elsewhere {
+            let Ok(held) = &other.held else { continue };
+            for backup in self.facts.backups.values() {
+                if held.lacks_backup(backup.id, backup.system, backup.timeline, backup.start) {
+                    self.want(backup.id, unsynced(&other.name));
+                }
+            }
+        }
+    }
+
     /// An incremental backup is worth nothing without those that it builds on.
     fn keep_parents(&mut self) {
-        for other in &self.facts.others {
+        let others = self.facts.others.iter();
+        let others = others.map(|other| (other.protects, format!("{} builds on it", other.id)));
+        let readers = self.facts.readers.iter();
+        let readers = readers.map(|reader| (reader.protects, reader.note.clone()));
+        for (protects, why) in others.chain(readers) {
             if let Protects::Part {
                 parent: Some(parent),
                 ..
-            } = other.protects
+            } = protects
                 && self.facts.backups.contains_key(&parent)
             {
-                self.want(parent, format!("{} builds on it", other.id));
+                self.want(parent, why);
             }
         }
         // A parent's id is lower, so that its turn comes later.
@@ -234,7 +261,13 @@ impl Planner<'_> {
             self.facts
                 .others
                 .iter()
-                .filter_map(|other| anchor_of(other, system.id)),
+                .filter_map(|other| anchor_of(other.id, other.protects, system.id)),
+        );
+        anchors.extend(
+            self.facts
+                .readers
+                .iter()
+                .filter_map(|reader| anchor_of_reader(reader, system.id)),
         );
         if counted == 0 {
             let reached = |time: Time| {
@@ -249,7 +282,15 @@ impl Planner<'_> {
         }
         let timelines = window::timelines(self.facts, system);
         let needing = self.facts.backups.values().filter(|backup| stays(backup));
-        WalKeeps::new(system, &timelines, &anchors, needing)
+        let elsewhere = self.facts.elsewhere.iter();
+        let lacking = elsewhere.flat_map(|other| {
+            let held = other.held.as_ref().ok();
+            let lacking = held.map(|held| held.lacks_wal(system.id, &system.wal));
+            let why = unsynced(&other.name);
+            let lacking = lacking.unwrap_or_default().into_iter();
+            lacking.map(move |missing| (missing, why.clone()))
+        });
+        WalKeeps::new(system, &timelines, &anchors, needing, lacking)
     }
 
     fn decisions(&mut self) -> Vec<Decision> {
@@ -296,19 +337,33 @@ impl Planner<'_> {
     }
 }
 
-fn anchor_of(other: &Other, of: SystemId) -> Option<Anchor> {
-    match other.protects {
+fn unsynced(name: &str) -> String {
+    format!("repository {name} hasn't got it yet")
+}
+
+fn anchor_of(id: BackupId, protects: Protects, of: SystemId) -> Option<Anchor> {
+    match protects {
         Protects::Part {
             system,
             timeline,
             from,
             ..
         } if system == of => Some(Anchor {
-            id: other.id,
+            id,
             timeline,
             start: from,
             stop: from,
         }),
+        _ => None,
+    }
+}
+
+fn anchor_of_reader(reader: &Reader, of: SystemId) -> Option<Anchor> {
+    match reader.protects {
+        Protects::Part {
+            parent: Some(backup),
+            ..
+        } => anchor_of(backup, reader.protects, of),
         _ => None,
     }
 }

@@ -3,13 +3,13 @@
 use super::{
     apply::{Apply, Deleted},
     facts::{Facts, What},
-    gather::{Gathered, gather},
+    gather::{Gathered, gather, look_elsewhere},
     plan::{Plan, plan},
     policy::Policy,
 };
 use crate::{
     error::{Error, Kind, Result},
-    repo::{backup_id::BackupId, lease, repository::Repository},
+    repo::{backup_id::BackupId, lease, location::Location, repository::Repository},
     util::{cancel::Cancel, clock, meter::Meter},
 };
 
@@ -20,6 +20,8 @@ pub struct Order {
     pub dry_run: bool,
     /// A pending backup that is given up.
     pub drop_pending: Option<BackupId>,
+    /// Names and places of repositories that `sync` fills from this one: what they lack stays.
+    pub synced: Vec<(String, Location)>,
 }
 
 /// What was decided, about what, and what came of it.
@@ -72,6 +74,11 @@ fn decide(
 ) -> Result<(Gathered, Plan)> {
     meter.begin("looking", 0);
     let mut gathered = gather(repository, clock::now(), stored_now, order.drop_pending)?;
+    let cluster = repository.layout().cluster();
+    let synced = order.synced.iter();
+    gathered.facts.elsewhere = synced
+        .map(|(name, location)| look_elsewhere(name, location, cluster))
+        .collect();
     if let Some(id) = order.drop_pending {
         let dropped = gathered.facts.others.iter().find(|other| other.id == id);
         if !dropped.is_some_and(|other| other.what == What::Dropped) {

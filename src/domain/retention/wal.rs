@@ -8,7 +8,11 @@ use crate::{
         lsn::{Lsn, SystemId, TimelineId},
         wal_name::{Segment, SegmentSize},
     },
-    repo::{backup_id::BackupId, lease::WalFrom, wal_index::Numbers},
+    repo::{
+        backup_id::BackupId,
+        lease::WalFrom,
+        wal_index::{Missing, Numbers},
+    },
 };
 
 /// From where on all WAL stays that can follow.
@@ -46,8 +50,8 @@ pub struct WalKeeps {
 struct TimelineKeeps {
     /// All from that number on, and since which backup.
     from: Option<(u64, BackupId)>,
-    /// What a backup needs to become consistent, by where it begins.
-    needed: Vec<(Numbers, BackupId)>,
+    /// What else is needed and why, by where it begins.
+    needed: Vec<(Numbers, String)>,
     /// The same without overlaps, to be searched for each segment.
     merged: Vec<Numbers>,
 }
@@ -71,12 +75,13 @@ impl WalKeeps {
         }
     }
 
-    /// `needing` are the backups that stay; `timelines` are all of which anything is there.
+    /// `needing` are the backups that stay, `lacking` what must stay for another reason; `timelines` are all of which anything is there.
     pub fn new<'a>(
         system: &SystemFacts,
         timelines: &BTreeSet<TimelineId>,
         anchors: &[Anchor],
         needing: impl Iterator<Item = &'a Known>,
+        lacking: impl Iterator<Item = (Missing, String)>,
     ) -> Self {
         let size = system.wal.size();
         let mut keeps = Self {
@@ -104,7 +109,12 @@ impl WalKeeps {
         }
         for backup in needing.filter(|backup| !backup.standalone) {
             let of_timeline = keeps.timelines.entry(backup.timeline).or_default();
-            of_timeline.needed.push((backup.needed(size), backup.id));
+            let why = format!("{} needs it to become consistent", backup.id);
+            of_timeline.needed.push((backup.needed(size), why));
+        }
+        for (missing, why) in lacking {
+            let of_timeline = keeps.timelines.entry(missing.timeline).or_default();
+            of_timeline.needed.push((missing.first..=missing.last, why));
         }
         for of_timeline in keeps.timelines.values_mut() {
             of_timeline.merge();
@@ -177,9 +187,8 @@ impl WalKeeps {
             .needed
             .iter()
             .find(|(needed, _)| needed.contains(&number));
-        if let Some((needed, id)) = around {
-            let why = format!("{id} needs it to become consistent");
-            return ((*needed.end()).min(from - 1), true, why);
+        if let Some((needed, why)) = around {
+            return ((*needed.end()).min(from - 1), true, why.clone());
         }
         let behind = keeps.needed.iter().map(|(needed, _)| *needed.start());
         let next = behind
@@ -221,8 +230,7 @@ impl WalKeeps {
 
 impl TimelineKeeps {
     fn merge(&mut self) {
-        let begin = |(numbers, id): &(Numbers, BackupId)| (*numbers.start(), *id);
-        self.needed.sort_unstable_by_key(begin);
+        self.needed.sort_by_key(|(numbers, _)| *numbers.start());
         for (numbers, _) in &self.needed {
             match self.merged.last_mut() {
                 Some(last) if numbers.start() <= last.end() => {

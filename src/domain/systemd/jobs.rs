@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 pub struct Job {
     /// `pgstow-NAME@CLUSTER` are its units.
     pub name: &'static str,
+    /// What the history of runs calls it: the command.
+    pub command: &'static str,
     /// The text of its service, as it stands in `systemd/`.
     pub service: &'static str,
     /// The text of its timer.
@@ -16,9 +18,10 @@ pub struct Job {
 }
 
 macro_rules! job {
-    ($name:literal, $cron:literal) => {
+    ($name:literal, $command:literal, $cron:literal) => {
         Job {
             name: $name,
+            command: $command,
             service: include_str!(concat!("../../../systemd/pgstow-", $name, "@.service")),
             timer: include_str!(concat!("../../../systemd/pgstow-", $name, "@.timer")),
             cron: $cron,
@@ -27,16 +30,21 @@ macro_rules! job {
 }
 
 pub const JOBS: [Job; 5] = [
-    job!("base", "0 2 * * 0"),
-    job!("incremental", "0 2 * * 1-6"),
-    job!("cleanup", "0 6 * * *"),
-    job!("verify", "0 12 * * 0"),
-    job!("monitor", "*/5 * * * *"),
+    job!("base", "base", "0 2 * * 0"),
+    job!("incremental", "base", "0 2 * * 1-6"),
+    job!("cleanup", "cleanup", "0 6 * * *"),
+    job!("verify", "verify", "0 12 * * 0"),
+    job!("monitor", "monitor", "*/5 * * * *"),
 ];
 
-/// The unit that jobs call when they fail or have findings. It serves all clusters.
-pub const ALERT: &str = "pgstow-alert@.service";
+/// The unit that jobs call when they fail or have findings, as it stands in `systemd/`.
+pub const ALERT: &str = "pgstow-alert@";
 pub const ALERT_TEXT: &str = include_str!("../../../systemd/pgstow-alert@.service");
+
+/// As [`ALERT`], of a cluster: its settings, its user.
+pub fn alert_of(cluster: &str) -> String {
+    format!("pgstow-alert-{cluster}@")
+}
 
 impl Job {
     pub fn named(name: &str) -> Result<&'static Self> {

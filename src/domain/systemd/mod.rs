@@ -4,6 +4,7 @@
 //! that are there may be replaced; `install`, `remove` and `status` act.
 
 mod crontab;
+pub mod ended;
 pub mod file;
 pub mod install;
 pub mod jobs;

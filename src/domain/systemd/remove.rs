@@ -9,7 +9,7 @@ use std::{
 use super::{
     Place, Scheduler, crontab,
     file::{Action, refuse_others},
-    jobs::ALERT,
+    jobs::alert_of,
     systemctl::systemctl,
 };
 use crate::{
@@ -32,17 +32,10 @@ pub fn remove(place: &Place, cluster: &str, force: bool, cancel: &Cancel) -> Res
         Scheduler::Cron => vec![crontab::name(cluster)],
     };
     names.retain(|name| place.folder.join(name).is_file());
-    if names.is_empty() && !place.folder.join(ALERT).is_file() {
+    if names.is_empty() {
         return Ok(Removed::default());
     }
     place.refuse_stranger()?;
-    if place.scheduler == Scheduler::Systemd {
-        // It serves the other clusters, too.
-        let others = units(&place.folder, |name| name != ALERT && !is_of(name, cluster))?;
-        if others.is_empty() && place.folder.join(ALERT).is_file() {
-            names.push(ALERT.to_owned());
-        }
-    }
     let paths: Vec<PathBuf> = names.iter().map(|name| place.folder.join(name)).collect();
     if !force {
         refuse_others(paths.iter().map(|path| path.as_path()))?;
@@ -64,7 +57,7 @@ pub fn remove(place: &Place, cluster: &str, force: bool, cancel: &Cancel) -> Res
     sync_folder(&place.folder)?;
     if place.has_systemd() {
         systemctl(&["daemon-reload"], cancel)?;
-        let services = with_ending(&names, ".service").filter(|name| *name != ALERT);
+        let services = with_ending(&names, ".service").filter(|name| !name.contains("@."));
         for service in services {
             match systemctl(
                 &["show", "--value", "--property=ActiveState", service],
@@ -96,6 +89,9 @@ pub fn remove(place: &Place, cluster: &str, force: bool, cancel: &Cancel) -> Res
 
 /// Such as `pgstow-base@main.timer`, of whatever version of pgstow.
 fn is_of(name: &str, cluster: &str) -> bool {
+    if name == alert_of(cluster) + ".service" {
+        return true;
+    }
     let instance = name.split_once('@').map(|(_, rest)| rest);
     instance.is_some_and(|rest| {
         rest.strip_suffix(".service")
@@ -139,6 +135,9 @@ mod tests {
             ("pgstow-base@a.main.timer", false),
             ("pgstow-base@.timer", false),
             ("pgstow-base@main.service.d", false),
+            ("pgstow-alert-main@.service", true),
+            ("pgstow-alert-a-main@.service", false),
+            ("pgstow-alert@.service", false),
         ] {
             assert_eq!(is_of(name, "main"), ours, "{name}");
         }

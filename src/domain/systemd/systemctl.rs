@@ -37,6 +37,22 @@ pub fn last_words(unit: &str, count: usize, cancel: &Cancel) -> Result<Vec<Strin
     Ok(text.lines().map(str::to_owned).collect())
 }
 
+/// The last lines of a run of a unit: of its processes, else of systemd about it.
+pub fn words_of_run(invocation: &str, count: usize, cancel: &Cancel) -> Result<Vec<String>> {
+    let lines = format!("--lines={count}");
+    let said = |field: &str| -> Result<Vec<String>> {
+        let field = format!("{field}={invocation}");
+        let words = ["--no-pager", "--quiet", "--output=cat", &lines, &field];
+        let text = run("journalctl", &words, cancel)?;
+        Ok(text.lines().map(str::to_owned).collect())
+    };
+    let own = said("_SYSTEMD_INVOCATION_ID")?;
+    match own.is_empty() {
+        true => said("INVOCATION_ID"),
+        false => Ok(own),
+    }
+}
+
 /// Refuses what systemd does not take for a time.
 pub fn check_calendar(expression: &str, cancel: &Cancel) -> Result<()> {
     match run("systemd-analyze", &["calendar", expression], cancel) {

@@ -1,9 +1,11 @@
 //! The unit files of a cluster: those of `systemd/` with what is its own in the places of the defaults.
 
+use std::path::{Path, PathBuf};
+
 use super::{
     Wanted,
     file::{SystemdFile, UNIT_NOTE},
-    jobs::{ALERT, ALERT_TEXT, JOBS, Job},
+    jobs::{ALERT, ALERT_TEXT, JOBS, Job, alert_of},
 };
 
 /// How the files of `systemd/` call the program; systemd puts the cluster in the place of `%i`.
@@ -13,26 +15,30 @@ pub const CALL: &str = "/usr/bin/pgstow";
 pub fn files(wanted: &Wanted) -> Vec<SystemdFile> {
     let cluster = wanted.cluster.as_str();
     let of_job = |job: &Job| {
+        let service = service(job.service, &wanted.writes, wanted);
         [
-            SystemdFile::new(job.service_name(cluster), UNIT_NOTE, &service(job, wanted)),
+            SystemdFile::new(job.service_name(cluster), UNIT_NOTE, &service),
             SystemdFile::new(job.timer_name(cluster), UNIT_NOTE, &timer(job, wanted)),
         ]
     };
-    let alert = SystemdFile::new(ALERT.to_owned(), UNIT_NOTE, ALERT_TEXT);
+    let state_dir = wanted.state_folder.parent().map(Path::to_owned);
+    let alert = service(ALERT_TEXT, state_dir.as_slice(), wanted);
+    let alert = SystemdFile::new(alert_of(cluster) + ".service", UNIT_NOTE, &alert);
     JOBS.iter().flat_map(of_job).chain([alert]).collect()
 }
 
-fn service(job: &Job, wanted: &Wanted) -> String {
+fn service(text: &str, writes: &[PathBuf], wanted: &Wanted) -> String {
     let words: Vec<String> = wanted.call.iter().map(|word| exec_word(word)).collect();
     let call = words.join(" ");
-    let writes: Vec<String> = wanted
-        .writes
+    let writes: Vec<String> = writes
         .iter()
         // A folder that isn't there is for pgstow to complain of.
         .map(|path| word(&format!("-{}", path.display())))
         .collect();
-    with_lines(job.service, |key, value| match key {
+    let alert = alert_of(wanted.cluster.as_str());
+    with_lines(text, |key, value| match key {
         "ExecStart" => Some(value.replacen(CALL, &call, 1)),
+        "OnFailure" | "OnSuccess" => Some(value.replacen(ALERT, &alert, 1)),
         "User" => Some(wanted.user.clone()),
         "ReadWritePaths" => Some(writes.join(" ")),
         _ => None,
@@ -100,6 +106,7 @@ mod tests {
                 (job.service, format!("{CALL} ")),
                 (job.service, "\nUser=postgres\n".to_owned()),
                 (job.service, "\nReadWritePaths=-/var/backups/".to_owned()),
+                (job.service, format!("\nOnFailure={ALERT}")),
                 (job.timer, "\nOnCalendar=".to_owned()),
             ] {
                 assert_eq!(text.matches(&line).count(), 1, "{}: {line:?}", job.name);
@@ -110,14 +117,13 @@ mod tests {
     /// Written out in each, since systemd has no file for several units; said once all the same.
     #[test]
     fn all_jobs_run_in_the_same_sandbox() {
-        let sandbox = |job: &'static Job| {
-            job.service
-                .split_once("\n# Where pgstow writes")
-                .map(|parts| parts.1)
-        };
+        let behind = |text: &'static str, line: &str| text.split_once(line).map(|parts| parts.1);
+        let sandbox = |job: &'static Job| behind(job.service, "\n# Where pgstow writes");
         assert!(sandbox(&JOBS[0]).is_some());
         for job in &JOBS {
             assert_eq!(sandbox(job), sandbox(&JOBS[0]), "{}", job.name);
         }
+        let rest = |text| behind(text, "\nProtectSystem=");
+        assert_eq!(rest(ALERT_TEXT), rest(JOBS[0].service));
     }
 }

@@ -1,6 +1,6 @@
 """A web server: keeps what is posted in a folder. /hold/ never answers, /gone/ and what is below is
-404, /moved/ leads elsewhere."""
-import http.server, json, os, sys, threading
+404, /moved/ leads elsewhere. With a certificate and its key it speaks TLS alone."""
+import http.server, json, os, ssl, sys, threading
 
 folder = sys.argv[1]
 lock = threading.Lock()
@@ -34,5 +34,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+if sys.argv[2:]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[2:])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print("port", server.server_port, flush=True)
 server.serve_forever()

@@ -1,5 +1,7 @@
 //! Runs of jobs tell of themselves as `monitor` would, and end as they would without it.
 
+use std::fs;
+
 use super::Receiver;
 use crate::harness::{Scratch, Stow, pg};
 
@@ -92,4 +94,46 @@ fn an_alert_that_fails_fails_no_job() {
             .fails(1),
     );
     assert_eq!(web.got().len(), told);
+}
+
+#[test]
+fn failures_and_findings_of_cleanup_and_verify_are_told() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(15));
+    let web = Receiver::web(&scratch, "web");
+    let told = |words: &[&str], code: i32| {
+        let command = stow.tool.command(words);
+        drop(
+            command
+                .env("PGSTOW_ALERT_WEBHOOK_URL", web.url("/hook"))
+                .fails(code),
+        );
+        let got = web.got();
+        let last = &got.last().unwrap()["body"]["alerts"][0];
+        let text = |field: &str| last[field].as_str().unwrap_or_default().to_owned();
+        (got.len(), text("kind"), text("object"), text("reason"))
+    };
+    let is = |(count, kind, object, reason): (usize, String, String, String), expected| {
+        assert_eq!(
+            (count, kind.as_str(), object.as_str()),
+            expected,
+            "{reason}"
+        );
+        reason
+    };
+    let backup = stow.backup(&[]);
+    let part = backup.parts().remove(0);
+    let whole = fs::read(&part).unwrap();
+    fs::write(&part, [&whole[..100], b"?", &whole[101..]].concat()).unwrap();
+    let reason = is(told(&["verify"], 3), (1, "failure", "verify"));
+    assert!(reason.contains("found something"), "{reason}");
+    fs::write(&part, whole).unwrap();
+    is(told(&["verify"], 0), (2, "recovery", "verify"));
+
+    let (systems, aside) = (stow.root().join("repository.json"), scratch.join("aside"));
+    fs::rename(&systems, &aside).unwrap();
+    let reason = is(told(&["cleanup"], 1), (3, "failure", "cleanup"));
+    assert!(reason.contains("there is no repository at"), "{reason}");
+    fs::rename(&aside, &systems).unwrap();
+    is(told(&["cleanup"], 0), (4, "recovery", "cleanup"));
 }

@@ -1,44 +1,15 @@
 //! Mail, by a server with STARTTLS and a login.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::fs;
 
 use serde_json::Value;
 
 use super::{Host, Receiver, secret};
-use crate::harness::{Scratch, user};
+use crate::harness::{Scratch, certificate};
 
 fn mail_server(scratch: &Scratch, name: &str, arguments: [&str; 4]) -> Receiver {
     let script = include_str!("../../data/alerts/mail_server.py");
     Receiver::start(scratch, name, script, &arguments)
-}
-
-/// A certificate for `name` that signs itself.
-fn certificate(folder: &Path, name: &str) -> (String, String) {
-    let path = |ending: &str| {
-        folder
-            .join(format!("{name}.{ending}"))
-            .display()
-            .to_string()
-    };
-    let config = path("cnf");
-    let text = format!(
-        "[req]\ndistinguished_name=dn\nx509_extensions=v3\nprompt=no\n[dn]\nCN={name}\n\
-         [v3]\nsubjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\n"
-    );
-    fs::write(&config, text).unwrap();
-    let (cert, key) = (path("crt"), path("key"));
-    user::run_ok(
-        Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            ])
-            .args(["-config", &config, "-out", &cert, "-keyout", &key]),
-    );
-    for file in [&cert, &key] {
-        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
-        user::own(Path::new(file));
-    }
-    (cert, key)
 }
 
 /// Headers and text of a letter in quoted-printable.

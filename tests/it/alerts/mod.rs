@@ -1,7 +1,9 @@
 //! Alerts: what real mail and web servers get of `monitor` and jobs.
 
+mod hangs;
 mod jobs;
 mod mail;
+mod units;
 mod webhook;
 
 use std::{
@@ -42,6 +44,13 @@ impl Receiver {
     fn web(scratch: &Scratch, name: &str) -> Self {
         let script = include_str!("../../data/alerts/web_server.py");
         Self::start(scratch, name, script, &[])
+    }
+
+    /// One that speaks TLS, with this certificate and key.
+    fn secure_web(scratch: &Scratch, name: &str, certificate: &(String, String)) -> Self {
+        let script = include_str!("../../data/alerts/web_server.py");
+        let (certificate, key) = certificate;
+        Self::start(scratch, name, script, &[certificate, key])
     }
 
     fn url(&self, path: &str) -> String {

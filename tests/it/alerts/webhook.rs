@@ -1,12 +1,12 @@
 //! Webhooks, and what is told when.
 
-use std::{fs, net::TcpListener, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Host, Receiver, secret};
-use crate::harness::{Scratch, wait_for};
+use crate::harness::{Scratch, certificate, wait_for};
 
 const URL: &str = "PGSTOW_ALERT_WEBHOOK_URL";
 
@@ -258,26 +258,49 @@ fn killed_before_it_is_noted_it_is_told_once_more() {
 }
 
 #[test]
-fn what_hangs_is_left_behind() {
+fn a_certificate_that_is_not_trusted_is_refused() {
     let scratch = Scratch::new();
     let host = Host::new(&scratch);
-    let web = Receiver::web(&scratch, "web");
-    // It takes connections and never answers.
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = dead.local_addr().unwrap().port().to_string();
-    let url = web.url("/hook");
-    let alerts = [
-        (URL, url.as_str()),
-        ("PGSTOW_ALERT_MAIL_TO", "a@example.org"),
-        ("PGSTOW_ALERT_MAIL_HOST", "127.0.0.1"),
-        ("PGSTOW_ALERT_MAIL_PORT", &port),
-        ("PGSTOW_ALERT_TIME_LIMIT", "2s"),
-    ];
-    drop(
-        host.monitor("warning", &alerts)
-            .expect_warning("alert mail: ")
-            .limit(Duration::from_secs(30))
-            .fails(1),
-    );
-    assert_eq!(web.kinds(), ["failure"]);
+    let folder = scratch.folder("secrets");
+    let [good, other] = ["localhost", "elsewhere"].map(|name| certificate(&folder, name));
+    let web = Receiver::secure_web(&scratch, "web", &good);
+    let stranger = Receiver::secure_web(&scratch, "stranger", &other);
+    let test = |web: &Receiver, variables: &[(&str, &str)]| {
+        let url = format!("https://localhost:{}/hook/secrettoken", web.peer.port);
+        let words = ["monitor", "--test-alert"];
+        let mut command = host.tool.command(&words).env(URL, url);
+        for (name, value) in variables {
+            command = command.env(name, *value);
+        }
+        command
+    };
+    let ca_file = "PGSTOW_ALERT_WEBHOOK_CA_FILE";
+    // Of an authority that nobody knows; of another name; of another authority.
+    for (web, variables, says) in [
+        (&web, &[][..], "UnknownIssuer"),
+        (
+            &stranger,
+            &[(ca_file, other.0.as_str())],
+            "not valid for name",
+        ),
+        (
+            &web,
+            &[(ca_file, other.0.as_str())],
+            "invalid peer certificate",
+        ),
+    ] {
+        let refused = test(web, variables).fails(3);
+        let said = &refused.stdout;
+        assert!(
+            said.contains("can't send to https://localhost/..."),
+            "{said}"
+        );
+        assert!(said.contains(says) && said.contains("ca_file"), "{said}");
+        assert!(!said.contains("secrettoken"), "{said}");
+        assert_eq!(web.got().len(), 0);
+    }
+    drop(test(&web, &[(ca_file, &good.0)]).ok());
+    drop(test(&web, &[("SSL_CERT_FILE", &good.0)]).ok());
+    assert_eq!(web.got().len(), 2);
+    drop(test(&web, &[("SSL_CERT_FILE", "/nowhere")]).fails(3));
 }

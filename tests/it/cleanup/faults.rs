@@ -148,6 +148,7 @@ fn order() -> Order {
         policy: rules("full=2 min=2"),
         dry_run: false,
         drop_pending: None,
+        synced: Vec::new(),
     }
 }
 

@@ -7,5 +7,7 @@ mod kills;
 mod pins;
 mod planted;
 mod real;
+mod restores;
 mod size;
 mod story;
+mod unsynced;

@@ -102,6 +102,8 @@ impl Story {
                 backups: BTreeMap::new(),
                 others: Vec::new(),
                 pins: BTreeMap::new(),
+                readers: Vec::new(),
+                elsewhere: Vec::new(),
             },
             title: title.to_owned(),
         }

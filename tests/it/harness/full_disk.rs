@@ -1,6 +1,8 @@
 //! A file system of its own that is soon full. Needs root.
 
 use std::{
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -34,6 +36,21 @@ impl FullDisk {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that takes the room.
+    pub fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+
+    /// Has so many percent of it be used.
+    pub fn fill(&self, percent: u64) {
+        let file = File::create(self.ballast()).unwrap();
+        let room = rustix::fs::statvfs(&self.path).unwrap();
+        let wanted = room.f_blocks * percent / 100;
+        let bytes = (wanted - (room.f_blocks - room.f_bavail)) * room.f_frsize;
+        // Holes take no room.
+        io::copy(&mut io::repeat(1).take(bytes), &mut &file).unwrap();
     }
 
     /// Changes the size, as an operator does who makes room.

@@ -33,6 +33,25 @@ fn ages() {
     let age = |verdict: &serde_json::Value| verdict["figures"][0]["value"].as_f64().unwrap();
     assert!(age(&full) > age(&any), "{full:#} {any:#}");
 
+    // Old in truth, until there is a new one.
+    for folder in watched.stow.folders() {
+        let stored = watched.stow.stored_as(&folder);
+        let mut json = stored.json();
+        for field in ["start_time", "stop_time"] {
+            let time: chrono::DateTime<chrono::Utc> =
+                json[field].as_str().unwrap().parse().unwrap();
+            json[field] = (time - chrono::TimeDelta::days(40)).to_rfc3339().into();
+        }
+        stored.rewrite_json(json);
+    }
+    for check in ["backup_age", "full_age", "verification"] {
+        watched.is(check, &[], "critical", " ago");
+    }
+    watched.stow.backup(&["--full"]);
+    for check in ["backup_age", "full_age", "verification"] {
+        watched.is(check, &[], "ok", " ago");
+    }
+
     // One that nobody read again.
     let unread = Scratch::new();
     let stow = Stow::build(&unread, pg(17))
@@ -178,7 +197,9 @@ fn repositories_and_their_disks() {
     let root = disk.path().join("repository");
     fs::create_dir(&root).unwrap();
     crate::harness::user::own(&root);
-    let stow = Stow::build(&scratch, pg(15)).root(&root).start();
+    let wal = format!("--waldir={}", disk.path().join("wal").display());
+    let stow = Stow::build(&scratch, pg(15)).root(&root);
+    let stow = stow.cluster(|cluster| cluster.initdb(&wal)).start();
     let watched = Watched::of(scratch, stow);
     let repo = |watched: &Watched| {
         let words = ["--json", "monitor", "--only", "disk"];
@@ -186,22 +207,19 @@ fn repositories_and_their_disks() {
         let checks = output["checks"].as_array().unwrap().clone();
         let names: Vec<_> = checks.iter().map(|one| one["object"].clone()).collect();
         assert_eq!(names, ["repo.local", "pg_wal", "data"]);
+        // On the same disk.
+        assert_eq!(checks[0]["state"], checks[1]["state"], "{output:#}");
         checks[0].clone()
     };
     has(&repo(&watched), "ok", "% used");
-    let ballast = disk.path().join("ballast");
-    let fill = |bytes: u64| {
-        let file = fs::File::create(&ballast).unwrap();
-        // Holes take no room.
-        std::io::copy(
-            &mut std::io::Read::take(std::io::repeat(1), bytes),
-            &mut &file,
-        )
-        .unwrap();
-    };
-    fill(205 << 20);
+    let ballast = disk.ballast();
+    disk.fill(85);
     has(&repo(&watched), "warning", "% used");
-    fill(235 << 20);
+    // So much in two hours: there is little time left.
+    let later = watched.shifted("+2h", "disk");
+    has(&later, "warning", ", full in ");
+    has(&later, "warning", " at the present rate");
+    disk.fill(95);
     has(&repo(&watched), "critical", "% used");
     // Full to the last byte, it still reports.
     let file = OpenOptions::new().append(true).open(&ballast).unwrap();

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 use super::{Watched, has};
-use crate::harness::{Peer, Scratch, user, wait_for};
+use crate::harness::{Peer, Scratch, Tool, certificate, tool::Invocation, user, wait_for};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -195,6 +195,44 @@ fn the_metrics_reach_prometheus() {
     let output = super::healthy(stow.tool.command(&nowhere)).fails(3);
     let checks = output.json()["checks"].as_array().unwrap().clone();
     has(checks.last().unwrap(), "unknown", "/nowhere");
+}
+
+#[test]
+fn a_pushgateway_over_tls_must_be_trusted() {
+    let scratch = Scratch::new();
+    let folder = scratch.folder("secrets");
+    let (cert, key) = certificate(&folder, "localhost");
+    let config = folder.join("web.yml");
+    let text = format!("tls_server_config: {{cert_file: '{cert}', key_file: '{key}'}}\n");
+    fs::write(&config, text).unwrap();
+    let option = format!("--web.config.file={}", config.display());
+    let gateway = Server::start(&scratch, "prometheus-pushgateway", &[&option]);
+    let url = format!("https://localhost:{}", gateway.0.port);
+    let tool = Tool::new(&scratch).config(&format!(
+        "state_dir = \"{}\"\n[repo.local]\nurl = \"{}\"\n[cluster.main]\nhost = \"/nowhere\"\n",
+        scratch.folder("state").display(),
+        scratch.folder("repository").display(),
+    ));
+    let words = [
+        "--json",
+        "monitor",
+        "--only",
+        "timers",
+        "--pushgateway",
+        &url,
+    ];
+    let delivery = |command: Invocation, code: i32| {
+        let checks = command.fails(code).json()["checks"]
+            .as_array()
+            .unwrap()
+            .clone();
+        checks.last().unwrap().clone()
+    };
+    let refused = delivery(tool.command(&words), 3);
+    has(&refused, "unknown", "invalid peer certificate");
+    assert!(refused["hint"].as_str().unwrap().contains("SSL_CERT_FILE"));
+    let trusting = tool.command(&words).env("SSL_CERT_FILE", &cert);
+    has(&delivery(trusting, 0), "ok", "the metrics are there");
 }
 
 #[test]

@@ -50,6 +50,16 @@ fn a_standby_is_judged_as_one_and_its_promotion_needs_a_history() {
         "critical",
         "nothing can be restored along it",
     );
+    // No backup that would need it.
+    let backups = stow.root().join("main/base");
+    let away = watched.scratch.join("away");
+    fs::rename(&backups, &away).unwrap();
+    has(
+        &verdict("timeline"),
+        "warning",
+        "00000002.history is missing",
+    );
+    fs::rename(&away, &backups).unwrap();
     fs::rename(&aside, &history).unwrap();
     has(&verdict("timeline"), "ok", "as it should be");
 }

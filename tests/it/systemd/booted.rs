@@ -1,7 +1,8 @@
 //! The units under a systemd that runs, in their sandbox, against a real server.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -123,16 +124,34 @@ impl Host {
     /// Waits until the alert unit, which systemd starts after the other has ended, wrote `text`.
     #[track_caller]
     fn is_told(&self, instance: &str, text: &str) {
-        let unit = format!("pgstow-alert@{instance}.service");
-        let limit = Instant::now() + PATIENCE;
-        while !self.journal(&unit).contains(text) {
-            assert!(
-                Instant::now() < limit,
-                "no {text:?} in {}",
-                self.journal(&unit)
-            );
-            thread::sleep(Duration::from_millis(100));
-        }
+        let unit = format!("pgstow-alert-main@{instance}.service");
+        wait_until(|| match self.journal(&unit) {
+            journal if journal.contains(text) => Ok(()),
+            journal => Err(format!("no {text:?} in {journal}")),
+        });
+    }
+
+    /// Starts a web server in the container, and sends alerts there.
+    fn send_alerts_to(&self, folder: &Path) {
+        let script = include_str!("../../data/alerts/web_server.py");
+        let told = folder.join("told");
+        let output = format!("--property=StandardOutput=file:{}", told.display());
+        let server = ["/usr/bin/python3", "-c", script, folder.to_str().unwrap()];
+        let run = ["systemd-run", "--quiet", &output];
+        self.booted.run(&[&run[..], &server].concat());
+        let port = wait_until(|| {
+            let told = fs::read_to_string(&told).unwrap_or_default();
+            let port = told
+                .strip_prefix("port ")
+                .map(|port| port.trim().to_owned());
+            port.ok_or(told)
+        });
+        let config = self.stow.tool.config_file();
+        let text = fs::read_to_string(config).unwrap();
+        let alert = format!("[alert.ops]\nurl = \"http://127.0.0.1:{port}/\"\n");
+        fs::write(config, text + &alert).unwrap();
+        // The address is a secret.
+        fs::set_permissions(config, Permissions::from_mode(0o600)).unwrap();
     }
 
     fn units(&self) -> Vec<String> {
@@ -140,6 +159,29 @@ impl Host {
         let found = self.booted.run(&["/bin/sh", "-c", script]);
         found.lines().map(str::to_owned).collect()
     }
+}
+
+/// What comes in time.
+#[track_caller]
+fn wait_until<T>(mut come: impl FnMut() -> Result<T, String>) -> T {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        match come() {
+            Ok(found) => return found,
+            Err(found) => assert!(Instant::now() < limit, "{found}"),
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The first alert of each message that the web server in `folder` got.
+fn alerts(folder: &Path) -> Vec<Value> {
+    let read = |number: u32| fs::read(folder.join(format!("{number}.json"))).ok();
+    let alert = |bytes: Vec<u8>| {
+        let message: Value = serde_json::from_slice(&bytes).unwrap();
+        message["body"]["alerts"][0].clone()
+    };
+    (1..).map_while(read).map(alert).collect()
 }
 
 #[test]
@@ -174,6 +216,48 @@ fn jobs_run_by_their_units_and_failures_are_told() {
         assert!(status["next_run"].as_str().is_some(), "{status}");
     }
 
+    // `monitor` sees a timer that won't be there, or isn't.
+    let timer = "pgstow-verify@main.timer";
+    let timers = |code: i32, state: &str, reason: &str| {
+        let (found, text) = host.pgstow(&["monitor", "--only", "timers"]);
+        assert_eq!(found, code, "{text}");
+        let mut lines = text.lines();
+        let line = lines.find(|line| line.contains(timer)).unwrap();
+        assert!(line.starts_with(state) && line.contains(reason), "{text}");
+    };
+    timers(0, "ok", "next: ");
+    host.booted.run(&["systemctl", "disable", timer]);
+    timers(1, "warning", "after the next start of this host");
+    host.booted.run(&["systemctl", "stop", timer]);
+    timers(2, "CRITICAL", "it doesn't run");
+    host.booted.run(&["systemctl", "enable", "--now", timer]);
+    timers(0, "ok", "next: ");
+
+    // It can't be started, so it can't tell it itself: the alert unit does, out of its sandbox.
+    let web = scratch.folder("web");
+    host.send_alerts_to(&web);
+    let drop_in = "/run/systemd/system/pgstow-base@main.service.d/broken.conf";
+    let broken = "[Service]\nExecStart=\nExecStart=/nowhere/pgstow base\n";
+    host.booted.write(Path::new(drop_in), "644", broken);
+    host.booted.run(&["systemctl", "daemon-reload"]);
+    assert!(!host.run("pgstow-base@main.service"));
+    let told = |count: usize| {
+        wait_until(|| {
+            let mut alerts = alerts(&web);
+            let found = format!("{alerts:#?}");
+            (alerts.len() == count)
+                .then(|| alerts.remove(count - 1))
+                .ok_or(found)
+        })
+    };
+    let reason = told(1)["reason"].as_str().unwrap().to_owned();
+    let expected = "unit pgstow-base@main failed: exit-code, status 203";
+    assert!(reason.contains(expected), "{reason}");
+    // The last words, which the journal shows to its group.
+    assert!(reason.contains("/nowhere/pgstow"), "{reason}");
+    host.booted.run(&["rm", drop_in]);
+    host.booted.run(&["systemctl", "daemon-reload"]);
+
     // No password: the unit fails, systemd knows, the alert unit speaks, status shows why.
     assert!(!host.run("pgstow-base@main.service"));
     let status = host.status(3, "base");
@@ -187,6 +271,9 @@ fn jobs_run_by_their_units_and_failures_are_told() {
         "pgstow-base@main",
         "needs a look: result exit-code, exit status 1.",
     );
+    // The second failure of the same job, which that told itself or would have: nothing new.
+    host.is_told("pgstow-base@main", "Finished");
+    assert_eq!(alerts(&web).len(), 1);
 
     // ~/.pgpass, as by hand.
     let home = Path::new("/var/lib/postgresql/.pgpass");
@@ -204,6 +291,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
         (&"done".into(), &0.into()),
         "{status}"
     );
+    assert_eq!(told(2)["kind"], "recovery");
 
     // A credential, for all jobs of the cluster.
     host.booted.run(&["rm", "/var/lib/postgresql/.pgpass"]);
@@ -266,8 +354,18 @@ fn jobs_run_by_their_units_and_failures_are_told() {
         "pgstow-verify@main:findings",
         "needs a look: result success, exit status 3.",
     );
+    let findings = alerts(&web);
+    let told: Vec<_> = findings
+        .iter()
+        .filter(|one| one["object"] == "verify")
+        .collect();
+    assert_eq!(
+        (told.len(), &told[0]["kind"]),
+        (1, &"failure".into()),
+        "{findings:#?}"
+    );
     host.is_told("pgstow-cleanup@main:findings", "Finished");
-    let silent = host.journal("pgstow-alert@pgstow-cleanup@main:findings.service");
+    let silent = host.journal("pgstow-alert-main@pgstow-cleanup@main:findings.service");
     assert!(!silent.contains("needs a look"), "{silent}");
 
     let (code, text) = host.pgstow(&["systemd", "remove"]);
@@ -311,5 +409,39 @@ fn full_and_incremental_backups_wait_for_each_other() {
     host.booted
         .run(&[&["systemctl", "start"], &both[..]].concat());
     assert_eq!(host.stow.backups().len(), 2);
+    host.server("stop");
+}
+
+/// cron itself, which starts what is to be started with the host at once, and all else within a minute.
+#[test]
+fn cron_runs_the_jobs_of_its_file() {
+    let scratch = Scratch::new();
+    let Some(host) = Host::start(&scratch) else {
+        return;
+    };
+    host.booted.write(
+        Path::new("/var/lib/postgresql/.pgpass"),
+        "600",
+        "*:*:*:*:of the role\n",
+    );
+    host.booted
+        .run(&["chown", "postgres:", "/var/lib/postgresql/.pgpass"]);
+    // Nothing of this host; and no note of who logged in, which a container may not leave.
+    let script = "rm -f /etc/cron.d/* /etc/cron.*/*; sed -i /loginuid/d /etc/pam.d/cron";
+    host.booted.run(&["/bin/sh", "-c", script]);
+    let install = [
+        "systemd",
+        "install",
+        "--cron",
+        "--on-calendar",
+        "base=@reboot",
+    ];
+    let (code, text) = host.pgstow(&install);
+    assert_eq!(code, 0, "{text}");
+    host.booted.run(&["systemctl", "start", "cron.service"]);
+    wait_until(|| match host.stow.backups().as_slice() {
+        [one] if one["backup"]["kind"] == "full" => Ok(()),
+        _ => Err(host.journal("cron.service")),
+    });
     host.server("stop");
 }

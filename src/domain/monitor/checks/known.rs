@@ -34,11 +34,12 @@ pub const OF_REPOSITORY: [&str; 8] = [
 ];
 
 /// The others.
-const REST: [&str; 7] = [
+const REST: [&str; 8] = [
     "connection",
     "repository",
     "backup_age",
     "full_age",
+    "unsynced",
     "disk",
     "runs",
     "timers",

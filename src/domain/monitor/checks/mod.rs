@@ -12,6 +12,7 @@ mod server;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 
 pub use host::{RUNS, job};
 pub use known::{Yardstick, is_consequence, names};
@@ -22,6 +23,7 @@ use super::{facts::Facts, verdict::Verdict};
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let mut verdicts = server::all(facts, by);
     verdicts.extend(backups::all(facts, by));
+    verdicts.extend(unsynced::all(facts, by));
     verdicts.extend(host::all(facts, by));
     verdicts
 }

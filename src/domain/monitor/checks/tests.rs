@@ -39,6 +39,7 @@ use crate::{
         catalog::Backup,
         codec::Codec,
         document::FORMAT,
+        lack::Behind,
         location::Location,
         repository::{Repository, System},
         verified::VerifiedBackup,
@@ -130,6 +131,8 @@ fn run(job: &str, state: RunState, told: Told) -> Run {
         exit_code: Some(u8::from(state != RunState::Done)),
         told,
         error: None,
+        id: String::new(),
+        invocation: None,
     }
 }
 
@@ -141,6 +144,7 @@ fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
             place: "/repository".to_owned(),
             stored,
         }],
+        synced: Vec::new(),
         given_up: Ok(Vec::new()),
         disks: vec![Disk {
             name: "data".to_owned(),
@@ -177,6 +181,7 @@ fn thresholds() -> Thresholds {
         backup_age: hours(26, 50),
         full_age: hours(200, 400),
         verify_age: hours(200, 400),
+        unsynced_age: hours(24, 72),
         waiting: limits(100, 1000),
         waiting_age: hours(1, 2),
         wal_lag: limits(2 * SEGMENT, 4 * SEGMENT),
@@ -354,7 +359,9 @@ fn each_fact_has_its_verdict() {
 
 #[test]
 fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
+    let offsite = |behind| vec![("offsite".to_owned(), behind)];
     let blind = Facts {
+        synced: offsite(Err(Error::failed("no"))),
         runs: Err(Error::failed("no")),
         timers: Err(Error::failed("no")),
         given_up: Err(Error::failed("no")),
@@ -377,7 +384,11 @@ fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
         titles.sort();
         titles
     };
-    assert_eq!(titles(&verdicts), titles(&judged(&healthy())));
+    let well = Facts {
+        synced: offsite(Ok(Behind::default())),
+        ..healthy()
+    };
+    assert_eq!(titles(&verdicts), titles(&judged(&well)));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::{
     postgres::{conninfo::ConnInfo, lsn::SystemId},
     repo::{
         gap::Gap,
+        lack::Behind,
         layout::ClusterName,
         location::Location,
         repository::{Repository, System},
@@ -39,6 +40,8 @@ pub struct Subject {
     pub data_dir: Option<PathBuf>,
     /// Names and places.
     pub repositories: Vec<(String, Location)>,
+    /// The same of those that `sync` fills from the first.
+    pub synced: Vec<(String, Location)>,
     pub state_folder: PathBuf,
     /// For all of it.
     pub limit: Duration,
@@ -48,6 +51,8 @@ pub struct Subject {
 pub struct Facts {
     pub server: Result<Server>,
     pub repositories: Vec<Holding>,
+    /// By name.
+    pub synced: Vec<(String, Result<Behind>)>,
     /// WAL that was given up, and that no repository knows of yet.
     pub given_up: Result<Vec<Gap>>,
     pub disks: Vec<Disk>,
@@ -68,7 +73,9 @@ pub struct Holding {
 impl Facts {
     /// `info`: the way to the server, if there is one. An error only if a stop was asked for.
     pub fn gather(subject: &Subject, info: Result<ConnInfo>, cancel: &Cancel) -> Result<Self> {
-        // Which system to look for in the repositories, and where the disks are, the server says.
+        let until = Instant::now() + subject.limit;
+        // Which system to look for in the repositories, and where the disks are, the server says; a server
+        // that hangs leaves them the other half.
         let half = subject.limit / 2;
         let stop = cancel.clone();
         let server = heard(info.and_then(|info| {
@@ -77,9 +84,9 @@ impl Facts {
             server.wait(Instant::now() + half, cancel)
         }))?;
 
-        let until = Instant::now() + half;
         let system = server.as_ref().ok().map(|one| one.facts.server.system_id);
         let repositories = subject.send_to_repositories(system);
+        let synced = subject.send_to_synced();
         let disks = disks::send(&subject.places(server.as_ref().ok()));
         let state = subject.state_folder.clone();
         let state = Errand::send(format!("reading {}", state.display()), move || {
@@ -106,6 +113,10 @@ impl Facts {
             })
             .collect();
         let repositories = repositories?;
+        let synced: Result<Vec<_>> = synced
+            .into_iter()
+            .map(|(name, errand)| Ok((name, heard(errand.wait(until, cancel))?)))
+            .collect();
         let state = match heard(state.wait(until, cancel))? {
             Ok(state) => state,
             Err(error) => State::unreadable(&error),
@@ -120,6 +131,7 @@ impl Facts {
         Ok(Self {
             server,
             repositories,
+            synced: synced?,
             given_up: state.given_up,
             disks,
             runs: state.runs,
@@ -181,6 +193,22 @@ impl Subject {
             (name.clone(), place, errand)
         };
         self.repositories.iter().map(send).collect()
+    }
+
+    fn send_to_synced(&self) -> Vec<(String, Errand<Behind>)> {
+        let Some((_, source)) = self.repositories.first() else {
+            return Vec::new();
+        };
+        let send = |(name, location): &(String, Location)| {
+            let what = format!("comparing repository {name} at {location} with {source}");
+            let (source, other, cluster) = (source.clone(), location.clone(), self.cluster.clone());
+            let compare = move || {
+                let source = Repository::open(&source, cluster.clone())?;
+                Behind::look(&source, &Repository::open(&other, cluster)?)
+            };
+            (name.clone(), Errand::send(what, compare))
+        };
+        self.synced.iter().map(send).collect()
     }
 
     fn places(&self, server: Option<&Server>) -> Vec<Place> {

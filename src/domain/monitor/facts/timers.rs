@@ -28,16 +28,31 @@ pub fn gather(cluster: &str, limit: Duration, cancel: &Cancel) -> Result<Option<
     if !Path::new(BOOTED).is_dir() {
         return Ok(None);
     }
-    let mut command = Command::new("systemctl");
-    command
-        .args(["--no-pager", "show", "--all"])
-        .arg("--property=Id,UnitFileState,ActiveState,LastTriggerUSec,NextElapseUSecRealtime")
-        .arg(format!("pgstow-*@{cluster}.timer"))
-        .env("LC_ALL", "C");
-    match process::run(&mut command, limit, cancel) {
-        Err(error) if error.kind() == Kind::NotFound => Ok(None),
-        output => Ok(Some(parse(&String::from_utf8_lossy(&output?)))),
-    }
+    let systemctl = |words: &[&str]| -> Result<String> {
+        let mut command = Command::new("systemctl");
+        let command = command.arg("--no-pager").args(words).env("LC_ALL", "C");
+        let output = process::run(command, limit, cancel)?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
+    };
+    let pattern = format!("pgstow-*@{cluster}.timer");
+    // A pattern alone finds only what is loaded: one that was stopped and disabled no longer is.
+    let files = ["list-unit-files", "--no-legend", "--plain", &pattern];
+    let files: String = match systemctl(&files) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        files => files?,
+    };
+    let properties =
+        "--property=Id,UnitFileState,ActiveState,LastTriggerUSec,NextElapseUSecRealtime";
+    let mut words = vec!["show", "--all", properties, &pattern];
+    words.extend(
+        files
+            .lines()
+            .filter_map(|line| line.split_whitespace().next()),
+    );
+    let mut timers = parse(&systemctl(&words)?);
+    timers.sort_by(|a, b| a.name.cmp(&b.name));
+    timers.dedup_by(|a, b| a.name == b.name);
+    Ok(Some(timers))
 }
 
 /// Reads blocks of `NAME=VALUE`, with an empty line between two of them.

@@ -1,0 +1,145 @@
+//! What one repository has, and another one that is filled from it by `sync` has not got.
+//!
+//! What the other one's own retention deleted it does not lack: the lease of its cleanup tells from where on
+//! it keeps all WAL, and what begins before that is not wanted there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    backup_id::BackupId,
+    catalog::State,
+    layout::BackupObject,
+    lease::Cut,
+    repository::{Repository, System},
+    wal_index::{Missing, WalIndex},
+};
+use crate::{
+    error::Result,
+    postgres::{
+        lsn::{Lsn, SystemId, TimelineId},
+        wal_name::{Segment, WalName},
+    },
+    util::clock::Time,
+};
+
+/// What a repository has: ranges, so its memory grows with the number of backups and of gaps.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Complete ones.
+    backups: BTreeSet<BackupId>,
+    wal: BTreeMap<SystemId, (WalIndex, Cut)>,
+}
+
+impl Held {
+    pub fn look(repository: &Repository) -> Result<Self> {
+        let mut held = Self::default();
+        repository.each_backup(|entry| {
+            if matches!(entry.state, State::Complete(_)) {
+                held.backups.insert(entry.id);
+            }
+            Ok(())
+        })?;
+        for system in repository.systems()? {
+            let wal = WalIndex::load(repository, &system)?;
+            held.wal
+                .insert(system.system_id, (wal, repository.cut(&system)?));
+        }
+        repository.confirm()?;
+        Ok(held)
+    }
+
+    /// Whether it lacks a backup that starts there, in segments of the system's size.
+    pub fn lacks_backup(
+        &self,
+        id: BackupId,
+        system: SystemId,
+        timeline: TimelineId,
+        start: Lsn,
+    ) -> bool {
+        let wanted = || {
+            self.wal.get(&system).is_none_or(|(wal, cut)| {
+                let first = start.0 / wal.size().bytes();
+                let start = Missing {
+                    timeline,
+                    first,
+                    last: first,
+                };
+                cut.lost(start).is_some()
+            })
+        };
+        !self.backups.contains(&id) && wanted()
+    }
+
+    /// What it lacks of another one's WAL.
+    pub fn lacks_wal(&self, system: SystemId, wal: &WalIndex) -> Vec<Missing> {
+        let of_system = self.wal.get(&system);
+        let mut lacking = Vec::new();
+        for timeline in wal.timelines() {
+            for range in wal.ranges(timeline) {
+                match of_system {
+                    Some((own, cut)) => {
+                        let missing = own.missing(timeline, range).into_iter();
+                        lacking.extend(missing.filter_map(|missing| cut.lost(missing)));
+                    }
+                    None => lacking.push(Missing {
+                        timeline,
+                        first: *range.start(),
+                        last: *range.end(),
+                    }),
+                }
+            }
+        }
+        lacking
+    }
+}
+
+/// How far a repository is behind the one that it is filled from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    pub backups: u64,
+    pub segments: u64,
+    /// Since when the source has the first of these, by its store's clock.
+    pub since: Option<Time>,
+}
+
+impl Behind {
+    pub fn look(source: &Repository, other: &Repository) -> Result<Self> {
+        let held = Held::look(other)?;
+        let mut behind = Self::default();
+        for entry in source.backups()? {
+            if let State::Complete(backup) = entry.state
+                && held.lacks_backup(
+                    backup.id,
+                    backup.system_id,
+                    backup.timeline,
+                    backup.start_lsn,
+                )
+            {
+                behind.backups += 1;
+                let name = source
+                    .layout()
+                    .backup_object(&backup.id, BackupObject::Backup);
+                behind.note(source.storage().head(&name)?.modified);
+            }
+        }
+        for system in source.systems()? {
+            behind.add_wal(source, &system, &held)?;
+        }
+        Ok(behind)
+    }
+
+    fn add_wal(&mut self, source: &Repository, system: &System, held: &Held) -> Result<()> {
+        let wal = WalIndex::load(source, system)?;
+        for missing in held.lacks_wal(system.system_id, &wal) {
+            self.segments += missing.last - missing.first + 1;
+            let first = Segment::nth(missing.timeline, missing.first, system.segment_size);
+            let name = source.wal_object(system, WalName::Segment(first));
+            self.note(source.storage().head(&name)?.modified);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, stored: Time) {
+        self.since = Some(self.since.map_or(stored, |since| since.min(stored)));
+    }
+}
