@@ -129,6 +129,10 @@ impl Run {
         log::start(layers.log_level()?, self.row.is_called_by_postgresql());
         log_to_file(&layers, self.hangup)?;
         tell_notes(self.row, &layers)?;
+        if !self.row.is_called_by_postgresql() {
+            // Else tonight's backup would be the first to refuse a mistake of today.
+            layers.backup_settings()?;
+        }
         let context = Context {
             settings: layers.settings()?,
             cancel: self.cancel,

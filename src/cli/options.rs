@@ -189,15 +189,16 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
                 .hint(format!("the other one says {other:?}; keep one.")));
         }
     }
+    let settings = layers.backup_settings()?;
     let full_every = match (args.full, args.incremental) {
         (true, _) => None,
         (_, true) => Some(Duration::MAX),
-        _ => layers.of_cluster(keys::FULL_EVERY, parse::duration)?,
+        _ => settings.full_every,
     };
     Ok(BaseOptions {
         chain: ChainPolicy {
             full_every,
-            longest: layers.of_cluster_always(keys::CHAIN_MAX, parse::count)?,
+            longest: settings.chain_max,
         },
         method: match args.method.as_str() {
             "local" => Method::Local,
@@ -209,13 +210,12 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
         cleanup: args.cleanup,
         annotations,
         verify: layers.of_repo_always(keys::VERIFY_AFTER_WRITE, parse::yes_or_no)?,
-        checkpoint: layers.of_cluster_always(keys::CHECKPOINT, parse::checkpoint)?,
-        max_rate: layers.of_cluster(keys::MAX_RATE, parse::max_rate)?,
+        checkpoint: settings.checkpoint,
+        max_rate: settings.max_rate,
         label: args.label,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
-        manifest_checksums: layers
-            .of_cluster_always(keys::MANIFEST_CHECKSUMS, parse::manifest_checksums)?,
-        wal_timeout: layers.of_cluster_always(keys::WAL_TIMEOUT, parse::duration)?,
+        manifest_checksums: settings.manifest_checksums,
+        wal_timeout: settings.wal_timeout,
     })
 }
 

@@ -3,6 +3,8 @@
 pub mod runs;
 mod text;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{context::Context, options::ListOptions};
@@ -21,7 +23,7 @@ use crate::{
         wal_name::{Segment, SegmentSize, WalName},
     },
     repo::{
-        backup_id::BackupId,
+        backup_id::{BackupId, BackupKind},
         catalog::{Backup, State, Unfinished, Unreadable},
         inventory::Unregistered,
         pins::Pin,
@@ -50,6 +52,10 @@ struct Line {
     state: LineState,
     #[serde(skip_serializing_if = "Option::is_none")]
     backup: Option<Box<Backup>>,
+    /// What an incremental one builds on.
+    parent: Option<BackupId>,
+    /// How many backups a restore of it reads, itself among them; None where one of them is gone.
+    chain_length: Option<u64>,
     /// To where a complete backup can be restored.
     windows: Vec<ShownWindow>,
     /// WAL that a pending one waits for.
@@ -110,6 +116,10 @@ pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
     let entries = repository.backups()?;
     let unregistered = repository.unregistered(&entries)?;
     let mut pins = repository.pins()?;
+    let parents: BTreeMap<BackupId, Option<BackupId>> = entries
+        .iter()
+        .map(|entry| (entry.id, entry.parent()))
+        .collect();
     for entry in entries {
         if options.backup.is_some_and(|id| id != entry.id) {
             continue;
@@ -118,6 +128,8 @@ pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
             complete.push((**backup).clone());
         }
         let mut line = line(&repository, entry.id, entry.state)?;
+        line.parent = parents[&entry.id];
+        line.chain_length = chain_length(&parents, entry.id);
         let pin = pins.remove(&entry.id).filter(|pin| pin.holds(clock::now()));
         line.pin = pin.map(|Pin { reason, until, .. }| ShownPin { reason, until });
         lines.push(line);
@@ -162,11 +174,25 @@ pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
     })
 }
 
+/// From a backup down to a full one.
+fn chain_length(parents: &BTreeMap<BackupId, Option<BackupId>>, mut id: BackupId) -> Option<u64> {
+    let mut length = 1;
+    while let Some(parent) = *parents.get(&id)? {
+        // A parent's id is lower: there are no rings.
+        id = Some(parent).filter(|parent| *parent < id)?;
+        length += 1;
+    }
+    // One whose parent nobody can tell is no end.
+    (id.kind() == BackupKind::Full).then_some(length)
+}
+
 fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
     let mut line = Line {
         id,
         state: LineState::Complete,
         backup: None,
+        parent: None,
+        chain_length: None,
         windows: Vec::new(),
         waits_for: Vec::new(),
         pin: None,

@@ -130,6 +130,95 @@ fn with_json_an_error_is_one_document() {
     }
 }
 
+/// A mistake is told by the first command that anybody runs, not by tonight's backup. What PostgreSQL
+/// calls goes on: WAL is archived and fetched without these.
+#[test]
+fn a_bad_setting_is_refused_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("pgstow.toml");
+    let place = config.display();
+    for (line, key, says, hint) in [
+        (
+            "full_every = 'weekly'",
+            "cluster.main.full_every",
+            "not a duration",
+            None,
+        ),
+        (
+            "full_every = '0'",
+            "cluster.main.full_every",
+            "can't be 0",
+            Some("leave it out, and each backup is a full one"),
+        ),
+        (
+            "chain_max = 0",
+            "cluster.main.chain_max",
+            "not a number of backups (1 or more)",
+            Some("leave out full_every"),
+        ),
+        (
+            "checkpoint = 'now'",
+            "cluster.main.checkpoint",
+            "none of fast, spread",
+            None,
+        ),
+        (
+            "max_rate = '1kB'",
+            "cluster.main.max_rate",
+            "not between",
+            None,
+        ),
+        (
+            "manifest_checksums = 'md5'",
+            "cluster.main.manifest_checksums",
+            "none of",
+            None,
+        ),
+        (
+            "wal_timeout = 'long'",
+            "cluster.main.wal_timeout",
+            "not a",
+            None,
+        ),
+        (
+            "[wal]\nprefetch_size = 0",
+            "wal.prefetch_size",
+            "less than 1MB",
+            Some("wal.prefetch = 0"),
+        ),
+    ] {
+        let (section, number) = match line.starts_with('[') {
+            true => (line.to_owned(), 2),
+            false => (format!("[cluster.main]\n{line}"), 2),
+        };
+        std::fs::write(&config, section).unwrap();
+        let variables = [("PGSTOW_CONFIG", config.to_str().unwrap())];
+        for command in [
+            "init", "check", "base", "restore", "list", "verify", "cleanup",
+        ] {
+            let output = run("pgstow", &[command, "--repo-url", "/nowhere"], &variables);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{command} {line}: {said}");
+            let blamed = format!("error: {place}:{number}: bad value for {key}\n");
+            assert!(said.starts_with(&blamed), "{command} {line}: {said}");
+            assert!(said.contains(says), "{line}: {said}");
+            if let Some(hint) = hint {
+                assert!(said.contains(&format!("hint: {hint}")), "{line}: {said}");
+            }
+        }
+        if key.starts_with("cluster") {
+            let words = [
+                "archive-wal",
+                "--repo-url",
+                "/nowhere",
+                "000000010000000000000001",
+            ];
+            let said = text(&run("pgstow", &words, &variables).stderr);
+            assert!(!said.contains(key), "{said}");
+        }
+    }
+}
+
 /// Whoever reads the document has nothing else: which argument it is must stand in it.
 #[test]
 fn with_json_a_usage_error_names_its_arguments() {

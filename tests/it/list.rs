@@ -60,6 +60,49 @@ fn its_text() {
     golden("list-backup.txt", &masked(&one.stdout, &stow));
 }
 
+/// A restore reads all that an incremental backup builds on: how much that is must be seen.
+#[test]
+fn an_incremental_backup_shows_its_chain() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(15));
+    let full = stow.backup(&["--full"]);
+    let second = stow.backup(&["--incremental"]);
+    let third = stow.backup(&["--incremental"]);
+    let ids = [full.id(), second.id(), third.id()];
+    let fields = |number: usize| {
+        let line = stow.backups()[number].clone();
+        (line["parent"].clone(), line["chain_length"].clone())
+    };
+    assert_eq!(fields(0), (Value::Null, 1.into()));
+    assert_eq!(fields(1), (ids[0].into(), 2.into()));
+    assert_eq!(fields(2), (ids[1].into(), 3.into()));
+    let table = |ends: [&str; 4]| {
+        let text = stow.tool.command(&["list"]).ok().stdout;
+        let lines: Vec<&str> = text.lines().skip(2).take(4).collect();
+        for (line, end) in lines.iter().zip(ends) {
+            assert!(line.ends_with(end), "{line:?} ends with {end:?}\n{text}");
+        }
+        // Numbers end below the end of their header.
+        let end = lines[0].len();
+        assert!(lines[2..].iter().all(|line| line.len() == end), "{text}");
+    };
+    let (of_second, of_third) = (
+        format!("{}         2", ids[0]),
+        format!("{}         3", ids[1]),
+    );
+    table([
+        "builds on              chain of",
+        "re-read",
+        &of_second,
+        &of_third,
+    ]);
+
+    for object in fs::read_dir(full.folder()).unwrap() {
+        fs::remove_file(object.unwrap().path()).unwrap();
+    }
+    assert_eq!(stow.backups()[1]["chain_length"], Value::Null);
+}
+
 /// The names of all fields, in order; a list shows those of its first element.
 fn fields(prefix: &str, value: &Value, names: &mut Vec<String>) {
     match value {

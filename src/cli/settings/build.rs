@@ -8,11 +8,12 @@ use super::{
     parse,
 };
 use crate::{
-    commands::options::{ClusterSettings, LogLevel, RepoSettings, Settings, WalMode, WalSettings},
+    commands::options::{
+        BackupSettings, ClusterSettings, LogLevel, RepoSettings, Settings, WalMode, WalSettings,
+    },
     domain::retention::policy::{Keep, Policy},
     error::{Context, Error, Result},
     repo::location::Location,
-    util::units,
 };
 
 impl Layers {
@@ -36,8 +37,26 @@ impl Layers {
                 look_ahead: self.always(keys::WAL_LOOK_AHEAD, parse::segments)?,
                 drop_above: self.optional(keys::WAL_DROP_ABOVE, "", parse::drop_above)?,
                 prefetch: self.always(keys::WAL_PREFETCH, parse::segments)?,
-                prefetch_size: self.always(keys::WAL_PREFETCH_SIZE, units::parse_bytes)?,
+                prefetch_size: self.always(keys::WAL_PREFETCH_SIZE, parse::prefetch_size)?,
             },
+        })
+    }
+
+    /// What backups are made by. Not among the others, since PostgreSQL's own calls must not fail by them: a
+    /// mistake here must not keep WAL from being archived or fetched.
+    pub fn backup_settings(&self) -> Result<BackupSettings> {
+        let cluster = self.cluster()?;
+        Ok(BackupSettings {
+            full_every: self.optional(keys::FULL_EVERY, cluster, parse::full_every)?,
+            chain_max: self.required(keys::CHAIN_MAX, cluster, parse::chain_max)?,
+            checkpoint: self.required(keys::CHECKPOINT, cluster, parse::checkpoint)?,
+            max_rate: self.optional(keys::MAX_RATE, cluster, parse::max_rate)?,
+            manifest_checksums: self.required(
+                keys::MANIFEST_CHECKSUMS,
+                cluster,
+                parse::manifest_checksums,
+            )?,
+            wal_timeout: self.required(keys::WAL_TIMEOUT, cluster, parse::duration)?,
         })
     }
 

@@ -117,6 +117,32 @@ pub fn segments(text: &str) -> Result<usize> {
     }
 }
 
+/// Less than the smallest segment would switch fetching ahead off without a word.
+pub fn prefetch_size(text: &str) -> Result<u64> {
+    match units::parse_bytes(text)? {
+        size if size >= 1 << 20 => Ok(size),
+        _ => Err(Error::usage(format!("less than 1MB: {text:?}"))
+            .hint("wal.prefetch = 0 switches it off.")),
+    }
+}
+
+pub fn full_every(text: &str) -> Result<Duration> {
+    match units::parse_duration(text)? {
+        Duration::ZERO => Err(Error::usage("the time between full backups can't be 0")
+            .hint("leave it out, and each backup is a full one.")),
+        every => Ok(every),
+    }
+}
+
+pub fn chain_max(text: &str) -> Result<u32> {
+    const WHAT: &str = "a number of backups (1 or more)";
+    match number(text, WHAT)? {
+        0 => Err(Error::usage(format!("not {WHAT}: 0"))
+            .hint("leave out full_every, and each backup is a full one.")),
+        count => Ok(count),
+    }
+}
+
 /// WAL that a short outage piles up must not be given up by a mistyped unit.
 pub fn drop_above(text: &str) -> Result<u64> {
     match units::parse_bytes(text)? {
@@ -280,6 +306,9 @@ mod tests {
             (percent("100").is_ok(), percent("101").is_ok()),
             (segments("0").is_ok(), segments("1025").is_ok()),
             (drop_above("64MB").is_ok(), drop_above("63MB").is_ok()),
+            (prefetch_size("1MB").is_ok(), prefetch_size("0").is_ok()),
+            (full_every("7d").is_ok(), full_every("0").is_ok()),
+            (chain_max("1").is_ok(), chain_max("0").is_ok()),
             (time_limit("1s").is_ok(), time_limit("0").is_ok()),
             (absolute_path("/x").is_ok(), absolute_path("x").is_ok()),
             (sslmode("verify-ca").is_ok(), sslmode("on").is_ok()),

@@ -41,7 +41,7 @@ impl Report for ListReport {
 
 impl ListReport {
     fn table(&self) -> Table {
-        let mut table = Table::new(&[
+        let mut columns = vec![
             ("backup", Align::Left),
             ("state", Align::Left),
             ("PostgreSQL", Align::Left),
@@ -51,14 +51,20 @@ impl ListReport {
             ("stored", Align::Right),
             ("ratio", Align::Right),
             ("checked", Align::Left),
-        ]);
+        ];
+        if self.backups.iter().any(|line| line.parent.is_some()) {
+            columns.extend([("builds on", Align::Left), ("chain of", Align::Right)]);
+        }
+        let mut table = Table::new(&columns);
         for line in &self.backups {
             let Some(backup) = &line.backup else {
-                table.row([line.id.to_string(), line.state.word().to_owned()]);
+                let empty = (2..9).map(|_| String::new());
+                let known = [line.id.to_string(), line.state.word().to_owned()];
+                table.row(known.into_iter().chain(empty).chain(line.chain()));
                 continue;
             };
             let ratio = backup.bytes as f64 / backup.stored_bytes.max(1) as f64;
-            table.row([
+            let own = [
                 line.id.to_string(),
                 line.state.word().to_owned(),
                 version(backup.postgres_version),
@@ -68,7 +74,8 @@ impl ListReport {
                 units::bytes(backup.stored_bytes),
                 format!("{ratio:.1}"),
                 checked(backup),
-            ]);
+            ];
+            table.row(own.into_iter().chain(line.chain()));
         }
         table
     }
@@ -177,6 +184,15 @@ impl LineState {
 }
 
 impl Line {
+    /// What it builds on, and how many backups a restore of it reads.
+    fn chain(&self) -> impl Iterator<Item = String> + use<> {
+        let parts = self.parent.map(|parent| {
+            let length = self.chain_length.map(|length| length.to_string());
+            [parent.to_string(), length.unwrap_or_else(|| "?".to_owned())]
+        });
+        parts.into_iter().flatten()
+    }
+
     /// What a table has no room for.
     fn remarks(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(note) = &self.note {

@@ -14,7 +14,9 @@ pub use base::{BaseOptions, Checkpoint};
 pub use connection::ConnectionSettings;
 pub use restore::RestoreOptions;
 pub use retention::{CleanupOptions, PinOptions};
-pub use settings::{ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalMode, WalSettings};
+pub use settings::{
+    BackupSettings, ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalMode, WalSettings,
+};
 pub use systemd::{SystemdAction, SystemdOptions};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 

@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
-use super::connection::ConnectionSettings;
+use super::{base::Checkpoint, connection::ConnectionSettings};
 use crate::{
     domain::retention::policy::Policy,
     error::{Error, Result},
-    postgres::conninfo::ConnInfo,
+    postgres::{conninfo::ConnInfo, file_checksum::Algorithm},
     repo::{codec::Compression, layout::ClusterName, location::Location},
 };
 
@@ -58,6 +58,21 @@ pub enum WalMode {
     Push,
     /// Copied later from the first.
     Sync,
+}
+
+/// What backups of a cluster are made by, where no option of `base` says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupSettings {
+    /// None: each is a full one.
+    pub full_every: Option<Duration>,
+    /// Incremental backups that build on one full one.
+    pub chain_max: u32,
+    pub checkpoint: Checkpoint,
+    /// Bytes a second; PostgreSQL's own range.
+    pub max_rate: Option<u64>,
+    pub manifest_checksums: Algorithm,
+    /// How long to wait for the WAL that a backup needs.
+    pub wal_timeout: Duration,
 }
 
 #[derive(Debug)]

@@ -212,3 +212,17 @@ fn a_folder_that_lost_its_description_stays_as_long_as_others_build_on_it() {
     user::own(&full.object("backup.json"));
     assert_eq!(stow.backups()[1]["state"], "complete");
 }
+
+#[test]
+fn what_several_build_on_is_verified_once() {
+    let scratch = Scratch::new();
+    let chain = Chain::of(&scratch, 4);
+    let ids: Vec<&str> = chain.backups.iter().map(Stored::id).collect();
+    for words in [&["--all"][..], &[ids[3]]] {
+        let verify = [&["--json", "verify"], words].concat();
+        let report = chain.stow.tool.command(&verify).ok().json();
+        let read = report["backups"].as_array().unwrap().iter();
+        let read: Vec<&str> = read.map(|one| one["backup"].as_str().unwrap()).collect();
+        assert_eq!(read, ids, "{words:?}");
+    }
+}
