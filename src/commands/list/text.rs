@@ -185,12 +185,12 @@ impl LineState {
 
 impl Line {
     /// What it builds on, and how many backups a restore of it reads.
-    fn chain(&self) -> impl Iterator<Item = String> + use<> {
-        let parts = self.parent.map(|parent| {
-            let length = self.chain_length.map(|length| length.to_string());
-            [parent.to_string(), length.unwrap_or_else(|| "?".to_owned())]
-        });
-        parts.into_iter().flatten()
+    fn chain(&self) -> [String; 2] {
+        let Some(parent) = self.parent else {
+            return Default::default();
+        };
+        let length = self.chain_length.map(|length| length.to_string());
+        [parent.to_string(), length.unwrap_or_else(|| "?".to_owned())]
     }
 
     /// What a table has no room for.
