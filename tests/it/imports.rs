@@ -22,7 +22,8 @@ pub fn imports(module: &str, source: &str) -> Vec<String> {
             "mod" if tokens.get(at + 2).is_some_and(|token| token == "{") => {
                 inside.push((tokens[at + 1].clone(), depth + 1));
             }
-            "use" => {
+            // `use<...>` of a signature names lifetimes.
+            "use" if tokens.get(at + 1).is_some_and(|next| next != "<") => {
                 let passed_on = at > 0 && matches!(tokens[at - 1].as_str(), "pub" | ")");
                 let mut paths = Vec::new();
                 at = use_tree(&tokens, at + 1, "", &mut paths);

@@ -138,7 +138,10 @@ fn is_container() -> bool {
 
 impl Drop for Booted {
     fn drop(&mut self) {
-        // Its processes and mounts go with it.
+        // All its processes and mounts go with the first one; killed alone, systemd-nspawn leaves it.
+        if !self.leader.is_empty() {
+            let _ = Command::new("kill").args(["-KILL", &self.leader]).status();
+        }
         let _ = self.container.kill();
         let _ = self.container.wait();
     }
