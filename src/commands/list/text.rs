@@ -8,9 +8,10 @@ use super::{
         report::Report,
         table::{Align, Table},
     },
-    Line, LineState, ListReport, ShownWindow,
+    ListReport,
 };
 use crate::{
+    domain::list::{Line, LineState, Listing, ShownWindow},
     repo::catalog::Backup,
     util::{
         clock::{Time, readable},
@@ -20,26 +21,35 @@ use crate::{
 
 impl Report for ListReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "cluster {} in {}\n", self.cluster, self.repository)?;
-        if self.backups.is_empty() {
+        let listing = &self.listing;
+        writeln!(
+            out,
+            "cluster {} in {}\n",
+            listing.cluster, listing.repository
+        )?;
+        if listing.backups.is_empty() {
             writeln!(out, "no backups yet; take one with `pgstow base`")?;
         } else {
-            self.table().write(out)?;
-            self.windows(out)?;
+            listing.table().write(out)?;
+            listing.windows(out)?;
         }
-        for line in &self.backups {
+        for line in &listing.backups {
             line.remarks(out)?;
         }
         if self.in_full {
-            for backup in self.backups.iter().filter_map(|line| line.backup.as_ref()) {
+            for backup in listing
+                .backups
+                .iter()
+                .filter_map(|line| line.backup.as_ref())
+            {
                 in_full(backup, out)?;
             }
         }
-        self.wal(out)
+        listing.wal(out)
     }
 }
 
-impl ListReport {
+impl Listing {
     fn table(&self) -> Table {
         let mut table = Table::new(&[
             ("backup", Align::Left),
