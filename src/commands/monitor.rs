@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -20,8 +21,10 @@ use crate::{
             exposition,
             facts::{Facts, Subject},
             metrics, nagios,
-            verdict::{State, Verdict, worst},
+            page::Page,
+            verdict::{State, Verdict, tally, worst},
         },
+        retention::policy::Policy,
         setup::archive_command::ArchiveCommand,
     },
     error::Result,
@@ -29,12 +32,12 @@ use crate::{
         clock::{self, Time},
         errand::Errand,
         fs::write_over,
-        http, units,
+        host, http,
     },
 };
 
-/// For the node exporter, which is another user.
-const TEXTFILE_MODE: u32 = 0o644;
+/// For the node exporter and web servers, which are other users.
+const READABLE: u32 = 0o644;
 
 /// For a small file.
 const WRITING: Duration = Duration::from_secs(3);
@@ -53,8 +56,17 @@ pub struct MonitorReport {
 pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport> {
     let begun = clock::now();
     context.meter.begin("looking at server and repositories", 0);
+    let subject = subject(context, options)?;
+    let until = Instant::now() + options.limit;
+    let stock = options.page.is_some().then(|| {
+        let policies = context.settings.repos.iter();
+        let policies: Vec<Policy> = policies.map(|repo| repo.retention.clone()).collect();
+        subject.send_for_stock(&policies, &context.cancel)
+    });
     let info = context.settings.cluster.connection.resolve();
-    let facts = Facts::gather(&subject(context, options)?, info, &context.cancel)?;
+    let facts = Facts::gather(&subject, info, &context.cancel)?;
+    let shelves = stock.map(|sent| sent.wait(until, &context.cancel));
+    let shelves = shelves.transpose()?.unwrap_or_default();
     let now = clock::now();
     let mut verdicts = checks::all(
         &facts,
@@ -65,11 +77,27 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
         },
     );
     verdicts.extend(alerts::verdicts(context, &options.alerts)?);
+    let cluster = context.settings.cluster.name.as_str();
+    // A page without some checks would look better than things are.
+    let page = options.page.as_ref().map(|path| {
+        let page = Page {
+            cluster,
+            host: &host::name(),
+            now,
+            facts: &facts,
+            verdicts: &verdicts,
+            shelves: &shelves,
+        };
+        (path, page.html())
+    });
     let chosen = |verdict: &Verdict| {
         options.only.is_empty() || options.only.iter().any(|name| name == verdict.check)
     };
     verdicts.retain(chosen);
-    let cluster = context.settings.cluster.name.as_str();
+    if let Some((path, html)) = page {
+        let written = write(context, path, html.into_bytes());
+        verdicts.push(delivered(written, "the page is there", "page"));
+    }
     if options.textfile.is_some() || options.pushgateway.is_some() {
         let wanted = metrics::Wanted {
             cluster,
@@ -107,27 +135,36 @@ fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
 
 /// Hands the metrics on; who can't be reached is a verdict as all others are.
 fn deliver(context: &Context, options: &MonitorOptions, cluster: &str, text: &str) -> Vec<Verdict> {
-    const NAME: &str = "delivery";
-    let told = |result: Result<()>, to: &str| match result {
-        Ok(()) => Verdict::ok(NAME, "the metrics are there").about(to),
-        Err(error) => Verdict::of_error(NAME, State::Unknown, &error).about(to),
-    };
+    const DONE: &str = "the metrics are there";
     let mut verdicts = Vec::new();
     if let Some(path) = &options.textfile {
-        let (to, bytes) = (path.clone(), text.as_bytes().to_vec());
-        let write = Errand::send(format!("writing {}", path.display()), move || {
-            write_over(&to, TEXTFILE_MODE, &bytes)
-        });
-        let written = write.wait(Instant::now() + WRITING, &context.cancel);
-        verdicts.push(told(written, "textfile"));
+        let written = write(context, path, text.as_bytes().to_vec());
+        verdicts.push(delivered(written, DONE, "textfile"));
     }
     if let Some(url) = &options.pushgateway {
         context.meter.begin("sending metrics", 0);
         let group = pushgateway(url, cluster);
         let sent = http::put(&group, exposition::CONTENT_TYPE, text.as_bytes());
-        verdicts.push(told(sent, "pushgateway"));
+        verdicts.push(delivered(sent, DONE, "pushgateway"));
     }
     verdicts
+}
+
+/// A file for other users, whole or not at all.
+fn write(context: &Context, path: &Path, bytes: Vec<u8>) -> Result<()> {
+    let to = path.to_owned();
+    let write = Errand::send(format!("writing {}", path.display()), move || {
+        write_over(&to, READABLE, &bytes)
+    });
+    write.wait(Instant::now() + WRITING, &context.cancel)
+}
+
+fn delivered(result: Result<()>, done: &str, to: &str) -> Verdict {
+    const NAME: &str = "delivery";
+    match result {
+        Ok(()) => Verdict::ok(NAME, done).about(to),
+        Err(error) => Verdict::of_error(NAME, State::Unknown, &error).about(to),
+    }
 }
 
 /// The address of this cluster's group of metrics, unless the whole address was given.
@@ -161,19 +198,7 @@ impl Report for MonitorReport {
                 writeln!(out, "{:8}  {:width$}  hint: {hint}", "", "")?;
             }
         }
-        let count = |state| {
-            let found = self.checks.iter().filter(|one| one.state == state);
-            found.count()
-        };
-        writeln!(
-            out,
-            "{}: {} critical, {} unknown, {}, {} ok",
-            self.state.word(),
-            count(State::Critical),
-            count(State::Unknown),
-            units::count(count(State::Warning) as u64, "warning"),
-            count(State::Ok)
-        )
+        writeln!(out, "{}: {}", self.state.word(), tally(&self.checks))
     }
 
     fn is_good_news(&self) -> bool {

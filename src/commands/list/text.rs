@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     domain::list::{Line, LineState, Listing, ShownWindow},
+    postgres::version,
     repo::catalog::Backup,
     util::{
-        clock::{Time, readable},
+        clock::{readable, whole_seconds},
         units,
     },
 };
@@ -71,7 +72,7 @@ impl Listing {
             table.row([
                 line.id.to_string(),
                 line.state.word().to_owned(),
-                version(backup.postgres_version),
+                version::readable(backup.postgres_version),
                 readable(whole_seconds(backup.stop_time)),
                 units::duration(backup.duration()),
                 units::bytes(backup.bytes),
@@ -170,19 +171,6 @@ impl Listing {
             )?;
         }
         Ok(())
-    }
-}
-
-impl LineState {
-    fn word(self) -> &'static str {
-        match self {
-            LineState::Complete => "complete",
-            LineState::Damaged => "DAMAGED",
-            LineState::Pending => "pending",
-            LineState::Unreadable => "UNREADABLE",
-            LineState::Running => "running",
-            LineState::Interrupted => "interrupted",
-        }
     }
 }
 
@@ -298,19 +286,10 @@ fn in_full(backup: &Backup, out: &mut dyn Write) -> io::Result<()> {
     field("pgstow", backup.pgstow_version.clone())
 }
 
-/// Such as 17.11: since PostgreSQL 10 the last four digits are the minor version.
-fn version(number: u32) -> String {
-    format!("{}.{}", number / 10_000, number % 10_000)
-}
-
 fn checked(backup: &Backup) -> String {
     match (backup.page_failures.is_empty(), backup.verified) {
         (false, _) => "DAMAGED PAGES".to_owned(),
         (true, true) => "re-read".to_owned(),
         (true, false) => "no".to_owned(),
     }
-}
-
-fn whole_seconds(time: Time) -> Time {
-    chrono::SubsecRound::trunc_subsecs(time, 0)
 }

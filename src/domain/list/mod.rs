@@ -75,6 +75,20 @@ pub enum LineState {
     Unreadable,
 }
 
+impl LineState {
+    /// For people; what they must look at in capitals.
+    pub fn word(self) -> &'static str {
+        match self {
+            LineState::Complete => "complete",
+            LineState::Damaged => "DAMAGED",
+            LineState::Pending => "pending",
+            LineState::Unreadable => "UNREADABLE",
+            LineState::Running => "running",
+            LineState::Interrupted => "interrupted",
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub struct ShownWindow {
     #[serde(flatten)]
