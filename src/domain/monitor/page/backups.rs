@@ -33,6 +33,15 @@ pub fn part(html: &mut Html, view: &View<'_>) {
     if all.is_empty() {
         return html.raw("<p>No backup yet. Take one: <code>pgstow base</code></p>");
     }
+    let bytes = all
+        .iter()
+        .filter_map(|line| Some(line.backup.as_ref()?.stored_bytes));
+    let (count, bytes) = (units::count(all.len() as u64, "backup"), bytes.sum());
+    html.leaf(
+        "p",
+        &[],
+        format!("{count}, {} stored.", units::bytes(bytes)),
+    );
     chart(
         html,
         view,

@@ -60,11 +60,11 @@ fn card(html: &mut Html, verdict: &Verdict) {
             html.raw(" ");
             html.text(verdict.title());
         });
-        html.leaf("p", &[], &verdict.reason);
+        html.tag("p", &[], |html| html.prose(&verdict.reason));
         if let Some(hint) = &verdict.hint {
             html.tag("p", &[("class", "hint")], |html| {
                 html.raw("<strong>What to do:</strong> ");
-                html.text(hint);
+                html.prose(hint);
             });
         }
     });

@@ -37,10 +37,9 @@ pub fn part(html: &mut Html, cleanup: &Outcome) {
     );
     let (stays, goes): (Vec<&Decision>, Vec<_>) = plan.backups.iter().partition(|one| one.keep);
     let (backups, wal) = (&cleanup.deleted.backups, &cleanup.deleted.wal);
-    html.leaf(
-        "p",
-        &[],
-        format!(
+    let told = match backups.objects + wal.objects {
+        0 => "If it ran now, it would delete nothing.".to_owned(),
+        _ => format!(
             "If it ran now, it would delete {} ({}) and {} of WAL ({}); {} would stay.",
             units::count(goes.len() as u64, "backup"),
             units::bytes(backups.bytes),
@@ -48,7 +47,8 @@ pub fn part(html: &mut Html, cleanup: &Outcome) {
             units::bytes(wal.bytes),
             units::count(stays.len() as u64, "backup"),
         ),
-    );
+    };
+    html.leaf("p", &[], told);
     decisions(html, &goes, "Backups that go");
     decisions(html, &stays, "Backups that stay");
     of_wal(html, cleanup);

@@ -39,6 +39,21 @@ impl Html {
         let _ = write!(Escaped(&mut self.text), "{}", cut(&text.to_string()));
     }
 
+    /// Sentences, in which commands stand between backticks.
+    pub fn prose(&mut self, text: &str) {
+        let text = cut(text);
+        let parts: Vec<&str> = text.split('`').collect();
+        if parts.len() % 2 == 0 {
+            return self.text(text);
+        }
+        for (number, part) in parts.into_iter().enumerate() {
+            match number % 2 {
+                0 => self.text(part),
+                _ => self.leaf("code", &[], part),
+            }
+        }
+    }
+
     /// `<name attributes>`, what is inside, `</name>`.
     pub fn tag(
         &mut self,
@@ -133,6 +148,21 @@ mod tests {
             html.into_text(),
             format!("<p title=\"{escaped}\">{escaped}</p>")
         );
+    }
+
+    #[test]
+    fn commands_stand_out() {
+        let prose = |text: &str| {
+            let mut html = Html::default();
+            html.prose(text);
+            html.into_text()
+        };
+        assert_eq!(
+            prose("run `a <b>`, then `c`."),
+            "run <code>a &lt;b&gt;</code>, then <code>c</code>."
+        );
+        assert_eq!(prose("`a` or `b"), "`a` or `b");
+        assert_eq!(prose(""), "");
     }
 
     #[test]

@@ -49,13 +49,10 @@ impl Picture<'_> {
                 ("y2", &bottom),
             ];
             html.shape("line", &line);
-            let anchor = match tick.x {
-                ..12.0 => "start",
-                88.0.. => "end",
-                _ => "middle",
-            };
-            let text = [("x", x.as_str()), ("y", &words), ("text-anchor", anchor)];
-            html.leaf("text", &text, tick.label);
+            if let Some(label) = tick.label {
+                let text = [("x", x.as_str()), ("y", &words), ("text-anchor", "middle")];
+                html.leaf("text", &text, label);
+            }
         }
         let line = [
             ("class", "axis"),

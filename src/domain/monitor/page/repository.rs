@@ -5,18 +5,20 @@ use super::{
     super::facts::stock::{Shelf, Stretch},
     backups, cleanup,
     html::Html,
-    spans,
+    spans::{self, Span},
     table::{Cell, Kind, ROWS, left_out, table},
-    timeline,
+    timeline::{self, TIMELINES},
     view::View,
 };
 use crate::{
     domain::list::{Line, ShownWindow, Wal},
+    postgres::lsn::TimelineId,
     util::{clock::Time, units},
 };
 
-/// Systems: the newest.
+/// The newest of each that are told of in full; more would be a wall.
 const SYSTEMS: usize = 4;
+const SPANS: usize = 3;
 
 pub fn section(html: &mut Html, number: usize, shelf: &Shelf, now: Time) {
     let id = format!("repository-{number}");
@@ -70,19 +72,12 @@ fn system(html: &mut Html, view: &View<'_>, wal: &Wal) {
     if spans.is_empty() {
         html.raw("<p class=\"notice\">Nothing can be restored: there is no backup with its WAL. Take one: <code>pgstow base</code></p>");
     }
-    html.raw("<ul class=\"spans\">");
-    for (timeline, of_timeline) in spans.iter().rev() {
-        for span in of_timeline.iter().rev().take(3) {
-            html.tag("li", &[], |html| {
-                html.raw("Any moment from ");
-                html.time(span.from);
-                html.raw(" to ");
-                html.time(span.to);
-                html.text(format!(", along timeline {timeline}"));
-            });
-        }
+    if !spans.is_empty() {
+        html.tag("ul", &[("class", "spans")], |html| {
+            let newest = spans.iter().rev().take(TIMELINES);
+            newest.for_each(|(timeline, spans)| along(html, *timeline, spans));
+        });
     }
-    html.raw("</ul>");
     html.leaf("p", &[], stored(wal));
     for range in &wal.given_up {
         let what = format!(
@@ -108,6 +103,28 @@ fn system(html: &mut Html, view: &View<'_>, wal: &Wal) {
         html.leaf("summary", &[], "The time line as tables");
         windows(html, view, wal);
         stretches(html, view, wal);
+    });
+}
+
+/// The newest moments first.
+fn along(html: &mut Html, timeline: TimelineId, spans: &[Span]) {
+    html.tag("li", &[], |html| {
+        html.leaf("strong", &[], format!("Timeline {timeline}:"));
+        html.raw(" any moment ");
+        for (number, span) in spans.iter().rev().take(SPANS).enumerate() {
+            html.raw(if number == 0 {
+                "from "
+            } else {
+                "; before a gap, from "
+            });
+            html.time(span.from);
+            html.raw(" to ");
+            html.time(span.to);
+        }
+        match spans.len().saturating_sub(SPANS) {
+            0 => {}
+            more => html.text(format!("; and {more} earlier stretches of time")),
+        }
     });
 }
 

@@ -35,11 +35,8 @@ pub fn section(html: &mut Html, runs: &Result<Vec<Run>>) {
         table(html, "Newest runs on this host", &COLUMNS, shown.map(row));
         if runs.len() > RUNS {
             let left_out = runs.len() - RUNS;
-            html.leaf(
-                "p",
-                &[("class", "left-out")],
-                format!("{left_out} older ones are left out: pgstow list --runs shows all."),
-            );
+            let text = format!("Left out: {left_out} older ones. `pgstow list --runs` shows all.");
+            html.tag("p", &[("class", "left-out")], |html| html.prose(&text));
         }
     });
 }

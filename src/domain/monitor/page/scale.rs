@@ -1,6 +1,8 @@
 //! From moments to places in a picture. A picture has no width of its own: places are percents of it, so
 //! that text keeps its size on a phone. Pure.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, TimeDelta};
 
 use crate::util::clock::Time;
@@ -11,32 +13,43 @@ const MARGIN: f64 = 2.0;
 /// So many labels fit side by side on a phone.
 const TICKS: i64 = 4;
 
-/// Seconds between ticks, that people count in.
-const STEPS: [i64; 24] = [
+/// Where a label, which stands around its tick, isn't cut off: percents.
+const LABELLED: RangeInclusive<f64> = 11.0..=89.0;
+
+/// Seconds between ticks, that people count in. None is more than twice the one before it, so that one
+/// tick at least is labelled.
+const STEPS: [i64; 31] = [
     1,
     2,
+    4,
     5,
     10,
     15,
     30,
     60,
     120,
+    240,
     300,
     600,
     900,
     1800,
     3600,
     2 * 3600,
-    3 * 3600,
+    4 * 3600,
     6 * 3600,
     12 * 3600,
     DAY,
     2 * DAY,
+    4 * DAY,
     7 * DAY,
     14 * DAY,
+    21 * DAY,
     30 * DAY,
+    60 * DAY,
     90 * DAY,
+    120 * DAY,
     180 * DAY,
+    365 * DAY,
 ];
 
 const DAY: i64 = 86_400;
@@ -47,11 +60,12 @@ pub struct Scale {
     to: Time,
 }
 
-/// A moment that is named at the axis.
+/// A moment at the axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tick {
     pub x: f64,
-    pub label: String,
+    /// None where there is no room for it.
+    pub label: Option<String>,
 }
 
 impl Scale {
@@ -70,6 +84,10 @@ impl Scale {
         scale
     }
 
+    pub fn shows(&self, time: Time) -> bool {
+        (self.from..=self.to).contains(&time)
+    }
+
     /// Percents of the width, from 0 to 100.
     pub fn x(&self, time: Time) -> f64 {
         let millis = |delta: TimeDelta| delta.num_milliseconds() as f64;
@@ -83,16 +101,17 @@ impl Scale {
         let (from, to) = (self.from.timestamp(), self.to.timestamp());
         let most = (to - from) / TICKS;
         let step = STEPS.into_iter().find(|step| *step >= most);
-        // Whole years, and some days.
+        // Years.
         let step = step.unwrap_or_else(|| (most / (365 * DAY) + 1) * 365 * DAY);
         let first = from.div_euclid(step) * step + step;
         let moments = (0..=TICKS).map(|number| first + number * step);
         let moments = moments.filter(|moment| *moment <= to);
         moments
             .filter_map(|moment| DateTime::from_timestamp(moment, 0))
-            .map(|time| Tick {
-                x: self.x(time),
-                label: label(time, step),
+            .map(|time| {
+                let x = self.x(time);
+                let label = LABELLED.contains(&x).then(|| label(time, step));
+                Tick { x, label }
             })
             .collect()
     }
@@ -159,15 +178,15 @@ mod tests {
         assert_eq!(percent(scale.x(at(0))), "98.00%");
         let labels = |back: i64| {
             let ticks = Scale::over([at(-back)].into_iter(), at(0)).ticks();
-            let labels: Vec<String> = ticks.into_iter().map(|tick| tick.label).collect();
+            let labels: Vec<String> = ticks.into_iter().filter_map(|tick| tick.label).collect();
             labels.join(", ")
         };
-        assert_eq!(
-            labels(8 * 3600),
-            "20 Nov 20:00, 20 Nov 22:00, 21 Nov 00:00, 21 Nov 02:00"
-        );
-        assert_eq!(labels(7 * DAY), "16 Nov, 18 Nov, 20 Nov");
-        assert_eq!(labels(20), "01:59:45, 01:59:50, 01:59:55, 02:00:00");
-        assert_eq!(labels(3 * 365 * DAY).matches("202").count(), 3);
+        assert_eq!(labels(8 * 3600), "20 Nov 20:00, 20 Nov 22:00, 21 Nov 00:00");
+        assert_eq!(labels(7 * DAY), "15 Nov, 17 Nov, 19 Nov");
+        assert_eq!(labels(20), "01:59:45, 01:59:50, 01:59:55");
+        assert_eq!(labels(3 * 365 * DAY).matches("202").count(), 2);
+        for back in (10..4 * 365 * DAY).step_by(7919) {
+            assert!(!labels(back).is_empty(), "{back}");
+        }
     }
 }

@@ -78,14 +78,15 @@ pub fn table(
 /// What the tables and pictures don't show.
 pub fn left_out(html: &mut Html, count: usize, what: &str) {
     if count > 0 {
-        let text = format!("Left out: {count} {what}. pgstow list shows all.");
-        html.leaf("p", &[("class", "left-out")], text);
+        let text = format!("Left out: {count} {what}. `pgstow list` shows all.");
+        html.tag("p", &[("class", "left-out")], |html| html.prose(&text));
     }
 }
 
 fn cells(html: &mut Html, columns: &[(&'static str, Kind)], row: Vec<Cell>) {
     for (number, (cell, (_, kind))) in row.into_iter().zip(columns).enumerate() {
         let write = |html: &mut Html| match cell {
+            Cell::Text(text) if *kind == Kind::Prose => html.prose(&text),
             Cell::Text(text) => html.text(text),
             Cell::Time(Some(time)) => html.time(time),
             Cell::Time(None) => {}

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The newest timelines; more would be a wall.
-const TIMELINES: usize = 6;
+pub const TIMELINES: usize = 6;
 
 /// Pixels from the top: of the label of the backups, and of the backups.
 const LABEL: f64 = 14.0;
@@ -63,7 +63,8 @@ pub fn draw(html: &mut Html, view: &View<'_>, wal: &Wal) -> usize {
         height,
     };
     picture.draw(html, |html| {
-        if let Some(from) = view.stock.cleanup.plan.window.from {
+        let kept = view.stock.cleanup.plan.window.from;
+        if let Some(from) = kept.filter(|from| view.scale.shows(*from)) {
             let x = percent(view.scale.x(from));
             let bottom = in_picture(height);
             let line = [

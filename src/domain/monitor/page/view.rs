@@ -20,6 +20,9 @@ use crate::{
 /// Backups in pictures: the newest.
 const DRAWN: usize = 200;
 
+/// Percents: what has no width is not drawn.
+const NARROWEST: f64 = 0.4;
+
 pub struct View<'a> {
     pub stock: &'a Stock,
     /// The newest, oldest id first.
@@ -70,7 +73,7 @@ impl<'a> View<'a> {
         told: &str,
     ) {
         let from = self.scale.x(from);
-        let width = percent((self.scale.x(to) - from).max(0.0));
+        let width = percent((self.scale.x(to) - from).max(NARROWEST));
         let (x, y, height) = (percent(from), in_picture(top), in_picture(height));
         let attributes = [
             ("class", class),
