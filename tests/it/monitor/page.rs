@@ -137,7 +137,7 @@ fn a_browser_shows_all_of_it() {
     let full = "mark full";
     assert_eq!(
         line["marks"],
-        serde_json::json!([full, "mark incremental", full])
+        serde_json::json!(["mark incremental", full, full])
     );
     // Before the gap and behind it, and along the new timeline.
     assert_eq!((&line["spans"], &line["gaps"]), (&3.into(), &1.into()));
@@ -258,7 +258,7 @@ fn is_accessible(browser: &mut Chromium, page: &Path) {
     let named = [
         "image",
         "img",
-        "region",
+        "group",
         "table",
         "link",
         "navigation",
@@ -267,7 +267,7 @@ fn is_accessible(browser: &mut Chromium, page: &Path) {
     ];
     let of_role = |wanted: &str| told.iter().filter(move |(role, _)| role == wanted).count();
     assert!(
-        of_role("region") > 5 && of_role("table") > 5 && of_role("heading") > 5,
+        of_role("group") > 5 && of_role("table") > 5 && of_role("heading") > 5,
         "{told:?}"
     );
     assert!(of_role("image") + of_role("img") >= 3, "{told:?}");

@@ -43,9 +43,6 @@ impl Chart<'_> {
             height: HEIGHT,
         };
         picture.draw(html, |html| {
-            for share in [0.5, 1.0] {
-                self.line(html, share, most);
-            }
             let class = if self.bars.len() > MANY {
                 "bars many"
             } else {
@@ -54,6 +51,10 @@ impl Chart<'_> {
             html.tag("g", &[("class", class)], |html| {
                 self.bars.iter().for_each(|bar| self.bar(html, bar, most));
             });
+            // Words lie on top.
+            for share in [0.5, 1.0] {
+                self.line(html, share, most);
+            }
         });
     }
 

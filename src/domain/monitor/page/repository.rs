@@ -39,10 +39,10 @@ pub fn section(html: &mut Html, number: usize, shelf: &Shelf, now: Time) {
             let what = format!("System {}: {} {}", lost.system_id, lost.file, lost.what());
             html.leaf("p", &[("class", "notice")], what);
         }
-        let systems = stock.listing.wal.iter().rev();
-        systems
-            .take(SYSTEMS)
-            .for_each(|wal| system(html, &view, wal));
+        let systems = stock.listing.wal.iter().rev().take(SYSTEMS);
+        for (number, wal) in systems.enumerate() {
+            system(html, &view, wal, number == 0);
+        }
         left_out(
             html,
             stock.listing.wal.len().saturating_sub(SYSTEMS),
@@ -59,7 +59,7 @@ pub fn section(html: &mut Html, number: usize, shelf: &Shelf, now: Time) {
     });
 }
 
-fn system(html: &mut Html, view: &View<'_>, wal: &Wal) {
+fn system(html: &mut Html, view: &View<'_>, wal: &Wal, is_newest: bool) {
     let spans = spans::of_system(&view.stock.listing.backups, wal.system_id);
     html.leaf(
         "h4",
@@ -69,8 +69,13 @@ fn system(html: &mut Html, view: &View<'_>, wal: &Wal) {
             wal.system_id, wal.postgres_major
         ),
     );
-    if spans.is_empty() {
-        html.raw("<p class=\"notice\">Nothing can be restored: there is no backup with its WAL. Take one: <code>pgstow base</code></p>");
+    if spans.is_empty() && is_newest {
+        html.raw(
+            "<p class=\"notice\">Nothing can be restored: there is no backup with its WAL. Take one: \
+             <code>pgstow base</code></p>",
+        );
+    } else if spans.is_empty() {
+        html.raw("<p>Nothing of it can be restored any more.</p>");
     }
     if !spans.is_empty() {
         html.tag("ul", &[("class", "spans")], |html| {
@@ -94,6 +99,9 @@ fn system(html: &mut Html, view: &View<'_>, wal: &Wal) {
             history.cure()
         );
         html.leaf("p", &[("class", "notice")], what);
+    }
+    if wal.segments == 0 && !view.has_backup_of(wal.system_id) {
+        return;
     }
     html.raw("<figure>");
     let timelines = timeline::draw(html, view, wal);
@@ -140,11 +148,7 @@ fn stored(wal: &Wal) -> String {
 }
 
 fn windows(html: &mut Html, view: &View<'_>, wal: &Wal) {
-    let of_system = |line: &&Line| {
-        let backup = line.backup.as_ref();
-        backup.is_some_and(|backup| backup.system_id == wal.system_id)
-    };
-    let newest = view.backups.iter().rev().filter(of_system);
+    let newest = view.backups_of(wal.system_id).rev();
     let rows = newest.flat_map(|line| line.windows.iter().map(move |window| (line, window)));
     let row = |(line, shown): (&Line, &ShownWindow)| -> Vec<Cell> {
         let window = &shown.window;

@@ -1,4 +1,4 @@
-//! Tables: each with a caption, in a region of its own that a keyboard can scroll where it is wider
+//! Tables: each with a caption, in a frame of its own that a keyboard can scroll where it is wider
 //! than the screen.
 
 use super::html::Html;
@@ -46,20 +46,24 @@ impl From<Option<Time>> for Cell {
     }
 }
 
-/// The first cell of each row is its heading.
+/// The first cell of each row is its heading. Without any row there is no table.
 pub fn table(
     html: &mut Html,
     caption: &str,
     columns: &[(&'static str, Kind)],
     rows: impl Iterator<Item = Vec<Cell>>,
 ) {
-    let region = [
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let frame = [
         ("class", "scroll"),
-        ("role", "region"),
+        ("role", "group"),
         ("aria-label", caption),
         ("tabindex", "0"),
     ];
-    html.tag("div", &region, |html| {
+    html.tag("div", &frame, |html| {
         html.tag("table", &[], |html| {
             html.leaf("caption", &[], caption);
             html.raw("<thead><tr>");

@@ -25,6 +25,9 @@ use crate::{
 /// The newest timelines; more would be a wall.
 pub const TIMELINES: usize = 6;
 
+/// More backups are drawn smaller.
+const MANY: usize = 60;
+
 /// Pixels from the top: of the label of the backups, and of the backups.
 const LABEL: f64 = 14.0;
 const MARKS: f64 = 34.0;
@@ -97,51 +100,58 @@ fn label(html: &mut Html, text: &str, y: f64) {
     html.leaf("text", &[("class", "label"), ("x", "0"), ("y", &y)], text);
 }
 
-/// Chains first, so that the marks lie on them.
+/// Chains first, so that the marks lie on them. A claim that tells nothing of its system is one of each.
 fn backups(html: &mut Html, view: &View<'_>, wal: &Wal) {
     let of_system = |line: &&Line| {
         let system = line.backup.as_ref().map(|backup| backup.system_id);
         system.is_none_or(|system| system == wal.system_id)
     };
-    let y = in_picture(MARKS);
-    let places: BTreeMap<_, _> = view
-        .backups
-        .iter()
-        .map(|line| (line.id, view.scale.x(View::time(line))))
-        .collect();
-    for line in view.backups.iter().filter(of_system) {
-        let parent = line.backup.as_ref().and_then(|backup| backup.parent);
-        let from = parent.and_then(|parent| places.get(&parent));
-        if let (Some(from), Some(to)) = (from, places.get(&line.id)) {
-            let (from, to) = (percent(*from), percent(*to));
-            let attributes = [
-                ("class", "chain"),
-                ("x1", from.as_str()),
-                ("x2", &to),
-                ("y1", &y),
-                ("y2", &y),
-            ];
-            html.shape("line", &attributes);
+    let mut lines: Vec<&Line> = view.backups.iter().filter(of_system).collect();
+    let place = |line: &Line| view.scale.x(View::time(line));
+    let places: BTreeMap<_, _> = lines.iter().map(|line| (line.id, place(line))).collect();
+    lines.sort_by_key(|line| Look::of(line));
+    let class = if lines.len() > MANY { "many" } else { "few" };
+    html.tag("g", &[("class", class)], |html| {
+        for line in &lines {
+            let parent = line.backup.as_ref().and_then(|backup| backup.parent);
+            if let Some(from) = parent.and_then(|parent| places.get(&parent)) {
+                chain(html, *from, place(line));
+            }
         }
-    }
-    for line in view.backups.iter().filter(of_system) {
-        let x = percent(view.scale.x(View::time(line)));
-        let look = Look::of(line);
-        let class = match view.goes.contains(&line.id) {
-            true => format!("mark {} goes", look.class()),
-            false => format!("mark {}", look.class()),
-        };
-        let attributes = [
-            ("class", class.as_str()),
-            ("x", &x),
-            ("y", &y),
-            ("overflow", "visible"),
-        ];
-        html.tag("svg", &attributes, |html| {
-            html.leaf("title", &[], told(line));
-            html.shape("use", &[("href", look.symbol())]);
-        });
-    }
+        for line in &lines {
+            mark(html, line, place(line), view.goes.contains(&line.id));
+        }
+    });
+}
+
+fn chain(html: &mut Html, from: f64, to: f64) {
+    let (from, to, y) = (percent(from), percent(to), in_picture(MARKS));
+    let attributes = [
+        ("class", "chain"),
+        ("x1", from.as_str()),
+        ("x2", &to),
+        ("y1", &y),
+        ("y2", &y),
+    ];
+    html.shape("line", &attributes);
+}
+
+fn mark(html: &mut Html, line: &Line, x: f64, goes: bool) {
+    let (look, x, y) = (Look::of(line), percent(x), in_picture(MARKS));
+    let class = match goes {
+        true => format!("mark {} goes", look.class()),
+        false => format!("mark {}", look.class()),
+    };
+    let attributes = [
+        ("class", class.as_str()),
+        ("x", &x),
+        ("y", &y),
+        ("overflow", "visible"),
+    ];
+    html.tag("svg", &attributes, |html| {
+        html.leaf("title", &[], told(line));
+        html.shape("use", &[("href", look.symbol())]);
+    });
 }
 
 fn told(line: &Line) -> String {
@@ -181,11 +191,8 @@ fn describe(
     spans: &BTreeMap<TimelineId, Vec<Span>>,
     stretches: &SystemWal,
 ) -> String {
-    let of_system = view.backups.iter().filter(|line| {
-        let backup = line.backup.as_ref();
-        backup.is_some_and(|backup| backup.system_id == wal.system_id)
-    });
-    let mut told = vec![units::count(of_system.count() as u64, "backup")];
+    let count = view.backups_of(wal.system_id).count();
+    let mut told = vec![units::count(count as u64, "backup")];
     for (timeline, of_timeline) in spans.iter().rev().take(TIMELINES) {
         let ranges: Vec<String> = of_timeline.iter().rev().take(3).map(range).collect();
         told.push(format!(

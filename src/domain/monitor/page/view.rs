@@ -57,6 +57,21 @@ impl<'a> View<'a> {
         self.stock.wal.iter().find(|wal| wal.system == system)
     }
 
+    /// Those in pictures whose system is known.
+    pub fn backups_of(
+        &self,
+        system: SystemId,
+    ) -> impl DoubleEndedIterator<Item = &'a Line> + Clone {
+        self.backups.iter().filter(move |line| {
+            let backup = line.backup.as_ref();
+            backup.is_some_and(|backup| backup.system_id == system)
+        })
+    }
+
+    pub fn has_backup_of(&self, system: SystemId) -> bool {
+        self.backups_of(system).next().is_some()
+    }
+
     /// Where a backup stands: at its end, if it has one.
     pub fn time(line: &Line) -> Time {
         let ended = line.backup.as_ref().map(|backup| backup.stop_time);
@@ -86,11 +101,11 @@ impl<'a> View<'a> {
     }
 }
 
-/// How a backup is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a backup is drawn; what matters more lies on top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Look {
-    Full,
     Incremental,
+    Full,
     /// It runs, or waits for its WAL.
     Waits,
     /// It can't be used.
