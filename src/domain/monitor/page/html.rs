@@ -43,7 +43,7 @@ impl Html {
     pub fn prose(&mut self, text: &str) {
         let text = cut(text);
         let parts: Vec<&str> = text.split('`').collect();
-        if parts.len() % 2 == 0 {
+        if parts.len().is_multiple_of(2) {
             return self.text(text);
         }
         for (number, part) in parts.into_iter().enumerate() {

@@ -82,6 +82,10 @@ fn system(html: &mut Html, view: &View<'_>, wal: &Wal, is_newest: bool) {
             let newest = spans.iter().rev().take(TIMELINES);
             newest.for_each(|(timeline, spans)| along(html, *timeline, spans));
         });
+        html.raw(
+            "<p class=\"made\">What can be restored ends when its last WAL arrived, by the clock of the \
+             repository.</p>",
+        );
     }
     html.leaf("p", &[], stored(wal));
     for range in &wal.given_up {
