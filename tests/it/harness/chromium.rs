@@ -87,7 +87,15 @@ impl Chromium {
         self.call("Emulation.setDeviceMetricsOverride", metrics);
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call("Emulation.setEmulatedMedia", media);
-        let url = format!("file://{}", page.display());
+        self.go(&format!("file://{}", page.display()));
+    }
+
+    /// To an empty page, which has no rules.
+    pub fn leave(&mut self) {
+        self.go("about:blank");
+    }
+
+    fn go(&mut self, url: &str) {
         let opened = self.call("Page.navigate", json!({ "url": url }));
         assert_eq!(opened["errorText"], Value::Null, "{opened}");
         self.hear(|message| message["method"] == "Page.loadEventFired");

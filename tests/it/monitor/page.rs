@@ -223,7 +223,7 @@ fn is_drawn(browser: &mut Chromium) {
         }})()"
     );
     // The page's own policy lets no image in.
-    browser.eval("location = 'about:blank'");
+    browser.leave();
     let drawn = browser.eval(&count);
     assert_eq!(drawn[0], DESK);
     assert!(drawn[1].as_u64().unwrap() > 50, "{drawn}");
@@ -258,7 +258,6 @@ fn is_accessible(browser: &mut Chromium, page: &Path) {
     let named = [
         "image",
         "img",
-        "group",
         "table",
         "link",
         "navigation",
