@@ -26,7 +26,7 @@ const START: &str = "exec /usr/bin/chromium --headless --no-sandbox --disable-gp
 
 pub struct Chromium {
     child: Child,
-    ask: ChildStdin,
+    input: ChildStdin,
     told: Receiver<Value>,
     asked: u64,
     /// Of its only page.
@@ -63,7 +63,7 @@ impl Chromium {
             }
         });
         let mut browser = Self {
-            ask: child.stdin.take().unwrap(),
+            input: child.stdin.take().unwrap(),
             child,
             told,
             asked: 0,
@@ -74,6 +74,8 @@ impl Chromium {
         let attached = browser.call("Target.attachToTarget", attach);
         browser.session = Some(attached["sessionId"].as_str().unwrap().to_owned());
         browser.call("Page.enable", json!({}));
+        let enabled = json!({ "enabled": true });
+        browser.call("Page.setLifecycleEventsEnabled", enabled);
         browser
     }
 
@@ -95,10 +97,20 @@ impl Chromium {
         self.go("about:blank");
     }
 
+    /// A page may be there before the answer that names it.
     fn go(&mut self, url: &str) {
-        let opened = self.call("Page.navigate", json!({ "url": url }));
-        assert_eq!(opened["errorText"], Value::Null, "{opened}");
-        self.hear(|message| message["method"] == "Page.loadEventFired");
+        let id = self.ask("Page.navigate", json!({ "url": url }));
+        let (mut wanted, mut there) = (Value::Null, Vec::new());
+        while wanted.is_null() || !there.contains(&wanted) {
+            let message =
+                self.hear(|message| message["id"] == id || message["params"]["name"] == "load");
+            if message["id"] == id {
+                wanted = message["result"]["loaderId"].clone();
+                assert!(wanted.is_string(), "{message}");
+            } else {
+                there.push(message["params"]["loaderId"].clone());
+            }
+        }
     }
 
     /// The value of an expression of JavaScript, or of its promise.
@@ -141,18 +153,22 @@ impl Chromium {
 
     #[track_caller]
     fn call(&mut self, method: &str, parameters: Value) -> Value {
-        self.asked += 1;
-        let id = self.asked;
-        let mut message = json!({ "id": id, "method": method, "params": parameters });
-        if let Some(session) = &self.session {
-            message["sessionId"] = session.as_str().into();
-        }
-        self.ask
-            .write_all(format!("{message}\0").as_bytes())
-            .unwrap();
+        let id = self.ask(method, parameters);
         let answer = self.hear(|message| message["id"] == id);
         assert!(answer["error"].is_null(), "{method}: {answer}");
         answer["result"].clone()
+    }
+
+    /// Sends a question; its number.
+    fn ask(&mut self, method: &str, parameters: Value) -> u64 {
+        self.asked += 1;
+        let mut message = json!({ "id": self.asked, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            message["sessionId"] = session.as_str().into();
+        }
+        let message = format!("{message}\0");
+        self.input.write_all(message.as_bytes()).unwrap();
+        self.asked
     }
 
     #[track_caller]
