@@ -161,6 +161,7 @@ pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
         nagios: args.nagios,
         textfile: args.textfile,
         pushgateway: args.pushgateway,
+        page: args.page,
         plain_names: args.plain_names,
         healthcheck: args.healthcheck,
         archive_call: layers.archive_call()?,

@@ -3,289 +3,34 @@
 pub mod runs;
 mod text;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::{context::Context, options::ListOptions};
 use crate::{
-    domain::{
-        backup::{claim, seal},
-        restore::{
-            archive::{Archive, Rootless},
-            load,
-            windows::Window,
-        },
-    },
+    domain::list::Listing,
     error::{Error, Kind, Result},
-    postgres::{
-        lsn::SystemId,
-        wal_name::{Segment, SegmentSize, WalName},
-    },
-    repo::{
-        backup_id::{BackupId, BackupKind},
-        catalog::{Backup, State, Unfinished, Unreadable},
-        inventory::Unregistered,
-        pins::Pin,
-        repository::{Repository, System},
-        wal_index::NamedMissing,
-    },
-    util::clock::{self, Time, readable},
 };
 
 #[derive(Debug, Serialize)]
 pub struct ListReport {
-    repository: String,
-    cluster: String,
-    backups: Vec<Line>,
-    wal: Vec<Wal>,
-    /// Systems whose registration is lost.
-    unregistered: Vec<Unregistered>,
+    #[serde(flatten)]
+    listing: Listing,
     #[serde(skip)]
     in_full: bool,
 }
 
-/// One backup, whatever its state.
-#[derive(Debug, Serialize)]
-struct Line {
-    id: BackupId,
-    state: LineState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backup: Option<Box<Backup>>,
-    /// What an incremental one builds on.
-    parent: Option<BackupId>,
-    /// How many backups a restore of it reads, itself among them; None where one of them is gone.
-    chain_length: Option<u64>,
-    /// To where a complete backup can be restored.
-    windows: Vec<ShownWindow>,
-    /// WAL that a pending one waits for.
-    waits_for: Vec<NamedMissing>,
-    /// Why retention leaves it alone.
-    pin: Option<ShownPin>,
-    /// Of one that runs, was interrupted, can't be read or can't be sealed.
-    note: Option<String>,
-}
-
-/// A pin that holds.
-#[derive(Debug, Serialize)]
-struct ShownPin {
-    reason: Option<String>,
-    until: Option<Time>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum LineState {
-    Complete,
-    Damaged,
-    Pending,
-    Running,
-    Interrupted,
-    Unreadable,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownWindow {
-    #[serde(flatten)]
-    window: Window,
-    /// When the last segment of the window arrived.
-    to_archived: Option<Time>,
-    missing: Option<NamedMissing>,
-}
-
-/// The WAL of one system.
-#[derive(Debug, Serialize)]
-struct Wal {
-    system_id: SystemId,
-    postgres_major: u32,
-    segment_size: SegmentSize,
-    segments: u64,
-    stored_bytes: u64,
-    newest: Option<String>,
-    newest_archived: Option<Time>,
-    /// What the safety valve gave up and did not arrive since.
-    given_up: Vec<NamedMissing>,
-    /// Timelines whose history is damaged or missing.
-    bad_histories: Vec<Rootless>,
-}
-
 pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
     let repository = context.repository()?;
-    let mut lines = Vec::new();
-    let mut complete: Vec<Backup> = Vec::new();
-    let entries = repository.backups()?;
-    let unregistered = repository.unregistered(&entries)?;
-    let mut pins = repository.pins()?;
-    let parents: BTreeMap<BackupId, Option<BackupId>> = entries
-        .iter()
-        .map(|entry| (entry.id, entry.parent()))
-        .collect();
-    for entry in entries {
-        if options.backup.is_some_and(|id| id != entry.id) {
-            continue;
-        }
-        if let State::Complete(backup) = &entry.state {
-            complete.push((**backup).clone());
-        }
-        let mut line = line(&repository, entry.id, entry.state)?;
-        line.parent = parents[&entry.id];
-        line.chain_length = chain_length(&parents, entry.id);
-        let pin = pins.remove(&entry.id).filter(|pin| pin.holds(clock::now()));
-        line.pin = pin.map(|Pin { reason, until, .. }| ShownPin { reason, until });
-        lines.push(line);
-    }
-    if let (Some(id), true) = (options.backup, lines.is_empty()) {
+    let listing = Listing::gather(&repository, options.backup)?;
+    if let (Some(id), true) = (options.backup, listing.backups.is_empty()) {
         return Err(Error::new(
             Kind::NotFound,
             format!("there is no backup {id} in {}", repository.location()),
         )
         .hint("`pgstow list` shows all backups."));
     }
-    let mut wal = Vec::new();
-    for system in repository.systems()? {
-        let of_system = complete
-            .iter()
-            .filter(|backup| backup.system_id == system.system_id);
-        let archive = load::archive(&repository, &system, of_system.cloned().collect())?;
-        for line in &mut lines {
-            let Some(backup) = line
-                .backup
-                .as_ref()
-                .filter(|_| line.state == LineState::Complete)
-            else {
-                continue;
-            };
-            if backup.system_id == system.system_id {
-                let windows = archive.windows(backup).into_iter();
-                line.windows = windows
-                    .map(|window| shown(&repository, &system, window))
-                    .collect();
-            }
-        }
-        wal.push(wal_line(&system, &archive));
-    }
     Ok(ListReport {
-        repository: repository.location().to_string(),
-        cluster: repository.layout().cluster().to_string(),
-        backups: lines,
-        wal,
-        unregistered,
+        listing,
         in_full: options.backup.is_some(),
     })
-}
-
-/// From a backup down to a full one.
-fn chain_length(parents: &BTreeMap<BackupId, Option<BackupId>>, mut id: BackupId) -> Option<u64> {
-    let mut length = 1;
-    while let Some(parent) = *parents.get(&id)? {
-        // A parent's id is lower: there are no rings.
-        id = Some(parent).filter(|parent| *parent < id)?;
-        length += 1;
-    }
-    // One whose parent nobody can tell is no end.
-    (id.kind() == BackupKind::Full).then_some(length)
-}
-
-fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
-    let mut line = Line {
-        id,
-        state: LineState::Complete,
-        backup: None,
-        parent: None,
-        chain_length: None,
-        windows: Vec::new(),
-        waits_for: Vec::new(),
-        pin: None,
-        note: None,
-    };
-    match state {
-        State::Complete(backup) => line.backup = Some(backup),
-        State::Damaged(backup, problems) => {
-            line.state = LineState::Damaged;
-            line.note = Some(format!(
-                "{}; what it still holds: `pgstow verify {id}`",
-                problems.join(", ")
-            ));
-            line.backup = Some(backup);
-        }
-        State::Pending(backup) => {
-            line.state = LineState::Pending;
-            match repository.system(backup.system_id) {
-                Err(error) if error.kind() == Kind::Foreign => {
-                    line.note = Some(error.message().to_owned());
-                }
-                system => {
-                    let missing = seal::missing_wal(repository, &system?, &backup)?.into_iter();
-                    line.waits_for = missing
-                        .map(|missing| missing.named(backup.segment_size))
-                        .collect();
-                }
-            }
-            line.backup = Some(backup);
-        }
-        State::Unfinished(unfinished) => {
-            let running = claim::is_running(&unfinished, clock::now());
-            line.state = if running {
-                LineState::Running
-            } else {
-                LineState::Interrupted
-            };
-            line.note = Some(who(&unfinished));
-        }
-        State::Unreadable(Unreadable { why, hint, .. }) => {
-            line.state = LineState::Unreadable;
-            line.note = Some(format!("{why}; {}", hint.trim_end_matches('.')));
-        }
-    }
-    Ok(line)
-}
-
-fn who(unfinished: &Unfinished) -> String {
-    let newest = readable(unfinished.newest);
-    match &unfinished.started {
-        Some(started) => format!(
-            "begun at {} by process {} on {}, last sign of life at {newest}",
-            readable(started.time),
-            started.process,
-            started.host
-        ),
-        None => format!("started.json can't be read, last sign of life at {newest}"),
-    }
-}
-
-fn shown(repository: &Repository, system: &System, window: Window) -> ShownWindow {
-    // Of a standalone backup the last segment may be in the backup alone.
-    let to_archived = window.last.and_then(|last| {
-        let file = WalName::Segment(last);
-        let name = repository.wal_object(system, file);
-        repository
-            .storage()
-            .head(&name)
-            .ok()
-            .map(|info| info.modified)
-    });
-    let missing = window
-        .missing
-        .map(|missing| missing.named(system.segment_size));
-    ShownWindow {
-        window,
-        to_archived,
-        missing,
-    }
-}
-
-fn wal_line(system: &System, archive: &Archive) -> Wal {
-    let newest = archive.wal.newest();
-    let lost = archive.wal.lost().into_iter();
-    Wal {
-        system_id: system.system_id,
-        postgres_major: system.postgres_major,
-        segment_size: system.segment_size,
-        segments: archive.wal.segments(),
-        stored_bytes: archive.wal.stored_bytes(),
-        newest: newest.map(|(segment, _): (Segment, Time)| segment.to_string()),
-        newest_archived: newest.map(|(_, time)| time),
-        given_up: lost.map(|range| range.named(system.segment_size)).collect(),
-        bad_histories: archive.rootless.values().cloned().collect(),
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -20,8 +21,10 @@ use crate::{
             exposition,
             facts::{Facts, Subject},
             metrics, nagios,
-            verdict::{State, Verdict, worst},
+            page::Page,
+            verdict::{State, Verdict, tally, worst},
         },
+        retention::policy::Policy,
         setup::archive_command::ArchiveCommand,
     },
     error::Result,
@@ -29,14 +32,14 @@ use crate::{
         clock::{self, Time},
         errand::Errand,
         fs::write_over,
-        http, units,
+        host, http,
     },
 };
 
-/// For the node exporter, which is another user.
-const TEXTFILE_MODE: u32 = 0o644;
+/// For the node exporter and web servers, which are other users.
+const READABLE: u32 = 0o644;
 
-/// For the metrics, to the file and the Pushgateway at the same time.
+/// For page and metrics, to all places at the same time.
 const DELIVERY: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Serialize)]
@@ -53,10 +56,18 @@ pub struct MonitorReport {
 pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport> {
     let begun = clock::now();
     context.meter.begin("looking at server and repositories", 0);
+    let subject = subject(context, options)?;
     let until = Instant::now() + options.limit;
     let notifiers = Asked::send(context, &options.alerts);
+    let stock = options.page.is_some().then(|| {
+        let policies = context.settings.repos.iter();
+        let policies: Vec<Policy> = policies.map(|repo| repo.retention.clone()).collect();
+        subject.send_for_stock(&policies, &context.cancel)
+    });
     let info = context.settings.cluster.connection.resolve();
-    let facts = Facts::gather(&subject(context, options)?, info, &context.cancel)?;
+    let facts = Facts::gather(&subject, info, &context.cancel)?;
+    let shelves = stock.map(|sent| sent.wait(until, &context.cancel));
+    let shelves = shelves.transpose()?.unwrap_or_default();
     let now = clock::now();
     let mut verdicts = checks::all(
         &facts,
@@ -67,20 +78,33 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
         },
     );
     verdicts.extend(notifiers.wait(until, &context.cancel)?);
+    let cluster = context.settings.cluster.name.as_str();
+    // A page without some checks would look better than things are.
+    let page = options.page.is_some().then(|| {
+        let page = Page {
+            cluster,
+            host: &host::name(),
+            now,
+            facts: &facts,
+            verdicts: &verdicts,
+            shelves: &shelves,
+        };
+        page.html()
+    });
     let chosen = |verdict: &Verdict| {
         options.only.is_empty() || options.only.iter().any(|name| name == verdict.check)
     };
     verdicts.retain(chosen);
-    let cluster = context.settings.cluster.name.as_str();
-    if options.textfile.is_some() || options.pushgateway.is_some() {
+    let metrics = options.textfile.is_some() || options.pushgateway.is_some();
+    let metrics = metrics.then(|| {
         let wanted = metrics::Wanted {
             cluster,
             now,
             plain: options.plain_names,
         };
-        let text = exposition::text(&metrics::families(&facts, &verdicts, wanted));
-        verdicts.extend(deliver(context, options, cluster, &text));
-    }
+        exposition::text(&metrics::families(&facts, &verdicts, wanted)).into_bytes()
+    });
+    verdicts.extend(deliver(context, options, cluster, page, metrics));
     alerts::tell(context, &options.alerts, &verdicts, begun)?;
     Ok(MonitorReport {
         cluster: cluster.to_owned(),
@@ -108,31 +132,48 @@ fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
     })
 }
 
-/// Hands the metrics on; who can't be reached is a verdict as all others are.
-fn deliver(context: &Context, options: &MonitorOptions, cluster: &str, text: &str) -> Vec<Verdict> {
+/// Hands page and metrics on; who can't be reached is a verdict as all others are.
+fn deliver(
+    context: &Context,
+    options: &MonitorOptions,
+    cluster: &str,
+    page: Option<String>,
+    metrics: Option<Vec<u8>>,
+) -> Vec<Verdict> {
     const NAME: &str = "delivery";
-    let told = |result: Result<()>, to: &str| match result {
-        Ok(()) => Verdict::ok(NAME, "the metrics are there").about(to),
-        Err(error) => Verdict::of_error(NAME, State::Unknown, &error).about(to),
-    };
     let until = Instant::now() + DELIVERY;
     let mut sent = Vec::new();
-    if let Some(path) = &options.textfile {
-        let (to, bytes) = (path.clone(), text.as_bytes().to_vec());
-        let write = Errand::send(format!("writing {}", path.display()), move || {
-            write_over(&to, TEXTFILE_MODE, &bytes)
-        });
-        sent.push((write, "textfile"));
+    if let (Some(path), Some(html)) = (&options.page, page) {
+        sent.push((write(path, html.into_bytes()), "the page is", "page"));
     }
-    if let Some(url) = &options.pushgateway {
-        context.meter.begin("sending metrics", 0);
-        let (group, bytes) = (pushgateway(url, cluster), text.as_bytes().to_vec());
-        let put = move || http::put(&group, exposition::CONTENT_TYPE, &bytes, DELIVERY);
-        sent.push((Errand::send("sending metrics", put), "pushgateway"));
+    if let Some(metrics) = metrics {
+        const THEY: &str = "the metrics are";
+        if let Some(path) = &options.textfile {
+            sent.push((write(path, metrics.clone()), THEY, "textfile"));
+        }
+        if let Some(url) = &options.pushgateway {
+            context.meter.begin("sending metrics", 0);
+            let group = pushgateway(url, cluster);
+            let put = move || http::put(&group, exposition::CONTENT_TYPE, &metrics, DELIVERY);
+            sent.push((Errand::send("sending metrics", put), THEY, "pushgateway"));
+        }
     }
     let sent = sent.into_iter();
-    sent.map(|(errand, to)| told(errand.wait(until, &context.cancel), to))
-        .collect()
+    sent.map(
+        |(errand, what, to)| match errand.wait(until, &context.cancel) {
+            Ok(()) => Verdict::ok(NAME, format!("{what} there")).about(to),
+            Err(error) => Verdict::of_error(NAME, State::Unknown, &error).about(to),
+        },
+    )
+    .collect()
+}
+
+/// A file for other users, whole or not at all.
+fn write(path: &Path, bytes: Vec<u8>) -> Errand<()> {
+    let to = path.to_owned();
+    Errand::send(format!("writing {}", path.display()), move || {
+        write_over(&to, READABLE, &bytes)
+    })
 }
 
 /// The address of this cluster's group of metrics, unless the whole address was given.
@@ -166,19 +207,7 @@ impl Report for MonitorReport {
                 writeln!(out, "{:8}  {:width$}  hint: {hint}", "", "")?;
             }
         }
-        let count = |state| {
-            let found = self.checks.iter().filter(|one| one.state == state);
-            found.count()
-        };
-        writeln!(
-            out,
-            "{}: {} critical, {} unknown, {}, {} ok",
-            self.state.word(),
-            count(State::Critical),
-            count(State::Unknown),
-            units::count(count(State::Warning) as u64, "warning"),
-            count(State::Ok)
-        )
+        writeln!(out, "{}: {}", self.state.word(), tally(&self.checks))
     }
 
     fn is_good_news(&self) -> bool {

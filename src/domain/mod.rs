@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod demo;
+pub mod list;
 pub mod monitor;
 pub mod restore;
 pub mod retention;

@@ -119,6 +119,12 @@ impl Major {
     }
 }
 
+/// Such as 17.11, of the setting `server_version_num`: since PostgreSQL 10 its last four digits are the
+/// minor version.
+pub fn readable(number: u32) -> String {
+    format!("{}.{}", number / 10_000, number % 10_000)
+}
+
 /// The folder inside a tablespace that belongs to one server version, `PG_<major>_<catalog
 /// version>`; other majors may have theirs beside it after pg_upgrade.
 pub fn tablespace_version_folder(major: Major, catalog_version: u32) -> String {

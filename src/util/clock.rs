@@ -16,6 +16,11 @@ pub fn readable(time: Time) -> String {
     text.replacen('T', " ", 1).replacen('Z', "+00", 1)
 }
 
+/// Without the fraction of the second.
+pub fn whole_seconds(time: Time) -> Time {
+    time.trunc_subsecs(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,6 +106,8 @@ def repository(bench, cluster):
             make_segment(copies / "segment.zst", wal, FAR + number)
         have = times
         curve.add("list", [measure([*tool.command, "list"]) for _ in range(CALLS)])
+        # It has a lot to say of what was made up.
+        curve.add("monitor", [measure([*tool.command, "monitor"], codes=(0, 1, 2)) for _ in range(CALLS)])
         curve.add("archive-wal", [measure([*tool.command, "archive-wal", str(folder / name)]) for name in names])
         curve.add("restore-wal", [measure([*tool.command, "restore-wal", "--system-id", system, name, str(copies / name)])
                                   for name in names])

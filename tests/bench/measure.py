@@ -46,8 +46,9 @@ def call(command, **options):
     return done.stdout
 
 
-def measure(command, server=None, **options):
-    """Runs a command and measures it; `server`: the process id of a postmaster to watch too."""
+def measure(command, server=None, codes=(0,), **options):
+    """Runs a command and measures it; `server`: the process id of a postmaster to watch too; `codes`: exit codes that
+    are no failure."""
     # What others wrote is not this command's to wait for.
     os.sync()
     server_before = server_cpu(server)
@@ -60,7 +61,7 @@ def measure(command, server=None, **options):
     wall = time.monotonic() - begun
     child.returncode = os.waitstatus_to_exitcode(status)
     peak = memory.stop()
-    if child.returncode != 0:
+    if child.returncode not in codes:
         raise Failed(f"{command} failed with {child.returncode}:\n{output[-4000:]}")
     return Measured(wall, usage.ru_utime + usage.ru_stime, peak, server_cpu(server) - server_before, output)
 

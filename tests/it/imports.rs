@@ -235,6 +235,7 @@ mod tests {
                 "",
             ),
             ("use ::clap::Parser;", "clap::Parser"),
+            ("fn f() -> impl T + use<'a> {} use crate::a;", "crate::a"),
         ];
         for (source, expected) in cases {
             assert_eq!(imports("x::y", source).join(" "), expected, "{source}");

@@ -15,12 +15,16 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 10] = [
+const SUBJECTS: [(&str, &str); 14] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
+    ("list", "backup"),
+    ("list", "restore"),
     ("retention", "backup"),
     ("retention", "restore"),
+    ("monitor", "list"),
+    ("monitor", "retention"),
     ("monitor", "setup"),
     ("monitor", "wal"),
     ("setup", "backup"),

@@ -5,6 +5,7 @@ mod archiving;
 mod backups;
 mod hangs;
 mod history;
+mod page;
 mod prometheus;
 mod server;
 mod standby;

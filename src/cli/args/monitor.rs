@@ -16,6 +16,7 @@ use crate::domain::monitor::{checks, door};
   pgstow monitor --only backup_age,disk
   pgstow monitor --nagios
   pgstow monitor --quiet --textfile /var/lib/prometheus/node-exporter/pgstow.prom
+  pgstow monitor --quiet --page /var/www/html/pgstow.html
   pgstow monitor --healthcheck")]
 pub struct MonitorArgs {
     /// Only these checks, with commas between them
@@ -31,16 +32,20 @@ pub struct MonitorArgs {
     /// Send the metrics to this Pushgateway of Prometheus, such as http://gateway:9091
     #[arg(long, value_name = "URL")]
     pub pushgateway: Option<String>,
+    /// Write a page for browsers to this file: every check, what can be restored, and what cleanup will do
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
     /// Have the figures of runs among the metrics as pg_backup_last_..., too
     #[arg(long)]
     pub plain_names: bool,
     /// Only send a test through all alerts, and tell how each went: exit code 0, or 3 if one failed
-    #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "plain_names",
-        "healthcheck"])]
+    #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "page",
+        "plain_names", "healthcheck"])]
     pub test_alert: bool,
     /// Only tell, without the server, whether the newest good backup is younger than
     /// monitor.backup_age.critical: exit code 0 or 1
-    #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "plain_names"])]
+    #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "page",
+        "plain_names"])]
     pub healthcheck: bool,
     /// Only tell, through all alerts, of a unit of systemd that failed, such as pgstow-base@main, unless
     /// its job did so itself; for pgstow-alert@, with the variables that systemd sets for it

@@ -10,7 +10,7 @@ use super::super::{
     table::{Align, Table},
 };
 use crate::{
-    domain::monitor::runs::{self, Run, RunState},
+    domain::monitor::runs::{self, Run},
     error::Result,
     util::{clock::readable, units},
 };
@@ -51,7 +51,7 @@ impl Report for RunsReport {
                 run.repository.clone(),
                 readable(run.begun),
                 run.duration().map(units::duration).unwrap_or_default(),
-                word(run.state).to_owned(),
+                run.state.word().to_owned(),
                 run.exit_code
                     .map(|code| code.to_string())
                     .unwrap_or_default(),
@@ -60,15 +60,5 @@ impl Report for RunsReport {
             ]);
         }
         table.write(out)
-    }
-}
-
-fn word(state: RunState) -> &'static str {
-    match state {
-        RunState::Running => "running",
-        RunState::Done => "done",
-        RunState::Findings => "FINDINGS",
-        RunState::Failed => "FAILED",
-        RunState::Killed => "KILLED",
     }
 }

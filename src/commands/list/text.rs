@@ -8,38 +8,49 @@ use super::{
         report::Report,
         table::{Align, Table},
     },
-    Line, LineState, ListReport, ShownWindow,
+    ListReport,
 };
 use crate::{
+    domain::list::{Line, LineState, Listing, ShownWindow},
+    postgres::version,
     repo::catalog::Backup,
     util::{
-        clock::{Time, readable},
+        clock::{readable, whole_seconds},
         units,
     },
 };
 
 impl Report for ListReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "cluster {} in {}\n", self.cluster, self.repository)?;
-        if self.backups.is_empty() {
+        let listing = &self.listing;
+        writeln!(
+            out,
+            "cluster {} in {}\n",
+            listing.cluster, listing.repository
+        )?;
+        if listing.backups.is_empty() {
             writeln!(out, "no backups yet; take one with `pgstow base`")?;
         } else {
-            self.table().write(out)?;
-            self.windows(out)?;
+            listing.table().write(out)?;
+            listing.windows(out)?;
         }
-        for line in &self.backups {
+        for line in &listing.backups {
             line.remarks(out)?;
         }
         if self.in_full {
-            for backup in self.backups.iter().filter_map(|line| line.backup.as_ref()) {
+            for backup in listing
+                .backups
+                .iter()
+                .filter_map(|line| line.backup.as_ref())
+            {
                 in_full(backup, out)?;
             }
         }
-        self.wal(out)
+        listing.wal(out)
     }
 }
 
-impl ListReport {
+impl Listing {
     fn table(&self) -> Table {
         let mut columns = vec![
             ("backup", Align::Left),
@@ -67,7 +78,7 @@ impl ListReport {
             let own = [
                 line.id.to_string(),
                 line.state.word().to_owned(),
-                version(backup.postgres_version),
+                version::readable(backup.postgres_version),
                 readable(whole_seconds(backup.stop_time)),
                 units::duration(backup.duration()),
                 units::bytes(backup.bytes),
@@ -167,19 +178,6 @@ impl ListReport {
             )?;
         }
         Ok(())
-    }
-}
-
-impl LineState {
-    fn word(self) -> &'static str {
-        match self {
-            LineState::Complete => "complete",
-            LineState::Damaged => "DAMAGED",
-            LineState::Pending => "pending",
-            LineState::Unreadable => "UNREADABLE",
-            LineState::Running => "running",
-            LineState::Interrupted => "interrupted",
-        }
     }
 }
 
@@ -304,19 +302,10 @@ fn in_full(backup: &Backup, out: &mut dyn Write) -> io::Result<()> {
     field("pgstow", backup.pgstow_version.clone())
 }
 
-/// Such as 17.11: since PostgreSQL 10 the last four digits are the minor version.
-fn version(number: u32) -> String {
-    format!("{}.{}", number / 10_000, number % 10_000)
-}
-
 fn checked(backup: &Backup) -> String {
     match (backup.page_failures.is_empty(), backup.verified) {
         (false, _) => "DAMAGED PAGES".to_owned(),
         (true, true) => "re-read".to_owned(),
         (true, false) => "no".to_owned(),
     }
-}
-
-fn whole_seconds(time: Time) -> Time {
-    chrono::SubsecRound::trunc_subsecs(time, 0)
 }

@@ -101,6 +101,8 @@ pub struct MonitorOptions {
     /// Where the metrics are written and sent to.
     pub textfile: Option<PathBuf>,
     pub pushgateway: Option<String>,
+    /// Where the page for browsers is written to.
+    pub page: Option<PathBuf>,
     /// Metrics of runs under the names of older scripts, too.
     pub plain_names: bool,
     /// Only the age of the newest good backup, without a server.

@@ -2,7 +2,7 @@
 //!
 //! One pass gathers `facts` from server, repositories and this host, each of which may fail without
 //! the others; `checks` judges them, purely, to verdicts. Everything else makes something of facts
-//! and verdicts: `metrics` for Prometheus, `nagios` a line, and alerts: `alert` decides, purely, what
+//! and verdicts: `metrics` for Prometheus, `nagios` a line, `page` what a browser shows, and alerts: `alert` decides, purely, what
 //! a notifier is told, `message` words it, `mail` and `webhook` send it; `door` does all that under
 //! a lock, and `ledger` keeps who was told what. What earlier runs left is in `runs`,
 //! written by `recorder`, and `measures`.
@@ -18,6 +18,7 @@ pub mod measures;
 pub mod message;
 pub mod metrics;
 pub mod nagios;
+pub mod page;
 pub mod recorder;
 pub mod runs;
 mod state_file;

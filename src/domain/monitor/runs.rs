@@ -48,6 +48,19 @@ pub enum RunState {
     Killed,
 }
 
+impl RunState {
+    /// For people; what they must look at in capitals.
+    pub fn word(self) -> &'static str {
+        match self {
+            RunState::Running => "running",
+            RunState::Done => "done",
+            RunState::Findings => "FINDINGS",
+            RunState::Failed => "FAILED",
+            RunState::Killed => "KILLED",
+        }
+    }
+}
+
 /// What a run tells of its work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::setup::finding::{self, Finding},
     error::Error,
+    util::units,
 };
 
 /// In this order the worst of several is found: what can't be seen may be critical.
@@ -163,4 +164,16 @@ fn in_one_line(text: &str) -> String {
 pub fn worst(verdicts: &[Verdict]) -> State {
     let states = verdicts.iter().map(|verdict| verdict.state);
     states.max().unwrap_or(State::Ok)
+}
+
+/// How many there are of each state, for people.
+pub fn tally(verdicts: &[Verdict]) -> String {
+    let count = |state| verdicts.iter().filter(|one| one.state == state).count();
+    format!(
+        "{} critical, {} unknown, {}, {} ok",
+        count(State::Critical),
+        count(State::Unknown),
+        units::count(count(State::Warning) as u64, "warning"),
+        count(State::Ok)
+    )
 }

@@ -7,7 +7,7 @@ pub mod ahead;
 pub mod archive;
 mod compare;
 mod content;
-mod continuity;
+pub mod continuity;
 pub mod fetch;
 mod follow;
 pub mod gaps;

@@ -5,7 +5,7 @@ mod faults;
 mod histories;
 mod kills;
 mod pins;
-mod planted;
+pub mod planted;
 mod real;
 mod restores;
 mod size;

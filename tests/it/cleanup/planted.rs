@@ -142,6 +142,10 @@ impl Planted {
         }
     }
 
+    pub fn remove_segment(&self, number: u64) {
+        fs::remove_file(self.root.join(Self::segment_object(number))).unwrap();
+    }
+
     /// Another file below the WAL of the system.
     pub fn wal_file(&self, name: &str) {
         let path = self.root.join(format!("main/wal/{SYSTEM}/{name}"));

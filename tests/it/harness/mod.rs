@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod booted;
 pub mod certificate;
+pub mod chromium;
 pub mod cluster;
 pub mod full_disk;
 pub mod golden;
@@ -26,6 +27,7 @@ pub mod witness;
 pub use archive::Archive;
 pub use booted::Booted;
 pub use certificate::certificate;
+pub use chromium::{Chromium, Screen};
 pub use cluster::{Cluster, Shutdown};
 pub use full_disk::FullDisk;
 pub use load::Load;

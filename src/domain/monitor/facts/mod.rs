@@ -3,6 +3,7 @@
 
 pub mod disks;
 pub mod server;
+pub mod stock;
 pub mod timers;
 
 use std::{
