@@ -20,7 +20,7 @@ use super::{Scratch, user};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pipes are file descriptors 3 and 4; nothing is asked of the network.
-const START: &str = "exec /usr/bin/chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
+const START: &str = "exec /usr/bin/chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --disable-dev-shm-usage \
     --no-first-run --disable-background-networking --disable-crash-reporter --remote-debugging-pipe \
     --user-data-dir=\"$HOME\" 3<&0 4>&1 0</dev/null 1>/dev/null 2>\"$HOME/log\"";
 
