@@ -192,9 +192,12 @@ impl Drop for NewFile {
     }
 }
 
-/// Writes `bytes` to `path` at once and durably, in the place of what was there.
+/// Writes `bytes` to `path` at once and durably, in the place of what was there, with the permission
+/// bits `mode`, whatever the umask is.
 pub fn write_over(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut file = NewFile::create(path, mode)?;
+    let permissions = fs::Permissions::from_mode(mode);
+    (file.file().set_permissions(permissions)).at("change the mode of", path)?;
     file.write_all(bytes).at("write", path)?;
     file.publish_over()
 }
@@ -443,6 +446,18 @@ mod tests {
         file.write_all(b"half").unwrap();
         // On the file systems of test machines; a killed process leaves as little.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    /// As under systemd's UMask=0027: the node exporter is another user.
+    #[test]
+    fn a_small_file_has_its_mode_whatever_the_umask_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics");
+        let before = rustix::process::umask(rustix::fs::Mode::from(0o077));
+        write_over(&path, 0o644, b"x").unwrap();
+        rustix::process::umask(before);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
     }
 
     #[test]
