@@ -84,7 +84,10 @@ impl Subject {
                 policy,
                 dry_run: true,
                 drop_pending: None,
-                synced: is_source.then(|| self.synced.clone()).unwrap_or_default(),
+                synced: match is_source {
+                    true => self.synced.clone(),
+                    false => Vec::new(),
+                },
             };
             let errand = Errand::send(what, move || {
                 Stock::gather(&Repository::open(&location, cluster)?, &order, &stop)
