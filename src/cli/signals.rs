@@ -28,9 +28,10 @@ pub struct Hangup(Vec<SigId>);
 pub fn listen(row: Row, cancel: &Cancel) -> Result<Hangup> {
     let mut of_hangup = Hangup::default();
     match row {
-        Row::ArchiveWal | Row::RestoreDone => {
+        Row::ArchiveWal | Row::RestoreDone | Row::Ahead | Row::Prefetch => {
             // PostgreSQL's archiver (or recovery) would end if its command died by a signal;
-            // what is not yet published leaves only a temporary file.
+            // what is not yet published leaves only a temporary file. In a container the
+            // postmaster may inherit what works in the background, and take it for its own.
             let code = row.of_error(Kind::Interrupted).into();
             let always = Arc::new(AtomicBool::new(true));
             for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
@@ -38,7 +39,7 @@ pub fn listen(row: Row, cancel: &Cancel) -> Result<Hangup> {
             }
         }
         // The startup process must see that SIGTERM ended its command: the default action.
-        Row::RestoreWal(_) | Row::Ahead | Row::Prefetch => {}
+        Row::RestoreWal(_) => {}
         Row::Monitor | Row::Healthcheck | Row::Other => {
             // Under nohup the end of a terminal is nobody's business.
             let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);

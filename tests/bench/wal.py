@@ -14,7 +14,7 @@ from rows import rounds
 from tools import Pgstow
 
 CATCH_UP_SECONDS = 600
-# A call whose segment is stored already is timed so often: as many as pgstow stores ahead, or fewer.
+# A call whose segment is stored already is timed so often: no more than pgstow stores ahead at once.
 CALLS = 60
 
 
@@ -117,13 +117,19 @@ def call_for(bench, cluster, tool, name):
 
 
 def wait_until_stored(tool, names):
-    """pgBackRest stores in the background, and puts a note for each into its spool."""
-    spool = tool.folder / "spool/archive/main/out"
+    """Both store in the background, and note what is stored."""
     deadline = time.monotonic() + CATCH_UP_SECONDS
-    while isinstance(tool, PgBackRestAsync) and not all((spool / f"{name}.ok").exists() for name in names):
+    while not all(is_noted(tool, name) for name in names):
         if time.monotonic() > deadline:
             raise Failed(f"{tool.name} does not store what waits")
         time.sleep(0.01)
+
+
+def is_noted(tool, name):
+    if isinstance(tool, PgBackRestAsync):
+        return (tool.folder / f"spool/archive/main/out/{name}.ok").exists()
+    notes = tool.folder / "state/main/stored-ahead.json"
+    return notes.exists() and name in notes.read_text()
 
 
 def pushes(bench, cluster, tools, segments):

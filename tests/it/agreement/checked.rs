@@ -87,7 +87,8 @@ fn check_names_a_hole_behind_the_newest_backup() {
     put_back(part);
     first.rewrite("{", "[");
     drop(
-        check(&stow, 3).stdout_contains(&format!("{} in repository local is damaged", first.id())),
+        check(&stow, 3)
+            .stdout_contains(&format!("{} in repository local is unreadable", first.id())),
     );
     fs::remove_dir_all(second.folder()).unwrap();
     drop(check(&stow, 1).stdout_contains("no backup of this system"));

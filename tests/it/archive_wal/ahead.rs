@@ -273,6 +273,14 @@ fn what_hangs_ahead_costs_its_own_call_alone_the_time_limit() {
     // That of the process ends it.
     waiting.wait_for_the_process();
     assert_eq!(waiting.noted(), [names[1].as_str()]);
+    // Whoever inherits it, such as the postmaster of a container, sees nothing that crashed.
+    let path = format!("pg_wal/{}", names[2]);
+    let words = ["archive-wal", "--ahead", &path];
+    let process = waiting.archive.tool.command(&words);
+    let process = process.current_dir(waiting.main.data_dir()).spawn();
+    thread::sleep(Duration::from_millis(300));
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait().status.code(), Some(0));
 }
 
 /// Each of these makes an acknowledgement a lie, or at least a guess.
