@@ -66,11 +66,11 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Base(args) => run.job("base", |context, layers| {
             base::run(context, options::base(args, layers)?)
         }),
-        Command::ArchiveWal(args) if args.ahead => run.command(|context, layers| {
-            archive_wal::store_ahead(context, &options::archive_wal(args, layers)?)
-        }),
+        Command::ArchiveWal(args) if args.ahead => run
+            .command(|context, _| archive_wal::store_ahead(context, &options::archive_wal(args)?)),
         Command::ArchiveWal(args) => run.command(|context, layers| {
-            archive_wal::run(context, &options::archive_wal(args, layers)?)
+            let call = || layers.same_call();
+            archive_wal::run(context, &options::archive_wal(args)?, &call)
         }),
         Command::RestoreWal(args) => run.command(|context, layers| {
             restore_wal::run(context, &options::restore_wal(args, layers)?)

@@ -256,18 +256,14 @@ pub fn systemd(action: TypedAction, layers: &Layers) -> Result<SystemdOptions> {
     })
 }
 
-pub fn archive_wal(args: ArchiveWalArgs, layers: &Layers) -> Result<ArchiveWalOptions> {
+pub fn archive_wal(args: ArchiveWalArgs) -> Result<ArchiveWalOptions> {
     let name = match args.name {
         Some(name) => name,
         None => name_of(&args.path)?,
     };
-    // Behind the program.
-    let mut flags = layers.archive_call()?.split_off(1);
-    flags.extend(layers.only_repo().into_iter().flatten());
     Ok(ArchiveWalOptions {
         path: args.path,
         name,
-        flags,
     })
 }
 

@@ -1,6 +1,6 @@
 //! `archive-wal`: stores one WAL file in every repository that PostgreSQL is to wait for.
 
-use std::{env, io, path::Path, process::Command};
+use std::{io, path::Path, process::Command};
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::{
         push::Pushed,
         stores::Store,
     },
-    error::{Error, IoContext, Result},
+    error::{Error, Result},
     postgres::{lsn::SystemId, wal_name::WalName},
     util::{detach, fs::folder_of},
 };
@@ -62,7 +62,12 @@ impl Report for ArchivedWal {
     }
 }
 
-pub fn run(context: &Context, options: &ArchiveWalOptions) -> Result<ArchivedWal> {
+/// `call` gives the program and the options that lead another call to the same settings.
+pub fn run(
+    context: &Context,
+    options: &ArchiveWalOptions,
+    call: &dyn Fn() -> Result<Vec<String>>,
+) -> Result<ArchivedWal> {
     let settings = &context.settings;
     // Refuses where none is set.
     settings.repo()?;
@@ -79,9 +84,9 @@ pub fn run(context: &Context, options: &ArchiveWalOptions) -> Result<ArchivedWal
             wal,
             limits: limits(settings),
             start: &|first, lock| {
-                let mut command = Command::new(env::current_exe().at("find", "this program")?);
-                command.args(&options.flags);
-                command.args(["archive-wal", "--ahead"]);
+                let mut words = call()?.into_iter();
+                let mut command = Command::new(words.next().unwrap_or_default());
+                command.args(words).args(["archive-wal", "--ahead"]);
                 detach::start(command.arg(wal.join(first.to_string())), lock)
             },
         },

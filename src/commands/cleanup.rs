@@ -92,10 +92,9 @@ pub(super) fn clean(
 ) -> Result<CleanupReport> {
     let settings = &context.settings;
     let own = settings.repo()?;
-    let is_source = !settings.synced.iter().any(|(name, _)| *name == own.name);
-    let synced = match is_source && !options.force_unsynced {
-        true => settings.synced.clone(),
-        false => Vec::new(),
+    let synced = match options.force_unsynced {
+        true => Vec::new(),
+        false => Order::filled_from(&own.name, &settings.synced),
     };
     let order = Order {
         policy: own.retention.clone(),

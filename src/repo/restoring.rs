@@ -1,7 +1,7 @@
 //! Restores that run: `restores/<time>.json`, by which a cleanup leaves alone what they read.
 //!
-//! A mark counts until its time is over. Nobody takes it back: when the files are there the restored server
-//! goes on to read WAL, for as long as it has to. What a crash leaves behind keeps things for a while, and no
+//! A mark counts until its time is over. Only a restore that fails takes it back: when the files are there the
+//! restored server goes on to read WAL, for as long as it has to. What a crash leaves behind keeps things for a while, and no
 //! longer.
 
 use std::collections::BTreeSet;

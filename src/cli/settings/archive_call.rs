@@ -47,6 +47,13 @@ impl Layers {
         Ok(words)
     }
 
+    /// The same, keeping to the repositories that this call keeps to.
+    pub fn same_call(&self) -> Result<Vec<String>> {
+        let mut words = self.archive_call()?;
+        words.extend(self.only_repo().into_iter().flatten());
+        Ok(words)
+    }
+
     /// The option by which such a call keeps to the one repository that this call keeps to, if any.
     pub fn only_repo(&self) -> Option<[String; 2]> {
         let one = self.one_repo && self.file_has_repo();

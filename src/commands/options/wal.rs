@@ -11,8 +11,6 @@ use crate::postgres::{
 pub struct ArchiveWalOptions {
     pub path: PathBuf,
     pub name: WalName,
-    /// Global flags that lead another call to the same settings.
-    pub flags: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]

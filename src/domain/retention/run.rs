@@ -24,6 +24,16 @@ pub struct Order {
     pub synced: Vec<(String, Location)>,
 }
 
+impl Order {
+    /// What is left of `synced` for the repository `name`: nothing is filled from one that is filled itself.
+    pub fn filled_from(name: &str, synced: &[(String, Location)]) -> Vec<(String, Location)> {
+        match synced.iter().any(|(filled, _)| filled == name) {
+            true => Vec::new(),
+            false => synced.to_vec(),
+        }
+    }
+}
+
 /// What was decided, about what, and what came of it.
 #[derive(Debug)]
 pub struct Outcome {

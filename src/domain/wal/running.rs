@@ -2,12 +2,7 @@
 //! gone, however it ends, since it is its standard input. It says which segments it works on.
 
 use std::{
-    fs::File,
-    io::Read,
-    ops::RangeInclusive,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    time::Duration,
+    fs::File, io::Read, ops::RangeInclusive, os::unix::fs::FileExt, path::PathBuf, time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -68,10 +63,6 @@ impl Running {
             segments,
             age: started.elapsed().ok(),
         })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

@@ -106,14 +106,20 @@ fn what_a_restored_server_needs_is_there_until_the_mark_is_over() {
     assert_eq!(marks(&stow).len(), 0);
 }
 
-#[test]
-fn a_mark_that_nobody_can_read_counts_for_a_day() {
-    let scratch = Scratch::new();
-    let planted = Planted::new(&scratch, "full = 1, min = 1");
+/// The older one of which no rule wants.
+fn two_backups(scratch: &Scratch) -> Planted {
+    let planted = Planted::new(scratch, "full = 1, min = 1");
     for (day, segment) in [("11-01", 10), ("11-20", 30)] {
         planted.backup(time(day), segment, None);
     }
     planted.segments(5..=40);
+    planted
+}
+
+#[test]
+fn a_mark_that_nobody_can_read_counts_for_a_day() {
+    let scratch = Scratch::new();
+    let planted = two_backups(&scratch);
     let repository = &planted.repository;
     let mark = repository.mark_restore(&oldest(repository)).unwrap();
     planted.hand_over();
@@ -135,11 +141,7 @@ fn a_mark_that_nobody_can_read_counts_for_a_day() {
 #[test]
 fn a_cleanup_stops_before_a_restore_that_begins() {
     let scratch = Scratch::new();
-    let planted = Planted::new(&scratch, "full = 1, min = 1");
-    for (day, segment) in [("11-01", 10), ("11-20", 30)] {
-        planted.backup(time(day), segment, None);
-    }
-    planted.segments(5..=40);
+    let planted = two_backups(&scratch);
     let repository = &planted.repository;
     let now = clock::now();
     let mut lease = repository.take_lease("cleanup").unwrap();

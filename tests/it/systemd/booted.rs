@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The checks run when the test wants them to.
 const INSTALL: [&str; 4] = ["systemd", "install", "--on-calendar", "monitor=yearly"];
 
+const PGPASS: &str = "/var/lib/postgresql/.pgpass";
+
 /// A host with a server, which wants a password, and a repository.
 struct Host {
     stow: Stow,
@@ -25,6 +27,13 @@ struct Host {
 }
 
 impl Host {
+    /// In ~/.pgpass, as by hand.
+    fn give_password(&self) {
+        let home = Path::new(PGPASS);
+        self.booted.write(home, "600", "*:*:*:*:of the role\n");
+        self.booted.run(&["chown", "postgres:", PGPASS]);
+    }
+
     /// None where no container can be started.
     fn start(scratch: &Scratch) -> Option<Self> {
         let mut stow = Stow::build(scratch, pg(17))
@@ -275,11 +284,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
     host.is_told("pgstow-base@main", "Finished");
     assert_eq!(alerts(&web).len(), 1);
 
-    // ~/.pgpass, as by hand.
-    let home = Path::new("/var/lib/postgresql/.pgpass");
-    host.booted.write(home, "600", "*:*:*:*:of the role\n");
-    host.booted
-        .run(&["chown", "postgres:", "/var/lib/postgresql/.pgpass"]);
+    host.give_password();
     assert!(
         host.run("pgstow-base@main.service"),
         "{}",
@@ -294,7 +299,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
     assert_eq!(told(2)["kind"], "recovery");
 
     // A credential, for all jobs of the cluster.
-    host.booted.run(&["rm", "/var/lib/postgresql/.pgpass"]);
+    host.booted.run(&["rm", PGPASS]);
     assert!(!host.run("pgstow-incremental@main.service"));
     host.booted
         .write(Path::new("/etc/pgstow/password"), "400", "of the role\n");
@@ -393,13 +398,7 @@ fn full_and_incremental_backups_wait_for_each_other() {
     let Some(host) = Host::start(&scratch) else {
         return;
     };
-    host.booted.write(
-        Path::new("/var/lib/postgresql/.pgpass"),
-        "600",
-        "*:*:*:*:of the role\n",
-    );
-    host.booted
-        .run(&["chown", "postgres:", "/var/lib/postgresql/.pgpass"]);
+    host.give_password();
     let (code, text) = host.pgstow(&INSTALL);
     assert_eq!(code, 0, "{text}");
     let both = [
@@ -419,13 +418,7 @@ fn cron_runs_the_jobs_of_its_file() {
     let Some(host) = Host::start(&scratch) else {
         return;
     };
-    host.booted.write(
-        Path::new("/var/lib/postgresql/.pgpass"),
-        "600",
-        "*:*:*:*:of the role\n",
-    );
-    host.booted
-        .run(&["chown", "postgres:", "/var/lib/postgresql/.pgpass"]);
+    host.give_password();
     // Nothing of this host; and no note of who logged in, which a container may not leave.
     let script = "rm -f /etc/cron.d/* /etc/cron.*/*; sed -i /loginuid/d /etc/pam.d/cron";
     host.booted.run(&["/bin/sh", "-c", script]);

@@ -79,15 +79,11 @@ impl Subject {
             let what = format!("looking at repository {name} at {place}");
             let (location, policy) = (Clone::clone(location), policy.clone());
             let (cluster, stop) = (self.cluster.clone(), cancel.clone());
-            let is_source = !self.synced.iter().any(|(other, _)| other == name);
             let order = Order {
                 policy,
                 dry_run: true,
                 drop_pending: None,
-                synced: match is_source {
-                    true => self.synced.clone(),
-                    false => Vec::new(),
-                },
+                synced: Order::filled_from(name, &self.synced),
             };
             let errand = Errand::send(what, move || {
                 Stock::gather(&Repository::open(&location, cluster)?, &order, &stop)

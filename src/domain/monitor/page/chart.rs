@@ -2,7 +2,7 @@
 
 use super::{
     html::Html,
-    picture::{Picture, in_picture},
+    picture::{Picture, in_picture, line},
     scale::{Scale, percent},
 };
 use crate::util::clock::Time;
@@ -61,14 +61,7 @@ impl Chart<'_> {
     fn line(&self, html: &mut Html, share: f64, most: f64) {
         let (at, above) = (y(share, 1.0), y(share, 1.0) - 4.0);
         let (at, above) = (in_picture(at), in_picture(above));
-        let line = [
-            ("class", "tick"),
-            ("x1", "0"),
-            ("x2", "100%"),
-            ("y1", at.as_str()),
-            ("y2", &at),
-        ];
-        html.shape("line", &line);
+        line(html, "tick", ["0", "100%"], [&at, &at]);
         let text = (self.unit)(most * share);
         html.leaf("text", &[("x", "0"), ("y", &above)], text);
     }

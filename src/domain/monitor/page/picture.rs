@@ -41,28 +41,26 @@ impl Picture<'_> {
         let (bottom, words) = (in_picture(self.height), in_picture(self.height + 18.0));
         for tick in self.scale.ticks() {
             let x = percent(tick.x);
-            let line = [
-                ("class", "tick"),
-                ("x1", x.as_str()),
-                ("x2", &x),
-                ("y1", "0"),
-                ("y2", &bottom),
-            ];
-            html.shape("line", &line);
+            line(html, "tick", [&x, &x], ["0", &bottom]);
             if let Some(label) = tick.label {
                 let text = [("x", x.as_str()), ("y", &words), ("text-anchor", "middle")];
                 html.leaf("text", &text, label);
             }
         }
-        let line = [
-            ("class", "axis"),
-            ("x1", "0"),
-            ("x2", "100%"),
-            ("y1", &bottom),
-            ("y2", &bottom),
-        ];
-        html.shape("line", &line);
+        line(html, "axis", ["0", "100%"], [&bottom, &bottom]);
     }
+}
+
+/// From one point to another, as their two x and their two y.
+pub fn line(html: &mut Html, class: &str, [x1, x2]: [&str; 2], [y1, y2]: [&str; 2]) {
+    let attributes = [
+        ("class", class),
+        ("x1", x1),
+        ("x2", x2),
+        ("y1", y1),
+        ("y2", y2),
+    ];
+    html.shape("line", &attributes);
 }
 
 /// Pixels as an attribute.

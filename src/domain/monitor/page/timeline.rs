@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     html::Html,
-    picture::{Picture, in_picture},
+    picture::{Picture, in_picture, line},
     scale::percent,
     spans::{self, Span},
     view::{Look, View},
@@ -70,14 +70,7 @@ pub fn draw(html: &mut Html, view: &View<'_>, wal: &Wal) -> usize {
         if let Some(from) = kept.filter(|from| view.scale.shows(*from)) {
             let x = percent(view.scale.x(from));
             let bottom = in_picture(height);
-            let line = [
-                ("class", "window"),
-                ("x1", x.as_str()),
-                ("x2", &x),
-                ("y1", "0"),
-                ("y2", &bottom),
-            ];
-            html.shape("line", &line);
+            line(html, "window", [&x, &x], ["0", &bottom]);
         }
         label(html, "Backups", LABEL);
         backups(html, view, wal);
@@ -126,14 +119,7 @@ fn backups(html: &mut Html, view: &View<'_>, wal: &Wal) {
 
 fn chain(html: &mut Html, from: f64, to: f64) {
     let (from, to, y) = (percent(from), percent(to), in_picture(MARKS));
-    let attributes = [
-        ("class", "chain"),
-        ("x1", from.as_str()),
-        ("x2", &to),
-        ("y1", &y),
-        ("y2", &y),
-    ];
-    html.shape("line", &attributes);
+    line(html, "chain", [&from, &to], [&y, &y]);
 }
 
 fn mark(html: &mut Html, line: &Line, x: f64, goes: bool) {
