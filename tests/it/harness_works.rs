@@ -140,7 +140,7 @@ fn the_witness_knows_what_is_committed() {
     let witness = Witness::go_on(&main, "seen");
     witness.wait_for(20);
     main.stop(Shutdown::Immediate);
-    let truth = witness.stop();
+    let truth = witness.outlive();
     drop(load);
     assert!(truth.in_flight);
     main.start();

@@ -230,7 +230,11 @@ pub struct Running {
 
 impl Running {
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.process(), signal).unwrap();
+    }
+
+    pub fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Its process id.

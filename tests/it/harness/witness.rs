@@ -106,8 +106,18 @@ impl Witness {
         self.shared.truth.lock().unwrap().clone()
     }
 
+    /// Ends because the server has ended, with a row on its way.
+    pub fn outlive(mut self) -> Truth {
+        self.join();
+        self.shared.truth.lock().unwrap().clone()
+    }
+
     fn end(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        self.join();
+    }
+
+    fn join(&mut self) {
         if let Some(writer) = self.writer.take() {
             writer.join().expect("the witness");
         }

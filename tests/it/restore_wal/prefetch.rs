@@ -20,6 +20,7 @@ use crate::{
     harness::{
         Archive, Cluster, FullDisk, Scratch, Shutdown, pg,
         random::{Random, rounds},
+        stand,
         tool::Invocation,
         user,
     },
@@ -294,7 +295,7 @@ fn the_prefetcher_is_a_session_of_its_own_that_holds_nothing_of_the_server() {
             continue;
         };
         // Stopped, so that it can be looked at.
-        kill_process(id, Signal::STOP).unwrap();
+        stand(id);
         let folder = format!("/proc/{}/fd", id.as_raw_nonzero());
         let files: Vec<PathBuf> = fs::read_dir(folder)
             .unwrap()

@@ -12,6 +12,7 @@ use super::{Site, WITNESS};
 use crate::harness::{
     FullDisk, PgBin, Shutdown, Witness, pg,
     random::{Random, rounds},
+    stand,
     tool::Running,
     user,
     witness::{Truth, rows},
@@ -160,7 +161,7 @@ fn stopped_at_work(running: &Running, begun: impl Fn() -> bool) {
     while !begun() {
         assert!(Instant::now() < limit, "it never began");
     }
-    running.signal(Signal::STOP);
+    stand(running.process());
 }
 
 fn used(disk: &FullDisk) -> u64 {

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Chain, Kind, told_of};
-use crate::harness::{Cluster, Shutdown, Stored};
+use crate::harness::{Cluster, Shutdown, Stored, stand};
 
 told_of!(a_database_is_half_copied:
     pg15 = plain(15), pg18_summaries = summarizing(18));
@@ -49,8 +49,7 @@ impl Process {
                 return None;
             }
         }
-        kill_process(self.0, Signal::STOP).unwrap();
-        thread::sleep(Duration::from_millis(10));
+        stand(self.0);
         Some(length())
     }
 
