@@ -78,6 +78,11 @@ impl fmt::Display for Codec {
 const GZIP_LEVEL: i32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 
+/// The zstd levels that look earlier bytes up in two tables (dfast), which are large for PostgreSQL's data: it
+/// repeats what is near. Tables of 32 and 16 KiB take a quarter less time, and mostly fewer bytes
+/// (docs/decisions/0007-zstd-parameters.md).
+const SMALL_TABLES: std::ops::RangeInclusive<i32> = 3..=4;
+
 /// A codec and how hard it tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
@@ -166,10 +171,8 @@ impl Compression {
         let zstd = match self.codec {
             Codec::Zstd => {
                 let mut context = zstd::bulk::Compressor::new(self.level).map_err(no_context)?;
-                for parameter in [
-                    CParameter::ChecksumFlag(true),
-                    CParameter::MaxBlockSize(BLOCK),
-                ] {
+                let own = [CParameter::MaxBlockSize(BLOCK)];
+                for parameter in self.zstd_parameters().into_iter().chain(own) {
                     context.set_parameter(parameter).map_err(no_context)?;
                 }
                 Some(context)
@@ -189,8 +192,19 @@ impl Compression {
     fn zstd<'a, W: Write>(self, writer: W) -> io::Result<zstd::stream::write::Encoder<'a, W>> {
         let mut encoder =
             zstd::stream::write::Encoder::new(writer, self.level as CompressionLevel)?;
-        encoder.include_checksum(true)?;
+        for parameter in self.zstd_parameters() {
+            encoder.set_parameter(parameter)?;
+        }
         Ok(encoder)
+    }
+
+    /// Those that the level doesn't give, or gives for other data than ours.
+    fn zstd_parameters(self) -> Vec<CParameter> {
+        let mut parameters = vec![CParameter::ChecksumFlag(true)];
+        if SMALL_TABLES.contains(&self.level) {
+            parameters.extend([CParameter::HashLog(13), CParameter::ChainLog(12)]);
+        }
+        parameters
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use zstd::{bulk::Compressor, zstd_safe::CParameter};
+use pgstow::repo::codec::{Codec, Compression};
 
 /// As large as a frame of pgstow.
 const PIECE: usize = 2 << 20;
@@ -65,10 +65,14 @@ fn compress(folder: &Path, level: i32, threads: usize) -> io::Result<u64> {
     let files = Mutex::new(Files::of(folder)?);
     let stored = AtomicU64::new(0);
     let work = || -> io::Result<()> {
-        let mut compressor = Compressor::new(level)?;
-        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        // The very parameters of pgstow: else the loop would do other work.
+        let compression = Compression {
+            codec: Codec::Zstd,
+            level,
+        };
+        let mut compressor = compression.framer().map_err(io::Error::other)?;
         let mut piece = vec![0; PIECE];
-        let mut frame = Vec::with_capacity(zstd::zstd_safe::compress_bound(PIECE));
+        let mut frame = Vec::new();
         loop {
             let count = files
                 .lock()
@@ -77,8 +81,9 @@ fn compress(folder: &Path, level: i32, threads: usize) -> io::Result<u64> {
             if count == 0 {
                 return Ok(());
             }
-            frame.clear();
-            compressor.compress_to_buffer(piece.get(..count).unwrap_or_default(), &mut frame)?;
+            compressor
+                .frame(piece.get(..count).unwrap_or_default(), &mut frame)
+                .map_err(io::Error::other)?;
             stored.fetch_add(frame.len() as u64, Ordering::Relaxed);
         }
     };

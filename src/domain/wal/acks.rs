@@ -1,9 +1,10 @@
 //! Acknowledgements: which segments a look-ahead has stored already, so that their own calls can
 //! return at once.
 //!
-//! One small file, `stored-ahead.json` in the state folder, replaced as a whole and synced before
-//! anybody can read it; its one writer is the process that looks ahead. It is only a hint: who loses
-//! it stores its segments once more, and finds them equal. So it is never repaired.
+//! One small file, `stored-ahead.json` in the state folder, replaced as a whole; its one writer is the
+//! process that looks ahead. What it says is durable in the repositories before it is said. The file itself
+//! is not synced: who loses it stores its segments once more, and finds them equal, and what a crash of
+//! the host leaves of it is whole or no JSON. So it is never repaired.
 //!
 //! Believed is only what can be seen to be true now:
 //! - the file that is offered is the very one that was stored: name, size, inode, times of its
@@ -15,6 +16,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -26,7 +28,7 @@ use crate::{
     error::{Error, IoContext, Result},
     postgres::{control::Control, lsn::SystemId, wal_name::WalName},
     repo::repository::Repository,
-    util::fs::write_over,
+    util::fs::NewFile,
 };
 
 const FILE: &str = "stored-ahead.json";
@@ -98,11 +100,14 @@ impl Acks {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Makes them durable, in the place of those that were noted before. The folder is there.
+    /// Puts them in the place of those that were noted before, at once. The folder is there.
     pub fn write(&self, state: &Path) -> Result<()> {
         let json = serde_json::to_vec(self)
             .map_err(|error| Error::failed("can't write acknowledgements").because(error))?;
-        write_over(&path(state), FILE_MODE, &json)
+        let path = path(state);
+        let mut file = NewFile::create(&path, FILE_MODE)?;
+        file.write_all(&json).at("write", &path)?;
+        file.appear_over()
     }
 }
 

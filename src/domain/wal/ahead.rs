@@ -12,7 +12,7 @@
 //! 3. it is still the very file that it was at the beginning: should PostgreSQL have been told
 //!    meanwhile that it is archived, by whatever means, it may have recycled it (nothing more);
 //! 4. it gets its name there (an object that its own call finds equal);
-//! 5. once all repositories have it, it is noted, synced (its call believes it).
+//! 5. once all repositories have it, it is noted (its call believes it).
 //!
 //! Segments are read and compressed at once, but get their names one after the other: whatever
 //! crashes, no later segment is in a repository without those before it, and no reader takes the
