@@ -49,7 +49,8 @@ class Bench:
     def cluster(self, name, **more):
         """A new one. Only one runs at a time: the last one is stopped for good."""
         self.stop()
-        self.running = Cluster(self.options.bindir, self.place.below(name), self.options.port, **more)
+        bindir = more.pop("bindir", self.options.bindir)
+        self.running = Cluster(bindir, self.place.below(name), self.options.port, **more)
         return self.running
 
     def stop(self):

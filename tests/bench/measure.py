@@ -1,5 +1,6 @@
 """Runs a command as the server's user and measures it: wall, CPU, peak memory."""
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -14,6 +15,7 @@ USER = "postgres" if os.geteuid() == 0 else None
 SAMPLE_SECONDS = (0.001, 0.02)
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+LIBRARIES = {}  # further variables; see libraries()
 
 
 @dataclass
@@ -67,12 +69,22 @@ def measure(command, server=None, codes=(0,), **options):
 
 
 def as_user():
-    return {"user": USER, "group": USER, "extra_groups": [], "cwd": "/", "env": environment()} if USER else {}
+    return {"user": USER, "group": USER, "extra_groups": [], "cwd": "/", "env": environment()} if USER else {"env": {**os.environ, **LIBRARIES}}
 
 
 def environment():
     """A clean one: no PG* variable of the caller leads a tool elsewhere."""
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "TZ": "UTC"}
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "TZ": "UTC", **LIBRARIES}
+
+
+@contextlib.contextmanager
+def libraries(folder):
+    """For PostgreSQL's programs that find theirs only there."""
+    LIBRARIES["LD_LIBRARY_PATH"] = str(folder)
+    try:
+        yield
+    finally:
+        LIBRARIES.clear()
 
 
 class Memory:

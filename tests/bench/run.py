@@ -18,6 +18,7 @@ from incremental import incremental
 from measure import Failed
 from program import program
 from replay import replay
+from summaries import summaries
 from tools import Pgstow
 from wal import wal
 from workplace import Workplace
@@ -25,7 +26,7 @@ from workplace import Workplace
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/benchmarks.md"
 # In this order: the first ones need the filled cluster, the later of those change it, and the rest makes others.
-PARTS = {"full": full, "delta": delta, "incremental": incremental, "replay": replay, "wal": wal, "growth": growth, "program": program}
+PARTS = {"full": full, "delta": delta, "incremental": incremental, "replay": replay, "summaries": summaries, "wal": wal, "growth": growth, "program": program}
 
 
 def main():
@@ -62,6 +63,8 @@ def arguments():
     parser.add_argument("--segments", type=int, default=128, help="WAL segments to archive (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--bindir", default="/usr/lib/postgresql/15/bin", help="PostgreSQL's programs (default: %(default)s)")
+    parser.add_argument("--summaries-bindir", default="/var/cache/pgstow-tests/pg/17/bin",
+                        help="PostgreSQL 17's programs, for the part summaries (default: %(default)s)")
     parser.add_argument("--pgstow", default=ROOT / "target/release/pgstow", help="the program (default: that of setup.sh)")
     parser.add_argument("--limits", default=ROOT / "target/release/examples/limits", help="the bare loops (default: those of setup.sh)")
     parser.add_argument("--work", default="/tmp/pgstow-bench", help="a folder that does not exist (default: %(default)s)")
