@@ -22,6 +22,8 @@ pub enum Kind {
     Foreign,
     /// A time limit ran out.
     TimedOut,
+    /// The file system, or what its user may take of it, is full.
+    Full,
     /// The operator or the system asked us to stop (exit code 130).
     Interrupted,
     /// Anything else.
@@ -69,6 +71,7 @@ impl Error {
             io::ErrorKind::NotFound => Kind::NotFound,
             io::ErrorKind::AlreadyExists => Kind::AlreadyExists,
             io::ErrorKind::TimedOut => Kind::TimedOut,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Full,
             // Decoders report bytes that do not decode as these two.
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Kind::Damaged,
             _ => Kind::Failed,
@@ -157,6 +160,7 @@ impl From<Error> for io::Error {
             Kind::NotFound => io::ErrorKind::NotFound,
             Kind::Damaged => io::ErrorKind::InvalidData,
             Kind::TimedOut => io::ErrorKind::TimedOut,
+            Kind::Full => io::ErrorKind::StorageFull,
             _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)

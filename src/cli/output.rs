@@ -130,6 +130,7 @@ impl ErrorDocument {
             Kind::Damaged => "damaged",
             Kind::Foreign => "foreign",
             Kind::TimedOut => "timed_out",
+            Kind::Full => "full",
             Kind::Interrupted => "interrupted",
             Kind::Failed => "failed",
         };

@@ -176,13 +176,15 @@ fn write(path: &Path, bytes: Vec<u8>) -> Errand<()> {
     })
 }
 
-/// The address of this cluster's group of metrics, unless the whole address was given.
+/// The address of this host's and cluster's group of metrics, unless the whole address was given. Many clusters are
+/// called `main`.
 fn pushgateway(url: &str, cluster: &str) -> String {
     match url.contains("/metrics/job/") {
         true => url.to_owned(),
         false => format!(
-            "{}/metrics/job/pgstow/cluster/{cluster}",
-            url.trim_end_matches('/')
+            "{}/metrics/job/pgstow/instance/{}/cluster/{cluster}",
+            url.trim_end_matches('/'),
+            host::name()
         ),
     }
 }

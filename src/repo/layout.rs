@@ -229,6 +229,11 @@ impl Layout {
         self.prefix(format_args!("locks/"))
     }
 
+    /// Room for a cleanup; no lease.
+    pub fn reserve(&self) -> ObjectName {
+        self.name(format_args!("locks/reserve"))
+    }
+
     /// The `number`-th lease for `purpose`; the highest number holds.
     pub fn lease(&self, purpose: &str, number: u64) -> ObjectName {
         self.name(format_args!("locks/{purpose}-{number}.json"))

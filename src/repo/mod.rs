@@ -18,6 +18,7 @@ pub mod location;
 pub mod object_writer;
 pub mod pins;
 pub mod repository;
+pub mod reserve;
 pub mod restoring;
 pub mod storage;
 pub mod tablespace;

@@ -30,7 +30,12 @@ pub enum Shown {
 impl Zone {
     /// None where the host's database has no such zone.
     pub fn named(name: &str) -> Option<Self> {
-        TimeZone::get(name).ok().map(Self)
+        // To find any other one, all of the database is listed: too much for each start of archive-wal, whose settings
+        // name this one.
+        match name.eq_ignore_ascii_case("UTC") {
+            true => Some(Self(TimeZone::UTC)),
+            false => TimeZone::get(name).ok().map(Self),
+        }
     }
 
     /// That of this host: `TZ`, else what `/etc/localtime` links to; None where neither names one.

@@ -123,12 +123,14 @@ pub fn register(
             wanted.location, system.wal_codec, wanted.wal_codec
         );
     }
+    repository.lay_reserve_by()?;
     if let (Some(folder), Some(user)) = (wanted.location.folder(), user) {
         if giveable {
             user.own(folder)?;
         }
         own_object(folder, &layout::repository(), user)?;
         own_object(folder, &repository.layout().system(facts.system_id), user)?;
+        own_object(folder, &repository.layout().reserve(), user)?;
     }
     Ok(Registered {
         repository: wanted.location.to_string(),

@@ -8,7 +8,8 @@ use super::{
     units::CALL,
 };
 
-/// How services wait for each other; cron's jobs lock the same folder.
+/// How services wait for each other; cron's jobs lock the same folder, written so that flock(1) makes no
+/// file of that name where it is missing.
 const LOCK: &str = "/usr/bin/flock --no-fork %S/pgstow/%i";
 
 /// The file for /etc/cron.d.
@@ -32,7 +33,7 @@ fn line(job: &Job, wanted: &Wanted) -> String {
     let mut lines = job.service.lines();
     let command = lines.find_map(|line| line.strip_prefix("ExecStart="));
     let words: Vec<String> = wanted.call.iter().map(|word| shell_word(word)).collect();
-    let lock = shell_word(&wanted.state_folder.to_string_lossy());
+    let lock = shell_word(&format!("{}/.", wanted.state_folder.display()));
     let command = command
         .unwrap_or_default()
         .replace("--quiet ", "")

@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use super::{
-    Place, Scheduler, Wanted,
+    Place, Scheduler, Wanted, cron_time,
     file::{Action, SystemdFile, refuse_others},
     jobs::JOBS,
     systemctl::{check_calendar, systemctl},
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     util::{account::Account, cancel::Cancel, fs::create_folders},
 };
 
@@ -19,27 +19,11 @@ pub fn check_calendars(place: &Place, wanted: &Wanted, cancel: &Cancel) -> Resul
     for (job, expression) in &wanted.calendars {
         let checked = match place.scheduler {
             Scheduler::Systemd => check_calendar(expression, cancel),
-            Scheduler::Cron => check_fields(expression),
+            Scheduler::Cron => cron_time::check(expression),
         };
         checked.map_err(|error| error.context(format!("--on-calendar for {job}")))?;
     }
     Ok(())
-}
-
-fn check_fields(expression: &str) -> Result<()> {
-    let known = |c: char| c.is_ascii_alphanumeric() || "*/,- @".contains(c);
-    let fields = expression
-        .split(' ')
-        .filter(|field| !field.is_empty())
-        .count();
-    let count = if expression.starts_with('@') { 1 } else { 5 };
-    match fields == count && expression.chars().all(known) {
-        true => Ok(()),
-        false => Err(
-            Error::usage(format!("cron knows no time like {expression:?}"))
-                .hint("with --cron, write the five fields of a crontab: '0 3 * * *', or @daily."),
-        ),
-    }
 }
 
 /// Puts the files into their place. Idempotent.
@@ -96,24 +80,4 @@ pub fn install(
 fn write_all(folder: &Path, files: &[SystemdFile]) -> Result<Vec<(String, Action)>> {
     let write = |file: &SystemdFile| Ok((file.name.clone(), file.write(folder)?));
     files.iter().map(write).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_crontabs() {
-        for (expression, good) in [
-            ("0 3 * * 1-5", true),
-            ("*/15 * * * Mon,Tue", true),
-            ("@daily", true),
-            ("daily", false),
-            ("0 3 * *", false),
-            ("0 3 * * *\n* * * * *", false),
-            ("0 3 * * * root", false),
-        ] {
-            assert_eq!(check_fields(expression).is_ok(), good, "{expression:?}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //! `jobs` is the table of what there is, `units` and `crontab` word the files, `file` knows which of those
 //! that are there may be replaced; `install`, `remove` and `status` act.
 
+mod cron_time;
 mod crontab;
 pub mod ended;
 pub mod file;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Scratch, Stow, pg};
+use crate::harness::{FullDisk, Scratch, Stow, pg};
 
 /// Rewrites when a backup ended, as if days had passed since.
 fn age(stored: &crate::harness::Stored, days: i64) {
@@ -82,4 +82,37 @@ fn a_pending_backup_stays_until_it_is_dropped() {
         .command(&["cleanup", "--drop-pending", pending])
         .ok();
     assert_eq!(stow.folders(), folders[..1]);
+}
+
+/// The lease of a cleanup needs room too, and gets it from what was laid by.
+#[test]
+fn a_repository_without_a_free_byte_is_cleaned_up() {
+    let scratch = Scratch::new();
+    let disk = FullDisk::mount(&scratch, "disk", 100 << 20);
+    let stow = Stow::build(&scratch, pg(17))
+        .root(disk.path())
+        .repo("retention = { full = 1, min = 1 }")
+        .start();
+    let reserve = disk.path().join("main/locks/reserve");
+    stow.backup(&[]);
+    stow.backup(&["--full"]);
+    for reserved in [true, false] {
+        assert!(reserve.exists());
+        if !reserved {
+            stow.backup(&["--full"]);
+            std::fs::remove_file(&reserve).unwrap();
+        }
+        disk.fill_up();
+        let cleanup = stow.tool.command(&["cleanup"]);
+        match reserved {
+            true => drop(cleanup.ok()),
+            false => drop(cleanup.fails(1).stderr_contains("No space left on device")),
+        }
+        assert_eq!(stow.folders().len(), if reserved { 1 } else { 2 });
+        std::fs::remove_file(disk.ballast()).unwrap();
+    }
+    // It is laid by again.
+    stow.tool.command(&["cleanup"]).ok();
+    assert_eq!(stow.folders().len(), 1);
+    assert!(reserve.exists());
 }

@@ -53,6 +53,13 @@ impl FullDisk {
         io::copy(&mut io::repeat(1).take(bytes), &mut &file).unwrap();
     }
 
+    /// Has no byte of it be free.
+    pub fn fill_up(&self) {
+        let file = File::create(self.ballast()).unwrap();
+        let error = io::copy(&mut io::repeat(1), &mut &file).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+    }
+
     /// Changes the size, as an operator does who makes room.
     pub fn resize(&self, size: u64) {
         user::run_ok(

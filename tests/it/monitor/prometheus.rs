@@ -176,6 +176,14 @@ fn the_metrics_reach_prometheus() {
     wait_for(|| value(newest) == Some(bytes.to_string()));
     assert_eq!(value("pgstow_server_up").as_deref(), Some("1"));
 
+    // Another host's cluster of the same name has a group of its own.
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let group = format!(
+        "pgstow_server_up{{cluster=\"main\",instance=\"{}\",",
+        host.trim()
+    );
+    assert!(gateway.get("/metrics").contains(&group), "{group}");
+
     // What is pushed again takes the place of all that was there.
     stow.cluster.psql("select pg_drop_replication_slot('a')");
     assert!(gateway.get("/metrics").contains("pgstow_slot_held_bytes{"));
