@@ -106,16 +106,13 @@ fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Res
         backup::Outcome::Sealed(backup) => Ok(backup),
         backup::Outcome::Pending {
             backup,
-            missing,
+            lacks,
             why,
         } => {
-            let size = backup.segment_size;
-            let wanted: Vec<String> = missing.iter().map(|range| range.describe(size)).collect();
             Err(Error::failed(format!(
-                "backup {} is not restorable yet: after {} the WAL that it needs had not arrived: {}",
+                "backup {} is not restorable yet: after {} at most, {lacks}",
                 backup.id,
                 units::duration(options.wal_limit),
-                wanted.join(", ")
             ))
             .because(Error::failed(why))
             .hint(format!(

@@ -22,6 +22,7 @@ mod manifest_check;
 mod member;
 pub mod method;
 pub mod needed;
+mod note;
 mod options;
 pub mod pack;
 mod parent;

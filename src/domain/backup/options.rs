@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     postgres::{conninfo::ConnInfo, file_checksum::Algorithm},
-    repo::{catalog::Backup, codec::Compression, wal_index::Missing},
+    repo::{catalog::Backup, codec::Compression},
 };
 
 /// How the files are read.
@@ -55,10 +55,10 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Outcome {
     Sealed(Box<Backup>),
-    /// The copy is whole, but this WAL did not come in time.
+    /// The copy is whole, but the WAL that it needs did not come in time.
     Pending {
         backup: Box<Backup>,
-        missing: Vec<Missing>,
+        lacks: String,
         why: String,
     },
 }

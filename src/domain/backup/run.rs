@@ -371,7 +371,7 @@ impl Run<'_> {
                 })
             };
             let limit = self.options.wal_limit;
-            let missing = seal::wait_for_wal(
+            let lacks = seal::wait_for_wal(
                 self.repository,
                 self.system,
                 &backup,
@@ -379,11 +379,11 @@ impl Run<'_> {
                 self.cancel,
                 &mut diagnose,
             )?;
-            if !missing.is_empty() {
+            if !lacks.is_nothing() {
                 seal::keep_pending(self.repository, &backup)?;
                 return Ok(Outcome::Pending {
                     backup: Box::new(backup),
-                    missing,
+                    lacks: lacks.describe(self.system),
                     why: diagnose(),
                 });
             }

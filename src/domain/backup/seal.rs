@@ -1,4 +1,4 @@
-//! The commit point: a backup counts once all WAL that it needs is in the repository.
+//! The commit point: a backup counts once all WAL that it needs is in the repository, and is the server's own.
 //!
 //! Order: all objects of the backup are durable; then its WAL is looked for; then
 //! `backup.json` is created. A crash before that leaves remains. When the WAL does not come in
@@ -11,9 +11,13 @@ use std::{
 
 use tracing::warn;
 
-use super::claim::FORGOTTEN;
+use super::{
+    claim::FORGOTTEN,
+    note::{self, Whose},
+};
 use crate::{
     error::{Error, Kind, Result},
+    postgres::wal_name::WalName,
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State},
@@ -21,7 +25,11 @@ use crate::{
         repository::{Repository, System},
         wal_index::{Missing, WalIndex},
     },
-    util::{cancel::Cancel, clock::Time, units},
+    util::{
+        cancel::Cancel,
+        clock::{Time, readable},
+        units,
+    },
 };
 
 /// How often the waiting tells what it waits for.
@@ -44,6 +52,54 @@ pub fn missing_wal(
     )
 }
 
+/// What a backup needs to count, and hasn't got.
+#[derive(Debug)]
+pub struct Lacks {
+    pub segments: Vec<Missing>,
+    /// With the name of the note that would tell.
+    whose: Option<(Whose, WalName)>,
+}
+
+impl Lacks {
+    pub fn of(repository: &Repository, system: &System, backup: &Backup) -> Result<Self> {
+        let segments = missing_wal(repository, system, backup)?;
+        let whose = match segments.is_empty() {
+            true => note::whose_wal(repository, system, backup)?,
+            // One thing after the other: it can't be ours yet.
+            false => Whose::Ours,
+        };
+        let whose = (whose != Whose::Ours).then(|| (whose, note::name(backup)));
+        Ok(Self { segments, whose })
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.segments.is_empty() && self.whose.is_none()
+    }
+
+    /// No waiting helps.
+    fn is_lost(&self) -> bool {
+        matches!(self.whose, Some((Whose::Others, _)))
+    }
+
+    /// For a sentence that ends with it.
+    pub fn describe(&self, system: &System) -> String {
+        match &self.whose {
+            None => format!(
+                "WAL {} is not in the repository",
+                describe(&self.segments, system)
+            ),
+            Some((Whose::Others, name)) => format!(
+                "the WAL in the repository is not this server's: {name} there is of another backup, made by a copy of this \
+                 server or before its data directory was put back to an earlier state"
+            ),
+            Some((_, name)) => format!(
+                "segments of the right names are in the repository, but {name} is not, which shows that they are this server's: \
+                 they may be those of a copy of it, or of before its data directory was put back to an earlier state"
+            ),
+        }
+    }
+}
+
 /// Waits until all WAL of the backup is there; what is still missing at the end of `limit`.
 ///
 /// `diagnose` says why it may not come; it is asked now and then.
@@ -54,21 +110,21 @@ pub fn wait_for_wal(
     limit: Duration,
     cancel: &Cancel,
     diagnose: &mut dyn FnMut() -> String,
-) -> Result<Vec<Missing>> {
+) -> Result<Lacks> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(20);
     let mut next_report = REPORT;
     loop {
-        let missing = missing_wal(repository, system, backup)?;
-        if missing.is_empty() || begun.elapsed() >= limit {
-            return Ok(missing);
+        let lacks = Lacks::of(repository, system, backup)?;
+        if lacks.is_nothing() || lacks.is_lost() || begun.elapsed() >= limit {
+            return Ok(lacks);
         }
         if begun.elapsed() >= next_report {
             next_report += REPORT;
             warn!(
-                "waiting since {} for WAL {}: {}",
+                "waiting since {}: {}; {}",
                 units::duration(begun.elapsed()),
-                describe(&missing, system),
+                lacks.describe(system),
                 diagnose()
             );
         }
@@ -79,7 +135,7 @@ pub fn wait_for_wal(
 }
 
 /// Names the missing segments, the first few of them.
-pub fn describe(missing: &[Missing], system: &System) -> String {
+fn describe(missing: &[Missing], system: &System) -> String {
     let mut names: Vec<String> = missing
         .iter()
         .take(3)
@@ -142,6 +198,13 @@ pub fn check_freshness(repository: &Repository, id: BackupId, now: Time) -> Resu
     }
     match newest {
         Some(newest) if now - newest < FORGOTTEN => Ok(()),
+        // It is young by this host's clock, as its id is.
+        Some(newest) if now - id.time() < FORGOTTEN => Err(Error::failed(format!(
+            "backup {id} can't be sealed: the repository's clock was at {} when it was written, this host's is at {}",
+            readable(newest),
+            readable(now)
+        ))
+        .hint("set the clocks of both right, then run the backup again.")),
         _ => Err(Error::failed(format!(
             "backup {id} gave no sign of life for 24 hours: another host may have removed some of it"
         ))
@@ -174,12 +237,12 @@ pub fn finish_pending(repository: &Repository, id: BackupId) -> Result<Backup> {
                 .hint("`pgstow list` shows all backups.")
         })?;
     let system = repository.system(backup.system_id)?;
-    let missing = missing_wal(repository, &system, &backup)?;
-    if !missing.is_empty() {
+    let lacks = Lacks::of(repository, &system, &backup)?;
+    if !lacks.is_nothing() {
         return Err(Error::failed(format!(
-            "backup {id} is still pending: WAL {} is not in repository {}",
-            describe(&missing, &system),
-            repository.location()
+            "backup {id} in {} is still pending: {}",
+            repository.location(),
+            lacks.describe(&system)
         ))
         .hint("see what `pgstow check` says about archiving."));
     }
@@ -201,8 +264,9 @@ pub fn finish_all(repository: &Repository) -> Result<()> {
             }
             system => system?,
         };
-        if !missing_wal(repository, &system, &backup)?.is_empty() {
-            warn!("backup {id} is still pending: its WAL has not arrived");
+        let lacks = Lacks::of(repository, &system, &backup)?;
+        if !lacks.is_nothing() {
+            warn!("backup {id} is still pending: {}", lacks.describe(&system));
         } else if let Err(error) = commit(repository, &backup) {
             warn!("backup {id} is still pending: {}", error.in_one_line());
         }

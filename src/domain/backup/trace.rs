@@ -6,16 +6,14 @@
 //! A primary notes each backup in pg_wal, and keeps the note until the next one (`CleanupBackupHistory` in
 //! `src/backend/access/transam/xlog.c`). A state of before has not got it.
 
-use super::{parent::Parent, source::Source};
+use super::{note, parent::Parent, source::Source};
 use crate::{
     error::Result,
     postgres::{
         connection::Session,
         lsn::TimelineId,
         server_facts::{self, ServerFacts},
-        wal_name::{Segment, WalName},
     },
-    repo::catalog::Backup,
 };
 
 /// Why nothing shows that the server, on `timeline`, was there when its parent was taken; None if
@@ -38,7 +36,7 @@ pub fn why_missing(
             "this role can't look for a trace of backup {id} in pg_wal: GRANT EXECUTE ON FUNCTION pg_ls_waldir() to it"
         )));
     };
-    let own = note_of(backup);
+    let own = note::name(backup);
     if notes.contains(&own) {
         return Ok(None);
     }
@@ -55,11 +53,4 @@ pub fn why_missing(
             "the server was started after backup {id}, and nothing shows that it was there before"
         )
     }))
-}
-
-/// BackupHistoryFileName in `src/include/access/xlog_internal.h`.
-fn note_of(backup: &Backup) -> WalName {
-    let (start, size) = (backup.start_lsn.0, backup.segment_size);
-    let segment = Segment::nth(backup.timeline, start / size.bytes(), size);
-    WalName::BackupHistory(segment, (start % size.bytes()) as u32)
 }

@@ -220,7 +220,12 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
                     line.note = Some(error.message().to_owned());
                 }
                 system => {
-                    let missing = seal::missing_wal(repository, &system?, &backup)?.into_iter();
+                    let system = system?;
+                    let lacks = seal::Lacks::of(repository, &system, &backup)?;
+                    if lacks.segments.is_empty() && !lacks.is_nothing() {
+                        line.note = Some(lacks.describe(&system));
+                    }
+                    let missing = lacks.segments.into_iter();
                     line.waits_for = missing
                         .map(|missing| missing.named(backup.segment_size))
                         .collect();

@@ -12,6 +12,7 @@ mod incremental_stream;
 mod interrupted;
 mod local;
 mod options;
+mod other_life;
 mod standby;
 mod summaries;
 mod trouble;

@@ -1,0 +1,71 @@
+//! The note that a primary leaves of each backup in its WAL: `SEGMENT.OFFSET.backup`. It says whose the WAL in
+//! the repository is.
+//!
+//! Segments of the right names prove nothing: a data directory that was put back to an earlier state, and a copy
+//! of it that runs elsewhere, write other WAL under the same names, and the archive has that of who came
+//! first. But an archiver goes on to no file before the one before it is archived
+//! (`pgarch_ArchiverCopyLoop` in `src/backend/postmaster/pgarch.c`), archive-wal takes no other bytes for a name that is there, and the
+//! note's name stands right behind that of the backup's first segment. So where the note has come, that segment
+//! is the server's own; and what follows it is too, since another archiver is refused from there on.
+//!
+//! A standby leaves none: it follows the WAL of one primary, and fails where that is another.
+
+use crate::{
+    error::{Kind, Result},
+    postgres::{
+        lsn::Lsn,
+        wal_name::{Segment, WalName},
+    },
+    repo::{
+        catalog::Backup,
+        repository::{Repository, System},
+    },
+};
+
+/// A note has less than 1 kB, of which the label has most.
+const LIMIT: u64 = 64 << 10;
+
+/// BackupHistoryFileName in `src/include/access/xlog_internal.h`.
+pub fn name(backup: &Backup) -> WalName {
+    let (start, size) = (backup.start_lsn.0, backup.segment_size);
+    let segment = Segment::nth(backup.timeline, start / size.bytes(), size);
+    WalName::BackupHistory(segment, (start % size.bytes()) as u32)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Or nobody can tell.
+    Ours,
+    /// It has not come.
+    Unknown,
+    /// It is of another backup.
+    Others,
+}
+
+/// Whose the WAL is that is stored for `backup`.
+pub fn whose_wal(repository: &Repository, system: &System, backup: &Backup) -> Result<Whose> {
+    if backup.standby || backup.standalone {
+        return Ok(Whose::Ours);
+    }
+    let object = repository.wal_object(system, name(backup));
+    match repository.storage().read(&object, LIMIT) {
+        Ok(text) => Ok(match is_of(&text, backup) {
+            true => Whose::Ours,
+            false => Whose::Others,
+        }),
+        Err(error) if error.kind() == Kind::NotFound => Ok(Whose::Unknown),
+        Err(error) => Err(error),
+    }
+}
+
+/// As build_backup_content in `src/backend/access/transam/xlogbackup.c` writes it.
+fn is_of(text: &[u8], backup: &Backup) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let field = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    let stop = field("STOP WAL LOCATION").and_then(|value| value.split(' ').next());
+    let stop: Option<Lsn> = stop.and_then(|lsn| lsn.parse().ok());
+    stop == Some(backup.stop_lsn) && field("LABEL") == Some(&backup.label)
+}
