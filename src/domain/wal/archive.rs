@@ -1,14 +1,15 @@
 //! What archive-wal does with one file, in this order:
-//! 1. where too much waits and storing has just failed, the safety valve gives it up
-//!    ([`super::valve`]), before any repository is touched, which may hang;
+//! 1. where too much waits and storing has just hung, the safety valve gives it up
+//!    ([`super::valve`]), before any repository is touched;
 //! 2. the repositories are opened, and learn of gaps that were noted;
 //! 3. an acknowledgement that is true is enough ([`super::acks`]);
-//! 4. else the file is stored in every repository;
+//! 4. else the file is stored in every repository; where that fails as the time before, and too much waits, the
+//!    safety valve gives it up;
 //! 5. what waits behind it is stored ahead, if anything does ([`super::ahead`]).
 //!
 //! A crash anywhere leaves objects that the next call finds equal.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use super::{
     ahead::LookAhead,
@@ -66,18 +67,25 @@ impl Wish<'_> {
             most: self.drop_above,
             time_limit: self.ahead.limits.time,
         };
-        let decision = valve.decide(self.file, self.path);
-        if let Decision::GiveUp(reason) = &decision {
-            return Ok(Archived {
+        let give_up = |reason: &str| {
+            Ok(Archived {
                 system: gaps::give_up(valve.state, self.file, valve.data_dir, reason)?,
                 how: How::GivenUp,
                 ahead: false,
-            });
+            })
+        };
+        let decision = valve.decide(self.file, self.path);
+        if let Decision::GiveUp(reason) = &decision {
+            return give_up(reason);
         }
+        let begun = Instant::now();
         let (stores, errors) = self.open(meter);
         let stored = self.have_it_stored(&stores, errors, meter);
-        if decision == Decision::TryToStore {
-            valve.tried(stored.is_ok());
+        if let Decision::TryToStore(otherwise) = &decision {
+            valve.tried(stored.is_ok(), begun.elapsed());
+            if let (Err(error), Some(reason)) = (&stored, otherwise) {
+                return give_up(&format!("{reason}: {}", error.in_one_line()));
+            }
         }
         let (system, how) = stored?;
         let go_on = |segment| self.ahead.go_on(segment, &stores);

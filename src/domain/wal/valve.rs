@@ -1,14 +1,14 @@
 //! The safety valve of pg_wal, `wal.drop_above`: when WAL is given up so that the server lives on.
 //!
-//! Where more waits than the limit allows, a segment is
-//! - given up if pg_wal's disk is about to be full, or if the last try to store one has failed a
+//! Where more waits than the limit allows, the oldest segment is
+//! - given up if pg_wal's disk is about to be full, or if the last try to store one took long and failed a
 //!   moment ago: so an outage doesn't cost a time limit for each;
-//! - else stored, if that can be done.
+//! - else stored, if that can be done, and given up if not and the try before has failed too.
 //!
 //! So nothing goes while storing works, however much waits, and what goes is the least that keeps
 //! the limit. How it goes is told in [`super::gaps`].
 //!
-//! A note in the state folder tells how the last try went. It says `failed` only where an error
+//! A note in the state folder tells how the last try went. It says `failed` or `hung` only where an error
 //! or the time limit ended it: who is killed is not taken for a repository that is away.
 
 use std::{
@@ -23,7 +23,7 @@ use crate::{
     error::{IoContext, Result},
     postgres::{
         control::Control,
-        wal_name::{Segment, WalName},
+        wal_name::{Segment, SegmentSize, WalName},
     },
     util::{
         fs::{create_folders, folder_of, read_if_there, room, write_over},
@@ -35,11 +35,15 @@ use crate::{
 const FILE: &str = "storing-tried";
 const TRYING: &str = "trying";
 const FAILED: &str = "failed";
+const HUNG: &str = "hung";
 const FILE_MODE: u32 = 0o640;
 const FOLDER_MODE: u32 = 0o750;
 
 /// For how long a try that failed speaks for the next ones.
 const MEMORY: Duration = Duration::from_secs(60);
+
+/// A try that fails within this time costs little: the next segment is tried too.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// Room for so many segments is needed beside pg_wal.
 const LEAST_ROOM: u64 = 64;
@@ -48,8 +52,9 @@ const LEAST_ROOM: u64 = 64;
 pub enum Decision {
     /// As ever.
     Store,
-    /// Too much waits, but storing may work: [`Valve::tried`] is to be told how it went.
-    TryToStore,
+    /// Too much waits, but storing may work: [`Valve::tried`] is to be told how it went. Where it fails, the segment
+    /// is given up for this reason, if there is one.
+    TryToStore(Option<String>),
     /// For this reason.
     GiveUp(String),
 }
@@ -86,8 +91,9 @@ impl Valve<'_> {
         if !status.join(format!("{file}.ready")).exists() {
             return Ok(Decision::Store);
         }
-        let size = Control::read(self.data_dir)?.segment_size.bytes();
-        if !waits_more_than(&status, most / size)? {
+        let segment_size = Control::read(self.data_dir)?.segment_size;
+        let size = segment_size.bytes();
+        if !is_oldest(&status, file, segment_size) || !waits_more_than(&status, most / size)? {
             return Ok(Decision::Store);
         }
         let waits = format!(
@@ -98,20 +104,23 @@ impl Valve<'_> {
             let reason = format!("{waits}, and the disk of pg_wal is nearly full");
             return Ok(Decision::GiveUp(reason));
         }
-        if self.has_just_failed()? {
-            let reason = format!("{waits}, and storing it has just failed");
+        let before = self.before()?;
+        if before == Some(Before::Hung) {
+            let reason = format!("{waits}, and a try to store it has just hung");
             return Ok(Decision::GiveUp(reason));
         }
         create_folders(self.state, FOLDER_MODE, None)?;
         self.note(TRYING)?;
-        Ok(Decision::TryToStore)
+        let otherwise = before.map(|_| format!("{waits}, and storing it fails"));
+        Ok(Decision::TryToStore(otherwise))
     }
 
-    /// To be told how a try ended.
-    pub fn tried(&self, succeeded: bool) {
+    /// To be told how a try ended, and how long it took.
+    pub fn tried(&self, succeeded: bool, took: Duration) {
         let noted = match succeeded {
             true => fs::remove_file(self.path()).at("remove", self.path()),
-            false => self.note(FAILED),
+            false if took < QUICK => self.note(FAILED),
+            false => self.note(HUNG),
         };
         if let Err(error) = noted {
             warn!(
@@ -121,24 +130,29 @@ impl Valve<'_> {
         }
     }
 
-    fn has_just_failed(&self) -> Result<bool> {
+    /// How the last try went, if it failed a moment ago.
+    fn before(&self) -> Result<Option<Before>> {
         let path = self.path();
         let Some(word) = read_if_there(&path)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let noted = fs::metadata(&path).and_then(|note| note.modified());
         // After the clock was set back it is time to try again.
         let Ok(age) = noted.at("read", &path)?.elapsed() else {
-            return Ok(false);
+            return Ok(None);
         };
-        if word == FAILED.as_bytes() {
-            return Ok(age < MEMORY);
-        }
-        let hung = (self.time_limit..self.time_limit + MEMORY).contains(&age);
-        if hung {
-            self.note(FAILED)?;
-        }
-        Ok(hung)
+        let failed = match str::from_utf8(&word) {
+            Ok(FAILED) => Before::Failed,
+            Ok(HUNG) => Before::Hung,
+            _ => {
+                let hung = (self.time_limit..self.time_limit + MEMORY).contains(&age);
+                if hung {
+                    self.note(HUNG)?;
+                }
+                return Ok(hung.then_some(Before::Hung));
+            }
+        };
+        Ok((age < MEMORY).then_some(failed))
     }
 
     fn note(&self, word: &str) -> Result<()> {
@@ -148,6 +162,28 @@ impl Valve<'_> {
     fn path(&self) -> PathBuf {
         self.state.join(FILE)
     }
+}
+
+/// A try that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// At once.
+    Failed,
+    /// After a time that not every segment can be given.
+    Hung,
+}
+
+/// Whether the one before it doesn't wait too. PostgreSQL asks for the oldest first; a person may ask for any.
+fn is_oldest(status: &Path, file: WalName, size: SegmentSize) -> bool {
+    let WalName::Segment(segment) = file else {
+        return true;
+    };
+    let number = segment.number(size);
+    let before = number.checked_sub(1);
+    before.is_none_or(|before| {
+        let before = Segment::nth(segment.timeline, before, size);
+        !status.join(format!("{before}.ready")).exists()
+    })
 }
 
 /// Stops counting as soon as it knows.
@@ -180,7 +216,7 @@ mod tests {
     const NAME: &str = "000000010000000000000003";
 
     #[test]
-    fn only_a_try_that_has_just_failed_gives_anything_up() {
+    fn only_a_try_that_has_just_failed_gives_the_oldest_up() {
         let sample = Sample::new("zstd");
         let status = sample.path("pg_wal/archive_status");
         fs::create_dir_all(&status).unwrap();
@@ -188,31 +224,36 @@ mod tests {
             let name = format!("{:024X}.ready", (1_u128 << 64) + number);
             fs::write(status.join(name), []).unwrap();
         }
-        let valve = |waiting: u64| {
+        let valve_of = |name: &str, waiting: u64| {
             Valve {
                 state: &sample.path("state"),
                 data_dir: &sample.path(""),
                 most: Some(waiting << 20),
                 time_limit: Duration::from_secs(60),
             }
-            .decide(NAME.parse().unwrap(), &sample.path("pg_wal").join(NAME))
+            .decide(name.parse().unwrap(), &sample.path("pg_wal").join(name))
         };
+        let valve = |waiting| valve_of(NAME, waiting);
         // As many as may wait.
         assert_eq!(valve(5), Decision::Store);
-        assert_eq!(valve(4), Decision::TryToStore);
+        assert_eq!(valve(4), Decision::TryToStore(None));
         let note = sample.path("state").join(FILE);
-        for (word, age, gives_up) in [
+        for (word, age, before) in [
             // A kill, or a call that still runs.
-            (TRYING, 1, false),
-            (TRYING, 59, false),
+            (TRYING, 1, None),
+            (TRYING, 59, None),
             // The time limit.
-            (TRYING, 61, true),
-            (TRYING, 119, true),
-            (TRYING, 121, false),
-            (FAILED, 0, true),
-            (FAILED, 59, true),
-            (FAILED, 61, false),
-            (FAILED, -100, false),
+            (TRYING, 61, Some(Before::Hung)),
+            (TRYING, 119, Some(Before::Hung)),
+            (TRYING, 121, None),
+            (HUNG, 0, Some(Before::Hung)),
+            (HUNG, 59, Some(Before::Hung)),
+            (HUNG, 61, None),
+            (HUNG, -100, None),
+            (FAILED, 0, Some(Before::Failed)),
+            (FAILED, 59, Some(Before::Failed)),
+            (FAILED, 61, None),
+            (FAILED, -100, None),
         ] {
             fs::write(&note, word).unwrap();
             let now = SystemTime::now();
@@ -223,11 +264,19 @@ mod tests {
             };
             let file = File::options().write(true).open(&note).unwrap();
             file.set_times(FileTimes::new().set_modified(time)).unwrap();
+            // Behind another that waits it is stored, or told to be not.
+            let behind = valve_of("000000010000000000000004", 4);
+            assert_eq!(behind, Decision::Store);
             let decision = valve(4);
-            let given_up = matches!(decision, Decision::GiveUp(_));
-            assert_eq!(given_up, gives_up, "{word} {age}: {decision:?}");
+            let found = match &decision {
+                Decision::GiveUp(_) => Some(Before::Hung),
+                Decision::TryToStore(Some(_)) => Some(Before::Failed),
+                Decision::TryToStore(None) => None,
+                Decision::Store => panic!("{word} {age}"),
+            };
+            assert_eq!(found, before, "{word} {age}: {decision:?}");
             let left = fs::read_to_string(&note).unwrap();
-            assert_eq!(left == FAILED, gives_up, "{word} {age}");
+            assert_eq!(left == HUNG, before == Some(Before::Hung), "{word} {age}");
         }
     }
 }
