@@ -51,11 +51,13 @@ pub fn prove(
     let mut findings = Vec::new();
     let mut missing: VecDeque<&Destination<'_>> = destinations.iter().collect();
     loop {
-        // Asked first: what the archiver has done, the look below must find.
+        // Asked first: what the archiver has done, the look below must find. What is there without it, another server
+        // with the same system identifier has put there.
         let state = ArchiverState::gather(session)?;
+        let told = has_archived(&state, file);
         let mut still = VecDeque::new();
         while let Some(one) = missing.pop_front() {
-            if has(one, file)? {
+            if told && has(one, file)? {
                 findings.push(arrived(one, file, started.elapsed()));
             } else {
                 still.push_back(one);
@@ -68,22 +70,31 @@ pub fn prove(
         let why = hopeless(&state, &before, file, waiting)
             .or_else(|| (started.elapsed() >= limit).then(|| too_late(&state, limit, waiting)));
         if let Some(why) = why {
-            findings.extend(missing.into_iter().map(|one| {
-                Finding::critical(
-                    NAME,
-                    format!(
-                        "{file} is not in repository {}: {}",
-                        one.name,
-                        why.message()
-                    ),
-                    why.hint_text().unwrap_or_default(),
-                )
-            }));
+            for one in missing {
+                let place = match has(one, file)? {
+                    true => {
+                        "is that of another server, or of an earlier state of this one, in repository"
+                    }
+                    false => "is not in repository",
+                };
+                let what = format!("{file} {place} {}: {}", one.name, why.message());
+                let hint = why.hint_text().unwrap_or_default();
+                findings.push(Finding::critical(NAME, what, hint));
+            }
             return Ok(findings);
         }
         cancel.check()?;
         thread::sleep(PAUSE);
     }
+}
+
+/// Whether the archiver has done `file`: it takes the oldest first.
+fn has_archived(state: &ArchiverState, file: WalName) -> bool {
+    let last = state.last_archived.as_ref();
+    last.is_some_and(|(name, _)| {
+        // A history comes before all that waits.
+        !matches!(name.parse(), Ok(WalName::History(_)) | Err(_)) && *name >= file.to_string()
+    })
 }
 
 fn has(one: &Destination<'_>, file: WalName) -> Result<bool> {

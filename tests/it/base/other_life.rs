@@ -44,6 +44,11 @@ fn wal_of_before_the_data_directory_was_put_back_does_not_count(pg: PgBin, metho
         .fails(1)
         .stderr_contains("not restorable yet")
         .stderr_contains(".backup is not, which shows that they are this server's");
+    // Nor does `check` take them for what it has sent.
+    let output = stow.tool.command(&["--json", "check"]).fails(1);
+    let findings = output.json()["findings"].as_array().unwrap().clone();
+    let wal = findings.iter().find(|one| one["name"] == "wal").unwrap();
+    assert_eq!(wal["state"], "critical", "{wal}");
     let folders = stow.folders();
     assert_eq!(folders.len(), 2);
     let backup = &stow.backups()[1];
