@@ -145,7 +145,8 @@ fn a_disk_that_is_nearly_full_is_not_filled_up() {
     let disk = FullDisk::mount(&scratch, "pg_wal", 60 << 20);
     let status = disk.path().join("archive_status");
     fs::create_dir(&status).unwrap();
-    for number in 1..70 {
+    // All of them younger than those that are there.
+    for number in 100..170 {
         let name = format!("{:024X}.ready", (1_u128 << 64) + number);
         fs::write(status.join(name), "").unwrap();
     }
@@ -170,6 +171,7 @@ fn a_disk_that_is_nearly_full_is_not_filled_up() {
         name_of(&truth[0])
     );
     // With room it isn't.
+    fs::remove_file(status.join(format!("{}.ready", name_of(&truth[0])))).unwrap();
     disk.resize(200 << 20);
     assert_eq!(call(&truth[1]).ok().json()["given_up"], false);
     let gap = format!("{0}-{0}.json", name_of(&truth[0]));
