@@ -14,7 +14,7 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, WalName},
     },
-    repo::{catalog::Backup, lease::Cut, wal_index::WalIndex},
+    repo::{catalog::Backup, lease::Cut, order, wal_index::WalIndex},
 };
 
 #[derive(Debug)]
@@ -83,6 +83,13 @@ impl Archive {
             .get(&timeline)
             .cloned()
             .or_else(|| known().then(|| TimelineHistory::without_ancestors(timeline)))
+    }
+
+    /// The backups, oldest first; a wrong clock puts none out of its place.
+    pub fn by_age(&self) -> Vec<&Backup> {
+        let history = |_, timeline| self.history(timeline);
+        let placed = order::ordered(&self.backups, &[], history);
+        placed.into_iter().map(|placed| placed.backup).collect()
     }
 
     fn is_damaged(&self, timeline: TimelineId) -> bool {

@@ -11,6 +11,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         lack::Held,
+        order::{self, End, Ended},
         pins::Pin,
         wal_index::{Numbers, WalIndex},
     },
@@ -33,6 +34,13 @@ pub struct Facts {
 impl Facts {
     pub fn system(&self, id: SystemId) -> Option<&SystemFacts> {
         self.systems.iter().find(|system| system.id == id)
+    }
+
+    /// All backups, oldest first.
+    pub fn ordered(&self) -> Vec<Placed<'_>> {
+        let systems: Vec<SystemId> = self.systems.iter().map(|system| system.id).collect();
+        let history = |system, timeline| self.system(system)?.history(timeline);
+        order::ordered(self.backups.values(), &systems, history)
     }
 
     /// What a backup builds on, if that is there.
@@ -63,6 +71,8 @@ impl SystemFacts {
     }
 }
 
+pub type Placed<'a> = order::Placed<'a, Known>;
+
 /// A backup that counts, or did.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -78,6 +88,18 @@ pub struct Known {
     pub stored_bytes: u64,
     /// Why it isn't good, as far as its own objects are concerned.
     pub problem: Option<String>,
+}
+
+impl Ended for Known {
+    fn end(&self) -> End {
+        End {
+            id: self.id,
+            system: self.system,
+            timeline: self.timeline,
+            stop: self.stop,
+            time: self.stop_time,
+        }
+    }
 }
 
 impl Known {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
-
 use super::{
     plan::{Planner, Window},
     policy::Keep,
@@ -12,7 +10,7 @@ use super::{
 use crate::{
     postgres::lsn::SystemId,
     repo::backup_id::BackupId,
-    util::clock::{Time, readable},
+    util::clock::{self, Time, readable},
 };
 
 /// A full backup and those that build on it.
@@ -63,13 +61,14 @@ impl Planner<'_> {
 
     /// A backup of tomorrow was taken by a wrong clock, or this host has one.
     fn tell_of_clocks(&mut self) {
-        let soon = self.facts.now + TimeDelta::hours(1);
         let newest = self
             .facts
             .backups
             .values()
             .max_by_key(|backup| backup.stop_time);
-        if let Some(newest) = newest.filter(|newest| newest.stop_time > soon) {
+        if let Some(newest) =
+            newest.filter(|newest| clock::is_ahead(newest.stop_time, self.facts.now))
+        {
             self.warnings.push(format!(
                 "{} ended at {}, and here it is {}: a clock was or is wrong, and more stays than the rules want",
                 newest.id,

@@ -115,10 +115,9 @@ impl Stored {
         })
     }
 
-    /// The complete backup that ended last.
+    /// The newest complete backup.
     pub fn newest(&self) -> Option<&Backup> {
-        let backups = self.archive.backups.iter();
-        backups.max_by_key(|one| one.stop_time)
+        self.archive.by_age().pop()
     }
 
     fn describe(&self, missing: &[Missing]) -> String {

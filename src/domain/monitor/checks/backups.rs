@@ -16,7 +16,10 @@ use super::{
 use crate::{
     domain::setup::stored::Stored,
     repo::catalog::Backup,
-    util::{clock::Time, units},
+    util::{
+        clock::{self, Time, readable},
+        units,
+    },
 };
 
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
@@ -76,14 +79,15 @@ fn unasked(check: &'static str) -> Verdict {
 
 /// The ages of the newest good backup and of the newest good full one, wherever they are.
 pub fn ages(holdings: &[Holding], limits: &Thresholds, now: Time) -> (Verdict, Verdict) {
-    let readable = holdings.iter().filter_map(|one| one.stored.as_ref().ok());
-    let good: Vec<(&str, Vec<&Backup>)> = readable
+    let stored = holdings.iter().filter_map(|one| one.stored.as_ref().ok());
+    let good: Vec<(&str, Vec<&Backup>)> = stored
         .map(|stored| (stored.name.as_str(), good::backups(stored)))
         .collect();
+    // A date of tomorrow is no reason to prefer what has it.
     let ended_last = |pick: &dyn Fn(&[&Backup]) -> Option<Time>| {
         let each = good.iter();
         each.filter_map(|(name, backups)| Some((pick(backups)?, *name)))
-            .max()
+            .max_by_key(|(ended, _)| (!clock::is_ahead(*ended, now), *ended))
     };
     let any = ended_last(&|backups| Some(backups.last()?.stop_time));
     let full = ended_last(&|backups| Some(good::newest_full(backups)?.stop_time));
@@ -100,6 +104,15 @@ pub fn ages(holdings: &[Holding], limits: &Thresholds, now: Time) -> (Verdict, V
                 None => Verdict::new(check, State::Critical, what, hint),
             };
         };
+        if clock::is_ahead(ended, now) {
+            let what = format!(
+                "the newest good {what} ended at {}, and here it is {}: its age is not known, since a clock was or is wrong",
+                readable(ended),
+                readable(now)
+            );
+            let hint = "synchronize the clocks of server and host, then run `pgstow base --full`: its date counts.";
+            return Verdict::new(check, State::Unknown, what, hint);
+        }
         let age = (now - ended).to_std().unwrap_or_default();
         let what = format!(
             "the newest good {what} ended {} ago, in repository {repository}",
