@@ -25,7 +25,6 @@ use crate::{
             verdict::{State, Verdict, tally, worst},
         },
         retention::policy::Policy,
-        setup::archive_command::ArchiveCommand,
     },
     error::Result,
     util::{
@@ -73,7 +72,7 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
         &facts,
         Yardstick {
             thresholds: &options.thresholds,
-            command: &ArchiveCommand::new(&options.archive_call)?,
+            command: &context.archive_command(&options.archive_call)?,
             now,
         },
     );

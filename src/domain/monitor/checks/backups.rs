@@ -66,7 +66,7 @@ fn of_repository(
             None => unasked("timeline"),
         },
         match server {
-            Some(server) => archiving::lag(server, held, by.thresholds, by.now),
+            Some(server) => archiving::lag(server, held, &facts.given_up, by.thresholds, by.now),
             None => unasked("wal_lag"),
         },
     ]
