@@ -155,6 +155,10 @@ fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
             }),
             full_in: None,
         }],
+        state: Ok(Room {
+            used: 1,
+            available: 9,
+        }),
         runs: Ok(Vec::new()),
         timers: Ok(None),
     }
@@ -304,6 +308,11 @@ fn each_fact_has_its_verdict() {
             Box::new(|f| f.disks[0].room = Err(Error::failed("no"))),
             &[("disk", Unknown)],
         ),
+        (Box::new(move |f| f.state = used(80)), &[("state", Warning)]),
+        (
+            Box::new(|f| f.state = Err(Error::failed("no"))),
+            &[("state", Critical)],
+        ),
         (Box::new(move |f| f.runs = failed(2)), &[("runs", Warning)]),
         (Box::new(move |f| f.runs = failed(3)), &[("runs", Critical)]),
         (
@@ -361,6 +370,7 @@ fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
     let offsite = |behind| vec![("offsite".to_owned(), behind)];
     let blind = Facts {
         synced: offsite(Err(Error::failed("no"))),
+        state: Err(Error::failed("no")),
         runs: Err(Error::failed("no")),
         timers: Err(Error::failed("no")),
         given_up: Err(Error::failed("no")),
@@ -371,7 +381,7 @@ fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
     for name in names() {
         let of_name = verdicts.iter().find(|one| one.check == name).unwrap();
         let expected = match name {
-            "connection" | "repository" => State::Critical,
+            "connection" | "repository" | "state" => State::Critical,
             "disk" => State::Ok,
             _ => State::Unknown,
         };
