@@ -42,7 +42,22 @@ fn base_cleans_up_after_a_success() {
     let actions: Vec<String> = (0..4).map(action).collect();
     assert_eq!(actions, ["keep", "keep", "keep", "keep"], "{cleanup}");
 
+    // What failed before is over, as if `pgstow cleanup` had been run.
+    stow.tool
+        .command(&["cleanup", "--drop-pending", third.id()])
+        .fails(1);
+    let runs = || {
+        let runs = stow.tool.command(&["list", "--runs", "--json"]).ok().json();
+        runs["runs"].as_array().unwrap().clone()
+    };
+    let newest = |runs: &[Value]| {
+        let mut newest = runs.iter().rev();
+        let found = newest.find(|run| run["job"] == "cleanup");
+        found.unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(newest(&runs()), "failed");
     let fifth = stow.base(&["--cleanup"]).ok();
+    assert_eq!(newest(&runs()), "done");
     let cleanup = &fifth.json()["cleanup"]["done"];
     assert_eq!(cleanup["backups"][0]["action"], "delete", "{cleanup}");
     assert_eq!(cleanup["backups"][1]["action"], "delete", "{cleanup}");
