@@ -38,6 +38,13 @@ pub struct Verdicts {
     pub unread: Vec<String>,
 }
 
+impl Verdicts {
+    /// On one backup.
+    pub fn word(&self, id: BackupId) -> Option<&VerifiedBackup> {
+        self.newest.get(&id).map(|(_, word)| word)
+    }
+}
+
 impl Repository {
     /// Stores the results of a run, behind those of all earlier ones: names give the order, whatever a clock
     /// said at an earlier run.

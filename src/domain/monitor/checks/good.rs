@@ -21,7 +21,7 @@ pub fn backups(stored: &Stored) -> Vec<&Backup> {
     let case = |backup: &Backup| Case {
         id: backup.id,
         parent: backup.parent,
-        flaw: backup.flaw(stored.verdicts.get(&backup.id).map(|(_, word)| word)),
+        flaw: backup.flaw(archive.verdicts.word(backup.id)),
         lacks: lacks(backup).filter(|_| !backup.standalone),
     };
     let cases: Vec<Case> = archive.backups.iter().map(case).collect();
@@ -41,7 +41,7 @@ pub fn newest_full<'a>(good: &[&'a Backup]) -> Option<&'a Backup> {
 
 /// Backups that the last verification of each found damaged.
 pub fn damaged(stored: &Stored) -> impl Iterator<Item = BackupId> {
-    let verdicts = stored.verdicts.values();
+    let verdicts = stored.archive.verdicts.newest.values();
     verdicts.filter_map(|(_, word)| (!word.restorable).then_some(word.backup))
 }
 
@@ -49,7 +49,8 @@ pub fn damaged(stored: &Stored) -> impl Iterator<Item = BackupId> {
 /// ahead dated says nothing of today.
 pub fn verified(stored: &Stored, now: Time) -> Option<Time> {
     let written = stored.archive.backups.iter().filter(|one| one.verified);
-    let read = stored.verdicts.values().filter(|(_, word)| word.restorable);
+    let verdicts = stored.archive.verdicts.newest.values();
+    let read = verdicts.filter(|(_, word)| word.restorable);
     let times = written
         .map(|one| one.stop_time)
         .chain(read.map(|(time, _)| *time));

@@ -465,7 +465,8 @@ fn a_good_backup_has_no_flaw() {
             restorable,
             findings: 1,
         };
-        held.verdicts.insert(word.backup, (at(20), word));
+        let verdicts = &mut held.archive.verdicts.newest;
+        verdicts.insert(word.backup, (at(20), word));
     };
     read(&mut held, 2, false);
     read(&mut held, 3, true);
