@@ -114,6 +114,7 @@ impl Known {
 pub struct Other {
     pub id: BackupId,
     pub what: What,
+    pub stored_bytes: u64,
     /// A sentence about it.
     pub note: String,
     pub protects: Protects,

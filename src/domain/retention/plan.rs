@@ -328,7 +328,7 @@ impl Planner<'_> {
                 id: other.id,
                 keep,
                 reasons: vec![other.note.clone()],
-                stored_bytes: 0,
+                stored_bytes: other.stored_bytes,
             });
         }
         decisions.sort_by_key(|decision| decision.id);

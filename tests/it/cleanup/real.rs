@@ -89,6 +89,9 @@ fn a_pending_backup_stays_until_it_is_dropped() {
         .ok()
         .stdout_contains("pending: its WAL may still come");
     assert_eq!(stow.folders(), folders);
+    let kept = stow.tool.command(&["--json", "cleanup"]).ok().json();
+    let size = kept["backups"][1]["stored_bytes"].as_u64().unwrap();
+    assert!(size > 1 << 20, "{kept:#}");
     stow.tool
         .command(&["cleanup", "--drop-pending", &folders[0]])
         .fails(1)
