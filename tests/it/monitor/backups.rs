@@ -279,6 +279,15 @@ fn a_date_of_tomorrow_makes_nothing_young() {
     watched.is("verification", &[], "warning", ahead);
     let unwell = ["monitor", "--healthcheck"];
     stow.tool.command(&unwell).fails(1).stdout_contains("wrong");
+    // Why it isn't known, it says too.
+    let away = watched.scratch.join("away");
+    fs::rename(stow.root(), &away).unwrap();
+    let gone = format!(
+        "repository local can't: there is no repository at {}",
+        stow.root().display()
+    );
+    stow.tool.command(&unwell).fails(1).stdout_contains(&gone);
+    fs::rename(&away, stow.root()).unwrap();
 
     // The newest is what follows in the WAL.
     let newest = stow.backup(&["--full"]);

@@ -91,14 +91,21 @@ pub fn ages(holdings: &[Holding], limits: &Thresholds, now: Time) -> (Verdict, V
     };
     let any = ended_last(&|backups| Some(backups.last()?.stop_time));
     let full = ended_last(&|backups| Some(good::newest_full(backups)?.stop_time));
-    let unread = holdings.iter().find(|one| one.stored.is_err());
+    let mut unread = holdings
+        .iter()
+        .filter_map(|one| Some((one, one.stored.as_ref().err()?)));
+    let unread = unread.next();
     let judge = |check, what: &str, found: Option<(Time, &str)>, limits: Limits<Duration>| {
         let hint = "see why by `pgstow list --runs`, then take one with `pgstow base`.";
         let Some((ended, repository)) = found else {
             let what = format!("there is no good {what}");
             return match unread {
-                Some(unread) => {
-                    let what = format!("{what} in what can be read; {} can't", unread.name);
+                Some((unread, error)) => {
+                    let what = format!(
+                        "{what} in what can be read; repository {} can't: {}",
+                        unread.name,
+                        error.in_one_line()
+                    );
                     Verdict::new(check, State::Unknown, what, hint)
                 }
                 None => Verdict::new(check, State::Critical, what, hint),
