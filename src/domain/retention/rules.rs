@@ -50,7 +50,11 @@ impl Planner<'_> {
                     .take_while(|(number, _)| full.wants_more_than(*number));
                 self.since(wanted.last().map(|(_, chain)| chain), "full")
             }
-            (None, None) => self.since(chains.get(..min.max(1)).unwrap_or(&chains).last(), "min"),
+            (None, None) => {
+                // The newest good one stays all the same.
+                let rule = if min == 0 { "a cleanup always" } else { "min" };
+                self.since(chains.get(..min.max(1)).unwrap_or(&chains).last(), rule)
+            }
         };
         if let Some(why) = why.filter(|_| window.from.is_some() && self.policy.days.is_some()) {
             window.what = format!("{} ({why})", window.what);
