@@ -220,7 +220,7 @@ fn log_to_file(layers: &Layers, hangup: Hangup) -> Result<()> {
 
 fn finish(form: Form, quiet: bool, report: &impl Report) -> Result<Outcome> {
     if !(quiet && form == Form::Text && report.is_good_news()) {
-        output::print(form, report)?;
+        output::print(form, quiet, report)?;
     }
     Ok(report.outcome())
 }

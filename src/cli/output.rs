@@ -24,9 +24,9 @@ pub enum Form {
 }
 
 /// Prints a report. A reader who went away has seen enough.
-pub fn print(form: Form, report: &impl Report) -> Result<()> {
+pub fn print(form: Form, quiet: bool, report: &impl Report) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    write_report(form, report, &mut out)
+    write_report(form, quiet, report, &mut out)
         .and_then(|()| out.flush())
         .or_else(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Ok(()),
@@ -50,8 +50,14 @@ pub fn print_part(text: &[u8]) {
     });
 }
 
-fn write_report(form: Form, report: &impl Report, out: &mut dyn Write) -> io::Result<()> {
+fn write_report(
+    form: Form,
+    quiet: bool,
+    report: &impl Report,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     match form {
+        Form::Text if quiet => report.bad_news(out),
         Form::Text | Form::Line => report.text(out),
         Form::Json => {
             serde_json::to_writer_pretty(&mut *out, report)?;
@@ -168,7 +174,7 @@ mod tests {
             (Form::Json, "{\n  \"hello\": \"world\"\n}\n"),
         ] {
             let mut out = Vec::new();
-            write_report(form, &Greeting { hello: "world" }, &mut out).unwrap();
+            write_report(form, false, &Greeting { hello: "world" }, &mut out).unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

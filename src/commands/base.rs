@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         backup::{self, seal},
-        monitor::runs::Told,
+        monitor::{recorder::Recorder, runs::Told},
     },
     error::{Error, Result},
     repo::{
@@ -71,9 +71,26 @@ fn clean(context: &Context, repository: &Repository, backup: &Backup) -> Cleanup
         drop_pending: None,
         force_unsynced: false,
     };
+    // A run of its own in the history: else a cleanup that failed yesterday would seem the newest.
+    let settings = &context.settings;
+    let state = settings.state_folder();
+    let own = settings.repo().map(|repo| repo.name.as_str());
+    let run = Recorder::begin(&state, "cleanup", own.unwrap_or_default());
+    // With the exit codes of `pgstow cleanup`.
     match cleanup::clean(context, repository, &options) {
-        Ok(report) => Cleanup::Done(report),
-        Err(error) => Cleanup::Failed(error.in_one_line()),
+        Ok(report) => {
+            let code = if report.outcome() == Outcome::Done {
+                0
+            } else {
+                3
+            };
+            run.end(code, report.told(), None);
+            Cleanup::Done(report)
+        }
+        Err(error) => {
+            run.end(1, Told::default(), Some(&error));
+            Cleanup::Failed(error.in_one_line())
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     domain::setup::{
-        archive_command::ArchiveCommand,
         check::{self, Subject},
         finding::{self, Finding, State},
         places::Configured,
@@ -53,7 +52,7 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
             info: &info,
             cluster,
             repositories: &repositories,
-            command: &ArchiveCommand::new(&options.archive_call)?,
+            command: &context.archive_command(&options.archive_call)?,
             wal_limit: options.wal_timeout,
             state_folder: &settings.state_folder(),
         };

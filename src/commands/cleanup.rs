@@ -40,7 +40,7 @@ pub struct CleanupReport {
     warnings: Vec<String>,
 }
 
-/// Of which every moment stays restorable.
+/// Of which all that can be restored stays: where WAL is missing, no rule brings it back.
 #[derive(Debug, Serialize)]
 struct Window {
     from: Option<Time>,
@@ -181,13 +181,19 @@ impl CleanupReport {
             ("because", Align::Left),
         ];
         let mut table = Table::new(&columns);
+        let first = self.wal.first().map(|line| line.system_id);
+        let one = self.wal.iter().all(|line| Some(line.system_id) == first);
         for line in &self.wal {
+            let of_system = match one {
+                true => String::new(),
+                false => format!(" (system {})", line.system_id),
+            };
             table.row([
                 line.action.word(self.dry_run),
                 line.first_segment.clone(),
                 line.last_segment.clone(),
                 line.segments.to_string(),
-                line.reason.clone(),
+                format!("{}{of_system}", line.reason),
             ]);
         }
         table
@@ -204,7 +210,7 @@ impl Report for CleanupReport {
         let from = from.unwrap_or_default();
         writeln!(
             out,
-            "every moment stays restorable of: {}{from}",
+            "all that can be restored stays of: {}{from}",
             self.window.what
         )?;
         for table in [self.backups(), self.wal()]

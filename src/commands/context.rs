@@ -2,6 +2,7 @@
 
 use super::options::Settings;
 use crate::{
+    domain::setup::archive_command::{ArchiveCommand, Target},
     error::Result,
     repo::repository::Repository,
     util::{cancel::Cancel, meter::Meter},
@@ -23,5 +24,18 @@ impl Context {
             &self.settings.repo()?.location,
             self.settings.cluster.name.clone(),
         )
+    }
+
+    /// As archive_command should be; `words`: the call of this program.
+    pub fn archive_command(&self, words: &[String]) -> Result<ArchiveCommand> {
+        let Settings { repos, cluster, .. } = &self.settings;
+        let repositories = repos.iter();
+        let target = Target {
+            cluster: cluster.name.clone(),
+            repositories: repositories
+                .map(|repo| (repo.name.clone(), repo.location.clone()))
+                .collect(),
+        };
+        ArchiveCommand::new(words, target)
     }
 }

@@ -11,7 +11,6 @@ use crate::{
     domain::{
         backup::apart,
         setup::{
-            archive_command::ArchiveCommand,
             init::{self, Registered, Wanted},
             server_settings::{self, Change, Setting},
             server_user::ServerUser,
@@ -41,7 +40,7 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
     let cluster = &settings.cluster.name;
     // Refuses where none is set.
     settings.repo()?;
-    let command = ArchiveCommand::new(&options.archive_call)?;
+    let command = context.archive_command(&options.archive_call)?;
     let connection = settings.cluster.connection.resolve()?;
     let session = Session::connect(&connection, &context.cancel)?;
     let facts = ServerFacts::gather(&session)?;

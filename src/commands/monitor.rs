@@ -25,7 +25,6 @@ use crate::{
             verdict::{State, Verdict, tally, worst},
         },
         retention::policy::Policy,
-        setup::archive_command::ArchiveCommand,
     },
     error::Result,
     util::{
@@ -73,7 +72,7 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
         &facts,
         Yardstick {
             thresholds: &options.thresholds,
-            command: &ArchiveCommand::new(&options.archive_call)?,
+            command: &context.archive_command(&options.archive_call)?,
             now,
         },
     );
@@ -189,15 +188,20 @@ fn pushgateway(url: &str, cluster: &str) -> String {
     }
 }
 
-impl Report for MonitorReport {
-    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+impl MonitorReport {
+    fn write<'a>(
+        &self,
+        shown: impl Iterator<Item = &'a Verdict>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         if self.nagios {
             return writeln!(out, "{}", nagios::line(&self.cluster, &self.checks));
         }
-        let titles: Vec<String> = self.checks.iter().map(Verdict::title).collect();
-        let width = titles.iter().map(|title| title.chars().count()).max();
+        let shown: Vec<(&Verdict, String)> =
+            shown.map(|verdict| (verdict, verdict.title())).collect();
+        let width = shown.iter().map(|(_, title)| title.chars().count()).max();
         let width = width.unwrap_or_default();
-        for (verdict, title) in self.checks.iter().zip(&titles) {
+        for (verdict, title) in shown {
             let state = match verdict.state {
                 State::Ok => "ok",
                 State::Warning => "warning",
@@ -210,6 +214,17 @@ impl Report for MonitorReport {
             }
         }
         writeln!(out, "{}: {}", self.state.word(), tally(&self.checks))
+    }
+}
+
+impl Report for MonitorReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write(self.checks.iter(), out)
+    }
+
+    fn bad_news(&self, out: &mut dyn Write) -> io::Result<()> {
+        let bad = self.checks.iter();
+        self.write(bad.filter(|one| one.state != State::Ok), out)
     }
 
     fn is_good_news(&self) -> bool {

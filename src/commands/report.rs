@@ -25,6 +25,11 @@ pub trait Report: Serialize {
     /// Writes what a person reads; nothing for commands that are silent when all is well.
     fn text(&self, out: &mut dyn io::Write) -> io::Result<()>;
 
+    /// The same for `--quiet`, where it isn't good news: what is well may be left out.
+    fn bad_news(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        self.text(out)
+    }
+
     fn outcome(&self) -> Outcome {
         Outcome::Done
     }

@@ -155,7 +155,7 @@ fn keep_results(repository: &Repository, backups: &[CheckedBackup]) {
         restorable: checked.restorable,
         findings: checked.findings.len() as u64,
     });
-    let stored = repository.add_verified(Verified {
+    let stored = repository.add_verified(&Verified {
         format: FORMAT,
         time: clock::now(),
         host: host::name(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::{
     backup_id::BackupId,
     catalog::Backup,
-    verified::VerifiedBackup,
+    verified::{Verdicts, VerifiedBackup},
     wal_index::{Numbers, WalIndex},
 };
 use crate::{postgres::lsn::TimelineId, util::units};
@@ -54,6 +54,39 @@ pub fn flawed(cases: &[Case]) -> BTreeMap<BackupId, String> {
         reasons.insert(*id, reason);
     }
     flawed
+}
+
+/// Of each of these complete backups that nothing may be built on, why; `verdicts`: what `verify` said last.
+pub fn flawed_of<'a>(
+    complete: impl IntoIterator<Item = &'a Backup>,
+    verdicts: &Verdicts,
+) -> BTreeMap<BackupId, String> {
+    by_files(complete, |backup| backup.flaw(verdicts.word(backup.id)))
+}
+
+/// Of each of these that lost something since it was written, or builds on one that did, why. Pages that were
+/// damaged in the server are there as they were.
+pub fn torn_of<'a>(
+    complete: impl IntoIterator<Item = &'a Backup>,
+    verdicts: &Verdicts,
+) -> BTreeMap<BackupId, String> {
+    let flaw = |backup: &Backup| verdicts.word(backup.id)?.flaw();
+    by_files(complete, flaw)
+}
+
+/// A child starts behind the WAL of what it builds on.
+fn by_files<'a>(
+    complete: impl IntoIterator<Item = &'a Backup>,
+    flaw: impl Fn(&Backup) -> Option<String>,
+) -> BTreeMap<BackupId, String> {
+    let case = |backup: &Backup| Case {
+        id: backup.id,
+        parent: backup.parent,
+        flaw: flaw(backup),
+        lacks: None,
+    };
+    let cases: Vec<Case> = complete.into_iter().map(case).collect();
+    flawed(&cases)
 }
 
 impl Backup {

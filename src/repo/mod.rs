@@ -16,6 +16,7 @@ pub mod lease;
 pub mod local;
 pub mod location;
 pub mod object_writer;
+pub mod order;
 pub mod pins;
 pub mod repository;
 pub mod reserve;

@@ -90,7 +90,7 @@ impl Repository {
                 format!("there is no repository at {location}"),
             )
             .because(error)
-            .hint("make one with `pgstow init`; if there was one, check that its disk is mounted.")
+            .hint("make one with `pgstow init` (of one that sync fills: `pgstow --repo NAME init`); if there was one, check that its disk is mounted.")
         })?;
         if identity.format != FORMAT {
             return Err(Error::failed(format!(

@@ -38,33 +38,52 @@ pub struct Verdicts {
     pub unread: Vec<String>,
 }
 
+impl Verdicts {
+    /// On one backup.
+    pub fn word(&self, id: BackupId) -> Option<&VerifiedBackup> {
+        self.newest.get(&id).map(|(_, word)| word)
+    }
+}
+
 impl Repository {
-    /// Stores the results of a run. Two that end within a microsecond get names of their own.
-    pub fn add_verified(&self, mut verified: Verified) -> Result<()> {
+    /// Stores the results of a run, behind those of all earlier ones: names give the order, whatever a clock
+    /// said at an earlier run.
+    pub fn add_verified(&self, verified: &Verified) -> Result<()> {
         loop {
-            let name = self.layout().verified_at(verified.time);
-            match self.storage().create_json(&name, &verified) {
-                Err(error) if error.kind() == Kind::AlreadyExists => {
-                    verified.time += TimeDelta::microseconds(1);
-                }
+            let runs = self.verified_runs()?;
+            let newest = runs
+                .iter()
+                .rev()
+                .find_map(|name| self.layout().read_verified(name));
+            let next = newest.map(|newest| newest + TimeDelta::microseconds(1));
+            let name = next.map_or(verified.time, |next| next.max(verified.time));
+            match self
+                .storage()
+                .create_json(&self.layout().verified_at(name), verified)
+            {
+                Err(error) if error.kind() == Kind::AlreadyExists => {}
                 other => return other,
             }
         }
     }
 
-    /// All that was found; `exists` tells of which backups a word is still of use. What is damaged says
-    /// nothing.
-    pub fn verdicts(&self, exists: impl Fn(BackupId) -> bool) -> Result<Verdicts> {
-        let mut verdicts = Verdicts::default();
-        let mut runs: Vec<ObjectName> = Vec::new();
+    /// Oldest first.
+    fn verified_runs(&self) -> Result<Vec<ObjectName>> {
+        let mut runs = Vec::new();
         for info in self.storage().list(&self.layout().verified(), None)? {
             let name = info?.name;
             if self.layout().read_verified(&name).is_some() {
                 runs.push(name);
             }
         }
-        // By their names the newest is the last.
-        for (number, name) in runs.into_iter().rev().enumerate() {
+        Ok(runs)
+    }
+
+    /// All that was found; `exists` tells of which backups a word is still of use. What is damaged says
+    /// nothing.
+    pub fn verdicts(&self, exists: impl Fn(BackupId) -> bool) -> Result<Verdicts> {
+        let mut verdicts = Verdicts::default();
+        for (number, name) in self.verified_runs()?.into_iter().rev().enumerate() {
             let run: Verified = match self.storage().read_json(&name) {
                 Ok(run) => run,
                 Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Damaged) => continue,

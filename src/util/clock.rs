@@ -1,6 +1,6 @@
 //! Now, and times as pgstow writes them: RFC 3339 in UTC.
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 
 /// A moment in UTC.
 pub type Time = DateTime<Utc>;
@@ -8,6 +8,11 @@ pub type Time = DateTime<Utc>;
 /// The present, to the microsecond (PostgreSQL's resolution).
 pub fn now() -> Time {
     Utc::now().trunc_subsecs(6)
+}
+
+/// True of what is dated so far behind `now` that a clock is or was wrong, not just a little off.
+pub fn is_ahead(time: Time, now: Time) -> bool {
+    time - now > TimeDelta::hours(1)
 }
 
 /// For people: `2026-11-21 02:00:00+00`, with fractions only where there are any.

@@ -67,6 +67,7 @@ pub fn post(
 
 fn unsent(shown: &str, why: String) -> Error {
     let hint = match why.contains("certificate") {
+        true if trust::is_a_ca(&why) => trust::IS_A_CA,
         true => {
             "have this host trust who signed the server's certificate (its bundle, or the file that \
              SSL_CERT_FILE names; ca_file of an alert), and use the name that stands in it."

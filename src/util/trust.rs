@@ -24,6 +24,15 @@ pub const SYSTEM_BUNDLES: [&str; 4] = [
 /// As OpenSSL and libpq have it, who take its file in the place of the host's (SSL_CTX_set_default_verify_paths(3)).
 const VARIABLE: &str = "SSL_CERT_FILE";
 
+/// What to do where a server shows the certificate of a CA, as a self-signed one is by default.
+pub const IS_A_CA: &str = "the server's certificate says that it is a CA, which no server's may be: make it anew with \
+     basicConstraints = CA:FALSE, or have a CA sign one for the server; ca_file names that certificate, or the CA's.";
+
+/// Whether a refusal, in the words of webpki, is about that.
+pub fn is_a_ca(why: &str) -> bool {
+    why.contains("CaUsedAsEndEntity")
+}
+
 /// The bundle of this host; None where there is none.
 pub fn system_bundle() -> Option<PathBuf> {
     let named = env::var_os(VARIABLE).filter(|name| !name.is_empty());

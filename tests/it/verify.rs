@@ -4,6 +4,8 @@
 
 #[path = "verify/forged.rs"]
 mod forged;
+#[path = "verify/known.rs"]
+mod known;
 #[path = "verify/records.rs"]
 mod records;
 

@@ -27,11 +27,9 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Method, State},
-        file_index,
-        good::{self, Case},
+        file_index, good,
         layout::BackupObject,
         repository::Repository,
-        verified::Verdicts,
     },
     util::{clock::Time, hash::Sha256Reader, host},
 };
@@ -86,7 +84,8 @@ impl Parent {
             warn!("what `pgstow verify` found can't be read, so a full backup is made: {why}");
             return not("may have been found damaged");
         }
-        if let Some(why) = flawed(&complete, &verdicts).remove(&id) {
+        let mut flawed = good::flawed_of(complete.values().map(Box::as_ref), &verdicts);
+        if let Some(why) = flawed.remove(&id) {
             warn!("backup {id} isn't good: {why}; so a full backup is made");
             return not("isn't good");
         }
@@ -183,22 +182,6 @@ impl Parent {
             reader,
         })
     }
-}
-
-/// Of each backup that nothing may be built on, why.
-fn flawed(
-    complete: &BTreeMap<BackupId, Box<Backup>>,
-    verdicts: &Verdicts,
-) -> BTreeMap<BackupId, String> {
-    let case = |backup: &Backup| Case {
-        id: backup.id,
-        parent: backup.parent,
-        flaw: backup.flaw(verdicts.newest.get(&backup.id).map(|(_, word)| word)),
-        // A child starts behind it.
-        lacks: None,
-    };
-    let cases: Vec<Case> = complete.values().map(|backup| case(backup)).collect();
-    good::flawed(&cases)
 }
 
 /// The backup and those that it builds on, down to a full one. Of one that isn't flawed all are there.

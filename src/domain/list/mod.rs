@@ -133,11 +133,11 @@ impl Listing {
             .map(|entry| (entry.id, entry.parent()))
             .collect();
         for entry in entries {
-            if only.is_some_and(|id| id != entry.id) {
-                continue;
-            }
             if let State::Complete(backup) = &entry.state {
                 complete.push((**backup).clone());
+            }
+            if only.is_some_and(|id| id != entry.id) {
+                continue;
             }
             let mut line = line(repository, entry.id, entry.state)?;
             line.parent = parents[&entry.id];
@@ -152,20 +152,22 @@ impl Listing {
                 .iter()
                 .filter(|backup| backup.system_id == system.system_id);
             let archive = load::archive(repository, &system, of_system.cloned().collect())?;
+            let torn = archive.torn();
             for line in &mut lines {
-                let Some(backup) = line
-                    .backup
-                    .as_ref()
-                    .filter(|_| line.state == LineState::Complete)
-                else {
+                let backup = line.backup.as_deref();
+                let backup = backup.filter(|backup| backup.system_id == system.system_id);
+                let Some(backup) = backup.filter(|_| line.state == LineState::Complete) else {
                     continue;
                 };
-                if backup.system_id == system.system_id {
-                    let windows = archive.windows(backup).into_iter();
-                    line.windows = windows
-                        .map(|window| shown(repository, &system, window))
-                        .collect();
+                if let Some(why) = torn.get(&line.id) {
+                    line.note = Some(format!("{why}; {}", still_holds(line.id)));
+                    line.state = LineState::Damaged;
+                    continue;
                 }
+                let windows = archive.windows(backup).into_iter();
+                line.windows = windows
+                    .map(|window| shown(repository, &system, window))
+                    .collect();
             }
             wal.push(wal_line(&system, &archive));
         }
@@ -207,10 +209,7 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
         State::Complete(backup) => line.backup = Some(backup),
         State::Damaged(backup, problems) => {
             line.state = LineState::Damaged;
-            line.note = Some(format!(
-                "{}; what it still holds: `pgstow verify {id}`",
-                problems.join(", ")
-            ));
+            line.note = Some(format!("{}; {}", problems.join(", "), still_holds(id)));
             line.backup = Some(backup);
         }
         State::Pending(backup) => {
@@ -248,6 +247,10 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
         }
     }
     Ok(line)
+}
+
+fn still_holds(id: BackupId) -> String {
+    format!("what it still holds: `pgstow verify {id}`")
 }
 
 fn who(unfinished: &Unfinished) -> String {

@@ -124,6 +124,15 @@ pub fn plan(known: &Known, news: &News, now: Time, wishes: Wishes) -> Plan {
     plan
 }
 
+/// What is known where nobody can note that what is bad now was told: not that.
+pub fn untold(known: &Known, news: &News) -> Known {
+    let mut known = known.clone();
+    for verdict in news.verdicts.iter().filter(|one| one.state != State::Ok) {
+        known.remove(&verdict.title());
+    }
+    known
+}
+
 impl Plan {
     fn add(&mut self, known: &Known, verdict: &Verdict, news: &News, now: Time, wishes: Wishes) {
         let title = verdict.title();

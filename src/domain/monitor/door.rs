@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     alert::{self, Item, Kind, News, Plan, Wishes},
-    ledger::Ledger,
+    ledger::{Account, Ledger, Sent},
     mail::Mail,
     message::Message,
     state_file,
@@ -54,9 +54,6 @@ pub enum Way {
     Mail(Mail),
     Webhook(Webhook),
 }
-
-/// None: delivered; delivered, but not to everybody; not delivered.
-type Sent = Result<Option<Error>>;
 
 impl Notifier {
     fn send(&self, message: &Message, limit: Duration) -> Sent {
@@ -113,36 +110,68 @@ impl Door {
         ledger
             .notifiers
             .retain(|name, _| self.notifiers.iter().any(|one| one.name == *name));
-        let plans: Vec<Plan> = self
-            .notifiers
-            .iter()
-            .map(|notifier| {
-                let account = ledger.account(&notifier.name);
-                let plan = alert::plan(
-                    &account.known,
-                    &for_one(news, notifier),
-                    now,
-                    notifier.wishes,
-                );
-                account.known = plan.untold.clone();
-                plan
-            })
-            .collect();
-        let mut noted = before;
-        let mut note = |ledger: &Ledger| {
-            if !locked || *ledger == noted {
-                return;
-            }
-            match ledger.write(&self.state) {
-                Ok(()) => noted.clone_from(ledger),
-                Err(error) => tracing::warn!("alerts are not noted: {}", error.in_one_line()),
-            }
+        // Who can be reached is noted already, and looks different once this run has tried.
+        let mut lasting = news.clone();
+        lasting.verdicts.retain(|verdict| verdict.check != CHECK);
+        for notifier in &self.notifiers {
+            let account = ledger.account(&notifier.name);
+            account.known = alert::plan(&account.known, &lasting, now, notifier.wishes).untold;
+        }
+        // Who is silent relies on notes: those of the last change may be missing.
+        let is_bad = news.verdicts.iter().any(|one| one.state != State::Ok);
+        let mut book = Book {
+            state: &self.state,
+            noted: (!is_bad).then_some(before),
+            works: locked,
         };
-        note(&ledger);
+        book.note(&ledger);
+        // What has gone bad is told again then, at every run, for want of a note that it was told.
+        if !book.works {
+            for account in ledger.notifiers.values_mut() {
+                account.known = alert::untold(&account.known, news);
+            }
+        }
+        // Who could not be reached is tried first: the others are told whether he can now.
+        let is_lost = |one: &&Notifier| ledger.notifiers[&one.name].trouble.is_some();
+        let (lost, others): (Vec<&Notifier>, Vec<&Notifier>) =
+            self.notifiers.iter().partition(is_lost);
+        let mut news = news.clone();
+        let end = until - self.limit / 10;
+        let left = end.saturating_duration_since(Instant::now());
+        for (notifiers, until) in [(lost, end - left / 2), (others, end)] {
+            self.tell_these(&notifiers, &mut news, &mut ledger, &mut book, until);
+        }
+        if let (false, Some(invocation)) = (news.of_job, host::invocation()) {
+            ledger.monitored = Some(invocation);
+            book.note(&ledger);
+        }
+    }
+
+    /// At the same time; who is reached is well in `news` from then on.
+    fn tell_these(
+        &self,
+        notifiers: &[&Notifier],
+        news: &mut News,
+        ledger: &mut Ledger,
+        book: &mut Book<'_>,
+        until: Instant,
+    ) {
+        let now = clock::now();
+        let plan = |notifier: &&Notifier| {
+            let account = ledger.account(&notifier.name);
+            let news = for_one(news, notifier);
+            let mut plan = alert::plan(&account.known, &news, now, notifier.wishes);
+            // Else nobody would ever know that he can be reached again.
+            if plan.items.is_empty() {
+                plan.items.extend(reached_again(&notifier.name, account));
+            }
+            plan
+        };
+        let plans: Vec<Plan> = notifiers.iter().map(plan).collect();
         let messages = plans.iter().map(|plan| self.message(&plan.items, now));
         // So that how it went is noted before who calls goes on.
-        let sent = self.send(messages.collect(), until - self.limit / 10);
-        for ((notifier, plan), sent) in self.notifiers.iter().zip(plans).zip(sent) {
+        let sent = send(notifiers, messages.collect(), until);
+        for ((notifier, plan), sent) in notifiers.iter().zip(plans).zip(sent) {
             // Without anything to say both plans are the same, and noted.
             let Some(sent) = sent else { continue };
             let account = ledger.account(&notifier.name);
@@ -150,18 +179,18 @@ impl Door {
             let complaint = complaint(&sent);
             if let Some(error) = complaint {
                 tracing::warn!("alert {}: {}", notifier.name, error.in_one_line());
+            } else {
+                let of_him = |one: &&mut Verdict| is_about(one, notifier);
+                for verdict in news.verdicts.iter_mut().filter(of_him) {
+                    *verdict = Verdict::ok(CHECK, "can be reached").about(&notifier.name);
+                }
             }
-            account.note(complaint, now);
+            account.note(&sent, now);
             if sent.is_ok() {
                 account.known = plan.told;
-                account.delivered = Some(now);
             }
             // At once: the next one may take its time.
-            note(&ledger);
-        }
-        if let (false, Some(invocation)) = (news.of_job, host::invocation()) {
-            ledger.monitored = Some(invocation);
-            note(&ledger);
+            book.note(ledger);
         }
     }
 
@@ -178,31 +207,29 @@ impl Door {
             reason: "a test, sent by `pgstow monitor --test-alert`".to_owned(),
             hint: None,
         };
-        let messages = self
-            .notifiers
-            .iter()
-            .map(|_| self.message(std::slice::from_ref(&item), now));
-        let sent = self.send(messages.collect(), Instant::now() + self.limit);
+        let all: Vec<&Notifier> = self.notifiers.iter().collect();
+        let message = |_| self.message(std::slice::from_ref(&item), now);
+        let messages = all.iter().map(message).collect();
+        let sent = send(&all, messages, Instant::now() + self.limit);
         let mut told = Vec::new();
         for (notifier, sent) in self.notifiers.iter().zip(sent.into_iter().flatten()) {
             let sent = sent.wait();
             cancel.check()?;
             told.push((notifier.name.clone(), sent));
         }
-        let (door, troubles) = (
-            self.clone(),
-            told.iter()
-                .map(|(name, sent)| {
-                    let error = complaint(sent).map(copy);
-                    (name.clone(), error)
-                })
-                .collect::<Vec<_>>(),
-        );
+        let copied = |(name, sent): &(String, Sent)| {
+            let sent = match sent {
+                Ok(complaint) => Ok(complaint.as_ref().map(copy)),
+                Err(error) => Err(copy(error)),
+            };
+            (name.clone(), sent)
+        };
+        let (door, results): (_, Vec<_>) = (self.clone(), told.iter().map(copied).collect());
         let noting = Errand::send("noting alerts", move || {
             let _lock = state_file::lock(&door.state, LOCK, NOTING)?;
             let mut ledger = Ledger::read(&door.state)?;
-            for (name, error) in troubles {
-                ledger.account(&name).note(error.as_ref(), now);
+            for (name, sent) in results {
+                ledger.account(&name).note(&sent, now);
             }
             ledger.write(&door.state)
         });
@@ -216,19 +243,46 @@ impl Door {
     fn message(&self, items: &[Item], now: clock::Time) -> Option<Message> {
         (!items.is_empty()).then(|| Message::new(&self.cluster, &host::name(), now, items))
     }
+}
 
-    /// To all at the same time.
-    fn send(&self, messages: Vec<Option<Message>>, until: Instant) -> Vec<Option<Sending>> {
-        let limit = until.saturating_duration_since(Instant::now());
-        let all = self.notifiers.iter().zip(messages);
-        all.map(|(notifier, message)| {
-            let (notifier, message) = (notifier.clone(), message?);
-            let what = format!("sending to {}", notifier.name);
-            let errand = Errand::send(what, move || notifier.send(&message, limit));
-            Some(Sending { errand, until })
-        })
-        .collect()
+/// Notes who was told what, as long as that works.
+struct Book<'a> {
+    state: &'a Path,
+    /// What is there; None: to be written in any case.
+    noted: Option<Ledger>,
+    works: bool,
+}
+
+impl Book<'_> {
+    fn note(&mut self, ledger: &Ledger) {
+        if !self.works || self.noted.as_ref() == Some(ledger) {
+            return;
+        }
+        match ledger.write(self.state) {
+            Ok(()) => self.noted = Some(ledger.clone()),
+            Err(error) => {
+                tracing::warn!("alerts are not noted: {}", error.in_one_line());
+                self.works = false;
+            }
+        }
     }
+}
+
+/// To all at the same time.
+fn send(
+    notifiers: &[&Notifier],
+    messages: Vec<Option<Message>>,
+    until: Instant,
+) -> Vec<Option<Sending>> {
+    let limit = until.saturating_duration_since(Instant::now());
+    let all = notifiers.iter().zip(messages);
+    all.map(|(notifier, message)| {
+        let (notifier, message) = (Notifier::clone(notifier), message?);
+        let what = format!("sending to {}", notifier.name);
+        let errand = Errand::send(what, move || notifier.send(&message, limit));
+        Some(Sending { errand, until })
+    })
+    .collect()
 }
 
 /// A message on its way.
@@ -242,6 +296,21 @@ impl Sending {
         // A stop that was asked for ends the process all the same: who waits for us looks for it.
         self.errand.wait(self.until, &Cancel::default())
     }
+}
+
+/// What is to be said to who could not be reached, when nothing else is.
+fn reached_again(name: &str, account: &Account) -> Option<Item> {
+    let trouble = account.trouble.as_ref().filter(|_| !account.is_reached())?;
+    Some(Item {
+        kind: Kind::Recovery,
+        check: CHECK.to_owned(),
+        object: Some(name.to_owned()),
+        state: State::Ok,
+        before: State::Warning,
+        since: Some(trouble.since),
+        reason: format!("can be reached again; it could not: {}", trouble.error),
+        hint: None,
+    })
 }
 
 /// What there is to complain of.
@@ -263,11 +332,12 @@ fn copy(error: &Error) -> Error {
 /// Nobody is told of himself: he would have heard of it.
 fn for_one(news: &News, notifier: &Notifier) -> News {
     let mut news = news.clone();
-    let of_himself = |verdict: &Verdict| {
-        verdict.check == CHECK && verdict.object.as_deref() == Some(notifier.name.as_str())
-    };
-    news.verdicts.retain(|verdict| !of_himself(verdict));
+    news.verdicts.retain(|verdict| !is_about(verdict, notifier));
     news
+}
+
+fn is_about(verdict: &Verdict, notifier: &Notifier) -> bool {
+    verdict.check == CHECK && verdict.object.as_deref() == Some(notifier.name.as_str())
 }
 
 /// Whether that run of `monitor` by systemd told what it found.
@@ -287,8 +357,12 @@ pub fn verdicts(state: &Path, names: &[String]) -> Result<Vec<Verdict>> {
             (Some(trouble), _) => {
                 let since = clock::readable(trouble.since);
                 let what = format!("can't be reached since {since}: {}", trouble.error);
-                let hint = "mend it, then run `pgstow monitor --test-alert`.";
-                let hint = trouble.hint.as_deref().unwrap_or(hint);
+                let mend = trouble.hint.as_deref().unwrap_or("mend it.");
+                let again = "`pgstow monitor --test-alert` tries it again";
+                let hint = match account.is_some_and(Account::is_reached) {
+                    true => format!("{mend} {again}."),
+                    false => format!("{mend} {again}, and each run of `pgstow monitor`."),
+                };
                 Verdict::new(CHECK, State::Warning, what, hint)
             }
             (None, Some(at)) => {

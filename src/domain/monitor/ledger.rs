@@ -13,6 +13,9 @@ use crate::{
 
 const FILE: &str = "alerts.json";
 
+/// None: delivered; delivered, but not to everybody; not delivered.
+pub type Sent = Result<Option<Error>>;
+
 const VERSION: u32 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,11 +95,24 @@ impl Ledger {
 
 impl Account {
     /// Notes how an attempt ended.
-    pub fn note(&mut self, error: Option<&Error>, now: Time) {
+    pub fn note(&mut self, sent: &Sent, now: Time) {
+        let error = match sent {
+            Ok(complaint) => complaint.as_ref(),
+            Err(error) => Some(error),
+        };
+        if sent.is_ok() {
+            self.delivered = Some(now);
+        }
         self.trouble = error.map(|error| Trouble {
             since: self.trouble.as_ref().map_or(now, |trouble| trouble.since),
             error: error.in_one_line(),
             hint: error.hint_text().map(str::to_owned),
         });
+    }
+
+    /// False if nothing could be delivered since there is trouble, not to anybody.
+    pub fn is_reached(&self) -> bool {
+        let since = self.trouble.as_ref().map(|trouble| trouble.since);
+        since.is_none_or(|since| self.delivered.is_some_and(|at| at >= since))
     }
 }

@@ -185,6 +185,7 @@ impl Mail {
                 "see user and password_file, and what the mail server's log says."
             }
             Some(_) => "see from and to, and what the mail server's log says.",
+            None if trust::is_a_ca(&why) => trust::IS_A_CA,
             None if why.contains("certificate") => {
                 "host must be the name in the server's certificate; ca_file names the certificate \
                  of the authority that signed it."

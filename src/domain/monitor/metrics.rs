@@ -213,7 +213,7 @@ impl Book<'_> {
         if let Some(newest) = good::newest_full(&good) {
             self.backup("full", name, newest);
         }
-        if let Some(time) = good::verified(stored) {
+        if let Some(time) = good::verified(stored, now) {
             self.gauge(
                 "pgstow_verification_newest_timestamp_seconds",
                 "When a stored backup was last read again and found whole.",

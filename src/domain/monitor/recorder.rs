@@ -77,7 +77,9 @@ impl<'a> Recorder<'a> {
     ) -> bool {
         let runs = runs::read(state).unwrap_or_default();
         let mut newest = runs.into_iter().rev();
-        let own = newest.find(|run| run.invocation.as_deref() == Some(invocation));
+        // One of `base` may have had a cleanup within it.
+        let own =
+            newest.find(|run| run.job == job && run.invocation.as_deref() == Some(invocation));
         let recorder = match own {
             Some(run) if run.ended.is_some() => return false,
             Some(run) => Self { state, run: run.id },
@@ -203,12 +205,16 @@ mod tests {
         assert!(!fail("a"));
         // It was killed, or did not even begin.
         Recorder::begin_as(&state, "base", "local", Some("b".to_owned()));
+        // A cleanup within it has ended.
+        let within = Recorder::begin_as(&state, "cleanup", "local", Some("b".to_owned()));
+        within.end(0, Told::default(), None);
         for invocation in ["b", "c"] {
             assert!(fail(invocation) && !fail(invocation), "{invocation}");
         }
         let runs = read(&state).unwrap();
         let noted: Vec<_> = runs
             .iter()
+            .filter(|run| run.job == "base")
             .map(|run| (run.state, run.exit_code, run.error.as_deref()))
             .collect();
         let oom = (RunState::Failed, Some(137), Some("oom-kill"));

@@ -14,7 +14,10 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, WalName},
     },
-    repo::{catalog::Backup, lease::Cut, wal_index::WalIndex},
+    repo::{
+        backup_id::BackupId, catalog::Backup, good, lease::Cut, order, verified::Verdicts,
+        wal_index::WalIndex,
+    },
 };
 
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Archive {
     pub histories: BTreeMap<TimelineId, TimelineHistory>,
     /// Timelines that may lead on from another one, nobody knows from which and where.
     pub rootless: BTreeMap<TimelineId, Rootless>,
+    /// What `verify` said last of the backups.
+    pub verdicts: Verdicts,
     /// What retention deleted is nobody's loss.
     pub cut: Cut,
     /// Segments behind the archive's end that the folder to be replaced still has.
@@ -83,6 +88,23 @@ impl Archive {
             .get(&timeline)
             .cloned()
             .or_else(|| known().then(|| TimelineHistory::without_ancestors(timeline)))
+    }
+
+    /// The backups, oldest first; a wrong clock puts none out of its place.
+    pub fn by_age(&self) -> Vec<&Backup> {
+        let history = |_, timeline| self.history(timeline);
+        let placed = order::ordered(&self.backups, &[], history);
+        placed.into_iter().map(|placed| placed.backup).collect()
+    }
+
+    /// Of each backup that others are to be preferred to, why.
+    pub fn flawed(&self) -> BTreeMap<BackupId, String> {
+        good::flawed_of(&self.backups, &self.verdicts)
+    }
+
+    /// Of each backup that can't be restored as it is, why.
+    pub fn torn(&self) -> BTreeMap<BackupId, String> {
+        good::torn_of(&self.backups, &self.verdicts)
     }
 
     fn is_damaged(&self, timeline: TimelineId) -> bool {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     postgres::{
-        lsn::TimelineId,
+        lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
         wal_name::{Segment, WalName},
     },
@@ -106,7 +106,6 @@ pub fn choose_before(
         }
     };
     let mut reasons = Vec::new();
-    let mut warnings = Vec::new();
     let history = timelines::resolve(archive, wish, named, &mut reasons).map_err(refuse)?;
     let on_path = |backup: &&Backup| history.contains(backup.timeline, backup.stop_lsn);
     let candidates: Vec<&Backup> = match named {
@@ -148,77 +147,138 @@ pub fn choose_before(
             first.stop_lsn,
         ))));
     };
-    if let Some(rootless) = archive.rootless.get(&history.own)
-        && !backup.standalone
-    {
-        let what = format!("no server recovers along timeline {}", history.own);
-        return Err(rootless.error(&format!("{what} without its history")));
-    }
-    reasons.push(match (named, &wish.target) {
-        (Some(_), _) => format!("backup {}, as asked for", backup.id),
-        (None, Target::Time(_) | Target::Lsn(_)) => format!(
-            "backup {} is the newest that ended before the target",
-            backup.id
+    let way = Way {
+        archive,
+        wish,
+        history: &history,
+        reasons,
+        first_end: candidates[0].stop_lsn,
+    };
+    let choice = way.from(backup, "newest")?;
+    let flawed = archive.flawed();
+    let Some(flaw) = flawed.get(&backup.id) else {
+        return Ok(choice);
+    };
+    let size = archive.wal.size();
+    let as_far = |other: &Backup| {
+        let other = way.from(other, "newest good one").ok()?;
+        let is_reached = matches!(wish.target, Target::Lsn(_))
+            || other.reach.end(size) >= choice.reach.end(size);
+        is_reached.then_some(other)
+    };
+    let others = candidates.iter().copied().rev().filter(ended);
+    let mut good = others.filter(|other| named.is_none() && !flawed.contains_key(&other.id));
+    let other = good.find_map(as_far);
+    let id = backup.id;
+    let warning = match (named, &other) {
+        (_, Some(_)) => format!("backup {id} is newer, but not taken: {flaw}"),
+        (Some(_), None) => format!(
+            "backup {id}, as asked for, isn't good: {flaw}; `pgstow verify {id}` says what is lost"
         ),
-        (None, _) => format!("backup {} is the newest on this timeline", backup.id),
-    });
-    if backup.timeline != history.own
-        && let Some(fork) = history.fork(backup.timeline)
-    {
-        reasons.push(format!(
-            "timeline {} leaves the backup's timeline {} at {fork}, behind the backup's end {}",
-            history.own, backup.timeline, backup.stop_lsn
-        ));
-        let size = archive.wal.size();
-        if archive
-            .wal
-            .last(backup.timeline)
-            .is_some_and(|last| last > fork.0 / size.bytes())
+        (None, None) => format!(
+            "backup {id} isn't good: {flaw}; no good one is known to lead to this target, and this restore may fail: \
+             `pgstow verify {id}` says what is lost"
+        ),
+    };
+    let mut choice = other.unwrap_or(choice);
+    choice.warnings.insert(0, warning);
+    Ok(choice)
+}
+
+/// What is the same for all backups that the way to the target may begin with.
+struct Way<'a> {
+    archive: &'a Archive,
+    wish: &'a Wish,
+    history: &'a TimelineHistory,
+    /// Why this timeline.
+    reasons: Vec<String>,
+    /// Where the first of these backups ends.
+    first_end: Lsn,
+}
+
+impl Way<'_> {
+    /// With `backup`, which is the `newest` of some kind; an error if the WAL doesn't lead to the target.
+    fn from(&self, backup: &Backup, newest: &str) -> Result<Choice> {
+        let Self {
+            archive,
+            wish,
+            history,
+            ..
+        } = *self;
+        let (mut reasons, mut warnings) = (self.reasons.clone(), Vec::new());
+        if let Some(rootless) = archive.rootless.get(&history.own)
+            && !backup.standalone
+        {
+            let what = format!("no server recovers along timeline {}", history.own);
+            return Err(rootless.error(&format!("{what} without its history")));
+        }
+        reasons.push(match (wish.backup, &wish.target) {
+            (Some(_), _) => format!("backup {}, as asked for", backup.id),
+            (None, Target::Time(_) | Target::Lsn(_)) => format!(
+                "backup {} is the {newest} that ended before the target",
+                backup.id
+            ),
+            (None, _) => format!("backup {} is the {newest} on this timeline", backup.id),
+        });
+        if backup.timeline != history.own
+            && let Some(fork) = history.fork(backup.timeline)
+        {
+            reasons.push(format!(
+                "timeline {} leaves the backup's timeline {} at {fork}, behind the backup's end {}",
+                history.own, backup.timeline, backup.stop_lsn
+            ));
+            let size = archive.wal.size();
+            if archive
+                .wal
+                .last(backup.timeline)
+                .is_some_and(|last| last > fork.0 / size.bytes())
+            {
+                warnings.push(format!(
+                    "timeline {} goes on behind {fork}, where timeline {} left it: `--target-timeline {0}` restores along it",
+                    backup.timeline, history.own
+                ));
+            }
+        }
+        let newest = archive.wal.newest();
+        let told = |segment: Segment| !warnings.is_empty() && segment.timeline == backup.timeline;
+        if let Some((segment, _)) = newest.filter(|(segment, _)| !told(*segment))
+            && wish.timeline == TimelineWish::Latest
+            && !history.contains(segment.timeline, segment.start(archive.wal.size()))
         {
             warnings.push(format!(
-                "timeline {} goes on behind {fork}, where timeline {} left it: `--target-timeline {0}` restores along it",
-                backup.timeline, history.own
+                "{segment}, which was archived last, is on timeline {0}, and this restore goes along timeline {1}: \
+                 if {0} is the living server's, give --target-timeline {0}",
+                segment.timeline, history.own
             ));
         }
+        let older = self.first_end < backup.stop_lsn;
+        if wish.backup.is_none() && older && matches!(wish.target, Target::Xid(_) | Target::Name(_))
+        {
+            warnings.push(format!(
+                "where {} lies in the WAL is not known: if it is older than {}, the end of this backup, the server will not start; \
+                 --prove looks for it, or name an older backup",
+                wish.target,
+                readable(backup.stop_time)
+            ));
+        }
+        for rootless in archive.damaged() {
+            warnings.push(format!("{rootless}; this restore doesn't need it"));
+        }
+        let at_hand = archive.at_hand(backup, history);
+        let mut choice = Choice {
+            backup: backup.clone(),
+            timeline: history.own,
+            reach: at_hand.reach,
+            partial: at_hand.partial,
+            rescued: at_hand.rescued,
+            reasons,
+            warnings,
+        };
+        choice
+            .reaches(archive, &wish.target)
+            .map_err(|error| error.hint(possible(archive)))?;
+        Ok(choice)
     }
-    let newest = archive.wal.newest();
-    let told = |segment: Segment| !warnings.is_empty() && segment.timeline == backup.timeline;
-    if let Some((segment, _)) = newest.filter(|(segment, _)| !told(*segment))
-        && wish.timeline == TimelineWish::Latest
-        && !history.contains(segment.timeline, segment.start(archive.wal.size()))
-    {
-        warnings.push(format!(
-            "{segment}, which was archived last, is on timeline {0}, and this restore goes along timeline {1}: \
-             if {0} is the living server's, give --target-timeline {0}",
-            segment.timeline, history.own
-        ));
-    }
-    let older = candidates
-        .iter()
-        .any(|other| other.stop_lsn < backup.stop_lsn);
-    if named.is_none() && older && matches!(wish.target, Target::Xid(_) | Target::Name(_)) {
-        warnings.push(format!(
-            "where {} lies in the WAL is not known: if it is older than {}, the end of this backup, the server will not start; \
-             --prove looks for it, or name an older backup",
-            wish.target,
-            readable(backup.stop_time)
-        ));
-    }
-    for rootless in archive.damaged() {
-        warnings.push(format!("{rootless}; this restore doesn't need it"));
-    }
-    let at_hand = archive.at_hand(backup, &history);
-    let mut choice = Choice {
-        backup: backup.clone(),
-        timeline: history.own,
-        reach: at_hand.reach,
-        partial: at_hand.partial,
-        rescued: at_hand.rescued,
-        reasons,
-        warnings,
-    };
-    choice.reaches(archive, &wish.target).map_err(refuse)?;
-    Ok(choice)
 }
 
 impl Choice {

@@ -18,6 +18,7 @@ use crate::{
         backup_id::{BackupId, BackupKind},
         catalog::{Backup, Method},
         codec::Codec,
+        verified::VerifiedBackup,
         wal_index::{Missing, WalIndex},
     },
     util::clock::Time,
@@ -110,6 +111,7 @@ fn archive(backups: Vec<Backup>, wal: &[(u32, u64, u64)], histories: &[(u32, &st
         wal: index,
         histories: histories.iter().map(read).collect(),
         rootless: BTreeMap::new(),
+        verdicts: Default::default(),
         cut: Default::default(),
         rescued: BTreeSet::new(),
     }
@@ -241,6 +243,64 @@ fn what_is_said_to_be_possible_is() {
             (wish(Target::Lsn(lsn("0/5000100"))), "04h on 1 by 1:5-8"),
             (wish(Target::Lsn(lsn("0/8FFFFFF"))), "04h on 1 by 1:5-8"),
         ],
+    );
+}
+
+#[test]
+fn what_verify_found_damaged_is_taken_only_where_nothing_else_leads_on() {
+    let damage = |archive: &mut Archive, number: usize| {
+        let word = VerifiedBackup {
+            backup: archive.backups[number].id,
+            restorable: false,
+            findings: 1,
+        };
+        let newest = &mut archive.verdicts.newest;
+        newest.insert(word.backup, (at(9, 0), word));
+    };
+    let told = |archive: &Archive, wish: &Wish| choose(archive, wish).unwrap().warnings[0].clone();
+    let mut torn = plain();
+    damage(&mut torn, 0);
+    cases(
+        &torn,
+        &[
+            (wish(Target::Latest), "02h on 1 by 1:2-8"),
+            (wish(Target::Time(at(4, 11))), "02h on 1 by 1:2-8"),
+            (wish(Target::Lsn(lsn("0/5000100"))), "02h on 1 by 1:2-8"),
+            // Its own end no other one reaches as such.
+            (wish(Target::Immediate), "04h on 1 by 1:5-5"),
+        ],
+    );
+    let said = told(&torn, &wish(Target::Latest));
+    assert!(said.contains("is newer, but not taken: `pgstow verify` found it damaged"));
+    let said = told(&torn, &wish(Target::Immediate));
+    assert!(said.contains("no good one is known to lead to this target"));
+    let named = Wish {
+        backup: Some(torn.backups[0].id),
+        ..wish(Target::Latest)
+    };
+    cases(&torn, &[(named.clone(), "04h on 1 by 1:5-8")]);
+    assert!(told(&torn, &named).contains(", as asked for, isn't good"));
+
+    // A hole behind the older one, with the target before it, or behind.
+    let mut hole = archive(plain().backups, &[(1, 2, 6), (1, 8, 8)], &[]);
+    damage(&mut hole, 0);
+    cases(
+        &hole,
+        &[(wish(Target::Lsn(lsn("0/6000000"))), "02h on 1 by 1:2-6")],
+    );
+    let mut gap = archive(plain().backups, &[(1, 2, 3), (1, 5, 8)], &[]);
+    damage(&mut gap, 0);
+    cases(&gap, &[(wish(Target::Latest), "04h on 1 by 1:5-8")]);
+    // Nor where the older one is as bad.
+    damage(&mut torn, 1);
+    cases(&torn, &[(wish(Target::Latest), "04h on 1 by 1:5-8")]);
+    assert_eq!(plain().torn().len(), 0);
+    assert_eq!(
+        choose(&plain(), &wish(Target::Latest))
+            .unwrap()
+            .warnings
+            .len(),
+        0
     );
 }
 

@@ -16,6 +16,7 @@ use crate::{
         catalog::{Backup, State, Unreadable},
         layout::ObjectName,
         repository::{Repository, System},
+        verified::Verdicts,
         wal_index::WalIndex,
     },
 };
@@ -85,8 +86,18 @@ fn unusable(id: BackupId, wish: &Wish, why: String, hint: Option<String>) -> Res
 /// What the repository holds of one system; `backups` are its complete ones.
 pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -> Result<Archive> {
     let wal = WalIndex::load(repository, system)?;
+    let is_there = |id| backups.iter().any(|backup| backup.id == id);
+    let verdicts = match repository.verdicts(is_there) {
+        // No restore depends on it.
+        Err(error) if repository.is_of_object(&error) => Verdicts {
+            unread: vec![error.in_one_line()],
+            ..Verdicts::default()
+        },
+        verdicts => verdicts?,
+    };
     let mut archive = Archive {
         backups,
+        verdicts,
         wal,
         histories: BTreeMap::new(),
         rootless: BTreeMap::new(),

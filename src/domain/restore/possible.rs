@@ -1,16 +1,20 @@
 //! From where to where a restore is possible, for the hint of a refusal. Pure.
 
 use super::{archive::Archive, windows::Window};
-use crate::{repo::backup_id::BackupId, util::clock::readable};
+use crate::{
+    repo::{backup_id::BackupId, catalog::Backup},
+    util::clock::readable,
+};
 
 /// More lines would hide the message.
 const LINES: usize = 6;
 
 /// A sentence for each of the newest backups.
 pub fn possible(archive: &Archive) -> String {
-    let mut backups: Vec<_> = archive.backups.iter().collect();
-    backups.sort_by_key(|backup| std::cmp::Reverse(backup.stop_time));
-    let windows = backups.iter().flat_map(|backup| {
+    let torn = archive.torn();
+    let whole = |backup: &&Backup| !torn.contains_key(&backup.id);
+    let newest_first = archive.by_age().into_iter().rev();
+    let windows = newest_first.filter(whole).flat_map(|backup| {
         archive
             .windows(backup)
             .into_iter()

@@ -11,6 +11,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         lack::Held,
+        order::{self, End, Ended},
         pins::Pin,
         wal_index::{Numbers, WalIndex},
     },
@@ -33,6 +34,13 @@ pub struct Facts {
 impl Facts {
     pub fn system(&self, id: SystemId) -> Option<&SystemFacts> {
         self.systems.iter().find(|system| system.id == id)
+    }
+
+    /// All backups, oldest first.
+    pub fn ordered(&self) -> Vec<Placed<'_>> {
+        let systems: Vec<SystemId> = self.systems.iter().map(|system| system.id).collect();
+        let history = |system, timeline| self.system(system)?.history(timeline);
+        order::ordered(self.backups.values(), &systems, history)
     }
 
     /// What a backup builds on, if that is there.
@@ -63,6 +71,8 @@ impl SystemFacts {
     }
 }
 
+pub type Placed<'a> = order::Placed<'a, Known>;
+
 /// A backup that counts, or did.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -80,6 +90,18 @@ pub struct Known {
     pub problem: Option<String>,
 }
 
+impl Ended for Known {
+    fn end(&self) -> End {
+        End {
+            id: self.id,
+            system: self.system,
+            timeline: self.timeline,
+            stop: self.stop,
+            time: self.stop_time,
+        }
+    }
+}
+
 impl Known {
     /// The segments that recovery needs to become consistent, as numbers.
     pub fn needed(&self, size: SegmentSize) -> Numbers {
@@ -92,6 +114,7 @@ impl Known {
 pub struct Other {
     pub id: BackupId,
     pub what: What,
+    pub stored_bytes: u64,
     /// A sentence about it.
     pub note: String,
     pub protects: Protects,

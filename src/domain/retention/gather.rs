@@ -185,10 +185,17 @@ impl Look {
 
     /// Err: not a backup of ours that counts, or did.
     fn at(&self, Entry { id, state }: Entry) -> Result<Known, Other> {
+        let stored_bytes = match &state {
+            State::Complete(backup) | State::Damaged(backup, _) | State::Pending(backup) => {
+                backup.stored_bytes
+            }
+            State::Unfinished(_) | State::Unreadable(_) => 0,
+        };
         let other = |what, note: String, protects| {
             Err(Other {
                 id,
                 what,
+                stored_bytes,
                 note,
                 protects,
             })

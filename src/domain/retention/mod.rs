@@ -12,7 +12,6 @@ pub mod apply;
 pub mod facts;
 pub mod gather;
 
-mod order;
 pub mod plan;
 pub mod policy;
 mod rules;

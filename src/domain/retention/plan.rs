@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    facts::{Facts, Known, Protects, Reader, SystemFacts, What},
-    order::{Placed, ordered},
+    facts::{Facts, Known, Placed, Protects, Reader, SystemFacts, What},
     policy::{OlderWal, Policy},
     wal::{Anchor, WalKeeps},
     window::{self, Begin},
@@ -48,7 +47,7 @@ pub struct Decision {
 
 /// Decides. Where rules are missing, or nothing is good, all stays.
 pub fn plan(facts: &Facts, policy: &Policy) -> Plan {
-    let order = ordered(facts);
+    let order = facts.ordered();
     let bad = good::bad(&cases(facts));
     let mut planner = Planner {
         facts,
@@ -329,7 +328,7 @@ impl Planner<'_> {
                 id: other.id,
                 keep,
                 reasons: vec![other.note.clone()],
-                stored_bytes: 0,
+                stored_bytes: other.stored_bytes,
             });
         }
         decisions.sort_by_key(|decision| decision.id);

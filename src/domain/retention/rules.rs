@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
-
 use super::{
     plan::{Planner, Window},
     policy::Keep,
@@ -12,7 +10,7 @@ use super::{
 use crate::{
     postgres::lsn::SystemId,
     repo::backup_id::BackupId,
-    util::clock::{Time, readable},
+    util::clock::{self, Time, readable},
 };
 
 /// A full backup and those that build on it.
@@ -52,7 +50,11 @@ impl Planner<'_> {
                     .take_while(|(number, _)| full.wants_more_than(*number));
                 self.since(wanted.last().map(|(_, chain)| chain), "full")
             }
-            (None, None) => self.since(chains.get(..min.max(1)).unwrap_or(&chains).last(), "min"),
+            (None, None) => {
+                // The newest good one stays all the same.
+                let rule = if min == 0 { "a cleanup always" } else { "min" };
+                self.since(chains.get(..min.max(1)).unwrap_or(&chains).last(), rule)
+            }
         };
         if let Some(why) = why.filter(|_| window.from.is_some() && self.policy.days.is_some()) {
             window.what = format!("{} ({why})", window.what);
@@ -63,13 +65,14 @@ impl Planner<'_> {
 
     /// A backup of tomorrow was taken by a wrong clock, or this host has one.
     fn tell_of_clocks(&mut self) {
-        let soon = self.facts.now + TimeDelta::hours(1);
         let newest = self
             .facts
             .backups
             .values()
             .max_by_key(|backup| backup.stop_time);
-        if let Some(newest) = newest.filter(|newest| newest.stop_time > soon) {
+        if let Some(newest) =
+            newest.filter(|newest| clock::is_ahead(newest.stop_time, self.facts.now))
+        {
             self.warnings.push(format!(
                 "{} ended at {}, and here it is {}: a clock was or is wrong, and more stays than the rules want",
                 newest.id,

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 
 use super::{
-    facts::{Facts, SystemFacts},
-    order::Placed,
+    facts::{Facts, Placed, SystemFacts},
     policy::Keep,
 };
 use crate::{

@@ -2,12 +2,24 @@
 //!
 //! PostgreSQL replaces `%p` and `%%`, then gives the line to a shell (shell_archive.c).
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    repo::{layout::ClusterName, location::Location},
+};
 
 /// The words that call pgstow, before `archive-wal %p`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveCommand {
     text: String,
+    target: Target,
+}
+
+/// Where it is to store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub cluster: ClusterName,
+    /// Names and places of the repositories, all of which are to have it.
+    pub repositories: Vec<(String, Location)>,
 }
 
 /// What a server's archive_command is, beside the one that it should be.
@@ -28,11 +40,13 @@ pub enum Existing {
 pub struct Call {
     pub program: String,
     arguments: Vec<String>,
+    /// Whether it is given the file: PostgreSQL puts its path for `%p`.
+    pub names_file: bool,
 }
 
 impl ArchiveCommand {
     /// `words`: the program's absolute path, then options of pgstow.
-    pub fn new(words: &[String]) -> Result<Self> {
+    pub fn new(words: &[String], target: Target) -> Result<Self> {
         // ALTER SYSTEM takes no line ends, and none of these belongs into a path.
         if let Some(word) = words.iter().find(|word| word.chars().any(char::is_control)) {
             return Err(
@@ -46,7 +60,7 @@ impl ArchiveCommand {
             text.push(' ');
         }
         text.push_str("archive-wal %p");
-        Ok(Self { text })
+        Ok(Self { text, target })
     }
 
     /// As the setting's value.
@@ -54,10 +68,29 @@ impl ArchiveCommand {
         &self.text
     }
 
-    /// The value of one of its options.
-    pub fn option(&self, name: &str) -> Option<String> {
-        let call = shell_words(&self.text).and_then(Call::of)?;
-        call.option(name).map(str::to_owned)
+    /// Why another call doesn't store where this one does, as far as its options tell; what they leave to
+    /// settings only a segment that arrives can prove.
+    pub fn differs(&self, call: &Call) -> Option<String> {
+        let Target {
+            cluster,
+            repositories,
+        } = &self.target;
+        if let Some(theirs) = call
+            .option("--cluster")
+            .filter(|one| *one != cluster.as_str())
+        {
+            return Some(format!("archives as cluster {theirs}"));
+        }
+        if let Some(url) = call.option("--repo-url") {
+            let place: Option<Location> = url.parse().ok();
+            let is_ours = repositories
+                .iter()
+                .any(|(_, ours)| Some(ours) == place.as_ref());
+            return (!is_ours).then(|| format!("archives elsewhere, at {url}"));
+        }
+        let name = call.option("--repo")?;
+        let left_out = repositories.iter().find(|(ours, _)| ours != name);
+        left_out.map(|(ours, _)| format!("archives into repository {name} alone, not into {ours}"))
     }
 
     /// What `existing` is, the value of a server's archive_command.
@@ -71,7 +104,7 @@ impl ArchiveCommand {
         if words.is_some() && words == shell_words(&self.text) {
             return Existing::Same;
         }
-        match words.and_then(Call::of) {
+        match words.as_deref().and_then(Call::of) {
             Some(call) => Existing::Ours(call),
             None if existing.contains("archive-wal") => Existing::Wrapped,
             None => Existing::Foreign,
@@ -80,10 +113,13 @@ impl ArchiveCommand {
 }
 
 impl Call {
-    fn of(mut words: Vec<String>) -> Option<Self> {
+    fn of(words: &[String]) -> Option<Self> {
         if words.is_empty() {
             return None;
         }
+        let names_file = |word: &String| word.split("%%").any(|part| part.contains("%p"));
+        let names_file = words.iter().any(names_file);
+        let mut words: Vec<String> = words.iter().map(|word| word.replace("%%", "%")).collect();
         let program = words.remove(0);
         let calls = match program.rsplit('/').next()? {
             "archive-wal" | "pgstow-archive-wal" => true,
@@ -93,6 +129,7 @@ impl Call {
         calls.then_some(Self {
             program,
             arguments: words,
+            names_file,
         })
     }
 
@@ -168,7 +205,14 @@ mod tests {
 
     fn command(words: &[&str]) -> ArchiveCommand {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        ArchiveCommand::new(&words).unwrap()
+        ArchiveCommand::new(&words, target()).unwrap()
+    }
+
+    fn target() -> Target {
+        Target {
+            cluster: "a".parse().unwrap(),
+            repositories: vec![("local".to_owned(), Location::Folder("/a".into()))],
+        }
     }
 
     #[test]
@@ -183,7 +227,7 @@ mod tests {
             assert_eq!(command(words).text(), text);
             assert_eq!(command(words).compare(text), Existing::Same, "{text}");
         }
-        assert!(ArchiveCommand::new(&["a\nb".to_owned()]).is_err());
+        assert!(ArchiveCommand::new(&["a\nb".to_owned()], target()).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What `check` and `monitor` ask of the server, before anything is judged.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use chrono::{DateTime, TimeDelta};
 
@@ -9,6 +9,7 @@ use crate::{
     domain::backup::method,
     error::{Kind, Result},
     postgres::{
+        conf_file::Syntax,
         connection::Session,
         conninfo::ConnInfo,
         replication::{IdentifySystem, Replication},
@@ -83,6 +84,9 @@ const READINESS: &str = "
     SELECT has_function_privilege('pg_catalog.pg_switch_wal()', 'EXECUTE'),
         current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)";
 
+/// What ALTER SYSTEM writes (guc.h), in the data directory.
+const AUTO_CONF: &str = "postgresql.auto.conf";
+
 /// Values of recovery that a server in service has no use for.
 const LEFTOVERS: &str = "
     SELECT name, setting, pending_restart, sourcefile FROM pg_settings
@@ -119,7 +123,7 @@ impl Facts {
             waiting,
             leftovers: leftovers
                 .iter()
-                .filter(|row| !is_gone_from_its_file(row))
+                .filter(|row| !is_gone(row, &server, user.is_some()))
                 .map(|row| {
                     Ok(Leftover {
                         name: row.text(0)?,
@@ -189,12 +193,25 @@ fn clock_ahead(session: &Session) -> Result<TimeDelta> {
 }
 
 /// After a restore the running server keeps its target until it is restarted, though
-/// `restore-done` has removed it from the file: such a value reaches no replica.
-fn is_gone_from_its_file(row: &Row) -> bool {
-    let (Ok(name), Ok(Some(file))) = (row.text(0), row.optional(3)) else {
+/// `restore-done` has removed it from the file: such a value reaches no replica. Nor does one that was set and
+/// removed again, for which the server goes on waiting for a restart; it names no file then.
+fn is_gone(row: &Row, server: &ServerFacts, here: bool) -> bool {
+    let (Ok(name), Ok(file)) = (row.text(0), row.optional(3)) else {
         return false;
     };
-    // Where we can't read it, it counts as still there.
+    let files: Vec<PathBuf> = match file {
+        Some(file) => vec![file.into()],
+        None => {
+            let own = server.config_files.iter();
+            let own = own.filter(|file| here && file.syntax == Syntax::Settings);
+            let own: Vec<PathBuf> = own.map(|file| file.path.clone()).collect();
+            if own.is_empty() {
+                return false;
+            }
+            [own, vec![server.data_directory.join(AUTO_CONF)]].concat()
+        }
+    };
+    // Where we can't read one, it counts as still there.
     let names = |line: &str| {
         let word = line
             .trim_start()
@@ -202,5 +219,6 @@ fn is_gone_from_its_file(row: &Row) -> bool {
             .next();
         word.is_some_and(|word| word.eq_ignore_ascii_case(&name))
     };
-    fs::read_to_string(file).is_ok_and(|text| !text.lines().any(names))
+    let mut texts = files.iter().map(fs::read_to_string);
+    texts.all(|text| text.is_ok_and(|text| !text.lines().any(names)))
 }

@@ -32,9 +32,8 @@ pub fn untold<'a>(gaps: impl IntoIterator<Item = &'a Gap>) -> Vec<Finding> {
 /// What is missing behind the beginning of the newest full backup; nothing before the first backup.
 pub fn stored(archive: &Archive, repository: &str) -> Vec<Finding> {
     let size = archive.wal.size();
-    let fulls = archive.backups.iter();
-    let fulls = fulls.filter(|backup| backup.kind == BackupKind::Full);
-    let Some(newest) = fulls.max_by_key(|backup| backup.stop_time) else {
+    let mut by_age = archive.by_age().into_iter().rev();
+    let Some(newest) = by_age.find(|backup| backup.kind == BackupKind::Full) else {
         return Vec::new();
     };
     let begin = newest.start_lsn.0 / size.bytes();

@@ -184,11 +184,7 @@ pub fn escaped(text: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
-
-    fn command() -> ArchiveCommand {
-        ArchiveCommand::new(&["/usr/bin/pgstow".to_owned()]).unwrap()
-    }
+    use super::{super::checks::tests::command, *};
 
     #[test]
     fn what_fits_stays_and_the_rest_says_what_it_asks_for() {

@@ -1,8 +1,6 @@
 //! Whether what is stored can be restored: the newest backup, the way on from it, the timeline
 //! that the server is on. Judges what `list` shows.
 
-use std::collections::BTreeMap;
-
 use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
     domain::restore::{archive::Archive, load, windows::Window},
@@ -15,7 +13,6 @@ use crate::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State, Unreadable},
         repository::{Repository, System},
-        verified::VerifiedBackup,
         wal_index::{Missing, WalIndex},
     },
     util::{
@@ -39,10 +36,6 @@ pub struct Stored {
     pub pending: Vec<Backup>,
     /// Backups of any system that can't be used.
     pub damaged: Vec<Unusable>,
-    /// What `verify` said last of complete ones, and when.
-    pub verdicts: BTreeMap<BackupId, (Time, VerifiedBackup)>,
-    /// Why what it said elsewhere can't be read.
-    pub unread: Vec<String>,
 }
 
 /// A backup that can't be used.
@@ -102,7 +95,6 @@ impl Stored {
                 }),
             }
         }
-        let verdicts = repository.verdicts(|id| complete.iter().any(|one| one.id == id))?;
         Ok(Self {
             name: name.to_owned(),
             repository: repository.clone(),
@@ -110,15 +102,12 @@ impl Stored {
             archive: load::archive(repository, system, complete)?,
             pending,
             damaged,
-            verdicts: verdicts.newest,
-            unread: verdicts.unread,
         })
     }
 
-    /// The complete backup that ended last.
+    /// The newest complete backup.
     pub fn newest(&self) -> Option<&Backup> {
-        let backups = self.archive.backups.iter();
-        backups.max_by_key(|one| one.stop_time)
+        self.archive.by_age().pop()
     }
 
     fn describe(&self, missing: &[Missing]) -> String {
@@ -199,7 +188,8 @@ impl Stored {
             )
         };
         let unusable = self.damaged.iter().map(tell);
-        unusable.chain(self.unread.iter().map(unread)).collect()
+        let words = &self.archive.verdicts.unread;
+        unusable.chain(words.iter().map(unread)).collect()
     }
 
     pub fn pending(&self, backup: &Backup) -> Finding {

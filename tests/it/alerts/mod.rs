@@ -3,6 +3,7 @@
 mod hangs;
 mod jobs;
 mod mail;
+mod state;
 mod units;
 mod webhook;
 
@@ -86,7 +87,10 @@ struct Host {
 
 impl Host {
     fn new(scratch: &Scratch) -> Self {
-        let state = scratch.folder("state");
+        Self::of(scratch, scratch.folder("state"))
+    }
+
+    fn of(scratch: &Scratch, state: PathBuf) -> Self {
         let tool = Tool::new(scratch).config(&format!(
             "state_dir = \"{}\"\nconnect.retries = 0\n[repo.local]\nurl = \"{}\"\n\
              [cluster.main]\nhost = \"/nowhere\"\n",

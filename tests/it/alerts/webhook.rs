@@ -6,7 +6,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Host, Receiver, secret};
-use crate::harness::{Scratch, certificate, wait_for};
+use crate::harness::{
+    Scratch,
+    certificate::{self, certificate},
+    wait_for,
+};
 
 const URL: &str = "PGSTOW_ALERT_WEBHOOK_URL";
 
@@ -299,6 +303,11 @@ fn a_certificate_that_is_not_trusted_is_refused() {
         assert!(!said.contains("secrettoken"), "{said}");
         assert_eq!(web.got().len(), 0);
     }
+    // As openssl makes one by default: a CA, which no server may be.
+    let ca = certificate::self_signed(&folder, "authority", "CA:TRUE");
+    let wrong = Receiver::secure_web(&scratch, "wrong", &ca);
+    let refused = test(&wrong, &[(ca_file, &ca.0)]).fails(3).stdout;
+    assert!(refused.contains("basicConstraints = CA:FALSE"), "{refused}");
     drop(test(&web, &[(ca_file, &good.0)]).ok());
     drop(test(&web, &[("SSL_CERT_FILE", &good.0)]).ok());
     assert_eq!(web.got().len(), 2);

@@ -42,7 +42,22 @@ fn base_cleans_up_after_a_success() {
     let actions: Vec<String> = (0..4).map(action).collect();
     assert_eq!(actions, ["keep", "keep", "keep", "keep"], "{cleanup}");
 
+    // What failed before is over, as if `pgstow cleanup` had been run.
+    stow.tool
+        .command(&["cleanup", "--drop-pending", third.id()])
+        .fails(1);
+    let runs = || {
+        let runs = stow.tool.command(&["list", "--runs", "--json"]).ok().json();
+        runs["runs"].as_array().unwrap().clone()
+    };
+    let newest = |runs: &[Value]| {
+        let mut newest = runs.iter().rev();
+        let found = newest.find(|run| run["job"] == "cleanup");
+        found.unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(newest(&runs()), "failed");
     let fifth = stow.base(&["--cleanup"]).ok();
+    assert_eq!(newest(&runs()), "done");
     let cleanup = &fifth.json()["cleanup"]["done"];
     assert_eq!(cleanup["backups"][0]["action"], "delete", "{cleanup}");
     assert_eq!(cleanup["backups"][1]["action"], "delete", "{cleanup}");
@@ -74,6 +89,9 @@ fn a_pending_backup_stays_until_it_is_dropped() {
         .ok()
         .stdout_contains("pending: its WAL may still come");
     assert_eq!(stow.folders(), folders);
+    let kept = stow.tool.command(&["--json", "cleanup"]).ok().json();
+    let size = kept["backups"][1]["stored_bytes"].as_u64().unwrap();
+    assert!(size > 1 << 20, "{kept:#}");
     stow.tool
         .command(&["cleanup", "--drop-pending", &folders[0]])
         .fails(1)

@@ -193,6 +193,7 @@ impl Story {
         self.facts.others.push(Other {
             id,
             what,
+            stored_bytes: 0,
             note: format!("{what:?}").to_lowercase(),
             protects,
         });

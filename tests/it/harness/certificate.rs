@@ -6,6 +6,11 @@ use super::user;
 
 /// A certificate for `name` that signs itself, and its key.
 pub fn certificate(folder: &Path, name: &str) -> (String, String) {
+    self_signed(folder, name, "CA:FALSE")
+}
+
+/// `constraints`: `CA:TRUE`, as openssl makes it by default, or `CA:FALSE`.
+pub fn self_signed(folder: &Path, name: &str, constraints: &str) -> (String, String) {
     let path = |ending: &str| {
         folder
             .join(format!("{name}.{ending}"))
@@ -15,7 +20,7 @@ pub fn certificate(folder: &Path, name: &str) -> (String, String) {
     let config = path("cnf");
     let text = format!(
         "[req]\ndistinguished_name=dn\nx509_extensions=v3\nprompt=no\n[dn]\nCN={name}\n\
-         [v3]\nsubjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\n"
+         [v3]\nsubjectAltName=DNS:{name}\nbasicConstraints={constraints}\n"
     );
     fs::write(&config, text).unwrap();
     let (cert, key) = (path("crt"), path("key"));

@@ -156,3 +156,44 @@ fn slots_hold_wal_back() {
     cluster.psql("select pg_drop_replication_slot('forgotten')");
     watched.is("slots", &[low], "ok", "no replication slot");
 }
+
+/// Each with what the server archives by it lost, though it is told that all is well.
+#[test]
+fn wal_that_goes_elsewhere_is_critical_at_once() {
+    let watched = Watched::start(17);
+    let (cluster, tool) = (&watched.stow.cluster, &watched.stow.tool);
+    let good = cluster.psql("show archive_command");
+    let elsewhere = watched.scratch.folder("elsewhere");
+    let url = elsewhere.display();
+    tool.command(&["--repo-url", &url.to_string(), "init"]).ok();
+    let other = watched.scratch.join("other.toml");
+    let text = std::fs::read_to_string(tool.config_file()).unwrap();
+    let root = watched.stow.root().display().to_string();
+    std::fs::write(&other, text.replace(&root, &url.to_string())).unwrap();
+    let config = format!("--config '{}'", tool.config_file().display());
+    let to_url = format!("{config} --repo-url {url}");
+    let to_other = format!("--config {}", other.display());
+    for (options, seen) in [(to_url, "critical"), (to_other, "ok")] {
+        let called = good.replace(&config, &options);
+        assert_ne!(called, good);
+        cluster.set("archive_command", &called);
+        watched.is("archive_command", &[], seen, "");
+        // Nothing is lost yet, then the first segment is.
+        watched.is("wal_lag", &[], "ok", "");
+        watched.fill(1);
+        watched.wait_for_archive();
+        watched.is("archiver", &[], "ok", "");
+        let lost = "but it is not in this repository: its WAL goes elsewhere";
+        watched.is("wal_lag", &[], "critical", lost);
+        cluster.set("archive_command", &good);
+        watched.stow.backup(&["--full"]);
+        watched.is_well();
+    }
+    for (from, to, reason) in [
+        ("%p", "%f", "doesn't give archive-wal the file's path"),
+        ("pgstow.toml", "none.toml", "none.toml"),
+    ] {
+        cluster.set("archive_command", &good.replace(from, to));
+        watched.is("archive_command", &[], "critical", reason);
+    }
+}

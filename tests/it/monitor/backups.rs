@@ -2,8 +2,10 @@
 
 use std::{fs, fs::OpenOptions, os::unix::fs::FileExt, path::Path};
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{Watched, has};
-use crate::harness::{FullDisk, Scratch, Shutdown, Stow, pg};
+use crate::harness::{FullDisk, Scratch, Shutdown, Stored, Stow, pg};
 
 #[test]
 fn ages() {
@@ -35,14 +37,7 @@ fn ages() {
 
     // Old in truth, until there is a new one.
     for folder in watched.stow.folders() {
-        let stored = watched.stow.stored_as(&folder);
-        let mut json = stored.json();
-        for field in ["start_time", "stop_time"] {
-            let time: chrono::DateTime<chrono::Utc> =
-                json[field].as_str().unwrap().parse().unwrap();
-            json[field] = (time - chrono::TimeDelta::days(40)).to_rfc3339().into();
-        }
-        stored.rewrite_json(json);
+        redate(&watched.stow.stored_as(&folder), TimeDelta::days(-40));
     }
     for check in ["backup_age", "full_age", "verification"] {
         watched.is(check, &[], "critical", " ago");
@@ -254,4 +249,63 @@ fn repositories_and_their_disks() {
     watched.is("repository", &[], "critical", "is not registered");
     fs::rename(&aside, &systems).unwrap();
     watched.is_well();
+}
+
+/// Shifts all that a backup says of its time.
+fn redate(stored: &Stored, by: TimeDelta) {
+    let mut json = stored.json();
+    for field in ["start_time", "stop_time"] {
+        let time: DateTime<Utc> = json[field].as_str().unwrap().parse().unwrap();
+        json[field] = (time + by).to_rfc3339().into();
+    }
+    stored.rewrite_json(json);
+}
+
+#[test]
+fn a_date_of_tomorrow_makes_nothing_young() {
+    const AT_ONCE: [(&str, &str); 3] = [
+        ("BACKUP_AGE_WARNING", "1s"),
+        ("FULL_AGE_WARNING", "1s"),
+        ("VERIFY_AGE_WARNING", "1s"),
+    ];
+    let watched = Watched::start(17);
+    let stow = &watched.stow;
+    redate(&stow.stored_as(&stow.folders()[0]), TimeDelta::days(300));
+    for check in ["backup_age", "full_age"] {
+        let said = "its age is not known, since a clock was or is wrong";
+        watched.is(check, &[], "unknown", said);
+    }
+    let ahead = "only by a clock that ran ahead";
+    watched.is("verification", &[], "warning", ahead);
+    let unwell = ["monitor", "--healthcheck"];
+    stow.tool.command(&unwell).fails(1).stdout_contains("wrong");
+    // Why it isn't known, it says too.
+    let away = watched.scratch.join("away");
+    fs::rename(stow.root(), &away).unwrap();
+    let gone = format!(
+        "repository local can't: there is no repository at {}",
+        stow.root().display()
+    );
+    stow.tool.command(&unwell).fails(1).stdout_contains(&gone);
+    fs::rename(&away, stow.root()).unwrap();
+
+    // The newest is what follows in the WAL.
+    let newest = stow.backup(&["--full"]);
+    for check in ["backup_age", "full_age", "verification"] {
+        watched.is(check, &[], "ok", " ago");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    for check in ["backup_age", "full_age", "verification"] {
+        watched.is(check, &AT_ONCE, "warning", " ago");
+    }
+
+    // What was said by a clock that ran ahead is not the last word.
+    drop(stow.tool.shifted("+300d", &["verify", "--all"]).ok());
+    watched.is("damaged", &[], "ok", "");
+    let part = newest.object("part-0001.tar.zst");
+    let file = OpenOptions::new().write(true).open(part).unwrap();
+    file.write_all_at(b"torn", 1000).unwrap();
+    drop(stow.tool.command(&["verify", newest.id()]).fails(3));
+    let found = "`pgstow verify` found damage in ";
+    watched.is("damaged", &[], "critical", found);
 }

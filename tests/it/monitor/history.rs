@@ -152,4 +152,15 @@ fn its_forms_stay() {
         "OK: 0 critical, 0 unknown, 0 warnings, {count} ok\n"
     )));
     assert_eq!(monitor(&["--quiet"]).stdout, "");
+    // And of what isn't well no more than that.
+    let words = ["monitor", "--quiet"];
+    let shifted = super::healthy(watched.stow.tool.shifted("+27h", &words));
+    let told = shifted.spawn().wait().stdout;
+    let words: Vec<&str> = told.split_whitespace().collect();
+    assert!(told.contains("  backup_age  "), "{told}");
+    assert!(
+        words.contains(&"warning") && !told.contains("\nok  "),
+        "{told}"
+    );
+    assert!(!told.starts_with("ok "), "{told}");
 }

@@ -24,6 +24,13 @@ fn settings_and_clock() {
 
     cluster.set("recovery_target_time", "2026-11-21 02:00:00+00");
     watched.is("recovery_target", &[], "critical", "from its next start on");
+    // Taken back, though the server waits for a restart all the same.
+    cluster.psql("alter system reset recovery_target_time");
+    cluster.reload();
+    let pending = "select pending_restart from pg_settings where name = 'recovery_target_time'";
+    cluster.wait_until(pending, "t");
+    watched.is("recovery_target", &[], "ok", "none is set");
+    cluster.set("recovery_target_time", "2026-11-21 02:00:00+00");
     watched.stow.cluster.restart();
     watched.is("recovery_target", &[], "critical", "2026-11-21 02:00:00+00");
     let cluster = &mut watched.stow.cluster;

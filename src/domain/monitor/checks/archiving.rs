@@ -12,7 +12,13 @@ use super::super::{
 };
 use crate::{
     domain::setup::{checks as setup, stored::Stored},
-    postgres::{lsn::Lsn, timeline::TimelineHistory},
+    error::Result,
+    postgres::{
+        lsn::{Lsn, TimelineId},
+        timeline::TimelineHistory,
+        wal_name::WalName,
+    },
+    repo::gap::Gap,
     util::{
         clock::{Time, readable},
         units,
@@ -109,19 +115,20 @@ impl Lag {
     /// None where nothing of this server's line was archived yet.
     pub fn of(server: &Server, stored: &Stored, now: Time) -> Option<Self> {
         let size = stored.archive.wal.size();
-        let archived = newest(server, stored)?;
+        let (timeline, archived) = newest(server, stored)?;
         let current = server.position.0 / size.bytes();
         let next = archived.0 / size.bytes();
         let complete = current.saturating_sub(next) * size.bytes();
         let age = (complete > 0).then(|| {
-            let known = server.segments.iter().flatten();
-            // Where it is gone already, a later one, which is younger, is what can be told.
-            let waits = known.filter(|(segment, _)| {
-                let number = segment.number(size);
-                segment.timeline <= server.timeline && (next..current).contains(&number)
+            let mut known = server.segments.as_ref()?.iter();
+            let first = known.find(|(segment, _)| {
+                segment.timeline <= server.timeline && segment.number(size) == next
             });
-            let oldest = waits.min_by_key(|(segment, _)| segment.number(size));
-            oldest.map(|(_, time)| age(now, *time, server))
+            match first {
+                Some((_, time)) => Some(age(now, *time, server)),
+                // Recycled already, and lost: it was written since the one before it came.
+                None => (now - stored.archive.wal.arrived(timeline)?).to_std().ok(),
+            }
         });
         Some(Self {
             bytes: server.position.0.saturating_sub(archived.0),
@@ -129,10 +136,21 @@ impl Lag {
             age: age.flatten(),
         })
     }
+
+    fn words(self) -> String {
+        if self.complete == 0 {
+            return "has every complete segment".to_owned();
+        }
+        let since = self.age.map_or_else(String::new, |age| {
+            format!(", the first since {}", units::duration(age))
+        });
+        let bytes = units::bytes(self.complete);
+        format!("{bytes} of complete segments are missing{since}")
+    }
 }
 
-/// The end of the newest segment that is stored of the line that leads to the server's position.
-fn newest(server: &Server, stored: &Stored) -> Option<Lsn> {
+/// The newest segment that is stored of the line that leads to the server's position: its timeline, its end.
+fn newest(server: &Server, stored: &Stored) -> Option<(TimelineId, Lsn)> {
     let archive = &stored.archive;
     let size = archive.wal.size().bytes();
     let history = archive
@@ -145,39 +163,88 @@ fn newest(server: &Server, stored: &Stored) -> Option<Lsn> {
         // What a timeline has behind the place where it was left leads elsewhere.
         let mut ranges = archive.wal.ranges(leg.timeline).iter().rev();
         if let Some(range) = ranges.find(|range| *range.start() < end) {
-            return Some(Lsn((*range.end()).min(end - 1).saturating_add(1) * size));
+            let behind = (*range.end()).min(end - 1).saturating_add(1);
+            return Some((leg.timeline, Lsn(behind * size)));
         }
         end = leg.from.0 / size;
     }
     None
 }
 
-pub fn lag(server: &Server, stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
-    const NAME: &str = "wal_lag";
-    let Some(lag) = Lag::of(server, stored, now) else {
-        let what = "none of this server's WAL is here yet";
-        let hint = "run `pgstow check`, which sends a segment.";
-        return Verdict::new(NAME, State::Warning, what, hint);
+/// The segment that the server archived last, and when, where it should be here, and isn't. The server was
+/// asked before the repository was listed.
+fn astray<'a>(
+    server: &'a Server,
+    stored: &Stored,
+    given_up: &Result<Vec<Gap>>,
+) -> Option<(&'a str, Time)> {
+    let state = &server.facts.archiver;
+    let (file, time) = state.last_archived.as_ref()?;
+    // Before that it was archived by another command, or there was no repository.
+    let by_this_command = state.settings_read.is_none_or(|read| *time >= read)
+        && *time - server.facts.clock_ahead >= stored.system.registered;
+    // A history may come later, with a segment.
+    let WalName::Segment(segment) = file.parse().ok()? else {
+        return None;
     };
-    let age = lag.age.unwrap_or_default();
-    let state = limits
-        .wal_lag
-        .judge(lag.complete)
-        .max(limits.wal_age.judge(age));
-    let what = match lag.complete {
-        0 => "has every complete segment".to_owned(),
-        bytes => {
-            let since = lag.age.map_or_else(String::new, |age| {
-                format!(", the first since {}", units::duration(age))
-            });
-            format!(
-                "{} of complete segments are missing{since}",
-                units::bytes(bytes)
-            )
+    let wal = &stored.archive.wal;
+    if !by_this_command || !segment.fits(wal.size()) {
+        return None;
+    }
+    let number = segment.number(wal.size());
+    let missing = wal.missing(segment.timeline, &(number..=number)).pop()?;
+    let is_given_up =
+        |timeline, first, last| timeline == segment.timeline && (first..=last).contains(&number);
+    let mut noted = given_up.iter().flatten();
+    let known = noted.any(|gap| {
+        let ends = [gap.first, gap.last].map(|end| end.number(wal.size()));
+        gap.system_id == stored.system.system_id
+            && is_given_up(gap.first.timeline, ends[0], ends[1])
+    });
+    let mut lost = wal.lost().into_iter();
+    if known || lost.any(|gap| is_given_up(gap.timeline, gap.first, gap.last)) {
+        return None;
+    }
+    stored.archive.cut.lost(missing)?;
+    Some((file, *time))
+}
+
+pub fn lag(
+    server: &Server,
+    stored: &Stored,
+    given_up: &Result<Vec<Gap>>,
+    limits: &Thresholds,
+    now: Time,
+) -> Verdict {
+    const NAME: &str = "wal_lag";
+    let lag = Lag::of(server, stored, now);
+    let missing = lag.map(|lag| lag.words());
+    let known = lag.unwrap_or_default();
+    let age = known.age.unwrap_or_default();
+    let (state, what, hint) = match (astray(server, stored, given_up), missing) {
+        (Some((file, time)), missing) => {
+            let missing = missing.filter(|_| known.complete > 0);
+            let missing = missing.map_or_else(String::new, |missing| format!("; {missing}"));
+            let what = format!(
+                "the server archived {file} at {}, but it is not in this repository: its WAL goes elsewhere{missing}",
+                readable(time)
+            );
+            let hint = "see the check `archive_command` and what it calls, set it right with `pgstow init --apply`, then run `pgstow base --full`.";
+            (State::Critical, what, hint)
+        }
+        (None, Some(missing)) => {
+            let by_bytes = limits.wal_lag.judge(known.complete);
+            let state = by_bytes.max(limits.wal_age.judge(age));
+            let hint = "see the checks `archiver` and `waiting`; if both are well, archive_command stores elsewhere: run `pgstow check`.";
+            (state, missing, hint)
+        }
+        (None, None) => {
+            let what = "none of this server's WAL is here yet".to_owned();
+            let hint = "run `pgstow check`, which sends a segment.";
+            return Verdict::new(NAME, State::Warning, what, hint);
         }
     };
-    let hint = "see the checks `archiver` and `waiting`; if both are well, archive_command stores elsewhere: run `pgstow check`.";
     Verdict::new(NAME, state, what, hint)
-        .with(limits.wal_lag.figure("bytes", lag.complete, Unit::Bytes))
+        .with(limits.wal_lag.figure("bytes", known.complete, Unit::Bytes))
         .with(limits.wal_age.figure("age", age, Unit::Seconds))
 }

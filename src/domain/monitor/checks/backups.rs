@@ -16,7 +16,10 @@ use super::{
 use crate::{
     domain::setup::stored::Stored,
     repo::catalog::Backup,
-    util::{clock::Time, units},
+    util::{
+        clock::{self, Time, readable},
+        units,
+    },
 };
 
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
@@ -63,7 +66,7 @@ fn of_repository(
             None => unasked("timeline"),
         },
         match server {
-            Some(server) => archiving::lag(server, held, by.thresholds, by.now),
+            Some(server) => archiving::lag(server, held, &facts.given_up, by.thresholds, by.now),
             None => unasked("wal_lag"),
         },
     ]
@@ -76,30 +79,47 @@ fn unasked(check: &'static str) -> Verdict {
 
 /// The ages of the newest good backup and of the newest good full one, wherever they are.
 pub fn ages(holdings: &[Holding], limits: &Thresholds, now: Time) -> (Verdict, Verdict) {
-    let readable = holdings.iter().filter_map(|one| one.stored.as_ref().ok());
-    let good: Vec<(&str, Vec<&Backup>)> = readable
+    let stored = holdings.iter().filter_map(|one| one.stored.as_ref().ok());
+    let good: Vec<(&str, Vec<&Backup>)> = stored
         .map(|stored| (stored.name.as_str(), good::backups(stored)))
         .collect();
+    // A date of tomorrow is no reason to prefer what has it.
     let ended_last = |pick: &dyn Fn(&[&Backup]) -> Option<Time>| {
         let each = good.iter();
         each.filter_map(|(name, backups)| Some((pick(backups)?, *name)))
-            .max()
+            .max_by_key(|(ended, _)| (!clock::is_ahead(*ended, now), *ended))
     };
     let any = ended_last(&|backups| Some(backups.last()?.stop_time));
     let full = ended_last(&|backups| Some(good::newest_full(backups)?.stop_time));
-    let unread = holdings.iter().find(|one| one.stored.is_err());
+    let mut unread = holdings
+        .iter()
+        .filter_map(|one| Some((one, one.stored.as_ref().err()?)));
+    let unread = unread.next();
     let judge = |check, what: &str, found: Option<(Time, &str)>, limits: Limits<Duration>| {
         let hint = "see why by `pgstow list --runs`, then take one with `pgstow base`.";
         let Some((ended, repository)) = found else {
             let what = format!("there is no good {what}");
             return match unread {
-                Some(unread) => {
-                    let what = format!("{what} in what can be read; {} can't", unread.name);
+                Some((unread, error)) => {
+                    let what = format!(
+                        "{what} in what can be read; repository {} can't: {}",
+                        unread.name,
+                        error.in_one_line()
+                    );
                     Verdict::new(check, State::Unknown, what, hint)
                 }
                 None => Verdict::new(check, State::Critical, what, hint),
             };
         };
+        if clock::is_ahead(ended, now) {
+            let what = format!(
+                "the newest good {what} ended at {}, and here it is {}: its age is not known, since a clock was or is wrong",
+                readable(ended),
+                readable(now)
+            );
+            let hint = "synchronize the clocks of server and host, then run `pgstow base --full`: its date counts.";
+            return Verdict::new(check, State::Unknown, what, hint);
+        }
         let age = (now - ended).to_std().unwrap_or_default();
         let what = format!(
             "the newest good {what} ended {} ago, in repository {repository}",

@@ -7,10 +7,10 @@ use crate::{
         catalog::Backup,
         good::{self, Case},
     },
-    util::clock::Time,
+    util::clock::{self, Time},
 };
 
-/// The good backups of a repository, by their ends, oldest first. None of a timeline whose history is
+/// The good backups of a repository, oldest first. None of a timeline whose history is
 /// damaged: restores refuse these.
 pub fn backups(stored: &Stored) -> Vec<&Backup> {
     let archive = &stored.archive;
@@ -21,7 +21,7 @@ pub fn backups(stored: &Stored) -> Vec<&Backup> {
     let case = |backup: &Backup| Case {
         id: backup.id,
         parent: backup.parent,
-        flaw: backup.flaw(stored.verdicts.get(&backup.id).map(|(_, word)| word)),
+        flaw: backup.flaw(archive.verdicts.word(backup.id)),
         lacks: lacks(backup).filter(|_| !backup.standalone),
     };
     let cases: Vec<Case> = archive.backups.iter().map(case).collect();
@@ -29,9 +29,7 @@ pub fn backups(stored: &Stored) -> Vec<&Backup> {
     let is_good = |backup: &&Backup| {
         !bad.contains_key(&backup.id) && archive.history(backup.timeline).is_some()
     };
-    let mut good: Vec<&Backup> = archive.backups.iter().filter(is_good).collect();
-    good.sort_by_key(|backup| backup.stop_time);
-    good
+    archive.by_age().into_iter().filter(is_good).collect()
 }
 
 pub fn newest_full<'a>(good: &[&'a Backup]) -> Option<&'a Backup> {
@@ -43,16 +41,18 @@ pub fn newest_full<'a>(good: &[&'a Backup]) -> Option<&'a Backup> {
 
 /// Backups that the last verification of each found damaged.
 pub fn damaged(stored: &Stored) -> impl Iterator<Item = BackupId> {
-    let verdicts = stored.verdicts.values();
+    let verdicts = stored.archive.verdicts.newest.values();
     verdicts.filter_map(|(_, word)| (!word.restorable).then_some(word.backup))
 }
 
-/// The newest moment at which stored data of this repository was read and found right.
-pub fn verified(stored: &Stored) -> Option<Time> {
+/// The newest moment at which stored data of this repository was read and found right. What a clock that ran
+/// ahead dated says nothing of today.
+pub fn verified(stored: &Stored, now: Time) -> Option<Time> {
     let written = stored.archive.backups.iter().filter(|one| one.verified);
-    let read = stored.verdicts.values().filter(|(_, word)| word.restorable);
+    let verdicts = stored.archive.verdicts.newest.values();
+    let read = verdicts.filter(|(_, word)| word.restorable);
     let times = written
         .map(|one| one.stop_time)
         .chain(read.map(|(time, _)| *time));
-    times.max()
+    times.filter(|time| !clock::is_ahead(*time, now)).max()
 }

@@ -9,7 +9,10 @@ use super::{
     },
     known::Yardstick,
 };
-use crate::util::{clock::readable, units};
+use crate::{
+    error::Result,
+    util::{clock::readable, fs::Room, units},
+};
 
 /// Name of the check of jobs.
 pub const RUNS: &str = "runs";
@@ -17,6 +20,7 @@ pub const RUNS: &str = "runs";
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let used = by.thresholds.disk_used;
     let mut verdicts: Vec<Verdict> = facts.disks.iter().map(|one| disk(one, used)).collect();
+    verdicts.push(state(&facts.state, used));
     verdicts.extend(jobs(facts, by.thresholds.failed_runs));
     verdicts.extend(timers(facts));
     verdicts
@@ -43,6 +47,28 @@ fn disk(disk: &Disk, limits: Limits<u64>) -> Verdict {
     Verdict::new(NAME, limits.judge(percent), what, hint)
         .about(&disk.name)
         .with(limits.figure("used", percent, Unit::Percent))
+}
+
+/// The folder for notes of this host.
+fn state(room: &Result<Room>, limits: Limits<u64>) -> Verdict {
+    const NAME: &str = "state";
+    const HINT: &str = "free space on its file system, or set state_dir: without notes alerts are repeated, runs forgotten, and WAL that is given up is not known.";
+    let room = match room {
+        Ok(room) => room,
+        Err(error) => {
+            let mut verdict = Verdict::of_error(NAME, State::Critical, error);
+            verdict.hint = Some(format!("have it be writable. {HINT}"));
+            return verdict;
+        }
+    };
+    let percent = room.percent_used();
+    let free = units::bytes(room.available);
+    let what = format!("can be written to; {percent} % of its file system used, {free} free");
+    Verdict::new(NAME, limits.judge(percent), what, HINT).with(limits.figure(
+        "used",
+        percent,
+        Unit::Percent,
+    ))
 }
 
 /// How the newest runs of each job ended.

@@ -34,13 +34,14 @@ pub const OF_REPOSITORY: [&str; 8] = [
 ];
 
 /// The others.
-const REST: [&str; 8] = [
+const REST: [&str; 9] = [
     "connection",
     "repository",
     "backup_age",
     "full_age",
     "unsynced",
     "disk",
+    "state",
     "runs",
     "timers",
 ];

@@ -21,13 +21,13 @@ pub fn verification(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict 
     const HINT: &str =
         "run `pgstow verify`, best regularly: what nobody reads may be damaged for long.";
     let limits = limits.verify_age;
-    let Some(time) = good::verified(stored) else {
+    let Some(time) = good::verified(stored, now) else {
         return match stored.archive.backups.is_empty() {
             true => Verdict::ok(NAME, "there is no backup to verify yet"),
             false => Verdict::new(
                 NAME,
                 State::Warning,
-                "no backup was read again since it was written",
+                "no backup was read again since it was written, or only by a clock that ran ahead",
                 HINT,
             ),
         };
@@ -111,7 +111,7 @@ pub fn page_failures(stored: &Stored) -> Verdict {
 pub fn damaged(stored: &Stored) -> Verdict {
     const NAME: &str = "damaged";
     let mut findings = stored.damaged_ones();
-    let newest = stored.archive.backups.iter().map(|one| one.id).max();
+    let newest = stored.newest().map(|one| one.id);
     let newest_lost = stored.damaged.iter().any(|one| newest < Some(one.id));
     let newest_damaged = good::damaged(stored).any(|id| newest == Some(id));
     findings.extend(good::damaged(stored).map(|id| {

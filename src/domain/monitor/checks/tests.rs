@@ -24,8 +24,7 @@ use super::{
 };
 use crate::{
     domain::setup::{
-        archive_command::ArchiveCommand,
-        checks::tests::facts as server_facts,
+        checks::tests::{command, facts as server_facts},
         facts::Waiting,
         stored::{Stored, Unusable},
     },
@@ -39,6 +38,7 @@ use crate::{
         catalog::Backup,
         codec::Codec,
         document::FORMAT,
+        gap::Gap,
         lack::Behind,
         location::Location,
         repository::{Repository, System},
@@ -155,6 +155,10 @@ fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
             }),
             full_in: None,
         }],
+        state: Ok(Room {
+            used: 1,
+            available: 9,
+        }),
         runs: Ok(Vec::new()),
         timers: Ok(None),
     }
@@ -194,12 +198,11 @@ fn thresholds() -> Thresholds {
 }
 
 fn judged(facts: &Facts) -> Vec<Verdict> {
-    let command = ArchiveCommand::new(&["/usr/bin/pgstow".to_owned()]).unwrap();
     let verdicts = all(
         facts,
         Yardstick {
             thresholds: &thresholds(),
-            command: &command,
+            command: &command(),
             now: at(12),
         },
     );
@@ -305,6 +308,11 @@ fn each_fact_has_its_verdict() {
             Box::new(|f| f.disks[0].room = Err(Error::failed("no"))),
             &[("disk", Unknown)],
         ),
+        (Box::new(move |f| f.state = used(80)), &[("state", Warning)]),
+        (
+            Box::new(|f| f.state = Err(Error::failed("no"))),
+            &[("state", Critical)],
+        ),
         (Box::new(move |f| f.runs = failed(2)), &[("runs", Warning)]),
         (Box::new(move |f| f.runs = failed(3)), &[("runs", Critical)]),
         (
@@ -362,6 +370,7 @@ fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
     let offsite = |behind| vec![("offsite".to_owned(), behind)];
     let blind = Facts {
         synced: offsite(Err(Error::failed("no"))),
+        state: Err(Error::failed("no")),
         runs: Err(Error::failed("no")),
         timers: Err(Error::failed("no")),
         given_up: Err(Error::failed("no")),
@@ -372,7 +381,7 @@ fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
     for name in names() {
         let of_name = verdicts.iter().find(|one| one.check == name).unwrap();
         let expected = match name {
-            "connection" | "repository" => State::Critical,
+            "connection" | "repository" | "state" => State::Critical,
             "disk" => State::Ok,
             _ => State::Unknown,
         };
@@ -416,6 +425,13 @@ fn only_complete_segments_of_the_servers_line_lag() {
     assert_eq!(lag(&asked, &held), (3, 3, Some(4)));
     asked.facts.clock_ahead = TimeDelta::hours(1);
     assert_eq!(lag(&asked, &held), (3, 3, Some(5)));
+    // Once it is recycled, the age is that of what came before it.
+    let mut held = held;
+    held.archive.wal.note_arrival(tli(1), at(2));
+    asked.segments = Some(vec![segment(6, 9)]);
+    assert_eq!(lag(&asked, &held), (3, 3, Some(10)));
+    asked.segments = None;
+    assert_eq!(lag(&asked, &held), (3, 3, None));
 
     // A timeline that begins within segment 3: what its parent has behind leads elsewhere.
     let mut forked = stored(&[]);
@@ -449,7 +465,8 @@ fn a_good_backup_has_no_flaw() {
             restorable,
             findings: 1,
         };
-        held.verdicts.insert(word.backup, (at(20), word));
+        let verdicts = &mut held.archive.verdicts.newest;
+        verdicts.insert(word.backup, (at(20), word));
     };
     read(&mut held, 2, false);
     read(&mut held, 3, true);
@@ -466,4 +483,79 @@ fn a_good_backup_has_no_flaw() {
     without_wal.start_lsn = Lsn(9 * SEGMENT);
     without_wal.stop_lsn = Lsn(9 * SEGMENT + 5);
     assert_eq!(ids(&stored(&[backup(1), without_wal])), [1]);
+}
+
+#[test]
+fn what_the_server_archived_is_there() {
+    use State::{Critical, Ok as Well};
+    let archived = |file: &str, hour| Some((file.to_owned(), at(hour)));
+    let name = |number| Segment::nth(tli(1), number, size()).to_string();
+    let gap = |first, last| Gap {
+        format: FORMAT,
+        system_id: SystemId(7),
+        first: Segment::nth(tli(1), first, size()),
+        last: Segment::nth(tli(1), last, size()),
+        since: at(1),
+        until: at(2),
+        reason: String::new(),
+        host: String::new(),
+    };
+    type Change = Box<dyn FnOnce(&mut Facts)>;
+    let cases: Vec<(Change, State)> = vec![
+        (Box::new(|_| ()), Critical),
+        (
+            Box::new(move |f| asked(f).facts.archiver.last_archived = archived(&name(4), 11)),
+            Well,
+        ),
+        // By an earlier setting, or before there was a repository.
+        (
+            Box::new(|f| asked(f).facts.archiver.settings_read = Some(at(12))),
+            Well,
+        ),
+        (Box::new(|f| held(f).system.registered = at(12)), Well),
+        (
+            Box::new(|f| asked(f).facts.clock_ahead = TimeDelta::hours(-20)),
+            Critical,
+        ),
+        (
+            Box::new(move |f| {
+                let history = "00000002.history";
+                asked(f).facts.archiver.last_archived = archived(history, 11);
+            }),
+            Well,
+        ),
+        (
+            Box::new(move |f| {
+                let file = "000000010000000000000009.00000028.backup";
+                asked(f).facts.archiver.last_archived = archived(file, 11);
+            }),
+            Well,
+        ),
+        (
+            Box::new(|f| asked(f).facts.archiver.last_archived = None),
+            Well,
+        ),
+        (Box::new(move |f| f.given_up = Ok(vec![gap(7, 9)])), Well),
+        (
+            Box::new(move |f| f.given_up = Ok(vec![gap(7, 8)])),
+            Critical,
+        ),
+        // A timeline of which nothing is there.
+        (
+            Box::new(move |f| {
+                let file = Segment::nth(tli(2), 4, size()).to_string();
+                asked(f).facts.archiver.last_archived = archived(&file, 11);
+            }),
+            Critical,
+        ),
+    ];
+    for (number, (change, expected)) in cases.into_iter().enumerate() {
+        let mut facts = healthy();
+        asked(&mut facts).facts.archiver.last_archived =
+            archived(&Segment::nth(tli(1), 9, size()).to_string(), 11);
+        change(&mut facts);
+        let verdicts = judged(&facts);
+        let lag = verdicts.iter().find(|one| one.check == "wal_lag");
+        assert_eq!(lag.unwrap().state, expected, "{number}: {lag:?}");
+    }
 }

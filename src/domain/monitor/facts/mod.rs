@@ -18,6 +18,7 @@ use timers::Timer;
 use super::{
     measures::{self, Measures},
     runs::{self, Run},
+    state_file,
 };
 use crate::{
     domain::{setup::stored::Stored, wal::gaps},
@@ -30,8 +31,16 @@ use crate::{
         location::Location,
         repository::{Repository, System},
     },
-    util::{cancel::Cancel, clock, errand::Errand},
+    util::{
+        cancel::Cancel,
+        clock,
+        errand::Errand,
+        fs::{self, Room},
+    },
 };
+
+/// When `monitor` looked last, in the state folder.
+const LOOKED: &str = "monitored";
 
 /// What is to be looked at.
 #[derive(Clone, Debug)]
@@ -57,6 +66,8 @@ pub struct Facts {
     /// WAL that was given up, and that no repository knows of yet.
     pub given_up: Result<Vec<Gap>>,
     pub disks: Vec<Disk>,
+    /// The room of the state folder, in which something could be written just now.
+    pub state: Result<Room>,
     /// Oldest first.
     pub runs: Result<Vec<Run>>,
     /// None where no systemd runs.
@@ -89,6 +100,7 @@ impl Facts {
         let repositories = subject.send_to_repositories(system);
         let synced = subject.send_to_synced();
         let disks = disks::send(&subject.places(server.as_ref().ok()));
+        let writable = subject.send_to_state();
         let state = subject.state_folder.clone();
         let state = Errand::send(format!("reading {}", state.display()), move || {
             Ok(State {
@@ -135,6 +147,7 @@ impl Facts {
             synced: synced?,
             given_up: state.given_up,
             disks,
+            state: heard(writable.wait(until, cancel))?,
             runs: state.runs,
             timers: heard(timers.wait(until, cancel))?,
         })
@@ -194,6 +207,16 @@ impl Subject {
             (name.clone(), place, errand)
         };
         self.repositories.iter().map(send).collect()
+    }
+
+    /// Leaves a note there, as everything does that must not be said twice, or forgotten.
+    fn send_to_state(&self) -> Errand<Room> {
+        let folder = self.state_folder.clone();
+        let what = format!("writing to {}", folder.display());
+        Errand::send(what, move || {
+            state_file::write(&folder, LOOKED, clock::now().to_rfc3339().as_bytes())?;
+            fs::room(&folder)
+        })
     }
 
     fn send_to_synced(&self) -> Vec<(String, Errand<Behind>)> {

@@ -232,4 +232,4 @@ const LEGEND: &str = "<ul class=\"legend\" aria-label=\"Marks in the time line\"
     <li><svg class=\"swatch\" aria-hidden=\"true\"><rect class=\"span\" x=\"1\" y=\"3\" width=\"16\" height=\"12\"/></svg>can be restored</li>\
     <li><svg class=\"swatch\" aria-hidden=\"true\"><rect class=\"wal\" x=\"1\" y=\"5\" width=\"16\" height=\"8\"/></svg>WAL is there</li>\
     <li><svg class=\"swatch\" aria-hidden=\"true\"><rect class=\"gap\" x=\"1\" y=\"5\" width=\"16\" height=\"8\"/></svg>WAL is missing</li>\
-    <li><svg class=\"swatch\" aria-hidden=\"true\"><line class=\"window\" x1=\"9\" x2=\"9\" y1=\"0\" y2=\"18\"/></svg>from here on retention keeps every moment</li></ul>";
+    <li><svg class=\"swatch\" aria-hidden=\"true\"><line class=\"window\" x1=\"9\" x2=\"9\" y1=\"0\" y2=\"18\"/></svg>from here on retention keeps all that can be restored</li></ul>";

@@ -74,25 +74,25 @@ pub fn archive_command(facts: &Facts, command: &ArchiveCommand) -> Finding {
 fn other_call(facts: &Facts, command: &ArchiveCommand, call: &Call) -> Finding {
     const NAME: &str = "archive_command";
     let existing = &facts.archive_command;
-    // What the options don't say, settings do: only a segment that arrives can prove those.
-    let differs = |option| match (call.option(option), command.option(option)) {
-        (Some(theirs), Some(ours)) => theirs != ours,
-        _ => false,
-    };
-    if differs("--cluster") || differs("--repo-url") {
-        return Finding::critical(
-            NAME,
-            format!("archives elsewhere: {existing}"),
-            format!("this call of pgstow wants: {}", command.text()),
-        );
+    let wants = || format!("this call of pgstow wants: {}", command.text());
+    if let Some(why) = command.differs(call) {
+        return Finding::critical(NAME, format!("{why}: {existing}"), wants());
     }
-    let absolute = call.program.starts_with('/');
-    if facts.user.is_some() && absolute && !Path::new(&call.program).exists() {
+    if !call.names_file {
+        let what = format!("doesn't give archive-wal the file's path, %p: {existing}");
+        return Finding::critical(NAME, what, wants());
+    }
+    let here = facts.user.is_some();
+    let is_gone = |path: &&str| here && path.starts_with('/') && !Path::new(path).exists();
+    if Some(call.program.as_str()).filter(is_gone).is_some() {
         return Finding::critical(
             NAME,
             format!("there is no {}", call.program),
             "install pgstow there, or set archive_command anew with `pgstow init --apply`.",
         );
+    }
+    if let Some(config) = call.option("--config").filter(is_gone) {
+        return Finding::critical(NAME, format!("there is no {config}: {existing}"), wants());
     }
     Finding::ok(NAME, existing)
 }

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::{
     super::{
-        archive_command::ArchiveCommand,
+        archive_command::{ArchiveCommand, Target},
         facts::{Facts, Leftover, Readiness, Waiting},
         finding::State,
     },
@@ -77,8 +77,19 @@ fn readiness() -> Readiness {
     }
 }
 
-fn command() -> ArchiveCommand {
-    ArchiveCommand::new(&["/usr/bin/pgstow".to_owned()]).unwrap()
+pub(in crate::domain) fn command() -> ArchiveCommand {
+    calling(&["/usr/bin/pgstow"], &["/a"])
+}
+
+/// For repositories at these places, named `0` and so on.
+fn calling(words: &[&str], places: &[&str]) -> ArchiveCommand {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let named = |(number, place): (usize, &&str)| (number.to_string(), place.parse().unwrap());
+    let target = Target {
+        cluster: "main".parse().unwrap(),
+        repositories: places.iter().enumerate().map(named).collect(),
+    };
+    ArchiveCommand::new(&words, target).unwrap()
 }
 
 /// The findings that aren't ok.
@@ -248,18 +259,36 @@ fn a_standby_is_judged_as_one() {
 
 #[test]
 fn a_call_that_leads_elsewhere_is_seen() {
-    let wanted = ["/usr/bin/pgstow", "--repo-url", "/a", "--cluster", "x"];
-    let wanted = ArchiveCommand::new(&wanted.map(str::to_owned)).unwrap();
-    for (existing, state) in [
-        ("pgstow --repo-url /a --cluster x archive-wal %p", State::Ok),
-        ("pgstow --config /c archive-wal %p", State::Ok),
-        ("pgstow --repo-url /b archive-wal %p", State::Critical),
-        ("archive-wal --cluster=y %p", State::Critical),
+    let one = calling(&["/usr/bin/pgstow", "--repo-url", "/a"], &["/a"]);
+    let two = calling(&["/usr/bin/pgstow"], &["/a", "/b"]);
+    for (wanted, existing, state) in [
+        (
+            &one,
+            "pgstow --repo-url /a --cluster main archive-wal %p",
+            State::Ok,
+        ),
+        (
+            &one,
+            "pgstow --repo-url file:///a/ archive-wal %p",
+            State::Ok,
+        ),
+        (&one, "pgstow --repo-url /b archive-wal %p", State::Critical),
+        (&one, "pgstow --repo-url b archive-wal %p", State::Critical),
+        (&one, "archive-wal --cluster=y %p", State::Critical),
+        (&one, "pgstow archive-wal %f", State::Critical),
+        (&one, "pgstow archive-wal %%p", State::Critical),
+        (&one, "pgstow archive-wal \"%p\"", State::Ok),
+        (&one, "pgstow --repo 0 archive-wal %p", State::Ok),
+        (&one, "pgstow --repo 1 archive-wal %p", State::Critical),
+        (&two, "pgstow --repo 0 archive-wal %p", State::Critical),
+        (&two, "pgstow --repo-url /b archive-wal %p", State::Ok),
+        // Where no file of this host can be looked at.
+        (&one, "pgstow --config /none archive-wal %p", State::Ok),
     ] {
         let mut facts = facts();
         facts.archive_command = existing.into();
         assert_eq!(
-            archiving::archive_command(&facts, &wanted).state,
+            archiving::archive_command(&facts, wanted).state,
             state,
             "{existing}"
         );
