@@ -16,7 +16,7 @@ use crate::{
     commands::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
-        demo, init, list, monitor,
+        demo, dump, init, list, monitor,
         options::LogLevel,
         pin,
         report::{Outcome, Report},
@@ -65,6 +65,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         }
         Command::Base(args) => run.job("base", |context, layers| {
             base::run(context, options::base(args, layers)?)
+        }),
+        Command::Dump(args) => run.job("dump", |context, layers| {
+            dump::run(context, options::dump(*args, layers)?)
         }),
         Command::ArchiveWal(args) if args.ahead => run
             .command(|context, _| archive_wal::store_ahead(context, &options::archive_wal(args)?)),
@@ -132,6 +135,7 @@ impl Run {
         if !self.row.is_called_by_postgresql() {
             // Else tonight's backup would be the first to refuse a mistake of today.
             layers.backup_settings()?;
+            layers.dump_settings()?;
         }
         let context = Context {
             settings: layers.settings()?,

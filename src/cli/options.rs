@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     args::{
-        ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, GlobalArgs,
-        InitArgs, ListArgs, MonitorArgs, PinArgs, PlaceArgs, RestoreArgs, RestoreWalArgs,
-        SystemdAction as TypedAction, VerifyArgs,
+        ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, DumpArgs,
+        GlobalArgs, InitArgs, ListArgs, MonitorArgs, PinArgs, PlaceArgs, RestoreArgs,
+        RestoreWalArgs, SystemdAction as TypedAction, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -19,12 +19,13 @@ use super::{
 };
 use crate::{
     commands::options::{
-        ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions,
+        ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, DumpOptions,
         FailedUnitOptions, InitOptions, ListOptions, LogLevel, MonitorOptions, PinOptions,
         RestoreOptions, RestoreWalOptions, SystemdAction, SystemdOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
+        logical::request::{Choice, Content, Selection},
         restore::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
@@ -69,6 +70,17 @@ pub fn places(cli: &Cli) -> Places {
             );
             let verify = args.no_verify.then_some("false");
             add(keys::VERIFY_AFTER_WRITE, "--no-verify", verify);
+        }
+        Command::Dump(args) => {
+            for (key, name, text) in [
+                (keys::DUMP_FORMAT, "--format", &args.format),
+                (keys::DUMP_COMPRESSION, "--compression", &args.compression),
+                (keys::DUMP_LEVEL, "--level", &args.level),
+                (keys::DUMP_ROW_COUNTS, "--row-counts", &args.row_counts),
+                (keys::JOBS, "--jobs", &args.jobs),
+            ] {
+                add(key, name, text.as_deref());
+            }
         }
         Command::Restore(args) => {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
@@ -217,6 +229,39 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
         manifest_checksums: settings.manifest_checksums,
         wal_timeout: settings.wal_timeout,
+    })
+}
+
+pub fn dump(args: DumpArgs, layers: &Layers) -> Result<DumpOptions> {
+    let settings = layers.dump_settings()?;
+    let names = match (args.all, args.databases.is_empty()) {
+        (true, _) => Vec::new(),
+        (_, true) => settings.databases.clone(),
+        _ => args.databases,
+    };
+    let exclude = match args.exclude.is_empty() {
+        true => settings.exclude.clone(),
+        false => args.exclude,
+    };
+    Ok(DumpOptions {
+        choice: Choice { names, exclude },
+        selection: Selection {
+            content: match (args.schema_only, args.data_only) {
+                (true, _) => Content::Schema,
+                (_, true) => Content::Data,
+                _ => Content::All,
+            },
+            tables: args.table,
+            exclude_tables: args.exclude_table,
+            schemas: args.schema,
+            exclude_schemas: args.exclude_schema,
+            further: args.further,
+        },
+        globals: settings.globals && !args.no_globals,
+        class: args.class,
+        jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
+        cleanup: args.cleanup,
+        settings,
     })
 }
 

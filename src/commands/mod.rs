@@ -7,6 +7,7 @@ pub mod check;
 pub mod cleanup;
 pub mod context;
 pub mod demo;
+pub mod dump;
 pub mod init;
 pub mod list;
 pub mod monitor;

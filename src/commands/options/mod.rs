@@ -2,6 +2,7 @@
 
 mod base;
 mod connection;
+mod dump;
 mod restore;
 mod retention;
 mod settings;
@@ -12,6 +13,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use base::{BaseOptions, Checkpoint};
 pub use connection::ConnectionSettings;
+pub use dump::{DumpOptions, DumpSettings};
 pub use restore::RestoreOptions;
 pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{

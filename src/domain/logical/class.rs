@@ -1,0 +1,69 @@
+//! Which class a dump gets where nobody says: the longest span of the calendar that has no dump yet. Pure.
+
+use std::collections::BTreeSet;
+
+use chrono::Datelike;
+
+use crate::{repo::dump_name::Class, util::clock::Time};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassWish {
+    This(Class),
+    Auto,
+}
+
+/// The class of a dump that begins `now`, after `earlier` ones of the same database. A dump of a longer
+/// class stands for the shorter ones too; manual ones stand for nothing. By UTC; weeks as in ISO 8601.
+pub fn due(now: Time, earlier: &[(Time, Class)]) -> Class {
+    let spans: [(Class, fn(Time) -> (i32, u32)); 3] = [
+        (Class::Yearly, |time| (time.year(), 0)),
+        (Class::Monthly, |time| (time.year(), time.month())),
+        (Class::Weekly, |time| {
+            (time.iso_week().year(), time.iso_week().week())
+        }),
+    ];
+    for (class, span) in spans {
+        let with_one: BTreeSet<_> = earlier
+            .iter()
+            .filter(|(_, other)| *other >= class && *other != Class::Manual)
+            .map(|(time, _)| span(*time))
+            .collect();
+        if !with_one.contains(&span(now)) {
+            return class;
+        }
+    }
+    Class::Daily
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_span_gets_one_and_a_missed_day_is_made_up_for() {
+        let mut earlier = Vec::new();
+        let mut classes = Vec::new();
+        for day in [
+            "2026-11-21",
+            "2026-11-22",
+            "2026-11-23",
+            "2026-11-24",
+            "2026-12-02",
+            "2026-12-03",
+            "2026-12-07",
+            "2027-01-02",
+            "2027-01-04",
+        ] {
+            let now: Time = format!("{day}T02:00:00Z").parse().unwrap();
+            let class = due(now, &earlier);
+            earlier.push((now, class));
+            earlier.push((now, Class::Manual));
+            classes.push(class.word());
+        }
+        let expected = [
+            "yearly", "daily", "weekly", "daily", "monthly", "daily", "weekly", "yearly", "weekly",
+        ];
+        assert_eq!(classes, expected);
+    }
+}
