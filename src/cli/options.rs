@@ -20,8 +20,9 @@ use super::{
 use crate::{
     commands::options::{
         ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, DumpOptions,
-        FailedUnitOptions, InitOptions, ListOptions, LogLevel, MonitorOptions, PinOptions,
-        RestoreOptions, RestoreWalOptions, SystemdAction, SystemdOptions, VerifyOptions,
+        FailedUnitOptions, InitOptions, ListDumpsOptions, ListOptions, LogLevel, MonitorOptions,
+        PinOptions, RestoreOptions, RestoreWalOptions, SystemdAction, SystemdOptions,
+        VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
@@ -30,7 +31,7 @@ use crate::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
         },
-        systemd::{Place, Scheduler, ended::EndedUnit},
+        systemd::{Place, Scheduler, ended::EndedUnit, jobs},
     },
     error::{Context, Error, IoContext, Result},
     postgres::wal_name::WalName,
@@ -141,6 +142,13 @@ pub fn list(args: &ListArgs) -> ListOptions {
     }
 }
 
+pub fn list_dumps(args: ListArgs) -> ListDumpsOptions {
+    ListDumpsOptions {
+        class: args.class,
+        database: args.database,
+    }
+}
+
 pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
     Ok(VerifyOptions {
         backup: args.backup,
@@ -150,12 +158,23 @@ pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
     })
 }
 
-pub fn cleanup(args: &CleanupArgs) -> CleanupOptions {
-    CleanupOptions {
+pub fn cleanup(args: &CleanupArgs, layers: &Layers) -> Result<CleanupOptions> {
+    Ok(CleanupOptions {
         dry_run: args.dry_run,
         drop_pending: args.drop_pending,
         force_unsynced: args.force_unsynced,
-    }
+        dumps: layers.dump_settings()?.retention,
+    })
+}
+
+/// Of a cleanup behind a backup or a dump, if it is wanted.
+fn cleanup_behind(wanted: bool, layers: &Layers) -> Result<Option<CleanupOptions>> {
+    let options = || {
+        layers
+            .dump_settings()
+            .map(|dump| CleanupOptions::behind(dump.retention))
+    };
+    wanted.then(options).transpose()
 }
 
 pub fn pin(args: PinArgs) -> Result<PinOptions> {
@@ -176,6 +195,7 @@ pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
         page: args.page,
         plain_names: args.plain_names,
         healthcheck: args.healthcheck,
+        dumps: layers.speaks_of_dumps(),
         archive_call: layers.archive_call()?,
         thresholds: layers.thresholds()?,
         limit: layers.always(keys::MONITOR_TIME_LIMIT, parse::time_limit)?,
@@ -220,7 +240,7 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
         },
         standalone: args.standalone,
         finish: args.finish,
-        cleanup: args.cleanup,
+        cleanup: cleanup_behind(args.cleanup, layers)?,
         annotations,
         verify: layers.of_repo_always(keys::VERIFY_AFTER_WRITE, parse::yes_or_no)?,
         checkpoint: settings.checkpoint,
@@ -260,7 +280,7 @@ pub fn dump(args: DumpArgs, layers: &Layers) -> Result<DumpOptions> {
         globals: settings.globals && !args.no_globals,
         class: args.class,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
-        cleanup: args.cleanup,
+        cleanup: cleanup_behind(args.cleanup, layers)?,
         settings,
     })
 }
@@ -274,12 +294,14 @@ pub fn systemd(action: TypedAction, layers: &Layers) -> Result<SystemdOptions> {
                     return Err(Error::usage(format!("two times for job {job}")).hint("keep one."));
                 }
             }
+            let dumps = layers.speaks_of_dumps() || calendars.contains_key(jobs::DUMP);
             let mut call = layers.own_call()?;
             call.extend(layers.only_repo().into_iter().flatten());
             let install = SystemdAction::Install {
                 call,
                 user: args.user,
                 calendars,
+                dumps,
                 print: args.print,
                 force: args.force,
             };

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{
-    cleanup::{self, CleanupReport},
+    cleanup_behind::Cleanup,
     context::Context,
     options::{BaseOptions, Checkpoint, CleanupOptions},
     report::{Outcome, Report},
@@ -36,24 +36,14 @@ pub struct BaseReport {
     cleanup: Option<Cleanup>,
 }
 
-/// What became of the cleanup that was asked for. Whatever did, the backup counts.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Cleanup {
-    Done(CleanupReport),
-    /// Why not.
-    Skipped(String),
-    Failed(String),
-}
-
 pub fn run(context: &Context, options: BaseOptions) -> Result<BaseReport> {
     let repository = context.repository()?;
-    let wants_cleanup = options.cleanup;
+    let cleanup = options.cleanup;
     let backup = match options.finish {
         Some(id) => Box::new(seal::finish_pending(&repository, id)?),
         None => take(context, &repository, options)?,
     };
-    let cleanup = wants_cleanup.then(|| clean(context, &repository, &backup));
+    let cleanup = cleanup.map(|options| clean(context, &repository, &backup, &options));
     Ok(BaseReport {
         repository: repository.location().to_string(),
         backup,
@@ -61,20 +51,17 @@ pub fn run(context: &Context, options: BaseOptions) -> Result<BaseReport> {
     })
 }
 
-fn clean(context: &Context, repository: &Repository, backup: &Backup) -> Cleanup {
+fn clean(
+    context: &Context,
+    repository: &Repository,
+    backup: &Backup,
+    options: &CleanupOptions,
+) -> Cleanup {
     if !backup.page_failures.is_empty() {
         let why = "pages of the server are damaged: nothing is deleted before somebody looked";
         return Cleanup::Skipped(why.to_owned());
     }
-    let options = CleanupOptions {
-        dry_run: false,
-        drop_pending: None,
-        force_unsynced: false,
-    };
-    match cleanup::clean(context, repository, &options) {
-        Ok(report) => Cleanup::Done(report),
-        Err(error) => Cleanup::Failed(error.in_one_line()),
-    }
+    Cleanup::run(context, repository, options)
 }
 
 fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Result<Box<Backup>> {
@@ -170,18 +157,7 @@ impl Report for BaseReport {
             writeln!(out, "  not included     {missing}")?;
         }
         write_page_failures(backup, out)?;
-        match &self.cleanup {
-            None => Ok(()),
-            Some(Cleanup::Done(report)) => {
-                writeln!(out)?;
-                report.text(out)
-            }
-            Some(Cleanup::Skipped(why)) => writeln!(out, "  cleanup          not run: {why}"),
-            Some(Cleanup::Failed(why)) => writeln!(
-                out,
-                "  cleanup          FAILED, though the backup counts: {why}; run `pgstow cleanup`"
-            ),
-        }
+        Cleanup::text(self.cleanup.as_ref(), "backup", out)
     }
 
     fn told(&self) -> Told {
@@ -196,11 +172,9 @@ impl Report for BaseReport {
     }
 
     fn outcome(&self) -> Outcome {
-        match &self.cleanup {
-            Some(Cleanup::Failed(_)) => Outcome::Failed,
-            Some(Cleanup::Done(report)) if report.outcome() != Outcome::Done => Outcome::Findings,
-            _ if !self.backup.page_failures.is_empty() => Outcome::Findings,
-            _ => Outcome::Done,
+        match Cleanup::outcome(self.cleanup.as_ref()) {
+            Outcome::Done if !self.backup.page_failures.is_empty() => Outcome::Findings,
+            other => other,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{
+    cleanup_behind::Cleanup,
     context::Context,
     options::DumpOptions,
     report::{Outcome, Report},
@@ -28,6 +29,9 @@ pub struct DumpReport {
     repository: String,
     dumps: Vec<Dump>,
     failed: Vec<Failed>,
+    /// Of `--cleanup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cleanup: Option<Cleanup>,
 }
 
 /// A database of which there is no dump.
@@ -58,7 +62,9 @@ pub fn run(context: &Context, options: DumpOptions) -> Result<DumpReport> {
         path: by.path,
         prefix: by.prefix,
     };
-    let Made { dumps, mut failed } = run::run(
+    let Made {
+        dumps, mut failed, ..
+    } = run::run(
         &repository,
         &info,
         &search,
@@ -70,8 +76,13 @@ pub fn run(context: &Context, options: DumpOptions) -> Result<DumpReport> {
     if let Some((subject, error)) = failed.pop_if(|_| is_only_one) {
         return Err(error.context(format!("can't dump {subject}")));
     }
+    let cleanup = options.cleanup.map(|wanted| match failed.is_empty() {
+        true => Cleanup::run(context, &repository, &wanted),
+        false => Cleanup::Skipped("not every dump was made".to_owned()),
+    });
     Ok(DumpReport {
         repository: repository.location().to_string(),
+        cleanup,
         dumps,
         failed: failed.into_iter().map(Failed::of).collect(),
     })
@@ -106,7 +117,7 @@ impl Report for DumpReport {
             let subject = failed.database.as_deref().unwrap_or("@globals");
             writeln!(out, "{subject}: FAILED: {}", failed.error)?;
         }
-        Ok(())
+        Cleanup::text(self.cleanup.as_ref(), "dump", out)
     }
 
     fn told(&self) -> Told {
@@ -122,7 +133,7 @@ impl Report for DumpReport {
 
     fn outcome(&self) -> Outcome {
         match self.failed.is_empty() {
-            true => Outcome::Done,
+            true => Cleanup::outcome(self.cleanup.as_ref()),
             false => Outcome::Failed,
         }
     }

@@ -5,6 +5,7 @@ pub mod archive_wal;
 pub mod base;
 pub mod check;
 pub mod cleanup;
+mod cleanup_behind;
 pub mod context;
 pub mod demo;
 pub mod dump;

@@ -223,6 +223,14 @@ impl DumpName {
         &self.stem
     }
 
+    /// What is the same of all dumps that are made of one database in one way.
+    pub(super) fn series(&self) -> String {
+        let words: Vec<&str> = self.stem.rsplitn(3, '_').collect();
+        words
+            .last()
+            .map_or(String::new(), |first| (*first).to_owned())
+    }
+
     /// When its run began.
     pub fn time(&self) -> Time {
         self.parts().map_or(Time::UNIX_EPOCH, |(time, _)| time)

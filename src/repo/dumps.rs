@@ -9,7 +9,7 @@ use super::{
     catalog::Removed,
     document::FORMAT,
     dump::{Dump, DumpStarted},
-    dump_name::{Class, DumpName, DumpObject},
+    dump_name::{Class, DumpName, DumpObject, Subject},
     repository::Repository,
     storage::ObjectInfo,
 };
@@ -44,6 +44,8 @@ pub struct DumpEntry {
     pub name: DumpName,
     /// Of all its objects.
     pub stored_bytes: u64,
+    /// Whether its claim is there.
+    pub has_claim: bool,
     pub state: DumpState,
 }
 
@@ -109,6 +111,7 @@ impl Repository {
             if let Some(state) = self.dump_state(&group)? {
                 entries.push(DumpEntry {
                     stored_bytes: group.objects.values().sum(),
+                    has_claim: group.objects.contains_key(&DumpObject::Started),
                     name: group.name,
                     state,
                 });
@@ -116,6 +119,40 @@ impl Repository {
         }
         entries.sort_by_key(|entry| entry.name.time());
         Ok(entries)
+    }
+
+    /// The newest good dump of each database of which dumps are made again and again, and the newest of
+    /// the globals: those that have one of another class than manual. Of most dumps only the names are read.
+    pub fn newest_dumps(&self) -> Result<Vec<Dump>> {
+        let mut of_series: BTreeMap<String, Vec<Group>> = BTreeMap::new();
+        for group in self.dump_groups()?.into_values() {
+            of_series
+                .entry(group.name.series())
+                .or_default()
+                .push(group);
+        }
+        let mut newest: BTreeMap<Subject, Dump> = BTreeMap::new();
+        for mut groups in of_series.into_values() {
+            if groups
+                .iter()
+                .all(|group| group.name.class() == Class::Manual)
+            {
+                continue;
+            }
+            groups.sort_by_key(|group| group.name.time());
+            for group in groups.iter().rev() {
+                let Some(DumpState::Complete(dump)) = self.dump_state(group)? else {
+                    continue;
+                };
+                // Another prefix begins another series.
+                let known = newest.get(&dump.subject());
+                if known.is_none_or(|known| known.name.time() < dump.name.time()) {
+                    newest.insert(dump.subject(), *dump);
+                }
+                break;
+            }
+        }
+        Ok(newest.into_values().collect())
     }
 
     /// The newest good dump that is meant; an error of kind `NotFound` if there is none.
@@ -260,6 +297,15 @@ impl Repository {
     pub fn is_free_for_dump(&self, name: &DumpName) -> Result<bool> {
         let objects = self.dump_objects(name)?;
         Ok(objects.keys().all(|object| *object == DumpObject::Started))
+    }
+
+    pub fn count_dump_objects(&self, name: &DumpName) -> Result<u64> {
+        Ok(self.dump_objects(name)?.len() as u64)
+    }
+
+    /// Nobody makes it any more.
+    pub fn remove_dump_claim(&self, name: &DumpName) -> Result<()> {
+        self.delete_if_there(&self.layout().dump_object(name, DumpObject::Started))
     }
 
     /// Removes all objects of a dump, its commit point first: from then on it is none; its claim last.

@@ -7,7 +7,7 @@ use chrono::NaiveDateTime;
 use super::{
     backup_id::BackupId,
     codec::Codec,
-    dump_name::{DumpName, DumpObject},
+    dump_name::{DumpName, DumpObject, Subject},
 };
 use crate::{
     error::{Error, Result},
@@ -244,6 +244,12 @@ impl Layout {
     /// One object of a dump.
     pub fn dump_object(&self, name: &DumpName, object: DumpObject) -> ObjectName {
         self.name(format_args!("dumps/{name}{}", object.ending()))
+    }
+
+    /// The link to the newest dump of a database.
+    pub fn latest_dump(&self, subject: &Subject, object: DumpObject) -> ObjectName {
+        let (subject, ending) = (subject.in_names(), object.ending());
+        self.name(format_args!("dumps/latest/{subject}{ending}"))
     }
 
     /// Which dump's which object a name below `dumps()` is; None for what we don't know.

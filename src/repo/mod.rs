@@ -14,6 +14,7 @@ pub mod gap;
 pub mod good;
 pub mod inventory;
 pub mod lack;
+pub mod latest_dump;
 pub mod layout;
 pub mod lease;
 pub mod local;

@@ -2,7 +2,7 @@
 //! mistake here must not keep WAL from being archived.
 
 use super::{
-    keys::{self, Key},
+    keys::{self, Key, Scope},
     layers::Layers,
     parse,
     source::Source,
@@ -38,6 +38,12 @@ impl Layers {
             path: self.always(keys::DUMP_PATH_FORMAT, parse::path_format)?,
             retention: self.dump_rules(&self.repo)?,
         })
+    }
+
+    /// Whether the file has a section of dumps: then they are made here.
+    pub fn speaks_of_dumps(&self) -> bool {
+        let is_of_dumps = |key: Key| key.scope == Scope::Top && key.name.starts_with("dump.");
+        self.file.entries.iter().any(|entry| is_of_dumps(entry.key))
     }
 
     fn names(&self, key: Key) -> Result<Vec<String>> {

@@ -1,5 +1,6 @@
 //! Options of `dump`.
 
+use super::retention::CleanupOptions;
 use crate::{
     domain::logical::{
         class::ClassWish,
@@ -42,5 +43,5 @@ pub struct DumpOptions {
     /// Workers of pg_dump.
     pub jobs: usize,
     /// Apply the rules of retention after a success.
-    pub cleanup: bool,
+    pub cleanup: Option<CleanupOptions>,
 }

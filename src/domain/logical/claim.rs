@@ -72,6 +72,17 @@ pub fn clear_remains(repository: &Repository, entries: &[DumpEntry]) -> Result<(
     Ok(())
 }
 
+/// A sentence about who makes it.
+pub fn maker(unfinished: &UnfinishedDump) -> String {
+    match &unfinished.started {
+        Some(DumpStarted { process, .. }) => format!(
+            "being made by process {} on host {}",
+            process.process, process.host
+        ),
+        None => "being made, or remains that are younger than 24 hours".to_owned(),
+    }
+}
+
 /// Whether it can never come to count any more: its process is gone, or, on another host, none of its
 /// objects came for a day. `now` by the store's clock.
 pub fn is_remains(unfinished: &UnfinishedDump, now: Time) -> bool {

@@ -1,7 +1,5 @@
 //! Which class a dump gets where nobody says: the longest span of the calendar that has no dump yet. Pure.
 
-use std::collections::BTreeSet;
-
 use chrono::Datelike;
 
 use crate::{repo::dump_name::Class, util::clock::Time};
@@ -15,24 +13,27 @@ pub enum ClassWish {
 /// The class of a dump that begins `now`, after `earlier` ones of the same database. A dump of a longer
 /// class stands for the shorter ones too; manual ones stand for nothing. By UTC; weeks as in ISO 8601.
 pub fn due(now: Time, earlier: &[(Time, Class)]) -> Class {
-    let spans: [(Class, fn(Time) -> (i32, u32)); 3] = [
-        (Class::Yearly, |time| (time.year(), 0)),
-        (Class::Monthly, |time| (time.year(), time.month())),
-        (Class::Weekly, |time| {
-            (time.iso_week().year(), time.iso_week().week())
-        }),
-    ];
-    for (class, span) in spans {
-        let with_one: BTreeSet<_> = earlier
-            .iter()
-            .filter(|(_, other)| *other >= class && *other != Class::Manual)
-            .map(|(time, _)| span(*time))
-            .collect();
-        if !with_one.contains(&span(now)) {
+    for class in [Class::Yearly, Class::Monthly, Class::Weekly] {
+        let stands_for = |other: Class| other >= class && other != Class::Manual;
+        let own = earlier.iter().filter(|(_, other)| stands_for(*other));
+        if !own
+            .into_iter()
+            .any(|(time, _)| span(class, *time) == span(class, now))
+        {
             return class;
         }
     }
     Class::Daily
+}
+
+/// Numbers that are the same within the year, month, week or day of a class.
+fn span(class: Class, time: Time) -> (i32, u32) {
+    match class {
+        Class::Yearly => (time.year(), 0),
+        Class::Monthly => (time.year(), time.month()),
+        Class::Weekly => (time.iso_week().year(), time.iso_week().week()),
+        Class::Daily | Class::Manual => (time.year(), time.ordinal()),
+    }
 }
 
 #[cfg(test)]

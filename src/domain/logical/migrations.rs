@@ -80,7 +80,7 @@ pub fn look(session: &Session, counts: &dyn Fn(&str, &str) -> bool) -> Result<Ve
     for ((schema, table), columns) in tables {
         let has = |column: &&str| columns.iter().any(|own| own == column);
         let mut tools = TOOLS.iter().filter(|tool| tool.table == table);
-        let Some(tool) = tools.find(|tool| tool.columns.iter().all(|column| has(column))) else {
+        let Some(tool) = tools.find(|tool| tool.columns.iter().all(has)) else {
             continue;
         };
         if !counts(&schema, &table) {

@@ -12,6 +12,7 @@
 pub mod census;
 pub mod claim;
 pub mod class;
+pub mod cleanup;
 mod databases;
 mod globals;
 mod making;

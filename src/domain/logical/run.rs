@@ -22,6 +22,8 @@ use crate::{
 pub struct Outcome {
     pub dumps: Vec<Dump>,
     pub failed: Vec<(Subject, Error)>,
+    /// Whether failures are told as they come: others follow.
+    tells: bool,
 }
 
 /// Dumps what is asked for from the server at `info`.
@@ -66,7 +68,11 @@ pub fn run(
         meter,
         cancel,
     };
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome {
+        // The only one's error is that of the run.
+        tells: request.globals || names.len() > 1,
+        ..Outcome::default()
+    };
     if request.globals {
         outcome.take(Subject::Globals, maker.globals(&session))?;
     }
@@ -85,7 +91,9 @@ impl Outcome {
             Ok(dump) => self.dumps.push(dump),
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => {
-                warn!("no dump of {subject}: {}", error.in_one_line());
+                if self.tells {
+                    warn!("no dump of {subject}: {}", error.in_one_line());
+                }
                 self.failed.push((subject, error));
             }
         }

@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use tracing::warn;
+
 use crate::{
-    error::{Kind, Result},
+    error::Result,
     repo::{
         codec::Compression,
         dump::{Dump, StoredDump},
@@ -70,15 +72,16 @@ pub fn commit(repository: &Repository, dump: &Dump) -> Result<()> {
     // Objects vanish too where a disk was unmounted.
     repository.confirm()?;
     storage.create_json(&object(DumpObject::Description), dump)?;
-    match repository.delete_if_there(&object(DumpObject::Started)) {
-        Err(error) if error.kind() != Kind::Interrupted => {
-            tracing::warn!(
-                "dump {} counts, but its claim is left: {}",
-                dump.name,
-                error.in_one_line()
-            );
-            Ok(())
-        }
-        other => other,
+    // From here on it counts, whatever else fails.
+    if let Err(error) = repository.remove_dump_claim(&dump.name) {
+        warn!(
+            "the claim of dump {} is left: {}",
+            dump.name,
+            error.in_one_line()
+        );
     }
+    if let Err(error) = repository.link_latest(&dump.subject(), Some(dump)) {
+        warn!("the link to dump {}: {}", dump.name, error.in_one_line());
+    }
+    Ok(())
 }

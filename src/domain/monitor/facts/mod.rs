@@ -24,13 +24,19 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{conninfo::ConnInfo, lsn::SystemId},
     repo::{
+        dump::Dump,
+        dump_name::Subject,
         gap::Gap,
         lack::Behind,
         layout::ClusterName,
         location::Location,
         repository::{Repository, System},
     },
-    util::{cancel::Cancel, clock, errand::Errand},
+    util::{
+        cancel::Cancel,
+        clock::{self, Time},
+        errand::Errand,
+    },
 };
 
 /// What is to be looked at.
@@ -69,6 +75,35 @@ pub struct Holding {
     pub name: String,
     pub place: String,
     pub stored: Result<Stored>,
+    /// The newest good dump of each database of which there are any.
+    pub dumps: Result<Vec<NewestDump>>,
+}
+
+/// A dump, as far as it is judged.
+#[derive(Clone, Debug)]
+pub struct NewestDump {
+    pub subject: Subject,
+    /// Of the state that it holds.
+    pub time: Time,
+    pub stored_bytes: u64,
+}
+
+impl Holding {
+    fn heard(name: String, place: String, looked: Result<Looked>) -> Self {
+        let (stored, dumps) = match looked {
+            Ok((stored, dumps)) => (Ok(stored), dumps),
+            Err(error) => {
+                let again = Error::new(error.kind(), error.in_one_line());
+                (Err(error), Err(again))
+            }
+        };
+        Self {
+            name,
+            place,
+            stored,
+            dumps,
+        }
+    }
 }
 
 impl Facts {
@@ -105,12 +140,8 @@ impl Facts {
         let repositories: Result<Vec<Holding>> = repositories
             .into_iter()
             .map(|(name, place, errand)| {
-                let stored = heard(errand.wait(until, cancel))?;
-                Ok(Holding {
-                    name,
-                    place,
-                    stored,
-                })
+                let looked = heard(errand.wait(until, cancel))?;
+                Ok(Holding::heard(name, place, looked))
             })
             .collect();
         let repositories = repositories?;
@@ -167,7 +198,9 @@ fn heard<T>(result: Result<T>) -> Result<Result<T>> {
     }
 }
 
-type Sent = (String, String, Errand<Stored>);
+type Looked = (Stored, Result<Vec<NewestDump>>);
+
+type Sent = (String, String, Errand<Looked>);
 
 impl Subject {
     /// What all repositories have of `system`, else of the newest, without any server.
@@ -175,12 +208,8 @@ impl Subject {
         let until = Instant::now() + self.limit;
         let sent = self.send_to_repositories(None).into_iter();
         sent.map(|(name, place, errand)| {
-            let stored = heard(errand.wait(until, cancel))?;
-            Ok(Holding {
-                name,
-                place,
-                stored,
-            })
+            let looked = heard(errand.wait(until, cancel))?;
+            Ok(Holding::heard(name, place, looked))
         })
         .collect()
     }
@@ -241,13 +270,21 @@ fn look(
     location: &Location,
     cluster: ClusterName,
     system: Option<SystemId>,
-) -> Result<Stored> {
+) -> Result<Looked> {
     let repository = Repository::open(location, cluster)?;
     let system = match system {
         Some(system) => repository.system(system)?,
         None => newest(&repository)?,
     };
-    Stored::gather(name, &repository, &system)
+    let dumps = repository.newest_dumps().map(|dumps| {
+        let newest = |dump: Dump| NewestDump {
+            subject: dump.subject(),
+            time: dump.snapshot.map_or(dump.begun, |snapshot| snapshot.time),
+            stored_bytes: dump.data.stored_bytes,
+        };
+        dumps.into_iter().map(newest).collect()
+    });
+    Ok((Stored::gather(name, &repository, &system)?, dumps))
 }
 
 /// The system that was registered last.
