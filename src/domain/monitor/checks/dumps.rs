@@ -43,7 +43,9 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     }
     let judged = newest.into_iter();
     judged
-        .map(|(subject, (dump, repository))| judge(dump, repository, by).about(subject.to_string()))
+        .map(|(subject, (dump, repository))| {
+            judge(dump, repository, by).about(&subject.to_string())
+        })
         .collect()
 }
 

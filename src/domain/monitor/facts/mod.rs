@@ -25,7 +25,7 @@ use crate::{
     postgres::{conninfo::ConnInfo, lsn::SystemId},
     repo::{
         dump::Dump,
-        dump_name::Subject,
+        dump_name,
         gap::Gap,
         lack::Behind,
         layout::ClusterName,
@@ -82,7 +82,7 @@ pub struct Holding {
 /// A dump, as far as it is judged.
 #[derive(Clone, Debug)]
 pub struct NewestDump {
-    pub subject: Subject,
+    pub subject: dump_name::Subject,
     /// Of the state that it holds.
     pub time: Time,
     pub stored_bytes: u64,
