@@ -13,7 +13,7 @@ use crate::{
         dump::Dump,
         dump_name::{DumpName, Subject},
         dumps::{DumpEntry, DumpState},
-        lease,
+        lease::{self, Lease},
         repository::Repository,
     },
     util::{
@@ -53,11 +53,24 @@ pub fn run(
         return Ok(Outcome { decisions, removed });
     }
     let mut lease = repository.take_lease(lease::CLEANUP)?;
-    let stored_now = lease.store_time()?;
-    // Looked at only now: who held the lease before us may have removed some.
+    let done = carry_out(repository, rules, &mut lease, meter, cancel);
+    let released = lease.release();
+    let outcome = done?;
+    released?;
+    Ok(outcome)
+}
+
+fn carry_out(
+    repository: &Repository,
+    rules: &Rules,
+    lease: &mut Lease<'_>,
+    meter: &Meter,
+    cancel: &Cancel,
+) -> Result<Outcome> {
+    // Looked at again: who held the lease before us may have removed some.
     let entries = repository.dumps()?;
     repository.confirm()?;
-    let decisions = decisions(&entries, rules, stored_now);
+    let decisions = decisions(&entries, rules, lease.store_time()?);
     let mut removed = Removed::default();
     meter.begin("deleting dumps", 0);
     for decision in decisions.iter().filter(|decision| !decision.keep) {
@@ -73,7 +86,6 @@ pub fn run(
     {
         repository.remove_dump_claim(&entry.name)?;
     }
-    lease.release()?;
     link_newest(repository, &entries, &decisions);
     Ok(Outcome { decisions, removed })
 }

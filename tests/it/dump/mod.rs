@@ -7,6 +7,7 @@ mod kept;
 mod named;
 mod round_trip;
 mod trouble;
+mod watched;
 
 use std::{
     fs,
@@ -55,7 +56,7 @@ impl Site {
     #[track_caller]
     pub fn dumped(&self, arguments: &[&str]) -> Dumped {
         let report = self
-            .dump(&[arguments, &["--no-globals"]].concat())
+            .dump(&[&["--no-globals"], arguments].concat())
             .ok()
             .json();
         let [dump] = report["dumps"].as_array().unwrap().as_slice() else {

@@ -26,11 +26,10 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
             subject.database().is_none_or(there)
         });
     }
-    if let (Some(unread), true) = (unread, by.dumps || !newest.is_empty()) {
+    if let Some(unread) = unread {
         let what = format!("the dumps in repository {} can't be read", unread.name);
         let hint = "see the check `repository`.";
-        let verdict = Verdict::new(NAME, State::Unknown, what, hint);
-        return vec![verdict.about(&unread.name)];
+        return vec![Verdict::new(NAME, State::Unknown, what, hint)];
     }
     if newest.is_empty() {
         return vec![match by.dumps {

@@ -139,13 +139,17 @@ fn run(job: &str, state: RunState, told: Told) -> Run {
 }
 
 fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
+    let is_read = stored.is_ok();
     Facts {
         server,
         repositories: vec![Holding {
             name: "local".to_owned(),
             place: "/repository".to_owned(),
             stored,
-            dumps: Ok(Vec::new()),
+            dumps: match is_read {
+                true => Ok(Vec::new()),
+                false => Err(Error::failed("no")),
+            },
         }],
         synced: Vec::new(),
         given_up: Ok(Vec::new()),
@@ -290,7 +294,7 @@ fn dumps_are_missed_where_they_are_made() {
     facts.server = Err(Error::failed("no"));
     assert_eq!(told(&facts, false).len(), 4);
     facts.repositories[1].dumps = Err(Error::failed("no"));
-    assert_eq!(told(&facts, false), [about("offsite", Unknown)]);
+    assert_eq!(told(&facts, false), [(None, Unknown)]);
 }
 
 #[test]
