@@ -399,8 +399,10 @@ fn jobs_run_by_their_units_and_failures_are_told() {
 
     let (code, text) = host.pgstow(&["systemd", "remove"]);
     assert_eq!(code, 0, "{text}");
-    // The operator's drop-in stays, and is named.
-    assert_eq!(host.units(), ["/etc/systemd/system/pgstow-@main.service.d"]);
+    // The operator's drop-ins stay, and are named.
+    let left = ["pgstow-@main.service.d", "pgstow-dump@main.service.d"];
+    let left = left.map(|name| format!("/etc/systemd/system/{name}"));
+    assert_eq!(host.units(), left);
     assert!(text.contains("pgstow-@main.service.d"), "{text}");
     let known = host.booted.run(&[
         "systemctl",
