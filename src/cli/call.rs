@@ -10,11 +10,12 @@ use super::args::Cli;
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
 /// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "demo",
     "init",
     "check",
     "base",
+    "dump",
     "archive-wal",
     "restore-wal",
     "restore",

@@ -16,7 +16,7 @@ use crate::{
     commands::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
-        demo, init, list, monitor,
+        demo, dump, init, list, monitor,
         options::LogLevel,
         pin,
         report::{Outcome, Report},
@@ -66,6 +66,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Base(args) => run.job("base", |context, layers| {
             base::run(context, options::base(args, layers)?)
         }),
+        Command::Dump(args) => run.job("dump", |context, layers| {
+            dump::run(context, options::dump(*args, layers)?)
+        }),
         Command::ArchiveWal(args) if args.ahead => run
             .command(|context, _| archive_wal::store_ahead(context, &options::archive_wal(args)?)),
         Command::ArchiveWal(args) => run.command(|context, layers| {
@@ -76,6 +79,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             restore_wal::run(context, &options::restore_wal(args, layers)?)
         }),
         Command::List(args) if args.runs => run.command(|context, _| list::runs::run(context)),
+        Command::List(args) if args.dumps => {
+            run.command(|context, _| list::dumps::run(context, &options::list_dumps(args)))
+        }
         Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
         Command::Verify(args) => run.job("verify", |context, layers| {
             verify::run(context, options::verify(&args, layers)?)
@@ -94,10 +100,10 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             run.command(|context, layers| monitor::run(context, &options::monitor(args, layers)?))
         }
         Command::Cleanup(args) if args.dry_run => {
-            run.command(|context, _| cleanup::run(context, &options::cleanup(&args)))
+            run.command(|context, layers| cleanup::run(context, &options::cleanup(&args, layers)?))
         }
-        Command::Cleanup(args) => run.job("cleanup", |context, _| {
-            cleanup::run(context, &options::cleanup(&args))
+        Command::Cleanup(args) => run.job("cleanup", |context, layers| {
+            cleanup::run(context, &options::cleanup(&args, layers)?)
         }),
         Command::Pin(args) => run.command(|context, _| pin::run(context, options::pin(args)?)),
         Command::Unpin(args) => run.command(|context, _| unpin::run(context, args.backup)),
@@ -132,6 +138,7 @@ impl Run {
         if !self.row.is_called_by_postgresql() {
             // Else tonight's backup would be the first to refuse a mistake of today.
             layers.backup_settings()?;
+            layers.dump_settings()?;
         }
         let context = Context {
             settings: layers.settings()?,

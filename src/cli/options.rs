@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     args::{
-        ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, GlobalArgs,
-        InitArgs, ListArgs, MonitorArgs, PinArgs, PlaceArgs, RestoreArgs, RestoreWalArgs,
-        SystemdAction as TypedAction, VerifyArgs,
+        ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, DumpArgs,
+        GlobalArgs, InitArgs, ListArgs, MonitorArgs, PinArgs, PlaceArgs, RestoreArgs,
+        RestoreWalArgs, SystemdAction as TypedAction, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -19,17 +19,19 @@ use super::{
 };
 use crate::{
     commands::options::{
-        ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions,
-        FailedUnitOptions, InitOptions, ListOptions, LogLevel, MonitorOptions, PinOptions,
-        RestoreOptions, RestoreWalOptions, SystemdAction, SystemdOptions, VerifyOptions,
+        ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, DumpOptions,
+        FailedUnitOptions, InitOptions, ListDumpsOptions, ListOptions, LogLevel, MonitorOptions,
+        PinOptions, RestoreOptions, RestoreWalOptions, SystemdAction, SystemdOptions,
+        VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
+        logical::request::{Choice, Content, Selection},
         restore::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
         },
-        systemd::{Place, Scheduler, ended::EndedUnit},
+        systemd::{Place, Scheduler, ended::EndedUnit, jobs},
     },
     error::{Context, Error, IoContext, Result},
     postgres::wal_name::WalName,
@@ -69,6 +71,17 @@ pub fn places(cli: &Cli) -> Places {
             );
             let verify = args.no_verify.then_some("false");
             add(keys::VERIFY_AFTER_WRITE, "--no-verify", verify);
+        }
+        Command::Dump(args) => {
+            for (key, name, text) in [
+                (keys::DUMP_FORMAT, "--format", &args.format),
+                (keys::DUMP_COMPRESSION, "--compression", &args.compression),
+                (keys::DUMP_LEVEL, "--level", &args.level),
+                (keys::DUMP_ROW_COUNTS, "--row-counts", &args.row_counts),
+                (keys::JOBS, "--jobs", &args.jobs),
+            ] {
+                add(key, name, text.as_deref());
+            }
         }
         Command::Restore(args) => {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
@@ -129,6 +142,13 @@ pub fn list(args: &ListArgs) -> ListOptions {
     }
 }
 
+pub fn list_dumps(args: ListArgs) -> ListDumpsOptions {
+    ListDumpsOptions {
+        class: args.class,
+        database: args.database,
+    }
+}
+
 pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
     Ok(VerifyOptions {
         backup: args.backup,
@@ -138,12 +158,23 @@ pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
     })
 }
 
-pub fn cleanup(args: &CleanupArgs) -> CleanupOptions {
-    CleanupOptions {
+pub fn cleanup(args: &CleanupArgs, layers: &Layers) -> Result<CleanupOptions> {
+    Ok(CleanupOptions {
         dry_run: args.dry_run,
         drop_pending: args.drop_pending,
         force_unsynced: args.force_unsynced,
-    }
+        dumps: layers.dump_settings()?.retention,
+    })
+}
+
+/// Of a cleanup behind a backup or a dump, if it is wanted.
+fn cleanup_behind(wanted: bool, layers: &Layers) -> Result<Option<CleanupOptions>> {
+    let options = || {
+        layers
+            .dump_settings()
+            .map(|dump| CleanupOptions::behind(dump.retention))
+    };
+    wanted.then(options).transpose()
 }
 
 pub fn pin(args: PinArgs) -> Result<PinOptions> {
@@ -164,6 +195,7 @@ pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
         page: args.page,
         plain_names: args.plain_names,
         healthcheck: args.healthcheck,
+        dumps: layers.speaks_of_dumps(),
         archive_call: layers.archive_call()?,
         thresholds: layers.thresholds()?,
         limit: layers.always(keys::MONITOR_TIME_LIMIT, parse::time_limit)?,
@@ -208,7 +240,7 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
         },
         standalone: args.standalone,
         finish: args.finish,
-        cleanup: args.cleanup,
+        cleanup: cleanup_behind(args.cleanup, layers)?,
         annotations,
         verify: layers.of_repo_always(keys::VERIFY_AFTER_WRITE, parse::yes_or_no)?,
         checkpoint: settings.checkpoint,
@@ -217,6 +249,39 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
         manifest_checksums: settings.manifest_checksums,
         wal_timeout: settings.wal_timeout,
+    })
+}
+
+pub fn dump(args: DumpArgs, layers: &Layers) -> Result<DumpOptions> {
+    let settings = layers.dump_settings()?;
+    let names = match (args.all, args.databases.is_empty()) {
+        (true, _) => Vec::new(),
+        (_, true) => settings.databases.clone(),
+        _ => args.databases,
+    };
+    let exclude = match args.exclude.is_empty() {
+        true => settings.exclude.clone(),
+        false => args.exclude,
+    };
+    Ok(DumpOptions {
+        choice: Choice { names, exclude },
+        selection: Selection {
+            content: match (args.schema_only, args.data_only) {
+                (true, _) => Content::Schema,
+                (_, true) => Content::Data,
+                _ => Content::All,
+            },
+            tables: args.table,
+            exclude_tables: args.exclude_table,
+            schemas: args.schema,
+            exclude_schemas: args.exclude_schema,
+            further: args.further,
+        },
+        globals: settings.globals && !args.no_globals,
+        class: args.class,
+        jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
+        cleanup: cleanup_behind(args.cleanup, layers)?,
+        settings,
     })
 }
 
@@ -229,12 +294,14 @@ pub fn systemd(action: TypedAction, layers: &Layers) -> Result<SystemdOptions> {
                     return Err(Error::usage(format!("two times for job {job}")).hint("keep one."));
                 }
             }
+            let dumps = layers.speaks_of_dumps() || calendars.contains_key(jobs::DUMP);
             let mut call = layers.own_call()?;
             call.extend(layers.only_repo().into_iter().flatten());
             let install = SystemdAction::Install {
                 call,
                 user: args.user,
                 calendars,
+                dumps,
                 print: args.print,
                 force: args.force,
             };

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{
-    cleanup::{self, CleanupReport},
+    cleanup_behind::Cleanup,
     context::Context,
     options::{BaseOptions, Checkpoint, CleanupOptions},
     report::{Outcome, Report},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         backup::{self, seal},
-        monitor::{recorder::Recorder, runs::Told},
+        monitor::runs::Told,
     },
     error::{Error, Result},
     repo::{
@@ -36,24 +36,14 @@ pub struct BaseReport {
     cleanup: Option<Cleanup>,
 }
 
-/// What became of the cleanup that was asked for. Whatever did, the backup counts.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Cleanup {
-    Done(CleanupReport),
-    /// Why not.
-    Skipped(String),
-    Failed(String),
-}
-
 pub fn run(context: &Context, options: BaseOptions) -> Result<BaseReport> {
     let repository = context.repository()?;
-    let wants_cleanup = options.cleanup;
+    let cleanup = options.cleanup;
     let backup = match options.finish {
         Some(id) => Box::new(seal::finish_pending(&repository, id)?),
         None => take(context, &repository, options)?,
     };
-    let cleanup = wants_cleanup.then(|| clean(context, &repository, &backup));
+    let cleanup = cleanup.map(|options| clean(context, &repository, &backup, &options));
     Ok(BaseReport {
         repository: repository.location().to_string(),
         backup,
@@ -61,37 +51,17 @@ pub fn run(context: &Context, options: BaseOptions) -> Result<BaseReport> {
     })
 }
 
-fn clean(context: &Context, repository: &Repository, backup: &Backup) -> Cleanup {
+fn clean(
+    context: &Context,
+    repository: &Repository,
+    backup: &Backup,
+    options: &CleanupOptions,
+) -> Cleanup {
     if !backup.page_failures.is_empty() {
         let why = "pages of the server are damaged: nothing is deleted before somebody looked";
         return Cleanup::Skipped(why.to_owned());
     }
-    let options = CleanupOptions {
-        dry_run: false,
-        drop_pending: None,
-        force_unsynced: false,
-    };
-    // A run of its own in the history: else a cleanup that failed yesterday would seem the newest.
-    let settings = &context.settings;
-    let state = settings.state_folder();
-    let own = settings.repo().map(|repo| repo.name.as_str());
-    let run = Recorder::begin(&state, "cleanup", own.unwrap_or_default());
-    // With the exit codes of `pgstow cleanup`.
-    match cleanup::clean(context, repository, &options) {
-        Ok(report) => {
-            let code = if report.outcome() == Outcome::Done {
-                0
-            } else {
-                3
-            };
-            run.end(code, report.told(), None);
-            Cleanup::Done(report)
-        }
-        Err(error) => {
-            run.end(1, Told::default(), Some(&error));
-            Cleanup::Failed(error.in_one_line())
-        }
-    }
+    Cleanup::run(context, repository, options)
 }
 
 fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Result<Box<Backup>> {
@@ -184,18 +154,7 @@ impl Report for BaseReport {
             writeln!(out, "  not included     {missing}")?;
         }
         write_page_failures(backup, out)?;
-        match &self.cleanup {
-            None => Ok(()),
-            Some(Cleanup::Done(report)) => {
-                writeln!(out)?;
-                report.text(out)
-            }
-            Some(Cleanup::Skipped(why)) => writeln!(out, "  cleanup          not run: {why}"),
-            Some(Cleanup::Failed(why)) => writeln!(
-                out,
-                "  cleanup          FAILED, though the backup counts: {why}; run `pgstow cleanup`"
-            ),
-        }
+        Cleanup::text(self.cleanup.as_ref(), "backup", out)
     }
 
     fn told(&self) -> Told {
@@ -210,11 +169,9 @@ impl Report for BaseReport {
     }
 
     fn outcome(&self) -> Outcome {
-        match &self.cleanup {
-            Some(Cleanup::Failed(_)) => Outcome::Failed,
-            Some(Cleanup::Done(report)) if report.outcome() != Outcome::Done => Outcome::Findings,
-            _ if !self.backup.page_failures.is_empty() => Outcome::Findings,
-            _ => Outcome::Done,
+        match Cleanup::outcome(self.cleanup.as_ref()) {
+            Outcome::Done if !self.backup.page_failures.is_empty() => Outcome::Findings,
+            other => other,
         }
     }
 }

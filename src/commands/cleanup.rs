@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
+        logical::cleanup as dumps,
         monitor::runs::Told,
         retention::run::{self, Order},
     },
@@ -20,7 +21,7 @@ use crate::{
         lsn::{SystemId, TimelineId},
         wal_name::Segment,
     },
-    repo::{backup_id::BackupId, catalog::Removed, repository::Repository},
+    repo::{backup_id::BackupId, catalog::Removed, dump_name::DumpName, repository::Repository},
     util::{
         clock::{Time, readable},
         units,
@@ -35,6 +36,7 @@ pub struct CleanupReport {
     window: Window,
     backups: Vec<BackupLine>,
     wal: Vec<WalLine>,
+    dumps: Vec<DumpLine>,
     /// What was deleted; in a dry run, what would be.
     deleted: DeletedSums,
     warnings: Vec<String>,
@@ -51,6 +53,7 @@ struct Window {
 struct DeletedSums {
     backups: Removed,
     wal: Removed,
+    dumps: Removed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +66,14 @@ enum Action {
 #[derive(Debug, Serialize)]
 struct BackupLine {
     id: BackupId,
+    action: Action,
+    reasons: Vec<String>,
+    stored_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct DumpLine {
+    name: DumpName,
     action: Action,
     reasons: Vec<String>,
     stored_bytes: u64,
@@ -102,7 +113,9 @@ pub(super) fn clean(
         dry_run: options.dry_run,
         drop_pending: options.drop_pending,
     };
-    let done = run::run(repository, &order, &context.cancel, &context.meter)?;
+    let (meter, cancel) = (&context.meter, &context.cancel);
+    let done = run::run(repository, &order, cancel, meter)?;
+    let dumps = dumps::run(repository, &options.dumps, options.dry_run, meter, cancel)?;
     let action = |keep| if keep { Action::Keep } else { Action::Delete };
     let backups = done.plan.backups.into_iter().map(|decision| BackupLine {
         id: decision.id,
@@ -133,9 +146,20 @@ pub(super) fn clean(
         },
         backups: backups.collect(),
         wal,
+        dumps: dumps
+            .decisions
+            .into_iter()
+            .map(|decision| DumpLine {
+                name: decision.name,
+                action: action(decision.keep),
+                reasons: decision.reasons,
+                stored_bytes: decision.stored_bytes,
+            })
+            .collect(),
         deleted: DeletedSums {
             backups: done.deleted.backups,
             wal: done.deleted.wal,
+            dumps: dumps.removed,
         },
         warnings: done.plan.warnings,
     })
@@ -165,6 +189,25 @@ impl CleanupReport {
             table.row([
                 line.action.word(self.dry_run),
                 line.id.to_string(),
+                units::bytes(line.stored_bytes),
+                line.reasons.join("; "),
+            ]);
+        }
+        table
+    }
+
+    fn dumps(&self) -> Table {
+        let columns = [
+            ("", Align::Left),
+            ("dump", Align::Left),
+            ("stored", Align::Right),
+            ("because", Align::Left),
+        ];
+        let mut table = Table::new(&columns);
+        for line in &self.dumps {
+            table.row([
+                line.action.word(self.dry_run),
+                line.name.stem().to_owned(),
                 units::bytes(line.stored_bytes),
                 line.reasons.join("; "),
             ]);
@@ -213,7 +256,7 @@ impl Report for CleanupReport {
             "all that can be restored stays of: {}{from}",
             self.window.what
         )?;
-        for table in [self.backups(), self.wal()]
+        for table in [self.backups(), self.wal(), self.dumps()]
             .into_iter()
             .filter(|table| !table.is_empty())
         {
@@ -223,26 +266,41 @@ impl Report for CleanupReport {
         for warning in &self.warnings {
             writeln!(out, "\nwarning: {warning}")?;
         }
-        let DeletedSums { backups, wal } = &self.deleted;
+        let DeletedSums {
+            backups,
+            wal,
+            dumps,
+        } = &self.deleted;
         let verb = if self.dry_run {
             "would be deleted"
         } else {
             "deleted"
         };
-        writeln!(
+        let of = |what, removed: &Removed| {
+            let objects = units::count(removed.objects, "object");
+            format!("{objects} of {what} ({})", units::bytes(removed.bytes))
+        };
+        write!(
             out,
-            "\n{verb}: {} of backups ({}), {} of WAL ({})",
-            units::count(backups.objects, "object"),
-            units::bytes(backups.bytes),
-            units::count(wal.objects, "object"),
-            units::bytes(wal.bytes)
-        )
+            "\n{verb}: {}, {}",
+            of("backups", backups),
+            of("WAL", wal)
+        )?;
+        // Many make none.
+        if !self.dumps.is_empty() {
+            write!(out, ", {}", of("dumps", dumps))?;
+        }
+        writeln!(out)
     }
 
     fn told(&self) -> Told {
-        let DeletedSums { backups, wal } = &self.deleted;
+        let DeletedSums {
+            backups,
+            wal,
+            dumps,
+        } = &self.deleted;
         Told {
-            bytes: Some(backups.bytes + wal.bytes),
+            bytes: Some(backups.bytes + wal.bytes + dumps.bytes),
             backup: None,
         }
     }

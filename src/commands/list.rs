@@ -1,5 +1,6 @@
 //! `pgstow list`: the backups, and from where to where a restore is possible.
 
+pub mod dumps;
 pub mod runs;
 mod text;
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         monitor::{
-            checks::{self, Yardstick, backups},
+            checks::{self, Yardstick, backups, dumps},
             exposition,
             facts::{Facts, Subject},
             metrics, nagios,
@@ -25,6 +25,7 @@ use crate::{
             verdict::{State, Verdict, tally, worst},
         },
         retention::policy::Policy,
+        setup::archive_command::ArchiveCommand,
     },
     error::Result,
     util::{
@@ -68,14 +69,8 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
     let shelves = stock.map(|sent| sent.wait(until, &context.cancel));
     let shelves = shelves.transpose()?.unwrap_or_default();
     let now = clock::now();
-    let mut verdicts = checks::all(
-        &facts,
-        Yardstick {
-            thresholds: &options.thresholds,
-            command: &context.archive_command(&options.archive_call)?,
-            now,
-        },
-    );
+    let command = context.archive_command(&options.archive_call)?;
+    let mut verdicts = checks::all(&facts, yardstick(options, &command, now));
     verdicts.extend(notifiers.wait(until, &context.cancel)?);
     let cluster = context.settings.cluster.name.as_str();
     // A page without some checks would look better than things are.
@@ -112,6 +107,19 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
         checks: verdicts,
         nagios: options.nagios,
     })
+}
+
+fn yardstick<'a>(
+    options: &'a MonitorOptions,
+    command: &'a ArchiveCommand,
+    now: Time,
+) -> Yardstick<'a> {
+    Yardstick {
+        thresholds: &options.thresholds,
+        command,
+        dumps: options.dumps,
+        now,
+    }
 }
 
 fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
@@ -248,14 +256,24 @@ pub struct HealthReport {
     reason: String,
 }
 
-/// Judges the age of the newest good backup alone.
+/// Judges the ages of the newest good backup and of the newest good dump alone, of whatever there is.
 pub fn healthcheck(context: &Context, options: &MonitorOptions) -> Result<HealthReport> {
     let subject = subject(context, options)?;
     let holdings = subject.holdings(&context.cancel)?;
-    let (age, _) = backups::ages(&holdings, &options.thresholds, clock::now());
+    let command = context.archive_command(&options.archive_call)?;
+    let by = yardstick(options, &command, clock::now());
+    let dump = dumps::newest_of_all(&holdings, by);
+    let (backup, _) = backups::ages(&holdings, by.thresholds, by.now);
+    let has_backups = holdings.iter().any(|holding| match &holding.stored {
+        Ok(stored) => !stored.archive.backups.is_empty(),
+        Err(_) => true,
+    });
+    let backup = (has_backups || dump.is_none()).then_some(backup);
+    let judged: Vec<Verdict> = backup.into_iter().chain(dump).collect();
+    let reasons: Vec<&str> = judged.iter().map(|one| one.reason.as_str()).collect();
     Ok(HealthReport {
-        healthy: matches!(age.state, State::Ok | State::Warning),
-        reason: age.reason,
+        healthy: matches!(worst(&judged), State::Ok | State::Warning),
+        reason: reasons.join("; "),
     })
 }
 

@@ -77,6 +77,7 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
             call,
             user,
             calendars,
+            dumps,
             print,
             force,
         } => {
@@ -87,6 +88,7 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
                 state_folder: context.settings.state_folder(),
                 writes: writes(context)?,
                 calendars,
+                dumps,
             };
             check_calendars(place, &wanted, cancel)?;
             match print {

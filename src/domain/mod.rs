@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod demo;
 pub mod list;
+pub mod logical;
 pub mod monitor;
 pub mod restore;
 pub mod retention;

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod backup_label;
 pub mod base_backup;
+pub mod client_programs;
 pub mod conf_file;
 pub mod conn_settings;
 pub mod connection;
@@ -28,6 +29,7 @@ pub mod server_error;
 pub mod server_facts;
 pub mod service_file;
 pub mod socket;
+pub mod sql;
 pub mod timeline;
 pub mod tls;
 pub mod tls_verify;

@@ -88,19 +88,7 @@ impl Search {
 impl Programs {
     /// The programs in `bindir`; asks `postgres` for its version.
     pub fn at(bindir: &Path) -> Result<Self> {
-        let postgres = process::find("postgres", [bindir.to_owned()]).ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!("no program postgres in {}", bindir.display()),
-            )
-        })?;
-        let answer = process::run(
-            Command::new(&postgres).arg("--version"),
-            PATIENCE,
-            &Cancel::default(),
-        )?;
-        let major = parse_version(&String::from_utf8_lossy(&answer))
-            .map_err(|error| error.context(format!("can't use {}", postgres.display())))?;
+        let (major, _) = version(bindir, "postgres")?;
         Ok(Self {
             bindir: bindir.to_owned(),
             major,
@@ -146,11 +134,32 @@ impl Programs {
     }
 }
 
-/// `postgres (PostgreSQL) 15.19 (Debian 15.19-0+deb12u1)`; also `19devel` and `19beta1`.
-fn parse_version(answer: &str) -> Result<Major> {
-    let version = answer
+/// Which version `program` in `bindir` says it is of: its major, and all of it.
+pub(super) fn version(bindir: &Path, program: &str) -> Result<(Major, String)> {
+    let path = process::find(program, [bindir.to_owned()]).ok_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            format!("no program {program} in {}", bindir.display()),
+        )
+    })?;
+    let mut command = Command::new(&path);
+    let answer = process::run(command.arg("--version"), PATIENCE, &Cancel::default())?;
+    let answer = String::from_utf8_lossy(&answer);
+    let major = parse_version(&answer)
+        .map_err(|error| error.context(format!("can't use {}", path.display())))?;
+    Ok((major, version_of(&answer).trim_end().to_owned()))
+}
+
+/// `15.19 (Debian 15.19-0+deb12u1)` of `postgres (PostgreSQL) 15.19 (Debian 15.19-0+deb12u1)`.
+fn version_of(answer: &str) -> &str {
+    answer
         .split_once("(PostgreSQL) ")
-        .map_or("", |(_, version)| version);
+        .map_or("", |(_, version)| version)
+}
+
+/// Of what a program answers; also `19devel` and `19beta1`.
+fn parse_version(answer: &str) -> Result<Major> {
+    let version = version_of(answer);
     let end = version
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(version.len());

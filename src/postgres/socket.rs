@@ -293,7 +293,8 @@ pub fn connect_with<T>(
     }
 }
 
-fn pause(delay: Duration, cancel: &Cancel) -> Result<()> {
+/// Waits, unless a stop is asked for.
+pub fn pause(delay: Duration, cancel: &Cancel) -> Result<()> {
     let end = Instant::now() + delay;
     while let Some(left) = end.checked_duration_since(Instant::now()) {
         cancel.check()?;

@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr};
 
 use chrono::NaiveDateTime;
 
-use super::{backup_id::BackupId, codec::Codec};
+use super::{
+    backup_id::BackupId,
+    codec::Codec,
+    dump_name::{DumpName, DumpObject, Subject},
+};
 use crate::{
     error::{Error, Result},
     postgres::{
@@ -222,6 +226,37 @@ impl Layout {
     pub fn read_restore(&self, name: &ObjectName) -> Option<Time> {
         let time = read_moment(&self.restores(), name)?;
         (self.restore_at(time) == *name).then_some(time)
+    }
+
+    /// All dumps.
+    pub fn dumps(&self) -> Prefix {
+        self.prefix(format_args!("dumps/"))
+    }
+
+    /// The folder that a dump's objects lie in, with others.
+    pub fn dump_folder(&self, name: &DumpName) -> Prefix {
+        match name.folder() {
+            "" => self.dumps(),
+            folder => self.prefix(format_args!("dumps/{folder}/")),
+        }
+    }
+
+    /// One object of a dump.
+    pub fn dump_object(&self, name: &DumpName, object: DumpObject) -> ObjectName {
+        self.name(format_args!("dumps/{name}{}", object.ending()))
+    }
+
+    /// The link to the newest dump of a database.
+    pub fn latest_dump(&self, subject: &Subject, object: DumpObject) -> ObjectName {
+        let (subject, ending) = (subject.in_names(), object.ending());
+        self.name(format_args!("dumps/latest/{subject}{ending}"))
+    }
+
+    /// Which dump's which object a name below `dumps()` is; None for what we don't know.
+    pub fn read_dump_object(&self, name: &ObjectName) -> Option<(DumpName, DumpObject)> {
+        let rest = name.as_str().strip_prefix(self.dumps().as_str())?;
+        let (rest, object) = DumpObject::split(rest)?;
+        Some((DumpName::read(rest)?, object))
     }
 
     /// All leases.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    util::fs::{NewFile, TEMPORARY, create_folders, folder_of, sync_file, sync_folder},
+    util::fs::{NewFile, TEMPORARY, create_folders, folder_of, link_over, sync_file, sync_folder},
 };
 
 /// Only the server's user and its group may see what a backup holds.
@@ -50,6 +50,30 @@ impl LocalStorage {
 
     fn path(&self, name: &ObjectName) -> PathBuf {
         self.root.join(name.as_str())
+    }
+
+    /// Makes a relative link at `link`, or leads the one there to `target`.
+    pub fn link(&self, target: &ObjectName, link: &ObjectName) -> Result<()> {
+        let path = self.path(link);
+        create_folders(folder_of(&path), FOLDER_MODE, self.owner()?)?;
+        let (mut ups, mut from, mut to) = (0, link.as_str(), target.as_str());
+        while let Some((folder, rest)) = from.split_once('/') {
+            match to.split_once('/') {
+                Some((same, behind)) if same == folder && ups == 0 => to = behind,
+                _ => ups += 1,
+            }
+            from = rest;
+        }
+        link_over(Path::new(&("../".repeat(ups) + to)), &path, self.owner()?)
+    }
+
+    /// Removes a link, if there is one.
+    pub fn unlink(&self, link: &ObjectName) -> Result<()> {
+        match fs::read_link(self.path(link)) {
+            Ok(_) => self.delete(link),
+            // Not there, or no link.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Begins a file that belongs, whoever runs us, to the owner of the repository: what root

@@ -1,6 +1,8 @@
 //! This host and its processes, as other hosts and later runs must be able to tell them apart.
 
-use std::{env, fs};
+use std::{env, fs, process};
+
+use serde::{Deserialize, Serialize};
 
 /// The host's name, as the kernel has it.
 pub fn name() -> String {
@@ -24,6 +26,35 @@ pub fn process_start(process: u32) -> Option<u64> {
 /// Whether the process that started then, in that run of this host's kernel, still lives.
 pub fn lives(boot_id_then: &str, process: u32, start: u64) -> bool {
     boot_id_then == boot_id() && process_start(process) == Some(start)
+}
+
+/// One process of one host, for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    pub host: String,
+    /// Of the host's kernel: a process id means nothing after a restart.
+    pub boot_id: String,
+    pub process: u32,
+    /// In the kernel's ticks since boot: process ids are used again.
+    pub process_start: u64,
+}
+
+impl ProcessId {
+    pub fn own() -> Self {
+        let process = process::id();
+        Self {
+            host: name(),
+            boot_id: boot_id(),
+            process,
+            process_start: process_start(process).unwrap_or(0),
+        }
+    }
+
+    /// Whether it still lives; None of another host's.
+    pub fn lives(&self) -> Option<bool> {
+        let here = self.host == name();
+        here.then(|| lives(&self.boot_id, self.process, self.process_start))
+    }
 }
 
 /// systemd's name of the run of a unit that this process belongs to (systemd.exec(5)); None: of none.

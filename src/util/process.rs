@@ -13,11 +13,14 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{cancel::Cancel, units};
+use super::{cancel::Cancel, hash, units};
 use crate::error::{Error, Kind, Result};
 
 /// How many lines of a program's standard error or log an error shows.
 const LAST_WORDS: usize = 5;
+
+/// For what may take days: a dump of a large database.
+pub const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Runs `command` to its end and gives its standard output.
 pub fn run(command: &mut Command, limit: Duration, cancel: &Cancel) -> Result<Vec<u8>> {
@@ -33,11 +36,20 @@ pub fn run_into(
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<()> {
-    let end = run_to_any_end(command, sink, limit, cancel)?;
-    match end.status.success() {
-        true => Ok(()),
-        false => Err(end.failure()),
-    }
+    run_to_any_end(command, sink, limit, cancel)?
+        .success()
+        .map(drop)
+}
+
+/// As [`run_to_any_end`], with `input` as the program's standard input: as much of it as that takes.
+pub fn run_with_input(
+    command: &mut Command,
+    input: impl Read + Send,
+    sink: &mut (impl Write + Send),
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<End> {
+    run_between(command, Some(input), sink, limit, cancel)
 }
 
 /// How a program ended.
@@ -50,6 +62,14 @@ pub struct End {
 }
 
 impl End {
+    /// What it said on its standard error; an error if it failed.
+    pub fn success(self) -> Result<String> {
+        match self.status.success() {
+            true => Ok(self.words),
+            false => Err(self.failure()),
+        }
+    }
+
     /// For who takes this end for a failure.
     pub fn failure(self) -> Error {
         let error = Error::failed(format!("{} failed ({})", self.program, self.status));
@@ -70,20 +90,36 @@ pub fn run_to_any_end(
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<End> {
+    run_between(command, None::<io::Empty>, sink, limit, cancel)
+}
+
+fn run_between(
+    command: &mut Command,
+    input: Option<impl Read + Send>,
+    sink: &mut (impl Write + Send),
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<End> {
     let program = name_of(command);
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(match input {
+            Some(_) => Stdio::piped(),
+            None => Stdio::null(),
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // A group of its own can be killed whole.
         .process_group(0)
         .spawn()
         .map_err(|error| Error::io("run", Path::new(command.get_program()), error))?;
-    let stdout = child.stdout.take();
-    let stderr = child.stderr.take();
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
+        let fed = scope.spawn(move || match (input, stdin) {
+            (Some(mut input), Some(mut stdin)) => feed(&mut input, &mut stdin),
+            _ => Ok(()),
+        });
         let copied = scope.spawn(move || match stdout {
-            Some(mut stdout) => io::copy(&mut stdout, sink).map(drop),
+            Some(mut stdout) => hash::copy(&mut stdout, sink).map(drop),
             None => Ok(()),
         });
         let words = scope.spawn(move || stderr.map_or_else(String::new, last_lines));
@@ -93,11 +129,14 @@ pub fn run_to_any_end(
         if ended.is_err() {
             kill_group(&mut child);
         }
-        let copied = copied.join();
+        let (copied, fed) = (copied.join(), fed.join());
         let words = words.join().unwrap_or_default();
         let status = ended?;
         if let Ok(Err(error)) = copied {
-            return Err(Error::failed(format!("can't take the output of {program}")).because(error));
+            return Err(in_between("take the output of", &program, error));
+        }
+        if let Ok(Err(error)) = fed {
+            return Err(in_between("read what goes to", &program, error));
         }
         Ok(End {
             program,
@@ -105,6 +144,27 @@ pub fn run_to_any_end(
             words,
         })
     })
+}
+
+/// Gives `input` to a program until that takes no more: whether this is a failure shows in its exit code.
+fn feed(input: &mut impl Read, stdin: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let count = match input.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        if count == 0 || stdin.write_all(&buffer[..count]).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// An error of who reads or writes beside a program; our own tell more than we could.
+fn in_between(doing: &str, program: &str, error: io::Error) -> Error {
+    error
+        .downcast::<Error>()
+        .unwrap_or_else(|error| Error::io(doing, Path::new(program), error))
 }
 
 /// The program's name without its folder.

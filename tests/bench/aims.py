@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 
 import report
+from dump import FORMATS
 from growth import TIMES
 from limits import COMPRESSING, WRITING, Loop
 from rows import middle, ratio
@@ -51,6 +52,8 @@ AIMS = [
     *memory("archive-wal, one by one"),
     *work("restore-wal, one by one", wall=0.5),
     Aim("restore and replay", "wall", 0.8),
+    *(Aim(f"dump, {name}", "wall", 1.03) for name in FORMATS),
+    *(Aim(f"dump, {name}", "peak memory", 64 * MIB, alone=True) for name in FORMATS),
     Aim("start of the program", "wall", 0.3),
 ]
 # At 100 times the size, at most so many times as much; what must not grow at all may differ as figures do.

@@ -6,6 +6,7 @@ use std::{io::Read, os::unix::ffi::OsStrExt, path::Path, time::Duration};
 use pgstow::{
     cli::settings::env_file,
     domain::{
+        logical::toc::Toc,
         monitor::{
             alert::{self, News, Wishes},
             facts::timers,
@@ -41,6 +42,7 @@ use pgstow::{
         backup_id::BackupId,
         catalog::{Alive, Backup, Started},
         codec::Codec,
+        dump::{Dump, DumpStarted},
         file_index,
         gap::Gap,
         layout::{ClusterName, Layout},
@@ -113,6 +115,11 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("backup_json", |bytes| {
         drop(serde_json::from_slice::<Backup>(bytes))
     }),
+    ("dump_json", |bytes| {
+        drop(serde_json::from_slice::<Dump>(bytes).map(|dump| (dump.subject(), dump.duration())));
+        drop(serde_json::from_slice::<DumpStarted>(bytes));
+    }),
+    ("toc", |bytes| drop(Toc::parse(bytes))),
     ("claim", |bytes| {
         drop(serde_json::from_slice::<Started>(bytes));
         drop(serde_json::from_slice::<Alive>(bytes));
@@ -199,6 +206,7 @@ fn names(bytes: &[u8]) {
             let _ = layout.read_pin(&layout.pins().object(text));
             let _ = layout.read_verified(&layout.verified().object(text));
             let _ = layout.read_restore(&layout.restores().object(text));
+            let _ = layout.read_dump_object(&layout.dumps().object(text));
             let _ = layout.read_lease("cleanup", &layout.locks().object(text));
         }));
     });

@@ -15,11 +15,13 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 14] = [
+const SUBJECTS: [(&str, &str); 16] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
     ("list", "backup"),
+    ("logical", "backup"),
+    ("logical", "retention"),
     ("list", "restore"),
     ("retention", "backup"),
     ("retention", "restore"),

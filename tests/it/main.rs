@@ -18,6 +18,7 @@ mod command_line;
 mod connection;
 mod demo;
 mod documents;
+mod dump;
 mod formats;
 mod harness;
 mod harness_works;

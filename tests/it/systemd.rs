@@ -78,6 +78,43 @@ fn what_would_be_written() {
     );
 }
 
+/// Dumps are made only where somebody speaks of them.
+#[test]
+fn the_job_of_dumps_is_there_where_dumps_are_made() {
+    let scratch = Scratch::new();
+    let tool = tool(&scratch);
+    let names = |tool: &Tool, arguments: &[&str]| {
+        let fixed = [
+            "--json",
+            "--cluster",
+            "main",
+            "systemd",
+            "install",
+            "--print",
+        ];
+        let json = tool.command(&[&fixed, arguments].concat()).ok().json();
+        let files = json["print"]["files"].as_array().unwrap().clone();
+        let text = |file: &serde_json::Value| file["text"].as_str().unwrap().to_owned();
+        files.iter().map(text).collect::<String>()
+    };
+    assert!(!names(&tool, &[]).contains("dump --class"));
+    assert!(!names(&tool, &["--cron"]).contains("dump --class"));
+    let named = names(&tool, &["--on-calendar", "dump=05:00"]);
+    assert!(
+        named.contains("OnCalendar=05:00") && named.contains("dump --class auto"),
+        "{named}"
+    );
+    let config = fs::read_to_string(tool.config_file()).unwrap();
+    let tool = tool.config(&format!("[dump]\nformat = \"plain\"\n{config}"));
+    assert!(names(&tool, &[]).contains("OnCalendar=01:00"));
+    let cron = names(&tool, &["--cron"]);
+    let line = cron
+        .lines()
+        .find(|line| line.contains("dump --class auto"))
+        .unwrap();
+    assert!(line.starts_with("0 1 * * * postgres "), "{line}");
+}
+
 #[test]
 fn systemd_understands_the_units() {
     let scratch = Scratch::new();
@@ -184,6 +221,7 @@ fn cron_and_systemd_agree_on_the_times() {
 fn every_file_has_its_job() {
     let mut names: Vec<String> = JOBS
         .iter()
+        .chain(&["dump"])
         .flat_map(|job| ["service", "timer"].map(|kind| format!("pgstow-{job}@.{kind}")))
         .collect();
     names.push("pgstow-alert@.service".to_owned());

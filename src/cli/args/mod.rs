@@ -1,6 +1,7 @@
 //! What was typed: the command line as clap reads it. No I/O, no defaults of settings.
 
 mod backup;
+mod dump;
 mod inspect;
 mod monitor;
 mod restore;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use backup::BaseArgs;
+pub use dump::DumpArgs;
 pub use inspect::{ListArgs, VerifyArgs};
 pub use monitor::MonitorArgs;
 pub use restore::{RestoreArgs, RestoreDoneArgs};
@@ -79,6 +81,7 @@ pub enum Command {
     Init(InitArgs),
     Check(CheckArgs),
     Base(BaseArgs),
+    Dump(Box<DumpArgs>),
     ArchiveWal(ArchiveWalArgs),
     RestoreWal(RestoreWalArgs),
     Restore(Box<RestoreArgs>),

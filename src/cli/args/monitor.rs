@@ -43,7 +43,8 @@ pub struct MonitorArgs {
         "plain_names", "healthcheck"])]
     pub test_alert: bool,
     /// Only tell, without the server, whether the newest good backup is younger than
-    /// monitor.backup_age.critical: exit code 0 or 1
+    /// monitor.backup_age.critical, and the newest good dump than monitor.dump_age.critical, of what there
+    /// is: exit code 0 or 1
     #[arg(long, conflicts_with_all = ["only", "nagios", "textfile", "pushgateway", "page",
         "plain_names"])]
     pub healthcheck: bool,

@@ -53,7 +53,7 @@ impl Key {
 
     /// Whether the file may have several texts in brackets: then commas are between them.
     pub fn is_list(&self) -> bool {
-        [ALERT_ON, ALERT_TO].contains(self)
+        [ALERT_ON, ALERT_TO, DUMP_DATABASES, DUMP_EXCLUDE].contains(self)
     }
 }
 
@@ -89,6 +89,8 @@ keys! {
     MONITOR_BACKUP_AGE_CRITICAL = Top "monitor.backup_age.critical" Some("50h"), false;
     MONITOR_FULL_AGE_WARNING = Top "monitor.full_age.warning" Some("8d"), false;
     MONITOR_FULL_AGE_CRITICAL = Top "monitor.full_age.critical" Some("15d"), false;
+    MONITOR_DUMP_AGE_WARNING = Top "monitor.dump_age.warning" Some("26h"), false;
+    MONITOR_DUMP_AGE_CRITICAL = Top "monitor.dump_age.critical" Some("50h"), false;
     MONITOR_VERIFY_AGE_WARNING = Top "monitor.verify_age.warning" Some("8d"), false;
     MONITOR_VERIFY_AGE_CRITICAL = Top "monitor.verify_age.critical" Some("31d"), false;
     MONITOR_WAITING_WARNING = Top "monitor.waiting.warning" Some("100"), false;
@@ -110,6 +112,22 @@ keys! {
     MONITOR_FAILED_RUNS_WARNING = Top "monitor.failed_runs.warning" Some("1"), false;
     MONITOR_FAILED_RUNS_CRITICAL = Top "monitor.failed_runs.critical" Some("3"), false;
 
+    DUMP_DATABASES = Top "dump.databases" None, false;
+    DUMP_EXCLUDE = Top "dump.exclude" None, false;
+    DUMP_FORMAT = Top "dump.format" Some("custom"), false;
+    DUMP_COMPRESSION = Top "dump.compression" Some("gzip"), false;
+    DUMP_LEVEL = Top "dump.level" None, false;
+    DUMP_ROW_COUNTS = Top "dump.row_counts" Some("exact"), false;
+    DUMP_GLOBALS = Top "dump.globals" Some("true"), false;
+    DUMP_PREFIX = Top "dump.prefix" None, false;
+    DUMP_PATH_FORMAT = Top "dump.path_format" Some("database"), false;
+    DUMP_RETENTION_DAILY = Top "dump.retention.daily" Some("7"), false;
+    DUMP_RETENTION_WEEKLY = Top "dump.retention.weekly" Some("4"), false;
+    DUMP_RETENTION_MONTHLY = Top "dump.retention.monthly" Some("12"), false;
+    DUMP_RETENTION_YEARLY = Top "dump.retention.yearly" Some("forever"), false;
+    DUMP_RETENTION_DAYS = Top "dump.retention.days" None, false;
+    DUMP_RETENTION_MIN = Top "dump.retention.min" Some("2"), false;
+
     REPO_URL = Repo "url" None, false;
     WAL_MODE = Repo "wal_mode" Some("push"), false;
     COMPRESSION = Repo "compression" Some("zstd:3"), false;
@@ -124,6 +142,12 @@ keys! {
     RETENTION_MIN = Repo "retention.min" Some("2"), false;
     RETENTION_WAL = Repo "retention.wal" Some("window"), false;
     RETENTION_TIME_ZONE = Repo "retention.time_zone" Some("UTC"), false;
+    REPO_DUMP_RETENTION_DAILY = Repo "dump.retention.daily" None, false;
+    REPO_DUMP_RETENTION_WEEKLY = Repo "dump.retention.weekly" None, false;
+    REPO_DUMP_RETENTION_MONTHLY = Repo "dump.retention.monthly" None, false;
+    REPO_DUMP_RETENTION_YEARLY = Repo "dump.retention.yearly" None, false;
+    REPO_DUMP_RETENTION_DAYS = Repo "dump.retention.days" None, false;
+    REPO_DUMP_RETENTION_MIN = Repo "dump.retention.min" None, false;
 
     HOST = Cluster "host" None, false;
     PORT = Cluster "port" None, false;

@@ -5,6 +5,7 @@ use super::{
     keys::{self, Key},
     layers::Layers,
     parse,
+    source::Source,
 };
 use crate::{
     domain::monitor::thresholds::{Limits, Thresholds},
@@ -23,6 +24,11 @@ impl Layers {
             full_age: self.limits(
                 keys::MONITOR_FULL_AGE_WARNING,
                 keys::MONITOR_FULL_AGE_CRITICAL,
+                parse::duration,
+            )?,
+            dump_age: self.limits(
+                keys::MONITOR_DUMP_AGE_WARNING,
+                keys::MONITOR_DUMP_AGE_CRITICAL,
                 parse::duration,
             )?,
             verify_age: self.limits(
@@ -88,10 +94,15 @@ impl Layers {
         critical: Key,
         parse: fn(&str) -> Result<T>,
     ) -> Result<Limits<T>> {
-        let limits = Limits {
+        let mut limits = Limits {
             warning: self.threshold(warning, parse)?,
             critical: self.threshold(critical, parse)?,
         };
+        let by_default = self.find(warning, "")?.map(|found| found.source) == Some(Source::Default);
+        if by_default && limits.critical.is_some() && limits.warning > limits.critical {
+            // Nobody chose both: older scripts know but one.
+            limits.warning = limits.critical;
+        }
         if let (Some(early), Some(late)) = (limits.warning, limits.critical)
             && early > late
         {

@@ -116,7 +116,21 @@ pub const OLD_NAMES: &[OldName] = &[
     row("POSTGRES_USER", keys::USER),
     row("POSTGRES_PASSWORD", keys::PASSWORD),
     changed("POSTGRES_DB", keys::DATABASE, first_of_list),
+    changed("PGDATABASE", keys::DUMP_DATABASES, with_commas),
+    changed("POSTGRES_DB", keys::DUMP_DATABASES, with_commas),
     row("BACKUP_DIR", keys::REPO_URL),
+    row("BACKUP_FORMAT", keys::DUMP_FORMAT),
+    row("BACKUP_COMPRESSION_LEVEL", keys::DUMP_LEVEL),
+    row("BACKUP_BASE_NAME", keys::DUMP_PREFIX),
+    row("REMOTE_PATH_FORMAT", keys::DUMP_PATH_FORMAT),
+    row("BACKUP_KEEP_DAYS", keys::DUMP_RETENTION_DAYS),
+    row("BACKUP_KEEP_MIN_COUNT", keys::DUMP_RETENTION_MIN),
+    row("BACKUP_RETENTION_DAILY", keys::DUMP_RETENTION_DAILY),
+    row("BACKUP_RETENTION_WEEKLY", keys::DUMP_RETENTION_WEEKLY),
+    row("RETRY_COUNT", keys::CONNECT_RETRIES),
+    row("RETRY_DELAY", keys::CONNECT_DELAY),
+    row("MAX_BACKUP_AGE_SECONDS", keys::MONITOR_DUMP_AGE_CRITICAL),
+    row("MAX_BACKUP_AGE_SECONDS", keys::MONITOR_BACKUP_AGE_CRITICAL),
     changed("RETENTION_DAYS", keys::RETENTION_DAYS, zero_is_off),
     row("LOG_LEVEL", keys::LOG_LEVEL),
     of_alert(
@@ -147,6 +161,14 @@ fn first_of_list(text: &str) -> Option<String> {
     text.split([',', ' '])
         .find(|name| !name.is_empty())
         .map(str::to_owned)
+}
+
+fn with_commas(text: &str) -> Option<String> {
+    let names: Vec<&str> = text
+        .split([',', ' '])
+        .filter(|name| !name.is_empty())
+        .collect();
+    Some(names.join(","))
 }
 
 fn zero_is_off(text: &str) -> Option<String> {

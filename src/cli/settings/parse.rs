@@ -10,6 +10,11 @@ use crate::{
     },
     error::{Error, Result},
     postgres::file_checksum::Algorithm,
+    repo::{
+        codec::Codec,
+        dump::RowCounts,
+        dump_name::{DumpFormat, PathFormat},
+    },
     util::{units, zone::Zone},
 };
 
@@ -202,6 +207,63 @@ pub fn time_zone(text: &str) -> Result<Zone> {
         Error::usage(format!("not a time zone: {text:?}"))
             .hint("write UTC, or a zone as Region/City, such as Europe/Berlin.")
     })
+}
+
+/// Names or patterns, with commas between them.
+pub fn names(text: &str) -> Result<Vec<String>> {
+    let names = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// pg_dump's own words, and those of old scripts.
+pub fn dump_format(text: &str) -> Result<DumpFormat> {
+    match text {
+        "c" => Ok(DumpFormat::Custom),
+        "p" | "sql" => Ok(DumpFormat::Plain),
+        "d" | "dir" => Ok(DumpFormat::Directory),
+        "t" => Ok(DumpFormat::Tar),
+        _ => one_of(
+            text,
+            &[
+                DumpFormat::Custom,
+                DumpFormat::Plain,
+                DumpFormat::Directory,
+                DumpFormat::Tar,
+            ]
+            .map(|format| (format.word(), format)),
+        ),
+    }
+}
+
+pub fn dump_codec(text: &str) -> Result<Codec> {
+    let words = [
+        ("none", Codec::None),
+        ("gzip", Codec::Gzip),
+        ("zstd", Codec::Zstd),
+    ];
+    one_of(text, &words)
+}
+
+pub fn row_counts(text: &str) -> Result<RowCounts> {
+    let words = [
+        ("exact", RowCounts::Exact),
+        ("estimated", RowCounts::Estimated),
+        ("none", RowCounts::None),
+    ];
+    one_of(text, &words)
+}
+
+pub fn path_format(text: &str) -> Result<PathFormat> {
+    let words = [
+        ("database", PathFormat::Database),
+        ("flat", PathFormat::Flat),
+        ("monthly", PathFormat::Monthly),
+        ("daily", PathFormat::Daily),
+    ];
+    one_of(text, &words)
 }
 
 /// The names of other loggers mean the same.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::retention::CleanupOptions;
 use crate::{
     domain::backup::{ChainPolicy, Method},
     postgres::file_checksum::Algorithm,
@@ -17,7 +18,7 @@ pub struct BaseOptions {
     /// Seal this pending backup instead of making one.
     pub finish: Option<BackupId>,
     /// Apply the rules of retention after a success.
-    pub cleanup: bool,
+    pub cleanup: Option<CleanupOptions>,
     pub annotations: BTreeMap<String, String>,
     /// Re-read and check the stored parts before the backup counts.
     pub verify: bool,

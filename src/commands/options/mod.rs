@@ -2,6 +2,7 @@
 
 mod base;
 mod connection;
+mod dump;
 mod restore;
 mod retention;
 mod settings;
@@ -12,6 +13,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use base::{BaseOptions, Checkpoint};
 pub use connection::ConnectionSettings;
+pub use dump::{DumpOptions, DumpSettings};
 pub use restore::RestoreOptions;
 pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{
@@ -28,7 +30,7 @@ use crate::{
         },
         systemd::ended::EndedUnit,
     },
-    repo::backup_id::BackupId,
+    repo::{backup_id::BackupId, dump_name::Class},
 };
 
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +65,13 @@ pub struct CheckOptions {
 pub struct ListOptions {
     /// Show this one in full.
     pub backup: Option<BackupId>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListDumpsOptions {
+    /// Only these.
+    pub class: Option<Class>,
+    pub database: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -105,7 +114,9 @@ pub struct MonitorOptions {
     pub page: Option<PathBuf>,
     /// Metrics of runs under the names of older scripts, too.
     pub plain_names: bool,
-    /// Only the age of the newest good backup, without a server.
+    /// Whether the configuration file speaks of dumps.
+    pub dumps: bool,
+    /// Only the ages of the newest good backup and dump, without a server.
     pub healthcheck: bool,
     /// As in [`InitOptions`].
     pub archive_call: Vec<String>,

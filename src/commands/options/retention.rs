@@ -1,8 +1,8 @@
 //! Options of `cleanup`, `pin` and `unpin`.
 
-use crate::{repo::backup_id::BackupId, util::clock::Time};
+use crate::{domain::logical::retention::Rules, repo::backup_id::BackupId, util::clock::Time};
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanupOptions {
     /// Only say what would go.
     pub dry_run: bool,
@@ -10,6 +10,20 @@ pub struct CleanupOptions {
     pub drop_pending: Option<BackupId>,
     /// Also what a repository that `sync` fills lacks.
     pub force_unsynced: bool,
+    /// Which dumps stay.
+    pub dumps: Rules,
+}
+
+impl CleanupOptions {
+    /// Of a cleanup behind a backup or dump.
+    pub fn behind(dumps: Rules) -> Self {
+        Self {
+            dry_run: false,
+            drop_pending: None,
+            force_unsynced: false,
+            dumps,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

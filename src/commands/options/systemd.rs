@@ -18,6 +18,8 @@ pub enum SystemdAction {
         user: String,
         /// By the name of the job.
         calendars: BTreeMap<&'static str, String>,
+        /// Whether dumps are made.
+        dumps: bool,
         /// Only show what would be written.
         print: bool,
         /// Overwrite what somebody changed.

@@ -17,6 +17,8 @@ pub struct Thresholds {
     pub backup_age: Limits<Duration>,
     /// Of the newest good full backup.
     pub full_age: Limits<Duration>,
+    /// Of the newest good dump of a database.
+    pub dump_age: Limits<Duration>,
     /// Since stored data was read and found right.
     pub verify_age: Limits<Duration>,
     /// Files that wait to be archived.

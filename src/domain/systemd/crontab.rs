@@ -4,7 +4,7 @@
 use super::{
     Wanted,
     file::{CRON_NOTE, SystemdFile},
-    jobs::{JOBS, Job},
+    jobs::Job,
     units::CALL,
 };
 
@@ -14,7 +14,7 @@ const LOCK: &str = "/usr/bin/flock --no-fork %S/pgstow/%i";
 
 /// The file for /etc/cron.d.
 pub fn file(wanted: &Wanted) -> SystemdFile {
-    let lines: String = JOBS.iter().map(|job| line(job, wanted)).collect();
+    let lines: String = wanted.jobs().map(|job| line(job, wanted)).collect();
     let text = format!(
         "# What comes on standard output or error, cron mails to MAILTO: warnings, findings and failures.\n\
          SHELL=/bin/sh\n\

@@ -6,7 +6,6 @@ use std::path::Path;
 use super::{
     Place, Scheduler, Wanted, cron_time,
     file::{Action, SystemdFile, refuse_others},
-    jobs::JOBS,
     systemctl::{check_calendar, systemctl},
 };
 use crate::{
@@ -57,8 +56,8 @@ pub fn install(
     }
     let done = write_all(&place.folder, &files)?;
     if place.has_systemd() {
-        let timers: Vec<String> = JOBS
-            .iter()
+        let timers: Vec<String> = wanted
+            .jobs()
             .map(|job| job.timer_name(wanted.cluster.as_str()))
             .collect();
         let with_timers = |words: &[&str]| {

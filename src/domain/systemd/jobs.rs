@@ -29,9 +29,13 @@ macro_rules! job {
     };
 }
 
-pub const JOBS: [Job; 5] = [
+/// The job that is there only where dumps are made.
+pub const DUMP: &str = "dump";
+
+pub const JOBS: [Job; 6] = [
     job!("base", "base", "0 2 * * 0"),
     job!("incremental", "base", "0 2 * * 1-6"),
+    job!("dump", "dump", "0 1 * * *"),
     job!("cleanup", "cleanup", "0 6 * * *"),
     job!("verify", "verify", "0 12 * * 0"),
     job!("monitor", "monitor", "*/5 * * * *"),
@@ -53,6 +57,11 @@ impl Job {
             Error::usage(format!("there is no job {name:?}"))
                 .hint(format!("jobs are: {}.", names.join(", ")))
         })
+    }
+
+    /// Whether a cluster may be without it.
+    pub fn optional(&self) -> bool {
+        self.name == DUMP
     }
 
     pub fn service_name(&self, cluster: &str) -> String {

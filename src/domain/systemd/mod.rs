@@ -18,6 +18,7 @@ mod units;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::repo::layout::ClusterName;
+use jobs::{JOBS, Job};
 pub use place::{Place, Scheduler};
 
 /// What the files of a cluster say.
@@ -34,4 +35,13 @@ pub struct Wanted {
     pub writes: Vec<PathBuf>,
     /// When each job runs, where that is not its default.
     pub calendars: BTreeMap<&'static str, String>,
+    /// Whether dumps are made, too.
+    pub dumps: bool,
+}
+
+impl Wanted {
+    /// Those that are set up.
+    fn jobs(&self) -> impl Iterator<Item = &'static Job> {
+        JOBS.iter().filter(|job| self.dumps || !job.optional())
+    }
 }

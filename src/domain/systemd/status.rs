@@ -72,6 +72,12 @@ pub fn gather(cluster: &str, cancel: &Cancel) -> Result<Vec<JobStatus>> {
     let services = show(&services, of_service, cancel)?;
     let mut all = Vec::new();
     for (job, (timer, service)) in JOBS.iter().zip(timers.iter().zip(&services)) {
+        let missing = timer
+            .get("LoadState")
+            .is_none_or(|state| state == "not-found");
+        if job.optional() && missing {
+            continue;
+        }
         let text = |unit: &BTreeMap<String, String>, name: &str| unit.get(name).cloned();
         let started = text(service, "ExecMainStartTimestamp");
         all.push(JobStatus {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Wanted,
     file::{SystemdFile, UNIT_NOTE},
-    jobs::{ALERT, ALERT_TEXT, JOBS, Job, alert_of},
+    jobs::{ALERT, ALERT_TEXT, Job, alert_of},
 };
 
 /// How the files of `systemd/` call the program; systemd puts the cluster in the place of `%i`.
@@ -24,7 +24,7 @@ pub fn files(wanted: &Wanted) -> Vec<SystemdFile> {
     let state_dir = wanted.state_folder.parent().map(Path::to_owned);
     let alert = service(ALERT_TEXT, state_dir.as_slice(), wanted);
     let alert = SystemdFile::new(alert_of(cluster) + ".service", UNIT_NOTE, &alert);
-    JOBS.iter().flat_map(of_job).chain([alert]).collect()
+    wanted.jobs().flat_map(of_job).chain([alert]).collect()
 }
 
 fn service(text: &str, writes: &[PathBuf], wanted: &Wanted) -> String {
@@ -82,7 +82,7 @@ fn word(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::jobs::JOBS, *};
 
     #[test]
     fn words_reach_the_program_as_they_are() {

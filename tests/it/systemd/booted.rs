@@ -339,6 +339,30 @@ fn jobs_run_by_their_units_and_failures_are_told() {
         assert_eq!(host.status(0, job)["result"], "done");
     }
 
+    // Dumps, once they are wanted; the directory format has a place of its own in the sandbox.
+    let with_dumps = [&INSTALL[..], &["--on-calendar", "dump=yearly"]].concat();
+    let (code, said) = host.pgstow(&with_dumps);
+    assert_eq!(code, 0, "{said}");
+    let grant = format!("grant pg_read_all_data to {}", crate::harness::stow::ROLE);
+    host.stow.cluster.psql(&grant);
+    host.booted.write(
+        Path::new("/etc/systemd/system/pgstow-dump@main.service.d/format.conf"),
+        "644",
+        &format!(
+            "[Service]\nEnvironment=PGSTOW_DUMP_FORMAT=directory PGSTOW_CLUSTER_BINDIR={}\n",
+            host.stow.cluster.pg.bindir.display()
+        ),
+    );
+    host.booted.run(&["systemctl", "daemon-reload"]);
+    let unit = "pgstow-dump@main.service";
+    assert!(host.run(unit), "{}", host.journal(unit));
+    assert_eq!(host.status(0, "dump")["result"], "done");
+    let (code, listed) = host.pgstow(&["list", "--dumps"]);
+    assert!(
+        code == 0 && listed.contains("_postgres_") && listed.contains("directory"),
+        "{listed}"
+    );
+
     // Every check can look from within the sandbox: none is unknown, which would be 3.
     assert!(
         host.run("pgstow-monitor@main.service"),
@@ -375,8 +399,10 @@ fn jobs_run_by_their_units_and_failures_are_told() {
 
     let (code, text) = host.pgstow(&["systemd", "remove"]);
     assert_eq!(code, 0, "{text}");
-    // The operator's drop-in stays, and is named.
-    assert_eq!(host.units(), ["/etc/systemd/system/pgstow-@main.service.d"]);
+    // The operator's drop-ins stay, and are named.
+    let left = ["pgstow-@main.service.d", "pgstow-dump@main.service.d"];
+    let left = left.map(|name| format!("/etc/systemd/system/{name}"));
+    assert_eq!(host.units(), left);
     assert!(text.contains("pgstow-@main.service.d"), "{text}");
     let known = host.booted.run(&[
         "systemctl",

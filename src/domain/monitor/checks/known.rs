@@ -34,11 +34,12 @@ pub const OF_REPOSITORY: [&str; 8] = [
 ];
 
 /// The others.
-const REST: [&str; 9] = [
+const REST: [&str; 10] = [
     "connection",
     "repository",
     "backup_age",
     "full_age",
+    "dump_age",
     "unsynced",
     "disk",
     "state",
@@ -71,5 +72,7 @@ pub struct Yardstick<'a> {
     pub thresholds: &'a Thresholds,
     /// As archive_command should be.
     pub command: &'a ArchiveCommand,
+    /// Whether the settings speak of dumps, so that they are missed where there are none.
+    pub dumps: bool,
     pub now: Time,
 }

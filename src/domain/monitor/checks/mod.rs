@@ -5,6 +5,7 @@
 
 pub mod archiving;
 pub mod backups;
+pub mod dumps;
 pub mod good;
 mod host;
 mod known;
@@ -23,6 +24,7 @@ use super::{facts::Facts, verdict::Verdict};
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let mut verdicts = server::all(facts, by);
     verdicts.extend(backups::all(facts, by));
+    verdicts.extend(dumps::all(facts, by));
     verdicts.extend(unsynced::all(facts, by));
     verdicts.extend(host::all(facts, by));
     verdicts

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta};
 use super::{
     super::{
         facts::{
-            Facts, Holding,
+            Facts, Holding, NewestDump,
             disks::Disk,
             server::{Server, Slot},
             timers::Timer,
@@ -38,6 +38,7 @@ use crate::{
         catalog::Backup,
         codec::Codec,
         document::FORMAT,
+        dump_name::Subject,
         gap::Gap,
         lack::Behind,
         location::Location,
@@ -73,6 +74,7 @@ fn server() -> Server {
         summarizes_wal: false,
         slots: Vec::new(),
         segments: Some(Vec::new()),
+        databases: vec!["shop".to_owned(), "blog".to_owned()],
     }
 }
 
@@ -137,12 +139,17 @@ fn run(job: &str, state: RunState, told: Told) -> Run {
 }
 
 fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
+    let is_read = stored.is_ok();
     Facts {
         server,
         repositories: vec![Holding {
             name: "local".to_owned(),
             place: "/repository".to_owned(),
             stored,
+            dumps: match is_read {
+                true => Ok(Vec::new()),
+                false => Err(Error::failed("no")),
+            },
         }],
         synced: Vec::new(),
         given_up: Ok(Vec::new()),
@@ -184,6 +191,7 @@ fn thresholds() -> Thresholds {
     Thresholds {
         backup_age: hours(26, 50),
         full_age: hours(200, 400),
+        dump_age: hours(26, 50),
         verify_age: hours(200, 400),
         unsynced_age: hours(24, 72),
         waiting: limits(100, 1000),
@@ -198,11 +206,18 @@ fn thresholds() -> Thresholds {
 }
 
 fn judged(facts: &Facts) -> Vec<Verdict> {
+    judged_where(facts, false)
+}
+
+/// `dumps`: whether the settings speak of them.
+fn judged_where(facts: &Facts, dumps: bool) -> Vec<Verdict> {
+    let command = command();
     let verdicts = all(
         facts,
         Yardstick {
             thresholds: &thresholds(),
-            command: &command(),
+            command: &command,
+            dumps,
             now: at(12),
         },
     );
@@ -236,6 +251,54 @@ fn asked(facts: &mut Facts) -> &mut Server {
 
 fn held(facts: &mut Facts) -> &mut Stored {
     facts.repositories[0].stored.as_mut().unwrap()
+}
+
+#[test]
+fn dumps_are_missed_where_they_are_made() {
+    use State::{Critical, Ok, Unknown, Warning};
+    let dump = |name: &str, hours: i64| NewestDump {
+        subject: match name {
+            "" => Subject::Globals,
+            name => Subject::Database(name.to_owned()),
+        },
+        time: at(12 - hours),
+        stored_bytes: 1,
+    };
+    let told = |facts: &Facts, wanted: bool| -> Vec<(Option<String>, State)> {
+        let verdicts = judged_where(facts, wanted).into_iter();
+        let of_dumps = verdicts.filter(|one| one.check == "dump_age");
+        of_dumps.map(|one| (one.object, one.state)).collect()
+    };
+    let mut facts = healthy();
+    assert_eq!(told(&facts, false), [(None, Ok)]);
+    assert_eq!(told(&facts, true), [(None, Critical)]);
+    // One database is dumped no more, another one was dropped.
+    facts.repositories[0].dumps = Result::Ok(vec![
+        dump("shop", 1),
+        dump("blog", 27),
+        dump("gone", 999),
+        dump("", 51),
+    ]);
+    let about = |name: &str, state| (Some(name.to_owned()), state);
+    let both = [
+        about("blog", Warning),
+        about("shop", Ok),
+        about("@globals", Critical),
+    ];
+    assert_eq!(told(&facts, false), both);
+    // Of several repositories the newest dump counts.
+    facts.repositories.push(Holding {
+        name: "offsite".to_owned(),
+        place: "/offsite".to_owned(),
+        stored: Result::Ok(stored(&[backup(10)])),
+        dumps: Result::Ok(vec![dump("blog", 2)]),
+    });
+    assert_eq!(told(&facts, false)[0], about("blog", Ok));
+    // Nobody can say whether a database that can't be asked for was dropped.
+    facts.server = Err(Error::failed("no"));
+    assert_eq!(told(&facts, false).len(), 4);
+    facts.repositories[1].dumps = Err(Error::failed("no"));
+    assert_eq!(told(&facts, false), [(None, Unknown)]);
 }
 
 #[test]

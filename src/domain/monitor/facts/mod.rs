@@ -25,6 +25,8 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{conninfo::ConnInfo, lsn::SystemId},
     repo::{
+        dump::Dump,
+        dump_name,
         gap::Gap,
         lack::Behind,
         layout::ClusterName,
@@ -33,7 +35,7 @@ use crate::{
     },
     util::{
         cancel::Cancel,
-        clock,
+        clock::{self, Time},
         errand::Errand,
         fs::{self, Room},
     },
@@ -80,6 +82,35 @@ pub struct Holding {
     pub name: String,
     pub place: String,
     pub stored: Result<Stored>,
+    /// The newest good dump of each database of which there are any.
+    pub dumps: Result<Vec<NewestDump>>,
+}
+
+/// A dump, as far as it is judged.
+#[derive(Clone, Debug)]
+pub struct NewestDump {
+    pub subject: dump_name::Subject,
+    /// Of the state that it holds.
+    pub time: Time,
+    pub stored_bytes: u64,
+}
+
+impl Holding {
+    fn heard(name: String, place: String, looked: Result<Looked>) -> Self {
+        let (stored, dumps) = match looked {
+            Ok((stored, dumps)) => (Ok(stored), dumps),
+            Err(error) => {
+                let again = Error::new(error.kind(), error.in_one_line());
+                (Err(error), Err(again))
+            }
+        };
+        Self {
+            name,
+            place,
+            stored,
+            dumps,
+        }
+    }
 }
 
 impl Facts {
@@ -117,12 +148,8 @@ impl Facts {
         let repositories: Result<Vec<Holding>> = repositories
             .into_iter()
             .map(|(name, place, errand)| {
-                let stored = heard(errand.wait(until, cancel))?;
-                Ok(Holding {
-                    name,
-                    place,
-                    stored,
-                })
+                let looked = heard(errand.wait(until, cancel))?;
+                Ok(Holding::heard(name, place, looked))
             })
             .collect();
         let repositories = repositories?;
@@ -180,7 +207,9 @@ fn heard<T>(result: Result<T>) -> Result<Result<T>> {
     }
 }
 
-type Sent = (String, String, Errand<Stored>);
+type Looked = (Stored, Result<Vec<NewestDump>>);
+
+type Sent = (String, String, Errand<Looked>);
 
 impl Subject {
     /// What all repositories have of `system`, else of the newest, without any server.
@@ -188,12 +217,8 @@ impl Subject {
         let until = Instant::now() + self.limit;
         let sent = self.send_to_repositories(None).into_iter();
         sent.map(|(name, place, errand)| {
-            let stored = heard(errand.wait(until, cancel))?;
-            Ok(Holding {
-                name,
-                place,
-                stored,
-            })
+            let looked = heard(errand.wait(until, cancel))?;
+            Ok(Holding::heard(name, place, looked))
         })
         .collect()
     }
@@ -264,13 +289,21 @@ fn look(
     location: &Location,
     cluster: ClusterName,
     system: Option<SystemId>,
-) -> Result<Stored> {
+) -> Result<Looked> {
     let repository = Repository::open(location, cluster)?;
     let system = match system {
         Some(system) => repository.system(system)?,
         None => newest(&repository)?,
     };
-    Stored::gather(name, &repository, &system)
+    let dumps = repository.newest_dumps().map(|dumps| {
+        let newest = |dump: Dump| NewestDump {
+            subject: dump.subject(),
+            time: dump.snapshot.map_or(dump.begun, |snapshot| snapshot.time),
+            stored_bytes: dump.data.stored_bytes,
+        };
+        dumps.into_iter().map(newest).collect()
+    });
+    Ok((Stored::gather(name, &repository, &system)?, dumps))
 }
 
 /// The system that was registered last.

@@ -29,6 +29,7 @@ pub struct Server {
     /// The segments in pg_wal, with the time of their last write, by timeline and number; None
     /// where the role may not look.
     pub segments: Option<Vec<(Segment, Time)>>,
+    pub databases: Vec<String>,
 }
 
 /// A replication slot that has, or had, WAL to hold back.
@@ -98,6 +99,7 @@ impl Server {
             archive_timeout: Duration::from_secs(row.parse(2)?),
             summarizes_wal: server_facts::summarizes_wal(session)?,
             slots: slots.iter().map(slot).collect::<Result<_>>()?,
+            databases: databases(session)?,
             segments: match may_list {
                 true => Some(segments(session)?),
                 false => None,
@@ -105,6 +107,11 @@ impl Server {
             facts,
         })
     }
+}
+
+fn databases(session: &Session) -> Result<Vec<String>> {
+    let rows = session.query_rows("SELECT datname FROM pg_database", &[])?;
+    rows.iter().map(|row| row.text(0)).collect()
 }
 
 fn segments(session: &Session) -> Result<Vec<(Segment, Time)>> {

@@ -1,0 +1,109 @@
+//! What dumps are made by, and which are kept. Read apart from the others, as what backups are made by: a
+//! mistake here must not keep WAL from being archived.
+
+use super::{
+    keys::{self, Key, Scope},
+    layers::Layers,
+    parse,
+    source::Source,
+};
+use crate::{
+    commands::options::DumpSettings,
+    domain::{logical::retention::Rules, retention::policy::Keep},
+    error::{Context, Error, Result},
+    repo::{
+        codec::{Codec, Compression},
+        dump_name::DumpFormat,
+    },
+};
+
+impl Layers {
+    pub fn dump_settings(&self) -> Result<DumpSettings> {
+        let format = self.always(keys::DUMP_FORMAT, parse::dump_format)?;
+        let codec = self.always(keys::DUMP_COMPRESSION, parse::dump_codec)?;
+        let level = self.optional(keys::DUMP_LEVEL, "", parse::count)?;
+        let prefix = self.optional(keys::DUMP_PREFIX, "", str::parse)?;
+        Ok(DumpSettings {
+            databases: self.names(keys::DUMP_DATABASES)?,
+            exclude: self.names(keys::DUMP_EXCLUDE)?,
+            compression: compression(codec, level.filter(|_| format == DumpFormat::Plain))?,
+            level: own_level(level.filter(|_| format != DumpFormat::Plain))?,
+            format,
+            row_counts: self.always(keys::DUMP_ROW_COUNTS, parse::row_counts)?,
+            globals: self.always(keys::DUMP_GLOBALS, parse::yes_or_no)?,
+            prefix: match prefix {
+                Some(prefix) => prefix,
+                None => self.cluster()?.parse()?,
+            },
+            path: self.always(keys::DUMP_PATH_FORMAT, parse::path_format)?,
+            retention: self.dump_rules(&self.repo)?,
+        })
+    }
+
+    /// Whether the file has a section of dumps: then they are made here.
+    pub fn speaks_of_dumps(&self) -> bool {
+        let is_of_dumps = |key: Key| key.scope == Scope::Top && key.name.starts_with("dump.");
+        self.file.entries.iter().any(|entry| is_of_dumps(entry.key))
+    }
+
+    fn names(&self, key: Key) -> Result<Vec<String>> {
+        Ok(self.optional(key, "", parse::names)?.unwrap_or_default())
+    }
+
+    /// The rules of repository `repo`: its own, else those of `[dump]`. The defaults hold for the first
+    /// repository alone, and none for one that is elsewhere than the file says: nobody spoke of that.
+    fn dump_rules(&self, repo: &str) -> Result<Rules> {
+        let elsewhere = self.is_elsewhere(repo)?;
+        let is_first = self.file.repos.first().is_none_or(|first| first == repo);
+        let rule = |own: Key, all: Key| -> Result<Option<Keep>> {
+            if let Some(keep) = self.optional(own, repo, parse::keep)? {
+                return Ok(keep.filter(|_| !elsewhere));
+            }
+            let found = self.find(all, "")?;
+            let by_default = found.is_none_or(|found| found.source == Source::Default);
+            let keep = self.optional(all, "", parse::keep)?.flatten();
+            Ok(keep.filter(|_| !elsewhere && (is_first || !by_default)))
+        };
+        let min = match self.optional(keys::REPO_DUMP_RETENTION_MIN, repo, parse::count)? {
+            Some(min) => min,
+            None => self.always(keys::DUMP_RETENTION_MIN, parse::count)?,
+        };
+        Ok(Rules {
+            daily: rule(keys::REPO_DUMP_RETENTION_DAILY, keys::DUMP_RETENTION_DAILY)?,
+            weekly: rule(
+                keys::REPO_DUMP_RETENTION_WEEKLY,
+                keys::DUMP_RETENTION_WEEKLY,
+            )?,
+            monthly: rule(
+                keys::REPO_DUMP_RETENTION_MONTHLY,
+                keys::DUMP_RETENTION_MONTHLY,
+            )?,
+            yearly: rule(
+                keys::REPO_DUMP_RETENTION_YEARLY,
+                keys::DUMP_RETENTION_YEARLY,
+            )?,
+            days: rule(keys::REPO_DUMP_RETENTION_DAYS, keys::DUMP_RETENTION_DAYS)?,
+            min,
+        })
+    }
+}
+
+/// Of plain dumps and of globals.
+fn compression(codec: Codec, level: Option<u32>) -> Result<Compression> {
+    let text = match level.filter(|_| codec != Codec::None) {
+        Some(level) => format!("{codec}:{level}"),
+        None => codec.to_string(),
+    };
+    text.parse().context(|| "dump.level".to_owned())
+}
+
+/// pg_dump's own.
+fn own_level(level: Option<u32>) -> Result<Option<u32>> {
+    match level {
+        Some(10..) => Err(
+            Error::usage("dump.level: pg_dump's own compression has levels 0 to 9")
+                .hint("write 0 to 9; plain dumps with zstd have levels up to 22."),
+        ),
+        level => Ok(level),
+    }
+}

@@ -1,0 +1,140 @@
+//! `pgstow dump`: dumps databases, roles and tablespaces.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    cleanup_behind::Cleanup,
+    context::Context,
+    options::DumpOptions,
+    report::{Outcome, Report},
+};
+use crate::{
+    domain::{
+        logical::{
+            request::Request,
+            run::{self, Outcome as Made},
+        },
+        monitor::runs::Told,
+    },
+    error::{Error, Result},
+    postgres::programs::Search,
+    repo::{dump::Dump, dump_name::Subject},
+    util::units,
+};
+
+#[derive(Debug, Serialize)]
+pub struct DumpReport {
+    repository: String,
+    dumps: Vec<Dump>,
+    failed: Vec<Failed>,
+    /// Of `--cleanup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cleanup: Option<Cleanup>,
+}
+
+/// A database of which there is no dump.
+#[derive(Debug, Serialize)]
+struct Failed {
+    /// None: the globals.
+    database: Option<String>,
+    error: String,
+    hint: Option<String>,
+}
+
+pub fn run(context: &Context, options: DumpOptions) -> Result<DumpReport> {
+    let settings = &context.settings;
+    let repository = context.repository()?;
+    let info = settings.cluster.connection.resolve()?;
+    let search = Search::of_this_host(settings.cluster.bindir.clone());
+    let by = options.settings;
+    let request = Request {
+        choice: options.choice,
+        selection: options.selection,
+        globals: options.globals,
+        class: options.class,
+        format: by.format,
+        compression: by.compression,
+        level: by.level,
+        jobs: options.jobs,
+        row_counts: by.row_counts,
+        path: by.path,
+        prefix: by.prefix,
+    };
+    let Made {
+        dumps, mut failed, ..
+    } = run::run(
+        &repository,
+        &info,
+        &search,
+        &request,
+        &context.meter,
+        &context.cancel,
+    )?;
+    let is_only_one = dumps.is_empty() && failed.len() == 1;
+    if let Some((subject, error)) = failed.pop_if(|_| is_only_one) {
+        return Err(error.context(format!("can't dump {subject}")));
+    }
+    let cleanup = options.cleanup.map(|wanted| match failed.is_empty() {
+        true => Cleanup::run(context, &repository, &wanted),
+        false => Cleanup::Skipped("not every dump was made".to_owned()),
+    });
+    Ok(DumpReport {
+        repository: repository.location().to_string(),
+        cleanup,
+        dumps,
+        failed: failed.into_iter().map(Failed::of).collect(),
+    })
+}
+
+impl Failed {
+    fn of((subject, error): (Subject, Error)) -> Self {
+        Self {
+            database: subject.database().map(str::to_owned),
+            error: error.in_one_line(),
+            hint: error.hint_text().map(str::to_owned),
+        }
+    }
+}
+
+impl Report for DumpReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for dump in &self.dumps {
+            writeln!(
+                out,
+                "{}: {} in {}, {}",
+                dump.subject(),
+                units::bytes(dump.data.stored_bytes),
+                units::duration(dump.duration()),
+                dump.data.name
+            )?;
+            for missing in &dump.missing {
+                writeln!(out, "  not included: {missing}")?;
+            }
+        }
+        for failed in &self.failed {
+            let subject = failed.database.as_deref().unwrap_or("@globals");
+            writeln!(out, "{subject}: FAILED: {}", failed.error)?;
+        }
+        Cleanup::text(self.cleanup.as_ref(), "dump", out)
+    }
+
+    fn told(&self) -> Told {
+        Told {
+            bytes: Some(self.dumps.iter().map(|dump| dump.data.stored_bytes).sum()),
+            backup: None,
+        }
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.outcome() == Outcome::Done
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.failed.is_empty() {
+            true => Cleanup::outcome(self.cleanup.as_ref()),
+            false => Outcome::Failed,
+        }
+    }
+}

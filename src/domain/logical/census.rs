@@ -1,0 +1,190 @@
+//! What is in a database, told so that a dump and what was restored from it can be compared: its tables
+//! and their rows, and how many indexes, constraints, foreign keys, enum types and extensions.
+//!
+//! What belongs to an extension is left out, since that makes it again. So are constraints that follow
+//! from one of a partitioned table: which there are differs between versions of PostgreSQL.
+
+use super::{
+    migrations,
+    toc::{self, Toc},
+};
+use crate::{
+    error::{Kind, Result},
+    postgres::{connection::Session, row::Row, sql::identifier},
+    repo::dump::{DumpContents, DumpTable, ObjectCounts, RowCounts},
+    util::process::NO_LIMIT,
+};
+
+/// Behind `FROM pg_class c JOIN pg_namespace n`: what users made.
+const OF_USERS: &str = "left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema' \
+     AND c.relpersistence <> 't' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')";
+
+const ENUMS: &str = "SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typtype = 'e' \
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+     WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e')";
+
+/// That is part of every new database, and of no dump.
+const EXTENSIONS: &str =
+    "SELECT oid, extname FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 2";
+
+/// Looks, in the session's present transaction. Of `toc` only what is in it; without one all. And what
+/// could not be counted, with the reason.
+///
+/// # Errors
+/// The catalogs can't be read, or the session was told to stop.
+pub fn look(
+    session: &Session,
+    toc: Option<&Toc>,
+    row_counts: RowCounts,
+) -> Result<(DumpContents, Vec<String>)> {
+    let has = |catalog, oid| toc.is_none_or(|toc| toc.has(catalog, oid));
+    let mut counts = ObjectCounts::default();
+    let indexes = format!(
+        "SELECT i.indexrelid, coalesce(con.oid, 0) FROM pg_catalog.pg_index i \
+         JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid \
+           AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x') WHERE {OF_USERS}"
+    );
+    session.for_each_row(&indexes, &[], |row| {
+        let found = has(toc::CLASS, row.parse(0)?) || has(toc::CONSTRAINT, row.parse(1)?);
+        counts.indexes += u64::from(found);
+        Ok(())
+    })?;
+    let constraints = format!(
+        "SELECT con.oid, con.contype, con.conrelid FROM pg_catalog.pg_constraint con \
+         JOIN pg_catalog.pg_class c ON c.oid = con.conrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE con.contype IN ('c', 'p', 'u', 'x', 'f') AND con.conparentid = 0 AND {OF_USERS}"
+    );
+    session.for_each_row(&constraints, &[], |row| {
+        let kind = row.text(1)?;
+        // Most checks are made with their table.
+        let with_table = kind == "c" && has(toc::CLASS, row.parse(2)?);
+        let found = with_table || has(toc::CONSTRAINT, row.parse(0)?);
+        match kind.as_str() {
+            "f" => counts.foreign_keys += u64::from(found),
+            _ => counts.constraints += u64::from(found),
+        }
+        Ok(())
+    })?;
+    session.for_each_row(ENUMS, &[], |row| {
+        counts.enum_types += u64::from(has(toc::TYPE, row.parse(0)?));
+        Ok(())
+    })?;
+    let mut extensions = Vec::new();
+    session.for_each_row(EXTENSIONS, &[], |row| {
+        if has(toc::EXTENSION, row.parse(0)?) {
+            extensions.push(row.text(1)?);
+        }
+        Ok(())
+    })?;
+    counts.extensions = extensions.len() as u64;
+    let mut found = tables(session, toc)?;
+    counts.tables = found.len() as u64;
+    let migrations = migrations::look(session, &|schema, table| {
+        let mut found = found.iter();
+        found.any(|known| known.filled && known.table.schema == schema && known.table.name == table)
+    })?;
+    // Last, since a count that fails ends the transaction.
+    let uncounted = match row_counts {
+        RowCounts::Exact => count_rows(session, &mut found)?,
+        RowCounts::Estimated => {
+            for found in &mut found {
+                found.table.rows = found.estimate.filter(|_| found.has_own_rows());
+            }
+            None
+        }
+        RowCounts::None => None,
+    };
+    let contents = DumpContents {
+        row_counts,
+        tables: found.into_iter().map(|found| found.table).collect(),
+        counts,
+        extensions,
+        migrations,
+    };
+    Ok((contents, uncounted.into_iter().collect()))
+}
+
+/// A table that is made or filled.
+struct Found {
+    oid: u32,
+    table: DumpTable,
+    filled: bool,
+    /// None: never analyzed.
+    estimate: Option<u64>,
+}
+
+impl Found {
+    fn has_own_rows(&self) -> bool {
+        self.filled && self.table.kind == "r"
+    }
+}
+
+fn tables(session: &Session, toc: Option<&Toc>) -> Result<Vec<Found>> {
+    let sql = format!(
+        "SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::int8 \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'f') AND {OF_USERS} ORDER BY 2, 3"
+    );
+    let mut tables = Vec::new();
+    session.for_each_row(&sql, &[], |row: &Row| {
+        let oid = row.parse(0)?;
+        let filled = toc.is_none_or(|toc| toc.has_rows_of(oid));
+        if filled || toc.is_none_or(|toc| toc.has(toc::CLASS, oid)) {
+            tables.push(Found {
+                oid,
+                filled,
+                estimate: row.parse::<i64>(4)?.try_into().ok(),
+                table: DumpTable {
+                    schema: row.text(1)?,
+                    name: row.text(2)?,
+                    kind: row.text(3)?,
+                    rows: None,
+                },
+            });
+        }
+        Ok(())
+    })?;
+    Ok(tables)
+}
+
+/// Counts every row; why it stopped, if it did.
+fn count_rows(session: &Session, tables: &mut [Found]) -> Result<Option<String>> {
+    // Who waits to change a table waits for pg_dump, and would have us wait until it is done.
+    session.execute("SET LOCAL lock_timeout = '60s'", &[])?;
+    for found in tables.iter_mut().filter(|found| found.has_own_rows()) {
+        let DumpTable { schema, name, .. } = &found.table;
+        // Of one that is inherited from only its own rows are dumped with it. A table that was truncated
+        // or rewritten since the snapshot looks empty in it: its file tells.
+        let sql = format!(
+            "SELECT count(*), (SELECT c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) \
+             FROM pg_catalog.pg_class c WHERE c.oid = {}) FROM ONLY {}.{}",
+            found.oid,
+            identifier(schema),
+            identifier(name)
+        );
+        let counted = session.with_limit(NO_LIMIT, |session| session.query_one(&sql, &[]));
+        let row = match counted {
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => return Ok(Some(uncounted(&found.table, &error.in_one_line()))),
+            Ok(row) => row,
+        };
+        if row.optional(1)?.as_deref() != Some("true") {
+            let why = "it was truncated or rewritten meanwhile";
+            return Ok(Some(uncounted(&found.table, why)));
+        }
+        found.table.rows = Some(row.parse(0)?);
+    }
+    Ok(None)
+}
+
+fn uncounted(table: &DumpTable, why: &str) -> String {
+    format!(
+        "row counts from {}.{} on: {why}",
+        identifier(&table.schema),
+        identifier(&table.name)
+    )
+}

@@ -1,0 +1,167 @@
+//! Removes dumps that no rule wants, and what interrupted ones left.
+
+use std::collections::BTreeMap;
+
+use super::{
+    claim,
+    retention::{Decision, Known, Rules, decide},
+};
+use crate::{
+    error::Result,
+    repo::{
+        catalog::Removed,
+        dump::Dump,
+        dump_name::{DumpName, Subject},
+        dumps::{DumpEntry, DumpState},
+        lease::{self, Lease},
+        repository::Repository,
+    },
+    util::{
+        cancel::Cancel,
+        clock::{self, Time},
+        meter::Meter,
+    },
+};
+
+/// What was decided, and what was deleted; in a dry run, what would be.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Oldest first.
+    pub decisions: Vec<Decision>,
+    pub removed: Removed,
+}
+
+pub fn run(
+    repository: &Repository,
+    rules: &Rules,
+    dry_run: bool,
+    meter: &Meter,
+    cancel: &Cancel,
+) -> Result<Outcome> {
+    let entries = repository.dumps()?;
+    if entries.is_empty() {
+        return Ok(Outcome::default());
+    }
+    if dry_run {
+        let decisions = decisions(&entries, rules, clock::now());
+        let gone = decisions.iter().filter(|decision| !decision.keep);
+        let mut removed = Removed::default();
+        for decision in gone {
+            removed.bytes += decision.stored_bytes;
+            removed.objects += repository.count_dump_objects(&decision.name)?;
+        }
+        return Ok(Outcome { decisions, removed });
+    }
+    let mut lease = repository.take_lease(lease::CLEANUP)?;
+    let done = carry_out(repository, rules, &mut lease, meter, cancel);
+    let released = lease.release();
+    let outcome = done?;
+    released?;
+    Ok(outcome)
+}
+
+fn carry_out(
+    repository: &Repository,
+    rules: &Rules,
+    lease: &mut Lease<'_>,
+    meter: &Meter,
+    cancel: &Cancel,
+) -> Result<Outcome> {
+    // Looked at again: who held the lease before us may have removed some.
+    let entries = repository.dumps()?;
+    repository.confirm()?;
+    let decisions = decisions(&entries, rules, lease.store_time()?);
+    let mut removed = Removed::default();
+    meter.begin("deleting dumps", 0);
+    for decision in decisions.iter().filter(|decision| !decision.keep) {
+        cancel.check()?;
+        lease.look_again()?;
+        let gone = repository.remove_dump(&decision.name)?;
+        removed.objects += gone.objects;
+        removed.bytes += gone.bytes;
+    }
+    for entry in entries
+        .iter()
+        .filter(|entry| entry.good().is_some() && entry.has_claim)
+    {
+        repository.remove_dump_claim(&entry.name)?;
+    }
+    link_newest(repository, &entries, &decisions);
+    Ok(Outcome { decisions, removed })
+}
+
+/// `now` by the store's clock.
+fn decisions(entries: &[DumpEntry], rules: &Rules, now: Time) -> Vec<Decision> {
+    let known: Vec<Known> = entries.iter().filter_map(known).collect();
+    let mut by_rules: BTreeMap<DumpName, Decision> = decide(&known, rules, now)
+        .into_iter()
+        .map(|decision| (decision.name.clone(), decision))
+        .collect();
+    let decision = |entry: &DumpEntry| {
+        by_rules
+            .remove(&entry.name)
+            .unwrap_or_else(|| of_other(entry, now))
+    };
+    entries.iter().map(decision).collect()
+}
+
+fn known(entry: &DumpEntry) -> Option<Known> {
+    let (dump, problem) = match &entry.state {
+        DumpState::Complete(dump) => (dump, None),
+        DumpState::Damaged(dump, problem) => (dump, Some(problem.clone())),
+        DumpState::Unfinished(_) | DumpState::Unreadable { .. } => return None,
+    };
+    Some(Known {
+        name: entry.name.clone(),
+        subject: dump.subject(),
+        stored_bytes: entry.stored_bytes,
+        problem,
+    })
+}
+
+/// Of what is no dump that counts, or did.
+fn of_other(entry: &DumpEntry, now: Time) -> Decision {
+    let (keep, reason) = match &entry.state {
+        DumpState::Unfinished(unfinished) if claim::is_remains(unfinished, now) => {
+            (false, "remains: interrupted, or half deleted".to_owned())
+        }
+        DumpState::Unfinished(unfinished) => (true, claim::maker(unfinished)),
+        DumpState::Unreadable { why, hint } => {
+            (true, format!("{why}: {}", hint.trim_end_matches('.')))
+        }
+        DumpState::Complete(_) | DumpState::Damaged(..) => (true, "not decided about".to_owned()),
+    };
+    Decision {
+        name: entry.name.clone(),
+        keep,
+        reasons: vec![reason],
+        stored_bytes: entry.stored_bytes,
+    }
+}
+
+/// `latest` of each database that lost dumps; a convenience, which must not make a cleanup fail.
+fn link_newest(repository: &Repository, entries: &[DumpEntry], decisions: &[Decision]) {
+    let mut newest: BTreeMap<Subject, Option<&Dump>> = BTreeMap::new();
+    let mut lost = false;
+    for (entry, decision) in entries.iter().zip(decisions) {
+        let (DumpState::Complete(dump) | DumpState::Damaged(dump, _)) = &entry.state else {
+            continue;
+        };
+        lost |= !decision.keep;
+        let own = newest.entry(dump.subject()).or_default();
+        if decision.keep && entry.good().is_some() {
+            *own = Some(dump);
+        }
+    }
+    if !lost {
+        return;
+    }
+    for (subject, dump) in newest {
+        if let Err(error) = repository.link_latest(&subject, dump) {
+            tracing::warn!(
+                "the link to the latest dump of {subject}: {}",
+                error.in_one_line()
+            );
+        }
+    }
+}

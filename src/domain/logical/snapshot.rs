@@ -1,0 +1,47 @@
+//! A snapshot of a database that pg_dump and our own session see: what is counted is what is dumped.
+
+use crate::{
+    error::Result,
+    postgres::{connection::Session, conninfo::ConnInfo, server_facts},
+    repo::dump::Snapshot,
+    util::cancel::Cancel,
+};
+
+/// Held until it is dropped.
+pub struct Held {
+    pub session: Session,
+    /// For `pg_dump --snapshot`.
+    pub id: String,
+    pub snapshot: Snapshot,
+    pub database_bytes: u64,
+}
+
+const EXPORT: &str = "SELECT pg_export_snapshot(), CASE WHEN pg_is_in_recovery() \
+     THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
+     pg_database_size(current_database())";
+
+impl Held {
+    pub fn take(info: &ConnInfo, cancel: &Cancel) -> Result<Self> {
+        let session = Session::connect(info, cancel)?;
+        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", &[])?;
+        // A policy must not make rows look fewer, as pg_dump has it; and should we go away in the middle
+        // of a count, the server is not to go on with it.
+        for setting in [
+            "row_security = off",
+            "client_connection_check_interval = '10s'",
+        ] {
+            session.execute(&format!("SET LOCAL {setting}"), &[])?;
+        }
+        let row = session.query_one(EXPORT, &[])?;
+        let snapshot = Snapshot {
+            lsn: row.parse(1)?,
+            time: server_facts::now(&session)?,
+        };
+        Ok(Self {
+            id: row.text(0)?,
+            snapshot,
+            database_bytes: row.parse(2)?,
+            session,
+        })
+    }
+}

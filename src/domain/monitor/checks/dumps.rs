@@ -1,0 +1,80 @@
+//! How old the newest good dump of each database is, over all repositories. Where no dumps are made,
+//! nobody misses them.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{
+        facts::{Facts, Holding, NewestDump},
+        verdict::{State, Unit, Verdict},
+    },
+    known::Yardstick,
+};
+use crate::{repo::dump_name::Subject, util::units};
+
+const NAME: &str = "dump_age";
+
+const HINT: &str = "see why by `pgstow list --runs`, then make one with `pgstow dump`.";
+
+pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
+    let unread = facts.repositories.iter().find(|one| one.dumps.is_err());
+    let mut newest = newest(&facts.repositories);
+    if let Ok(server) = &facts.server {
+        // Dumps of a database that was dropped grow old and are kept.
+        newest.retain(|subject, _| {
+            let there = |name: &str| server.databases.iter().any(|own| own == name);
+            subject.database().is_none_or(there)
+        });
+    }
+    if let Some(unread) = unread {
+        let what = format!("the dumps in repository {} can't be read", unread.name);
+        let hint = "see the check `repository`.";
+        return vec![Verdict::new(NAME, State::Unknown, what, hint)];
+    }
+    if newest.is_empty() {
+        return vec![match by.dumps {
+            true => {
+                let what = "there is no good dump of another class than manual";
+                Verdict::new(NAME, State::Critical, what, HINT)
+            }
+            false => Verdict::ok(NAME, "no dumps are made"),
+        }];
+    }
+    let judged = newest.into_iter();
+    judged
+        .map(|(subject, (dump, repository))| {
+            judge(dump, repository, by).about(&subject.to_string())
+        })
+        .collect()
+}
+
+/// Of the newest dump of any database; None where there is none.
+pub fn newest_of_all(holdings: &[Holding], by: Yardstick<'_>) -> Option<Verdict> {
+    let newest = newest(holdings).into_values();
+    let (dump, repository) = newest.max_by_key(|(dump, _)| dump.time)?;
+    Some(judge(dump, repository, by))
+}
+
+fn newest(holdings: &[Holding]) -> BTreeMap<&Subject, (&NewestDump, &str)> {
+    let mut newest: BTreeMap<&Subject, (&NewestDump, &str)> = BTreeMap::new();
+    for holding in holdings {
+        for dump in holding.dumps.iter().flatten() {
+            let known = newest.get(&dump.subject);
+            if known.is_none_or(|(known, _)| known.time < dump.time) {
+                newest.insert(&dump.subject, (dump, &holding.name));
+            }
+        }
+    }
+    newest
+}
+
+fn judge(dump: &NewestDump, repository: &str, by: Yardstick<'_>) -> Verdict {
+    let limits = by.thresholds.dump_age;
+    let age = (by.now - dump.time).to_std().unwrap_or_default();
+    let what = format!(
+        "the newest good dump is of {} ago, in repository {repository}",
+        units::duration(age)
+    );
+    let figure = limits.figure("age", age, Unit::Seconds);
+    Verdict::new(NAME, limits.judge(age), what, HINT).with(figure)
+}

@@ -1,0 +1,335 @@
+//! What dumps a repository holds. A dump exists exactly when its `.json` does.
+//!
+//! They are made in this order: `.started.json`, the data, `.sha256`, `.json`, then the first goes. They
+//! are deleted in this one: `.json`, the rest, `.started.json`. A crash in between leaves remains.
+
+use std::collections::BTreeMap;
+
+use super::{
+    catalog::Removed,
+    document::FORMAT,
+    dump::{Dump, DumpStarted},
+    dump_name::{Class, DumpName, DumpObject, Subject},
+    repository::Repository,
+    storage::ObjectInfo,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    util::clock::Time,
+};
+
+/// What is there under a dump's name.
+#[derive(Clone, Debug)]
+pub enum DumpState {
+    /// Whole.
+    Complete(Box<Dump>),
+    /// Was whole, but its data is gone or has another length: how.
+    Damaged(Box<Dump>, String),
+    /// Is being made, or the remains of one that failed.
+    Unfinished(UnfinishedDump),
+    /// Its description is there, but can't be read.
+    Unreadable { why: String, hint: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct UnfinishedDump {
+    /// None if the claim is gone or can't be read.
+    pub started: Option<DumpStarted>,
+    /// When its newest object came, by the store's clock.
+    pub newest: Time,
+}
+
+#[derive(Clone, Debug)]
+pub struct DumpEntry {
+    pub name: DumpName,
+    /// Of all its objects.
+    pub stored_bytes: u64,
+    /// Whether its claim is there.
+    pub has_claim: bool,
+    pub state: DumpState,
+}
+
+impl DumpEntry {
+    /// Its description, of those that count.
+    pub fn good(&self) -> Option<&Dump> {
+        match &self.state {
+            DumpState::Complete(dump) => Some(dump),
+            _ => None,
+        }
+    }
+}
+
+/// Which dump is meant: its name, a database, whose newest one that is, or `latest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DumpChoice {
+    /// A dump's stem, with or without its folder or an ending; a database; or `latest`. None: the newest.
+    pub wanted: Option<String>,
+    /// Only dumps of this database.
+    pub database: Option<String>,
+    pub class: Option<Class>,
+}
+
+impl DumpChoice {
+    /// Whether a good dump is among those that are meant.
+    fn takes(&self, dump: &Dump) -> bool {
+        let of_database = match &self.database {
+            Some(database) => dump.database.as_ref() == Some(database),
+            None => true,
+        };
+        let of_class = self.class.is_none_or(|class| dump.class == class);
+        of_database && of_class
+    }
+}
+
+/// The objects of one dump.
+struct Group {
+    name: DumpName,
+    /// With their lengths.
+    objects: BTreeMap<DumpObject, u64>,
+    newest: Time,
+}
+
+impl Group {
+    /// What the listing alone shows to be wrong with its data.
+    fn problem(&self, dump: &Dump) -> Option<String> {
+        let (name, bytes) = (&dump.data.name, dump.data.stored_bytes);
+        match self.objects.get(&dump.object()) {
+            None => Some(format!("{name} is missing")),
+            Some(length) if *length != bytes => {
+                Some(format!("{name} has {length} bytes instead of {bytes}"))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+impl Repository {
+    /// All dumps and remains, oldest first. One listing, and one read for each dump.
+    pub fn dumps(&self) -> Result<Vec<DumpEntry>> {
+        let mut entries = Vec::new();
+        for group in self.dump_groups()?.into_values() {
+            if let Some(state) = self.dump_state(&group)? {
+                entries.push(DumpEntry {
+                    stored_bytes: group.objects.values().sum(),
+                    has_claim: group.objects.contains_key(&DumpObject::Started),
+                    name: group.name,
+                    state,
+                });
+            }
+        }
+        entries.sort_by_key(|entry| entry.name.time());
+        Ok(entries)
+    }
+
+    /// The newest good dump of each database of which dumps are made again and again, and the newest of
+    /// the globals: those that have one of another class than manual. Of most dumps only the names are read.
+    pub fn newest_dumps(&self) -> Result<Vec<Dump>> {
+        let mut of_series: BTreeMap<String, Vec<Group>> = BTreeMap::new();
+        for group in self.dump_groups()?.into_values() {
+            of_series
+                .entry(group.name.series())
+                .or_default()
+                .push(group);
+        }
+        let mut newest: BTreeMap<Subject, Dump> = BTreeMap::new();
+        for mut groups in of_series.into_values() {
+            if groups
+                .iter()
+                .all(|group| group.name.class() == Class::Manual)
+            {
+                continue;
+            }
+            groups.sort_by_key(|group| group.name.time());
+            for group in groups.iter().rev() {
+                let Some(DumpState::Complete(dump)) = self.dump_state(group)? else {
+                    continue;
+                };
+                // Another prefix begins another series.
+                let known = newest.get(&dump.subject());
+                if known.is_none_or(|known| known.name.time() < dump.name.time()) {
+                    newest.insert(dump.subject(), *dump);
+                }
+                break;
+            }
+        }
+        Ok(newest.into_values().collect())
+    }
+
+    /// The newest good dump that is meant; an error of kind `NotFound` if there is none.
+    pub fn find_dump(&self, choice: &DumpChoice) -> Result<Box<Dump>> {
+        let entries = self.dumps()?;
+        let wanted = choice.wanted.as_deref().filter(|word| *word != "latest");
+        let named = wanted.map(|word| DumpObject::split(word).map_or(word, |(name, _)| name));
+        // A name tells exactly one, whatever else is asked for.
+        if let Some(named) = named {
+            let is_it =
+                |entry: &&DumpEntry| entry.name.stem() == named || entry.name.to_string() == named;
+            if let Some(entry) = entries.iter().find(is_it) {
+                return self.usable(entry);
+            }
+        }
+        let mut choice = choice.clone();
+        if let Some(database) = named {
+            if choice
+                .database
+                .as_deref()
+                .is_some_and(|other| other != database)
+            {
+                return Err(self.no_such_dump(&choice));
+            }
+            choice.database = Some(database.to_owned());
+        }
+        let mut newest_first = entries.iter().rev();
+        let found = newest_first.find_map(|entry| entry.good().filter(|dump| choice.takes(dump)));
+        found
+            .map(|dump| Box::new(dump.clone()))
+            .ok_or_else(|| self.no_such_dump(&choice))
+    }
+
+    fn usable(&self, entry: &DumpEntry) -> Result<Box<Dump>> {
+        let name = &entry.name;
+        let error = match &entry.state {
+            DumpState::Complete(dump) => return Ok(dump.clone()),
+            DumpState::Damaged(_, problem) => {
+                Error::damaged(format!("dump {name} can't be used: {problem}"))
+            }
+            DumpState::Unreadable { why, hint } => {
+                return Err(Error::damaged(format!("dump {name} can't be used: {why}")).hint(hint));
+            }
+            DumpState::Unfinished(_) => Error::new(
+                Kind::NotFound,
+                format!("dump {name} is not there yet, or was interrupted"),
+            ),
+        };
+        Err(error.hint("`pgstow list --dumps` shows all dumps."))
+    }
+
+    fn no_such_dump(&self, choice: &DumpChoice) -> Error {
+        let class = choice.class.map(|class| format!("{class} "));
+        let of = choice
+            .database
+            .as_ref()
+            .map(|name| format!(" of database {name:?}"));
+        Error::new(
+            Kind::NotFound,
+            format!(
+                "there is no good {}dump{} in {}",
+                class.unwrap_or_default(),
+                of.or_else(|| choice.wanted.as_ref().map(|word| format!(" {word}")))
+                    .unwrap_or_default(),
+                self.location()
+            ),
+        )
+        .hint("`pgstow list --dumps` shows all dumps.")
+    }
+
+    fn dump_groups(&self) -> Result<BTreeMap<DumpName, Group>> {
+        let mut groups: BTreeMap<DumpName, Group> = BTreeMap::new();
+        for info in self.storage().list(&self.layout().dumps(), None)? {
+            let info = info?;
+            let Some((name, object)) = self.layout().read_dump_object(&info.name) else {
+                continue;
+            };
+            let group = groups.entry(name.clone()).or_insert_with(|| Group {
+                name,
+                objects: BTreeMap::new(),
+                newest: info.modified,
+            });
+            group.objects.insert(object, info.size);
+            group.newest = group.newest.max(info.modified);
+        }
+        Ok(groups)
+    }
+
+    /// None if the dump went while we looked.
+    fn dump_state(&self, group: &Group) -> Result<Option<DumpState>> {
+        if !group.objects.contains_key(&DumpObject::Description) {
+            return Ok(Some(DumpState::Unfinished(self.dump_claim(group))));
+        }
+        match self.dump(&group.name) {
+            Ok(dump) => Ok(Some(match group.problem(&dump) {
+                None => DumpState::Complete(Box::new(dump)),
+                Some(problem) => DumpState::Damaged(Box::new(dump), problem),
+            })),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) if self.is_of_object(&error) => Ok(Some(DumpState::Unreadable {
+                why: error.in_one_line(),
+                hint: error
+                    .hint_text()
+                    .unwrap_or("put it back from a copy of the repository, or delete it.")
+                    .to_owned(),
+            })),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn dump_claim(&self, group: &Group) -> UnfinishedDump {
+        let name = self.layout().dump_object(&group.name, DumpObject::Started);
+        UnfinishedDump {
+            started: self.storage().read_json(&name).ok(),
+            newest: group.newest,
+        }
+    }
+
+    /// The description of a dump; an error of kind `NotFound` unless it is complete.
+    pub fn dump(&self, name: &DumpName) -> Result<Dump> {
+        let object = self.layout().dump_object(name, DumpObject::Description);
+        let dump: Dump = self.storage().read_json(&object)?;
+        let place = || self.storage().place(&object);
+        if dump.format != FORMAT {
+            return Err(Error::damaged(format!(
+                "{} has format {}, this version of pgstow knows format {FORMAT}",
+                place(),
+                dump.format
+            ))
+            .hint("use a newer version of pgstow."));
+        }
+        if dump.name != *name {
+            let what = format!("{} describes dump {}", place(), dump.name);
+            return Err(
+                Error::damaged(what).hint("give the files of the dump their own names again.")
+            );
+        }
+        Ok(dump)
+    }
+
+    /// Whether nothing but a claim is there under a name.
+    pub fn is_free_for_dump(&self, name: &DumpName) -> Result<bool> {
+        let objects = self.dump_objects(name)?;
+        Ok(objects.keys().all(|object| *object == DumpObject::Started))
+    }
+
+    pub fn count_dump_objects(&self, name: &DumpName) -> Result<u64> {
+        Ok(self.dump_objects(name)?.len() as u64)
+    }
+
+    /// Nobody makes it any more.
+    pub fn remove_dump_claim(&self, name: &DumpName) -> Result<()> {
+        self.delete_if_there(&self.layout().dump_object(name, DumpObject::Started))
+    }
+
+    /// Removes all objects of a dump, its commit point first: from then on it is none; its claim last.
+    pub fn remove_dump(&self, name: &DumpName) -> Result<Removed> {
+        let mut removed = Removed::default();
+        for info in self.dump_objects(name)?.into_values().rev() {
+            self.delete_if_there(&info.name)?;
+            removed.add(&info);
+        }
+        Ok(removed)
+    }
+
+    /// In the order in which they are made.
+    fn dump_objects(&self, name: &DumpName) -> Result<BTreeMap<DumpObject, ObjectInfo>> {
+        let mut objects = BTreeMap::new();
+        let begin = self.layout().dump_folder(name);
+        for info in self.storage().list(&begin, None)? {
+            let info = info?;
+            if let Some((found, object)) = self.layout().read_dump_object(&info.name)
+                && found == *name
+            {
+                objects.insert(object, info);
+            }
+        }
+        Ok(objects)
+    }
+}

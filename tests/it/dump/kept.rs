@@ -1,0 +1,168 @@
+//! Which dumps stay: `cleanup` does what its dry run says.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::Site;
+use crate::harness::{pg, tool::Tool};
+
+/// Makes a dump `days` ago, as far as pgstow can tell.
+fn dump_ago(site: &Site, days: u32, arguments: &[&str]) {
+    let arguments = [&["--json", "dump", "--no-globals"], arguments].concat();
+    site.stow
+        .tool
+        .shifted(&format!("-{days}d"), &arguments)
+        .ok();
+}
+
+/// Of a cleanup: what it says of each dump, as days ago, class, whether it stays, and why.
+fn decided(tool: &Tool, arguments: &[&str]) -> Vec<(String, bool, String)> {
+    let report = tool
+        .command(&[&["--json", "cleanup"], arguments].concat())
+        .ok()
+        .json();
+    let dumps = report["dumps"].as_array().unwrap().iter();
+    dumps
+        .map(|dump| {
+            let reasons: Vec<&str> = dump["reasons"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
+            let name = dump["name"].as_str().unwrap();
+            (
+                name.rsplit('_').next().unwrap().to_owned(),
+                dump["action"] == "keep",
+                reasons.join("; "),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn rules_by_class_by_days_and_a_floor() {
+    let site = Site::with(
+        pg(15),
+        "[dump]\nretention = { daily = 2, weekly = 1, monthly = 0, yearly = 0, min = 1, days = 3 }",
+    );
+    site.stow.cluster.psql("create database other");
+    for days in [40, 20, 9, 8] {
+        dump_ago(&site, days, &["postgres", "--class", "daily"]);
+    }
+    dump_ago(&site, 30, &["postgres", "--class", "manual"]);
+    dump_ago(&site, 12, &["postgres", "--class", "weekly"]);
+    dump_ago(&site, 10, &["postgres", "--class", "monthly"]);
+    dump_ago(&site, 50, &["other", "--class", "monthly"]);
+    let planned = decided(&site.stow.tool, &["--dry-run"]);
+    let keeps: Vec<_> = planned
+        .iter()
+        .map(|(class, keep, _)| (class.as_str(), *keep))
+        .collect();
+    assert_eq!(
+        keeps,
+        [
+            ("monthly", true),
+            ("daily", false),
+            ("manual", true),
+            ("daily", false),
+            ("weekly", true),
+            ("monthly", true),
+            ("daily", true),
+            ("daily", true),
+        ]
+    );
+    assert_eq!(planned[0].2, "days: of the last 3; min: 1 of 1");
+    assert_eq!(planned[1].2, "no rule wants it");
+    assert_eq!(
+        planned[7].2,
+        "daily: 1 of 2; days: of the last 3; min: 1 of 1"
+    );
+    let before = site.files();
+    assert_eq!(before.len(), 8 * 3);
+    assert_eq!(decided(&site.stow.tool, &[]), planned);
+    let after = site.files();
+    assert_eq!(after.len(), 6 * 3, "{after:?}");
+    assert!(site.list().iter().all(|dump| dump["state"] == "good"));
+    let again = decided(&site.stow.tool, &[]);
+    assert!(again.iter().all(|(_, keep, _)| *keep), "{again:?}");
+}
+
+#[test]
+fn each_repository_has_rules_of_its_own_and_dump_cleans_up() {
+    let site = Site::with(pg(16), "[dump]\nretention = { daily = 1, min = 0 }");
+    let config = site.stow.tool.config_file().to_owned();
+    let offsite = site.scratch.folder("offsite");
+    let text = fs::read_to_string(&config).unwrap();
+    let more = format!(
+        "[repo.offsite]\nurl = \"{}\"\ndump.retention.daily = 3\n",
+        offsite.display()
+    );
+    fs::write(&config, text + &more).unwrap();
+    site.stow.tool.command(&["--repo", "offsite", "init"]).ok();
+    for repo in ["local", "offsite"] {
+        for days in [5, 4, 3, 2] {
+            let arguments = [
+                "--repo",
+                repo,
+                "dump",
+                "postgres",
+                "--no-globals",
+                "--class",
+                "daily",
+            ];
+            site.stow
+                .tool
+                .shifted(&format!("-{days}d"), &arguments)
+                .ok();
+        }
+    }
+    let report = site
+        .dump(&[
+            "postgres",
+            "--no-globals",
+            "--class",
+            "daily",
+            "--cleanup",
+            "--repo",
+            "local",
+        ])
+        .ok()
+        .json();
+    assert_eq!(
+        report["cleanup"]["done"]["deleted"]["dumps"]["objects"],
+        4 * 3
+    );
+    assert_eq!(site.list().len(), 1);
+    let offsite = site
+        .stow
+        .tool
+        .command(&["--json", "--repo", "offsite", "cleanup"])
+        .ok()
+        .json();
+    assert_eq!(offsite["deleted"]["dumps"]["objects"], 3);
+    // The link does not lead to what is gone.
+    let link = site.dumps().join("latest/postgres.dump");
+    assert!(fs::metadata(link).is_ok());
+}
+
+#[test]
+fn classes_come_by_themselves() {
+    let site = Site::start(pg(18));
+    let mut classes = Vec::new();
+    for days in [400, 399, 380, 340, 1, 0] {
+        dump_ago(&site, days, &["postgres", "--class", "auto"]);
+        let listed = site.list();
+        let newest = listed
+            .iter()
+            .max_by_key(|dump| dump["ended"].as_str().unwrap().to_owned());
+        classes.push(newest.unwrap()["class"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(classes[0], "yearly");
+    // The next day is of the same year; of the same month and week perhaps.
+    assert_ne!(classes[1], "manual");
+    let yearly = classes.iter().filter(|class| *class == "yearly").count();
+    assert!((2..=3).contains(&yearly), "{classes:?}");
+    assert!(classes.iter().all(|class| class != "manual"));
+}

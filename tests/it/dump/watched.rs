@@ -1,0 +1,111 @@
+//! Dumps are watched over: by `monitor`, for containers, in the history of runs, and by metrics.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::Site;
+use crate::harness::pg;
+
+/// What `monitor` says of the ages of dumps: object and state.
+fn ages(site: &Site, code: i32) -> Vec<(Value, Value)> {
+    let arguments = ["--json", "monitor", "--only", "dump_age"];
+    let checks = site.stow.tool.command(&arguments).fails(code).json()["checks"].clone();
+    let checks = checks.as_array().unwrap().iter();
+    checks
+        .map(|check| (check["object"].clone(), check["state"].clone()))
+        .collect()
+}
+
+#[test]
+fn the_age_of_each_databases_newest_dump() {
+    let site = Site::start(pg(17));
+    let cluster = &site.stow.cluster;
+    for name in ["shop", "gone"] {
+        cluster.psql(&format!("create database {name}"));
+    }
+    assert_eq!(ages(&site, 0), [(Value::Null, "ok".into())]);
+    site.dumped(&["postgres"]);
+    // One that was made by hand is no promise of another one.
+    assert_eq!(ages(&site, 0), [(Value::Null, "ok".into())]);
+    let health = |code| {
+        site.stow
+            .tool
+            .command(&["monitor", "--healthcheck"])
+            .fails(code)
+    };
+    health(1).stdout_contains("there is no good backup");
+    for (database, days) in [("gone", 9), ("shop", 2), ("postgres", 0)] {
+        let arguments = [
+            "--json",
+            "dump",
+            database,
+            "--no-globals",
+            "--class",
+            "daily",
+        ];
+        site.stow
+            .tool
+            .shifted(&format!("-{days}d"), &arguments)
+            .ok();
+    }
+    cluster.psql("drop database gone");
+    // What a dump holds is as old as the server says, whose clock is right.
+    let now = [
+        ("postgres".into(), "ok".into()),
+        ("shop".into(), "ok".into()),
+    ];
+    assert_eq!(ages(&site, 0), now);
+    health(0).stdout_contains("healthy: the newest good dump is of");
+    let older = |code: i32, seconds: &str| {
+        let monitor = site.stow.tool.command(&["monitor", "--only", "dump_age"]);
+        monitor.env("MAX_BACKUP_AGE_SECONDS", seconds).fails(code)
+    };
+    older(0, "3600");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    older(2, "1").stdout_contains("CRITICAL  dump_age shop");
+    // Where the settings speak of dumps, there must be some.
+    fs::remove_dir_all(site.dumps()).unwrap();
+    let config = site.stow.tool.config_file();
+    let text = fs::read_to_string(config).unwrap();
+    fs::write(config, text + "[dump]\nformat = \"custom\"\n").unwrap();
+    assert_eq!(ages(&site, 2), [(Value::Null, "critical".into())]);
+}
+
+#[test]
+fn runs_are_noted_and_counted() {
+    let site = Site::start(pg(16));
+    let dumped = site.dumped(&["postgres"]);
+    site.dump(&["nowhere"]).fails(1);
+    let runs = site
+        .stow
+        .tool
+        .command(&["--json", "list", "--runs"])
+        .ok()
+        .json();
+    let runs = runs["runs"].as_array().unwrap();
+    let noted = |run: &Value| {
+        (
+            run["job"].clone(),
+            run["state"].clone(),
+            run["exit_code"].clone(),
+        )
+    };
+    assert_eq!(noted(&runs[0]), ("dump".into(), "done".into(), 0.into()));
+    assert_eq!(runs[0]["bytes"], dumped.json["data"]["stored_bytes"]);
+    assert_eq!(noted(&runs[1]), ("dump".into(), "failed".into(), 1.into()));
+    let textfile = site.scratch.folder("metrics").join("pgstow.prom");
+    let to = textfile.to_str().unwrap();
+    let arguments = [
+        "monitor",
+        "--only",
+        "runs",
+        "--textfile",
+        to,
+        "--plain-names",
+    ];
+    site.stow.tool.command(&arguments).fails(1);
+    let metrics = fs::read_to_string(&textfile).unwrap();
+    let failed = "pg_backup_last_exit_code{cluster=\"main\",command=\"dump\"} 1";
+    assert!(metrics.contains(failed), "{metrics}");
+}
