@@ -3,7 +3,11 @@
 //! Options that are keys of pgstow.toml too become flags, the highest layer; the rest is
 //! taken as it is.
 
+mod dumps;
+
 use std::{collections::BTreeMap, path::Path, time::Duration};
+
+pub use dumps::{restore_dump, verify_dumps};
 
 use super::{
     args::{
@@ -26,7 +30,9 @@ use crate::{
     },
     domain::{
         backup::{ChainPolicy, Method},
-        logical::request::{Choice, Content, Selection},
+        logical::{
+            request::{Choice, Content, Selection},
+        },
         restore::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
@@ -87,7 +93,11 @@ pub fn places(cli: &Cli) -> Places {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
             add(keys::BINDIR, "--bindir", args.bindir.as_deref());
         }
-        Command::Verify(args) => add(keys::JOBS, "--jobs", args.jobs.as_deref()),
+        Command::RestoreDump(args) => add(keys::BINDIR, "--bindir", args.bindir.as_deref()),
+        Command::Verify(args) => {
+            add(keys::JOBS, "--jobs", args.jobs.as_deref());
+            add(keys::BINDIR, "--bindir", args.bindir.as_deref());
+        }
         _ => {}
     }
     Places {
@@ -151,7 +161,7 @@ pub fn list_dumps(args: ListArgs) -> ListDumpsOptions {
 
 pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
     Ok(VerifyOptions {
-        backup: args.backup,
+        backup: args.what.as_deref().map(str::parse).transpose()?,
         all: args.all,
         wal: args.wal,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),

@@ -29,6 +29,8 @@ pub struct DumpSettings {
     pub globals: bool,
     pub prefix: DumpPrefix,
     pub path: PathFormat,
+    /// Restore each dump, and check what came of it.
+    pub verify: bool,
     /// Of the first or chosen repository.
     pub retention: Rules,
 }
