@@ -240,7 +240,8 @@ mod tests {
                 .iter()
                 .all(|(_, state)| *state == CheckState::Passed)
         );
-        let changes: [(&str, fn(&mut DumpContents)); 7] = [
+        type Change = fn(&mut DumpContents);
+        let changes: [(&str, Change); 7] = [
             ("migration_version", |c| c.migrations[0].version = None),
             ("migration_clean", |c| c.migrations[0].dirty = Some(true)),
             ("tables", |c| drop(c.tables.pop())),
