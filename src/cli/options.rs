@@ -30,9 +30,7 @@ use crate::{
     },
     domain::{
         backup::{ChainPolicy, Method},
-        logical::{
-            request::{Choice, Content, Selection},
-        },
+        logical::request::{Choice, Content, Selection},
         restore::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
@@ -291,6 +289,10 @@ pub fn dump(args: DumpArgs, layers: &Layers) -> Result<DumpOptions> {
         class: args.class,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
         cleanup: cleanup_behind(args.cleanup, layers)?,
+        verify: match args.verify || settings.verify {
+            true => Some(dumps::verify_made(layers)?),
+            false => None,
+        },
         settings,
     })
 }

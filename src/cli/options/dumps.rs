@@ -37,6 +37,15 @@ pub fn verify_dumps(args: &VerifyArgs, layers: &Layers) -> Result<Option<VerifyD
     of_dumps(which, settings, layers).map(Some)
 }
 
+/// Of dumps that were just made.
+pub fn verify_made(layers: &Layers) -> Result<VerifyDumpsOptions> {
+    of_dumps(
+        WhichDumps::NewestOfEach,
+        layers.verify_dump_settings()?,
+        layers,
+    )
+}
+
 fn of_dumps(
     which: WhichDumps,
     settings: VerifyDumpSettings,

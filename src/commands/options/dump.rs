@@ -1,6 +1,6 @@
 //! Options of `dump`.
 
-use super::retention::CleanupOptions;
+use super::{retention::CleanupOptions, verify_dump::VerifyDumpsOptions};
 use crate::{
     domain::logical::{
         class::ClassWish,
@@ -35,7 +35,7 @@ pub struct DumpSettings {
     pub retention: Rules,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct DumpOptions {
     pub settings: DumpSettings,
     pub choice: Choice,
@@ -44,6 +44,8 @@ pub struct DumpOptions {
     pub class: ClassWish,
     /// Workers of pg_dump.
     pub jobs: usize,
+    /// Restore each dump, and check what came of it.
+    pub verify: Option<VerifyDumpsOptions>,
     /// Apply the rules of retention after a success.
     pub cleanup: Option<CleanupOptions>,
 }
