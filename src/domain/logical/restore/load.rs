@@ -118,7 +118,7 @@ impl Loader<'_> {
             (!how.subscriptions, "--no-subscriptions"),
         ];
         command.args(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag));
-        if how.jobs > 1 && ready.path().is_some() {
+        if how.jobs > 1 && ready.takes_workers()? {
             command.arg(format!("--jobs={}", how.jobs));
         }
         let list = how.entries.as_deref().map(List::make).transpose()?;

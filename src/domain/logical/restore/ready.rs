@@ -2,6 +2,7 @@
 //! to jump in, or to find as a folder, goes through a private one, which is gone afterwards.
 
 use std::{
+    fs::File,
     io::{self, Read},
     path::{Component, Path, PathBuf},
 };
@@ -11,7 +12,8 @@ use super::{
     shape::Shape,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
+    postgres::archive_toc::MAGIC,
     util::{
         cancel::Cancel,
         fs::{create_file, create_folders, free_bytes},
@@ -80,6 +82,20 @@ impl<'a> Ready<'a> {
 
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// Where several workers of pg_restore can read it at once: not in tar's format.
+    pub fn takes_workers(&self) -> Result<bool> {
+        let Some(path) = &self.path else {
+            return Ok(false);
+        };
+        if path.is_dir() {
+            return Ok(true);
+        }
+        let mut magic = [0; MAGIC.len()];
+        let file = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+        file.at("read", path)?;
+        Ok(magic == MAGIC)
     }
 
     /// The bytes as pg_dump wrote them.

@@ -20,8 +20,8 @@ const KEYS: &str = "SELECT con.oid, con.conname, fn.nspname, f.relname, f.relkin
      JOIN pg_catalog.pg_class f ON f.oid = con.conrelid \
      JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace \
      JOIN pg_catalog.pg_class p ON p.oid = con.confrelid \
-     JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace, \
-     LATERAL ROWS FROM (pg_catalog.unnest(con.conkey), pg_catalog.unnest(con.confkey), \
+     JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
+     CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(con.conkey), pg_catalog.unnest(con.confkey), \
        pg_catalog.unnest(con.conpfeqop)) WITH ORDINALITY k (fk, pk, operator, number) \
      JOIN pg_catalog.pg_attribute fa ON fa.attrelid = con.conrelid AND fa.attnum = k.fk \
      JOIN pg_catalog.pg_attribute pa ON pa.attrelid = con.confrelid AND pa.attnum = k.pk \
