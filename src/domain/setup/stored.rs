@@ -14,8 +14,9 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State, Unreadable},
+        dump_name::DumpName,
         repository::{Repository, System},
-        verified::VerifiedBackup,
+        verified::{VerifiedBackup, VerifiedDump},
         wal_index::{Missing, WalIndex},
     },
     util::{
@@ -41,6 +42,8 @@ pub struct Stored {
     pub damaged: Vec<Unusable>,
     /// What `verify` said last of complete ones, and when.
     pub verdicts: BTreeMap<BackupId, (Time, VerifiedBackup)>,
+    /// What came of restoring dumps, the last time.
+    pub proven: BTreeMap<DumpName, (Time, VerifiedDump)>,
     /// Why what it said elsewhere can't be read.
     pub unread: Vec<String>,
 }
@@ -111,6 +114,7 @@ impl Stored {
             pending,
             damaged,
             verdicts: verdicts.newest,
+            proven: verdicts.dumps,
             unread: verdicts.unread,
         })
     }

@@ -57,17 +57,23 @@ fn a_damaged_dump_is_never_restored() {
     site.assert_clean("shop");
 }
 
+/// Its rows take long to be restored, each.
+fn make_it_slow(site: &Site) {
+    site.sql(
+        "shop",
+        "create function slow(int) returns bool language sql immutable as 'select true';
+         create table waits (x int check (slow(x)));
+         insert into waits values (1);
+         create or replace function slow(int) returns bool language sql immutable
+           as 'select pg_sleep(600) is not null'",
+    );
+}
+
 #[test]
 fn what_is_stopped_or_killed_leaves_no_server_and_no_database() {
     let site = Site::start(pg(15));
     make_shop(&site.stow.cluster, "shop");
-    // A restore that waits: the constraint is checked when the dump is loaded.
-    site.sql(
-        "shop",
-        "create function slow(int) returns bool language sql immutable as 'select pg_sleep(600) is not null';
-         create table waits (x int); insert into waits values (1);
-         alter table waits add check (slow(x)) not valid",
-    );
+    make_it_slow(&site);
     site.dump("shop", &["--format", "plain"]);
     let waits = "select count(*) from pg_stat_activity where query like 'COPY public.waits%' and state = 'active'";
     let on_server =
@@ -126,12 +132,7 @@ fn is_loading(site: &Site) -> bool {
 fn a_wrong_password_and_a_server_that_stops_are_told() {
     let mut site = Site::start(pg(16));
     make_shop(&site.stow.cluster, "shop");
-    site.sql(
-        "shop",
-        "create function slow(int) returns bool language sql immutable as 'select pg_sleep(600) is not null';
-         create table waits (x int); insert into waits values (1);
-         alter table waits add check (slow(x)) not valid",
-    );
+    make_it_slow(&site);
     site.dump("shop", &["--format", "plain"]);
     let hba = site.stow.cluster.data_dir().join("pg_hba.conf");
     let before = fs::read_to_string(&hba).unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use tracing::{debug, warn};
 
-use super::Validator;
+use super::place;
 use crate::{
     domain::logical::restore::{
         creation::Creation,
@@ -75,21 +75,24 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// On `server`; None: on one of our own.
     pub fn prepare(
-        validator: &Validator<'_>,
+        search: &Search,
+        server: Option<&place::Server>,
         material: &Material<'_>,
         checked: &Checked,
+        cancel: &Cancel,
     ) -> Result<Self> {
         let about = &checked.about;
-        match &validator.server {
+        match server {
             Some(server) => {
-                let session = Session::connect(&server.info, validator.cancel)?;
+                let session = Session::connect(&server.info, cancel)?;
                 let server_version = session.server_version_num()?;
                 drop(session);
-                let programs = fitting(validator.search, server_version, about)?;
+                let programs = fitting(search, server_version, about)?;
                 let make = |how: &Creation| match &server.database {
-                    Some(name) => Fresh::called(&server.info, name, how, validator.cancel),
-                    None => Fresh::temporary(&server.info, "verify", how, validator.cancel),
+                    Some(name) => Fresh::called(&server.info, name, how, cancel),
+                    None => Fresh::temporary(&server.info, "verify", how, cancel),
                 };
                 let database = with_locale_or_without(about, make)?;
                 Ok(Self {
@@ -100,20 +103,20 @@ impl Ground {
                     scratch: None,
                 })
             }
-            None => Self::start(validator, material, checked),
+            None => Self::start(search, material, checked, cancel),
         }
     }
 
     fn start(
-        validator: &Validator<'_>,
+        search: &Search,
         material: &Material<'_>,
         checked: &Checked,
+        cancel: &Cancel,
     ) -> Result<Self> {
         let about = &checked.about;
-        let cancel = validator.cancel;
         let description = material.description.as_ref();
         let dumped = description.map(|dump| dump.major()).or(about.majors().0);
-        let programs = server_programs(validator.search, dumped)?;
+        let programs = server_programs(search, dumped)?;
         Scratch::sweep(SCRATCH);
         let scratch = Scratch::make(SCRATCH, false)?;
         let of_database = description.and_then(|dump| dump.database_bytes);
@@ -153,7 +156,7 @@ impl Ground {
         database.keep();
         Ok(Self {
             info: database.info(),
-            programs: fitting(validator.search, server_version, about)?,
+            programs: fitting(search, server_version, about)?,
             server_version,
             _database: database,
             scratch: Some((server, scratch)),

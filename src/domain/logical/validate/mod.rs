@@ -135,7 +135,13 @@ impl Validator<'_> {
         check_stays(&checked.about, &material.name())?;
         let ready = Ready::make(material, checked, self.jobs > 1, self.cancel)?;
         self.meter.begin("preparing a server", 0);
-        let ground = Ground::prepare(self, material, checked)?;
+        let ground = Ground::prepare(
+            self.search,
+            self.server.as_ref(),
+            material,
+            checked,
+            self.cancel,
+        )?;
         validated.server = Some(ground.name());
         validated.server_version = Some(ground.server_version);
         self.meter.begin("restoring", 0);

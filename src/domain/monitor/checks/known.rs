@@ -40,6 +40,7 @@ const REST: [&str; 9] = [
     "backup_age",
     "full_age",
     "dump_age",
+    "dump_verification",
     "unsynced",
     "disk",
     "runs",
