@@ -34,7 +34,7 @@ pub const OF_REPOSITORY: [&str; 8] = [
 ];
 
 /// The others.
-const REST: [&str; 9] = [
+const REST: [&str; 10] = [
     "connection",
     "repository",
     "backup_age",
