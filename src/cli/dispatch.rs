@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    args::{Cli, Command, MonitorArgs},
+    args::{Cli, Command, MonitorArgs, RestoreDumpArgs},
+    ask,
     exit::Row,
     log, options,
     output::{self, Form},
@@ -20,10 +21,11 @@ use crate::{
         options::LogLevel,
         pin,
         report::{Outcome, Report},
-        restore, restore_done, restore_wal, systemd, unpin, verify,
+        restore, restore_done, restore_dump, restore_wal, systemd, unpin,
+        verify::{self, Verified},
     },
     domain::monitor::{recorder::Recorder, runs::Told},
-    error::Result,
+    error::{Error, Result},
     util::{cancel::Cancel, meter::Meter},
 };
 
@@ -59,6 +61,7 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Restore(args) => {
             run.command(|context, layers| restore::run(context, options::restore(*args, layers)?))
         }
+        Command::RestoreDump(args) => restore_dump(run, *args),
         Command::RestoreDone(_) => {
             let state = run.state_folder();
             run.without_settings(|_, _| restore_done::run(state.as_deref()))
@@ -83,9 +86,16 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             run.command(|context, _| list::dumps::run(context, &options::list_dumps(args)))
         }
         Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
-        Command::Verify(args) => run.job("verify", |context, layers| {
-            verify::run(context, options::verify(&args, layers)?)
-        }),
+        Command::Verify(args) => {
+            run.job("verify", |context, layers| {
+                match options::verify_dumps(&args, layers)? {
+                    Some(options) => verify::dumps::run(context, &options).map(Verified::Dumps),
+                    None => {
+                        verify::run(context, options::verify(&args, layers)?).map(Verified::Backups)
+                    }
+                }
+            })
+        }
         Command::Monitor(MonitorArgs {
             failed_unit: Some(unit),
             ..
@@ -111,6 +121,21 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             systemd::run(context, options::systemd(args.action, layers)?)
         }),
     }
+}
+
+fn restore_dump(run: Run, args: RestoreDumpArgs) -> Result<Outcome> {
+    let form = run.form;
+    run.command(|context, layers| {
+        let options = options::restore_dump(args, layers)?;
+        if options.writes_to_output() && form == Form::Json {
+            return Err(
+                Error::usage("standard output can't hold both the dump and JSON")
+                    .hint("leave out --json, or write the dump to a file."),
+            );
+        }
+        let mut output = std::io::stdout();
+        restore_dump::run(context, &options, &ask::confirm, &mut output)
+    })
 }
 
 /// What is known before settings are read.

@@ -1,6 +1,7 @@
 //! Words in, words out: command line, settings, signals, printing, exit codes.
 
 mod args;
+mod ask;
 mod call;
 mod dispatch;
 mod exit;

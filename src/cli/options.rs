@@ -3,7 +3,11 @@
 //! Options that are keys of pgstow.toml too become flags, the highest layer; the rest is
 //! taken as it is.
 
+mod dumps;
+
 use std::{collections::BTreeMap, path::Path, time::Duration};
+
+pub use dumps::{restore_dump, verify_dumps};
 
 use super::{
     args::{
@@ -87,7 +91,11 @@ pub fn places(cli: &Cli) -> Places {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
             add(keys::BINDIR, "--bindir", args.bindir.as_deref());
         }
-        Command::Verify(args) => add(keys::JOBS, "--jobs", args.jobs.as_deref()),
+        Command::RestoreDump(args) => add(keys::BINDIR, "--bindir", args.bindir.as_deref()),
+        Command::Verify(args) => {
+            add(keys::JOBS, "--jobs", args.jobs.as_deref());
+            add(keys::BINDIR, "--bindir", args.bindir.as_deref());
+        }
         _ => {}
     }
     Places {
@@ -151,7 +159,7 @@ pub fn list_dumps(args: ListArgs) -> ListDumpsOptions {
 
 pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
     Ok(VerifyOptions {
-        backup: args.backup,
+        backup: args.what.as_deref().map(str::parse).transpose()?,
         all: args.all,
         wal: args.wal,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
@@ -281,6 +289,10 @@ pub fn dump(args: DumpArgs, layers: &Layers) -> Result<DumpOptions> {
         class: args.class,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
         cleanup: cleanup_behind(args.cleanup, layers)?,
+        verify: match args.verify || settings.verify {
+            true => Some(dumps::verify_made(layers)?),
+            false => None,
+        },
         settings,
     })
 }

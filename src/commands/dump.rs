@@ -9,16 +9,18 @@ use super::{
     context::Context,
     options::DumpOptions,
     report::{Outcome, Report},
+    verify,
 };
 use crate::{
     domain::{
         logical::{
             request::Request,
             run::{self, Outcome as Made},
+            validate::Validated,
         },
         monitor::runs::Told,
     },
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     postgres::programs::Search,
     repo::{dump::Dump, dump_name::Subject},
     util::units,
@@ -29,6 +31,9 @@ pub struct DumpReport {
     repository: String,
     dumps: Vec<Dump>,
     failed: Vec<Failed>,
+    /// What came of restoring them, with `--verify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<Vec<Validated>>,
     /// Of `--cleanup`.
     #[serde(skip_serializing_if = "Option::is_none")]
     cleanup: Option<Cleanup>,
@@ -76,12 +81,22 @@ pub fn run(context: &Context, options: DumpOptions) -> Result<DumpReport> {
     if let Some((subject, error)) = failed.pop_if(|_| is_only_one) {
         return Err(error.context(format!("can't dump {subject}")));
     }
+    let verify = |wanted| verify::dumps::all(context, &repository, dumps.clone(), &wanted);
+    let verified = options
+        .verify
+        .map(verify)
+        .transpose()
+        .map_err(|error| match error.kind() {
+            Kind::Interrupted => error,
+            _ => error.context("the dumps were made, but could not be verified"),
+        })?;
     let cleanup = options.cleanup.map(|wanted| match failed.is_empty() {
         true => Cleanup::run(context, &repository, &wanted),
         false => Cleanup::Skipped("not every dump was made".to_owned()),
     });
     Ok(DumpReport {
         repository: repository.location().to_string(),
+        verified,
         cleanup,
         dumps,
         failed: failed.into_iter().map(Failed::of).collect(),
@@ -117,6 +132,9 @@ impl Report for DumpReport {
             let subject = failed.database.as_deref().unwrap_or("@globals");
             writeln!(out, "{subject}: FAILED: {}", failed.error)?;
         }
+        for validated in self.verified.iter().flatten() {
+            verify::dumps::write(validated, out)?;
+        }
         Cleanup::text(self.cleanup.as_ref(), "dump", out)
     }
 
@@ -132,7 +150,11 @@ impl Report for DumpReport {
     }
 
     fn outcome(&self) -> Outcome {
+        let bad = self.verified.iter().flatten().any(|one| !one.good);
         match self.failed.is_empty() {
+            true if bad && Cleanup::outcome(self.cleanup.as_ref()) == Outcome::Done => {
+                Outcome::Findings
+            }
             true => Cleanup::outcome(self.cleanup.as_ref()),
             false => Outcome::Failed,
         }

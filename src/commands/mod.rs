@@ -17,6 +17,7 @@ pub mod pin;
 pub mod report;
 pub mod restore;
 pub mod restore_done;
+pub mod restore_dump;
 pub mod restore_wal;
 pub mod systemd;
 pub mod table;

@@ -1,5 +1,6 @@
 //! `pgstow verify`: re-reads what is stored and says what is damaged, and what that means.
 
+pub mod dumps;
 mod text;
 
 use std::path::Path;
@@ -25,7 +26,7 @@ use crate::{
         inventory::Unregistered,
         layout::{BackupObject, ObjectName},
         repository::Repository,
-        verified::{Verified, VerifiedBackup},
+        verified::{self, VerifiedBackup},
         wal_index::Missing,
     },
     util::{clock, host},
@@ -39,6 +40,14 @@ pub struct VerifyReport {
     wal: Vec<CheckedWal>,
     /// What belongs to no backup and to no system's WAL.
     strays: Vec<Stray>,
+}
+
+/// What a run verified.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Verified {
+    Backups(VerifyReport),
+    Dumps(dumps::VerifyDumpsReport),
 }
 
 #[derive(Debug, Serialize)]
@@ -155,11 +164,12 @@ fn keep_results(repository: &Repository, backups: &[CheckedBackup]) {
         restorable: checked.restorable,
         findings: checked.findings.len() as u64,
     });
-    let stored = repository.add_verified(&Verified {
+    let stored = repository.add_verified(&verified::Verified {
         format: FORMAT,
         time: clock::now(),
         host: host::name(),
         backups: words.collect(),
+        dumps: Vec::new(),
     });
     if let Err(error) = stored {
         warn!(

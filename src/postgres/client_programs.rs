@@ -65,7 +65,7 @@ impl ClientPrograms {
     /// never in its arguments.
     pub fn command(&self, program: &str, info: &ConnInfo) -> Result<Command> {
         let mut command = self.alone(program)?;
-        command.envs(environment(info));
+        command.envs(variables(info));
         // Else a program takes a name that is given to it for that of the database.
         command.arg(format!("--dbname={}", dbname(&info.database)));
         // Nobody is there to type one.
@@ -122,7 +122,7 @@ fn dbname(name: &str) -> String {
 }
 
 /// libpq's variables for what `info` holds (`PQconninfoOptions` in `src/interfaces/libpq/fe-connect.c`).
-fn environment(info: &ConnInfo) -> Vec<(&'static str, String)> {
+pub fn variables(info: &ConnInfo) -> Vec<(&'static str, String)> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut set = vec![
         ("PGPORT", info.port.to_string()),

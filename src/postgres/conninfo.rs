@@ -169,6 +169,12 @@ impl ConnInfo {
         Ok(self)
     }
 
+    /// The same server, with this sslmode.
+    pub fn with_sslmode(mut self, mode: &str) -> Result<Self> {
+        self.sslmode = sslmode(Some(mode), self.sslrootcert.as_ref())?;
+        Ok(self)
+    }
+
     /// The password for `database`: the one given, else the password file's. Read anew for
     /// each connection, since a session may be made hours after the settings were read.
     pub fn password_for(&self, database: &str) -> Result<Option<Secret>> {

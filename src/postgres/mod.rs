@@ -1,5 +1,6 @@
 //! PostgreSQL's formats, protocols and programs. Knows no repository.
 
+pub mod archive_toc;
 pub mod auth;
 pub mod backup_label;
 pub mod base_backup;

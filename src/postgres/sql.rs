@@ -5,6 +5,15 @@ pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A text in quotes (`quote_literal` in `src/backend/utils/adt/quote.c`).
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\\', "\\\\").replace('\'', "''");
+    match text.contains('\\') {
+        true => format!("E'{quoted}'"),
+        false => format!("'{quoted}'"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -12,5 +21,7 @@ mod tests {
     #[test]
     fn quotes_are_doubled() {
         assert_eq!(identifier("a \"b\""), "\"a \"\"b\"\"\"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'"), "E'a\\\\'''");
     }
 }

@@ -28,17 +28,19 @@ impl dyn Storage + '_ {
 
     /// Reads a JSON object; a text that is no such document, or was changed, is damage.
     pub fn read_json<T: DeserializeOwned>(&self, name: &ObjectName) -> Result<T> {
-        let json = self.read(name, LIMIT)?;
-        if !is_intact(&json) {
-            return Err(Error::damaged(format!(
-                "{} is not as it was written: its SHA-256 differs",
-                self.place(name)
-            )));
-        }
-        serde_json::from_slice(&json).map_err(|error| {
-            Error::damaged(format!("{} can't be understood", self.place(name))).because(error)
-        })
+        parse(&self.read(name, LIMIT)?, &self.place(name))
     }
+}
+
+/// A document that lies at `place`.
+pub fn parse<T: DeserializeOwned>(json: &[u8], place: &str) -> Result<T> {
+    if !is_intact(json) {
+        return Err(Error::damaged(format!(
+            "{place} is not as it was written: its SHA-256 differs"
+        )));
+    }
+    serde_json::from_slice(json)
+        .map_err(|error| Error::damaged(format!("{place} can't be understood")).because(error))
 }
 
 /// Whether a document ends with its own hash, right or wrong: those that pgstow wrote do.

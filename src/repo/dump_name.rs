@@ -321,6 +321,14 @@ impl DumpObject {
         }
     }
 
+    /// The name of a dump's data without the ending.
+    pub fn stem(name: &str) -> Option<&str> {
+        match Self::split(name) {
+            Some((stem, DumpObject::Data(..))) => Some(stem),
+            _ => None,
+        }
+    }
+
     /// A path without the ending, and which object that names; None for what is no object of a dump.
     pub(super) fn split(path: &str) -> Option<(&str, Self)> {
         // The longer ending first, where one is the end of another.

@@ -3,7 +3,7 @@
 //! They are made in this order: `.started.json`, the data, `.sha256`, `.json`, then the first goes. They
 //! are deleted in this one: `.json`, the rest, `.started.json`. A crash in between leaves remains.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     catalog::Removed,
@@ -221,6 +221,13 @@ impl Repository {
             ),
         )
         .hint("`pgstow list --dumps` shows all dumps.")
+    }
+
+    /// Of all dumps that are there.
+    pub fn dump_names(&self) -> Result<BTreeSet<DumpName>> {
+        let groups = self.dump_groups()?.into_values();
+        let there = |group: &Group| group.objects.contains_key(&DumpObject::Description);
+        Ok(groups.filter(there).map(|group| group.name).collect())
     }
 
     fn dump_groups(&self) -> Result<BTreeMap<DumpName, Group>> {

@@ -1,11 +1,14 @@
 //! What `verify` read and found: `verified/<time>.json`, one for each run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{backup_id::BackupId, document::FORMAT, layout::ObjectName, repository::Repository};
+use super::{
+    backup_id::BackupId, document::FORMAT, dump_name::DumpName, layout::ObjectName,
+    repository::Repository,
+};
 use crate::{
     error::{Kind, Result},
     util::clock::Time,
@@ -17,6 +20,85 @@ pub struct Verified {
     pub time: Time,
     pub host: String,
     pub backups: Vec<VerifiedBackup>,
+    #[serde(default)]
+    pub dumps: Vec<VerifiedDump>,
+}
+
+/// What a run said of one dump, which it restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedDump {
+    pub dump: DumpName,
+    /// Whether every check that could be made was passed.
+    pub good: bool,
+    /// Checks that were not.
+    pub findings: u64,
+    /// Where it was restored; None: it was not.
+    pub server: Option<String>,
+    pub server_version: Option<u32>,
+    pub checks: Vec<VerifiedCheck>,
+}
+
+/// One check, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedCheck {
+    pub name: String,
+    pub result: CheckState,
+    /// What was found, in a few words.
+    pub what: String,
+    /// Each thing that is wrong.
+    pub details: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    Passed,
+    Failed,
+    /// It could not be made: nothing to compare with, or nobody asked for it.
+    Skipped,
+}
+
+impl VerifiedCheck {
+    fn new(name: &str, result: CheckState, what: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            result,
+            what: what.into(),
+            details: Vec::new(),
+        }
+    }
+
+    pub fn passed(name: &str, what: impl Into<String>) -> Self {
+        Self::new(name, CheckState::Passed, what)
+    }
+
+    pub fn failed(name: &str, what: impl Into<String>) -> Self {
+        Self::new(name, CheckState::Failed, what)
+    }
+
+    pub fn skipped(name: &str, what: impl Into<String>) -> Self {
+        Self::new(name, CheckState::Skipped, what)
+    }
+
+    /// Failed if something is `wrong`, else passed with what is `fine`.
+    pub fn of(name: &str, wrong: Vec<String>, fine: String) -> Self {
+        /// More only fill the repository.
+        const MOST: usize = 100;
+        let count = wrong.len();
+        match wrong.first() {
+            None => Self::passed(name, fine),
+            Some(first) => {
+                let what = match count {
+                    1 => first.clone(),
+                    _ => format!("{first}, and {} more", count - 1),
+                };
+                let mut check = Self::failed(name, what);
+                check.details = wrong;
+                check.details.truncate(MOST);
+                check
+            }
+        }
+    }
 }
 
 /// What a run said of one backup.
@@ -32,6 +114,8 @@ pub struct VerifiedBackup {
 #[derive(Debug, Default)]
 pub struct Verdicts {
     pub newest: BTreeMap<BackupId, (Time, VerifiedBackup)>,
+    /// Of dumps that are there.
+    pub dumps: BTreeMap<DumpName, (Time, VerifiedDump)>,
     /// Runs of which every word has been overtaken by a later one, but for the newest run.
     pub overtaken: Vec<ObjectName>,
     /// Why runs that are there could not be read: what they say may be against any backup.
@@ -83,6 +167,8 @@ impl Repository {
     /// nothing.
     pub fn verdicts(&self, exists: impl Fn(BackupId) -> bool) -> Result<Verdicts> {
         let mut verdicts = Verdicts::default();
+        // Listed only if somebody said something of one.
+        let mut dumps: Option<BTreeSet<DumpName>> = None;
         for (number, name) in self.verified_runs()?.into_iter().rev().enumerate() {
             let run: Verified = match self.storage().read_json(&name) {
                 Ok(run) => run,
@@ -97,6 +183,16 @@ impl Repository {
                 continue;
             }
             let mut of_use = number == 0;
+            for word in run.dumps {
+                let known = match &dumps {
+                    Some(known) => known,
+                    None => dumps.insert(self.dump_names()?),
+                };
+                if known.contains(&word.dump) && !verdicts.dumps.contains_key(&word.dump) {
+                    verdicts.dumps.insert(word.dump.clone(), (run.time, word));
+                    of_use = true;
+                }
+            }
             for word in run.backups {
                 if exists(word.backup) && !verdicts.newest.contains_key(&word.backup) {
                     verdicts.newest.insert(word.backup, (run.time, word));

@@ -21,7 +21,7 @@ const TOKEN: usize = 6;
 
 /// Puts `body` at `url`, in the place of what is there; an error unless the server says that it is.
 pub fn put(url: &str, content_type: &str, body: &[u8], limit: Duration) -> Result<()> {
-    let shown = without_secret(url);
+    let shown = shown(url);
     let request = Request::put(url).header("Content-Type", content_type);
     let failed = |error: ureq::Error| unsent(&shown, error.to_string());
     let request = request.body(body).map_err(|error| failed(error.into()))?;
@@ -63,6 +63,20 @@ pub fn post(
         let hint = error.hint_text().unwrap_or_default();
         Error::failed(hide(error.in_one_line(), url)).hint(hint)
     })
+}
+
+/// Whether the server at `url` answers with success, within `limit`.
+pub fn get(url: &str, limit: Duration) -> Result<()> {
+    let shown = shown(url);
+    let agent = agent(url, limit, 10, None)?;
+    let answer = agent.get(url).call();
+    let answer = answer.map_err(|error| {
+        Error::failed(format!("no answer from {shown}")).because(error.to_string())
+    })?;
+    match answer.status() {
+        status if status.is_success() => Ok(()),
+        status => Err(Error::failed(format!("{shown} answers {status}"))),
+    }
 }
 
 fn unsent(shown: &str, why: String) -> Error {
@@ -136,7 +150,7 @@ fn hide(text: String, url: &str) -> String {
 }
 
 /// The address without the name and password that may stand in it.
-fn without_secret(url: &str) -> String {
+pub fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
@@ -156,7 +170,7 @@ mod tests {
             ("https://user:se@cret@h/a", "https://h/a"),
             ("h", "h"),
         ] {
-            assert_eq!(without_secret(url), shown);
+            assert_eq!(super::shown(url), shown);
         }
         let url = "https://someone:password@h/services/T00000/token?key=valuable";
         let told = "no /services/T00000/token?key=valuable for someone, password".to_owned();

@@ -6,7 +6,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -49,7 +49,54 @@ pub fn run_with_input(
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<End> {
-    run_between(command, Some(input), sink, limit, cancel)
+    run_between(command, Some(input), sink, last_lines, limit, cancel)
+}
+
+/// As [`run_with_input`], every line of the program's standard error going to `heard` as it comes.
+pub fn run_heard(
+    command: &mut Command,
+    input: Option<impl Read + Send>,
+    sink: &mut (impl Write + Send),
+    heard: &mut (impl FnMut(&str) + Send),
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<End> {
+    let words = |stderr| {
+        last_lines(Heard {
+            reader: stderr,
+            line: Vec::new(),
+            heard,
+        })
+    };
+    run_between(command, input, sink, words, limit, cancel)
+}
+
+/// Hands over lines while they are read.
+struct Heard<'a, R, F> {
+    reader: R,
+    line: Vec<u8>,
+    heard: &'a mut F,
+}
+
+impl<R: Read, F: FnMut(&str)> Read for Heard<'_, R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        /// What a line has beyond that is left out.
+        const LONGEST: usize = 4096;
+        let count = self.reader.read(buffer)?;
+        for part in buffer[..count].split_inclusive(|byte| *byte == b'\n') {
+            let room = LONGEST.saturating_sub(self.line.len());
+            self.line.extend(part.iter().take(room));
+            if part.ends_with(b"\n") {
+                (self.heard)(String::from_utf8_lossy(&self.line).trim_end());
+                self.line.clear();
+            }
+        }
+        if count == 0 && !self.line.is_empty() {
+            (self.heard)(String::from_utf8_lossy(&self.line).trim_end());
+            self.line.clear();
+        }
+        Ok(count)
+    }
 }
 
 /// How a program ended.
@@ -90,13 +137,14 @@ pub fn run_to_any_end(
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<End> {
-    run_between(command, None::<io::Empty>, sink, limit, cancel)
+    run_between(command, None::<io::Empty>, sink, last_lines, limit, cancel)
 }
 
 fn run_between(
     command: &mut Command,
     input: Option<impl Read + Send>,
     sink: &mut (impl Write + Send),
+    words: impl FnOnce(ChildStderr) -> String + Send,
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<End> {
@@ -122,7 +170,7 @@ fn run_between(
             Some(mut stdout) => hash::copy(&mut stdout, sink).map(drop),
             None => Ok(()),
         });
-        let words = scope.spawn(move || stderr.map_or_else(String::new, last_lines));
+        let words = scope.spawn(move || stderr.map_or_else(String::new, words));
         let ended = wait(&mut child, &program, limit, cancel, || {
             copied.is_finished() && words.is_finished()
         });

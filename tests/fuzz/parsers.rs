@@ -1,12 +1,24 @@
 //! Every parser of foreign bytes, by name: what a disk, a network or another program gave us
 //! must never make them panic. Used by the fuzzer beside this file, and in short by the tests.
 
-use std::{io::Read, os::unix::ffi::OsStrExt, path::Path, time::Duration};
+use std::{
+    io::{Read, Write},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    time::Duration,
+};
 
 use pgstow::{
     cli::settings::env_file,
     domain::{
-        logical::toc::Toc,
+        logical::{
+            restore::{
+                creation::Creation,
+                material::{About, sum_in},
+                script::Scan,
+            },
+            toc::Toc,
+        },
         monitor::{
             alert::{self, News, Wishes},
             facts::timers,
@@ -19,6 +31,7 @@ use pgstow::{
         wal::{acks::Acks, gaps},
     },
     postgres::{
+        archive_toc::ArchiveToc,
         backup_label::BackupLabel,
         base_backup, conf_file,
         control::Control,
@@ -120,6 +133,20 @@ pub const PARSERS: &[(&str, Parser)] = &[
         drop(serde_json::from_slice::<DumpStarted>(bytes));
     }),
     ("toc", |bytes| drop(Toc::parse(bytes))),
+    ("archive toc", |bytes| {
+        if let Ok(toc) = ArchiveToc::read(bytes) {
+            drop(Creation::of(&About::Archive(toc)));
+        }
+    }),
+    ("plain dump", |bytes| {
+        let mut scan = Scan::default();
+        // It takes whatever comes.
+        let _ = scan.write_all(bytes);
+        drop(Creation::of(&About::Script(scan.finish())));
+    }),
+    ("sums", |bytes| {
+        let _ = sum_in(&String::from_utf8_lossy(bytes), "x.dump");
+    }),
     ("claim", |bytes| {
         drop(serde_json::from_slice::<Started>(bytes));
         drop(serde_json::from_slice::<Alive>(bytes));

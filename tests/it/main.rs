@@ -33,6 +33,7 @@ mod progress;
 mod replication;
 mod restore;
 mod restore_by_hand;
+mod restore_dump;
 mod restore_wal;
 mod stories;
 mod systemd;

@@ -32,6 +32,10 @@ const SEEDS: &[&[u8]] = &[
     b"{\"gaps\":[{\"format\":1,\"system_id\":\"7\",\"first\":\"000000010000000000000002\",\"last\":\"000000010000000000000003\",\"since\":\"2026-11-21T02:00:00Z\",\"until\":\"2026-11-21T02:00:00Z\",\"reason\":\"x\",\"host\":\"h\"}]}",
     b"20261121T020000Z-incr-12.json",
     b"shop/main_shop_20261121T020000Z_daily.sql.gz",
+    // The table of contents of an archive, with one entry.
+    b"PGDMP\x01\x10\0\x04\x08\x01\x01\0\x01\0\0\0\0\x02\0\0\0\0\x03\0\0\0\0\x15\0\0\0\0\x0A\0\0\0\0\x7E\0\0\0\0\0\0\0\0\0\x01\0\0\0s\0\x01\0\0\x001\0\x01\0\0\x001\0\x01\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\x01\0\0\x001\0\x01\0\0\x001\0\x01\0\0\0x\0\x08\0\0\0DATABASE",
+    b"-- PostgreSQL database dump\n\\connect x\nSET default_tablespace = \"a\"\"b\";\nGRANT x TO \"a\"\"b\", c;\n",
+    b"CREATE DATABASE \"x\" WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE = 'de''x';\n",
     b"215; 1259 16386 TABLE public accounts postgres\n3321; 0 16386 TABLE DATA public accounts postgres\n",
     b"{\"format\":1,\"name\":\"shop/main_shop_20261121T020000Z_daily\",\"time\":\"2026-11-21T02:00:00Z\",\"host\":\"h\",\"boot_id\":\"b\",\"process\":1,\"process_start\":1}",
     b"{\"format\":1,\"name\":\"shop/main_shop_20261121T020000Z_daily\",\"class\":\"daily\",\"cluster\":\"main\",\"system_id\":\"7\",\"database\":\"shop\",\"dump_format\":\"custom\",\"compression\":\"none\",\"level\":0,\"data\":{\"name\":\"x.dump\",\"plain_bytes\":1,\"stored_bytes\":1,\"sha256\":\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"},\"begun\":\"2026-11-21T02:00:00Z\",\"ended\":\"2026-11-21T02:00:01Z\",\"server_version\":150019,\"client_version\":\"15.19\",\"database_bytes\":1,\"options\":[],\"snapshot\":{\"lsn\":\"0/2000028\",\"time\":\"2026-11-21T02:00:00Z\"},\"contents\":{\"row_counts\":\"exact\",\"tables\":[{\"schema\":\"public\",\"name\":\"t\",\"kind\":\"r\",\"rows\":1}],\"counts\":{\"tables\":1,\"indexes\":0,\"constraints\":0,\"foreign_keys\":0,\"enum_types\":0,\"extensions\":0},\"extensions\":[],\"migrations\":[]},\"missing\":[],\"host\":\"h\",\"pgstow_version\":\"0\"}",

@@ -1,5 +1,7 @@
 //! Arguments of `list` and `verify`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::repo::{backup_id::BackupId, dump_name::Class};
@@ -29,22 +31,35 @@ pub struct ListArgs {
     pub database: Option<String>,
 }
 
-/// Reads stored backups and WAL again and checks them
+/// Reads stored backups and WAL again and checks them, or restores dumps and checks what came of it
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pgstow verify
   pgstow verify 20261121T020000Z-full
-  pgstow verify --all --wal")]
+  pgstow verify --all --wal
+  pgstow verify shop
+  pgstow verify --dumps
+  pgstow verify --from /mnt/usb/shop.dump")]
 pub struct VerifyArgs {
-    /// The backup to check (default: the newest)
-    pub backup: Option<BackupId>,
+    /// A backup; or a dump: its name, or a database, whose newest it is (default: the newest backup)
+    #[arg(value_name = "BACKUP|DUMP")]
+    pub what: Option<String>,
     /// Check all backups
-    #[arg(long, conflicts_with = "backup")]
+    #[arg(long, conflicts_with = "what")]
     pub all: bool,
+    /// Restore and check the newest dump of each database
+    #[arg(long, conflicts_with_all = ["what", "all", "wal"])]
+    pub dumps: bool,
+    /// Restore and check a dump file (or pg_dump's folder) that need not be in a repository
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "all", "wal", "dumps"])]
+    pub from: Option<PathBuf>,
     /// Check the WAL too: what each file holds, and that none is missing
     #[arg(long)]
     pub wal: bool,
-    /// Workers that read and check (default: auto)
+    /// Workers that read and check, or restore a dump (default: auto)
     #[arg(long, value_name = "N")]
     pub jobs: Option<String>,
+    /// PostgreSQL's programs, to restore dumps with (default: those that fit)
+    #[arg(long, value_name = "DIR")]
+    pub bindir: Option<String>,
 }

@@ -5,6 +5,7 @@ mod dump;
 mod inspect;
 mod monitor;
 mod restore;
+mod restore_dump;
 mod retention;
 mod setup;
 mod systemd;
@@ -19,6 +20,7 @@ pub use dump::DumpArgs;
 pub use inspect::{ListArgs, VerifyArgs};
 pub use monitor::MonitorArgs;
 pub use restore::{RestoreArgs, RestoreDoneArgs};
+pub use restore_dump::RestoreDumpArgs;
 pub use retention::{CleanupArgs, PinArgs, UnpinArgs};
 pub use setup::{CheckArgs, DemoArgs, InitArgs};
 pub use systemd::{PlaceArgs, SystemdAction, SystemdArgs};
@@ -86,6 +88,7 @@ pub enum Command {
     RestoreWal(RestoreWalArgs),
     Restore(Box<RestoreArgs>),
     RestoreDone(RestoreDoneArgs),
+    RestoreDump(Box<RestoreDumpArgs>),
     List(ListArgs),
     Verify(VerifyArgs),
     Cleanup(CleanupArgs),

@@ -36,6 +36,7 @@ impl Layers {
                 None => self.cluster()?.parse()?,
             },
             path: self.always(keys::DUMP_PATH_FORMAT, parse::path_format)?,
+            verify: self.always(keys::DUMP_VERIFY, parse::yes_or_no)?,
             retention: self.dump_rules(&self.repo)?,
         })
     }
@@ -46,7 +47,7 @@ impl Layers {
         self.file.entries.iter().any(|entry| is_of_dumps(entry.key))
     }
 
-    fn names(&self, key: Key) -> Result<Vec<String>> {
+    pub(super) fn names(&self, key: Key) -> Result<Vec<String>> {
         Ok(self.optional(key, "", parse::names)?.unwrap_or_default())
     }
 

@@ -148,7 +148,7 @@ impl Leaf<'_, '_> {
             key,
             section: section.to_owned(),
             text: match self.value {
-                DeValue::Array(all) if key.is_list() => self.texts(all)?,
+                DeValue::Array(all) if key.is_list() => self.texts(all, key.separator())?,
                 value => self.text(value)?,
             },
             line,
@@ -156,9 +156,9 @@ impl Leaf<'_, '_> {
         })
     }
 
-    fn texts(&self, all: &DeArray<'_>) -> Result<String> {
+    fn texts(&self, all: &DeArray<'_>, separator: &str) -> Result<String> {
         let texts = all.iter().map(|one| self.text(one.get_ref()));
-        Ok(texts.collect::<Result<Vec<_>>>()?.join(","))
+        Ok(texts.collect::<Result<Vec<_>>>()?.join(separator))
     }
 
     fn text(&self, value: &DeValue<'_>) -> Result<String> {

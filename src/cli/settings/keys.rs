@@ -51,9 +51,21 @@ impl Key {
         name.to_ascii_uppercase().replace(['.', '-'], "_")
     }
 
-    /// Whether the file may have several texts in brackets: then commas are between them.
+    /// Whether the file may have several texts in brackets.
     pub fn is_list(&self) -> bool {
-        [ALERT_ON, ALERT_TO, DUMP_DATABASES, DUMP_EXCLUDE].contains(self)
+        let with_commas = [
+            ALERT_ON,
+            ALERT_TO,
+            DUMP_DATABASES,
+            DUMP_EXCLUDE,
+            DUMP_PRODUCTION,
+        ];
+        *self == VERIFY_SQL || with_commas.contains(self)
+    }
+
+    /// What is between the texts of a list: SQL has commas of its own.
+    pub fn separator(&self) -> &'static str {
+        if *self == VERIFY_SQL { "\n" } else { "," }
     }
 }
 
@@ -121,12 +133,28 @@ keys! {
     DUMP_GLOBALS = Top "dump.globals" Some("true"), false;
     DUMP_PREFIX = Top "dump.prefix" None, false;
     DUMP_PATH_FORMAT = Top "dump.path_format" Some("database"), false;
+    DUMP_VERIFY = Top "dump.verify" Some("false"), false;
+    DUMP_PRODUCTION = Top "dump.production" None, false;
     DUMP_RETENTION_DAILY = Top "dump.retention.daily" Some("7"), false;
     DUMP_RETENTION_WEEKLY = Top "dump.retention.weekly" Some("4"), false;
     DUMP_RETENTION_MONTHLY = Top "dump.retention.monthly" Some("12"), false;
     DUMP_RETENTION_YEARLY = Top "dump.retention.yearly" Some("forever"), false;
     DUMP_RETENTION_DAYS = Top "dump.retention.days" None, false;
     DUMP_RETENTION_MIN = Top "dump.retention.min" Some("2"), false;
+
+    VERIFY_FROM = Top "verify.from" None, false;
+    VERIFY_PLACE = Top "verify.place" None, false;
+    VERIFY_HOST = Top "verify.host" None, false;
+    VERIFY_PORT = Top "verify.port" None, false;
+    VERIFY_USER = Top "verify.user" None, false;
+    VERIFY_PASSWORD = Top "verify.password" None, true;
+    VERIFY_PASSFILE = Top "verify.passfile" None, false;
+    VERIFY_SSLMODE = Top "verify.sslmode" None, false;
+    VERIFY_DATABASE = Top "verify.database" None, false;
+    VERIFY_SQL = Top "verify.sql" None, false;
+    VERIFY_HEALTH_URL = Top "verify.health_url" None, false;
+    VERIFY_HEALTH_COMMAND = Top "verify.health_command" None, false;
+    VERIFY_HEALTH_TIMEOUT = Top "verify.health_timeout" Some("60s"), false;
 
     REPO_URL = Repo "url" None, false;
     WAL_MODE = Repo "wal_mode" Some("push"), false;

@@ -14,6 +14,7 @@ mod notes;
 mod old_names;
 mod salvage;
 mod suggest;
+mod verify;
 
 pub mod keys;
 pub mod parse;

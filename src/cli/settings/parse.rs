@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crate::{
-    commands::options::{Checkpoint, Jobs, LogLevel, WalMode},
+    commands::options::{Checkpoint, Jobs, LogLevel, Place, WalMode},
     domain::{
         monitor::{mail::Security, webhook::Form},
         retention::policy::{Keep, OlderWal},
@@ -216,6 +216,22 @@ pub fn names(text: &str) -> Result<Vec<String>> {
         .map(str::trim)
         .filter(|name| !name.is_empty());
     Ok(names.map(str::to_owned).collect())
+}
+
+/// Texts, one a line.
+pub fn lines(text: &str) -> Result<Vec<String>> {
+    let lines = text.lines().map(str::trim);
+    Ok(lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+pub fn verify_place(text: &str) -> Result<Place> {
+    one_of(
+        text,
+        &[("scratch", Place::Scratch), ("server", Place::Server)],
+    )
 }
 
 /// pg_dump's own words, and those of old scripts.

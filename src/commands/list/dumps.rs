@@ -17,6 +17,7 @@ use crate::{
     repo::{
         dump_name::{Class, DumpFormat, DumpName},
         dumps::{DumpEntry, DumpState},
+        verified::VerifiedDump,
     },
     util::{
         clock::{self, Time, readable, whole_seconds},
@@ -42,8 +43,18 @@ struct Line {
     note: Option<String>,
     /// Of all its objects.
     stored_bytes: u64,
+    /// What came of restoring it, the last time; None: nobody did.
+    verified: Option<Proven>,
     #[serde(flatten)]
     told: Option<Told>,
+}
+
+#[derive(Debug, Serialize)]
+struct Proven {
+    time: Time,
+    good: bool,
+    findings: u64,
+    server: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +91,12 @@ pub fn run(context: &Context, options: &ListDumpsOptions) -> Result<DumpsReport>
     let repository = context.repository()?;
     let now = clock::now();
     let entries = repository.dumps()?.into_iter();
-    let lines = entries.map(|entry| Line::of(entry, now)).filter(|line| {
+    let mut words = repository.verdicts(|_| false)?.dumps;
+    let lines = entries.map(|entry| {
+        let word = words.remove(&entry.name);
+        Line::of(entry, word, now)
+    });
+    let lines = lines.filter(|line| {
         let database = line.told.as_ref().and_then(|told| told.database.as_ref());
         let wanted = options.database.as_ref();
         options.class.is_none_or(|class| line.class == class)
@@ -94,7 +110,7 @@ pub fn run(context: &Context, options: &ListDumpsOptions) -> Result<DumpsReport>
 }
 
 impl Line {
-    fn of(entry: DumpEntry, now: Time) -> Self {
+    fn of(entry: DumpEntry, word: Option<(Time, VerifiedDump)>, now: Time) -> Self {
         let (state, note, dump) = match entry.state {
             DumpState::Complete(dump) => (LineState::Good, None, Some(dump)),
             DumpState::Damaged(dump, problem) => (LineState::Damaged, Some(problem), Some(dump)),
@@ -116,6 +132,12 @@ impl Line {
             state,
             note,
             stored_bytes: entry.stored_bytes,
+            verified: word.map(|(time, word)| Proven {
+                time,
+                good: word.good,
+                findings: word.findings,
+                server: word.server,
+            }),
             told: dump.map(|dump| {
                 let contents = dump.contents.as_ref();
                 let counted =
@@ -135,6 +157,17 @@ impl Line {
                     missing: dump.missing,
                 }
             }),
+        }
+    }
+}
+
+impl Line {
+    /// Its state; of one that is good, whether that was proven.
+    fn word(&self) -> &'static str {
+        match (self.state, &self.verified) {
+            (LineState::Good, Some(proven)) if proven.good => "proven",
+            (LineState::Good, Some(_)) => "NOT GOOD",
+            (state, _) => state.word(),
         }
     }
 }
@@ -171,7 +204,7 @@ impl Report for DumpsReport {
             ("rows", Align::Right),
         ]);
         for line in &self.dumps {
-            let known = [line.name.stem().to_owned(), line.state.word().to_owned()];
+            let known = [line.name.stem().to_owned(), line.word().to_owned()];
             let told = line.told.as_ref().map(|told| {
                 let took = (told.ended - told.begun).to_std().unwrap_or_default();
                 let number =

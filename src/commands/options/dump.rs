@@ -1,6 +1,6 @@
 //! Options of `dump`.
 
-use super::retention::CleanupOptions;
+use super::{retention::CleanupOptions, verify_dump::VerifyDumpsOptions};
 use crate::{
     domain::logical::{
         class::ClassWish,
@@ -29,11 +29,13 @@ pub struct DumpSettings {
     pub globals: bool,
     pub prefix: DumpPrefix,
     pub path: PathFormat,
+    /// Restore each dump, and check what came of it.
+    pub verify: bool,
     /// Of the first or chosen repository.
     pub retention: Rules,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct DumpOptions {
     pub settings: DumpSettings,
     pub choice: Choice,
@@ -42,6 +44,8 @@ pub struct DumpOptions {
     pub class: ClassWish,
     /// Workers of pg_dump.
     pub jobs: usize,
+    /// Restore each dump, and check what came of it.
+    pub verify: Option<VerifyDumpsOptions>,
     /// Apply the rules of retention after a success.
     pub cleanup: Option<CleanupOptions>,
 }

@@ -4,9 +4,11 @@ mod base;
 mod connection;
 mod dump;
 mod restore;
+mod restore_dump;
 mod retention;
 mod settings;
 mod systemd;
+mod verify_dump;
 mod wal;
 
 use std::{path::PathBuf, time::Duration};
@@ -15,11 +17,13 @@ pub use base::{BaseOptions, Checkpoint};
 pub use connection::ConnectionSettings;
 pub use dump::{DumpOptions, DumpSettings};
 pub use restore::RestoreOptions;
+pub use restore_dump::{DumpFrom, RestoreDumpOptions};
 pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{
     BackupSettings, ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalMode, WalSettings,
 };
 pub use systemd::{SystemdAction, SystemdOptions};
+pub use verify_dump::{HealthSettings, Place, VerifyDumpSettings, VerifyDumpsOptions, WhichDumps};
 pub use wal::{ArchiveWalOptions, RestoreWalOptions};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{CheckedBackup, CheckedWal, Stray, VerifyReport};
+use super::{CheckedBackup, CheckedWal, Stray, Verified, VerifyReport};
 use crate::{
     commands::report::{Outcome, Report},
     domain::{backup::verify::Finding, monitor::runs::Told},
@@ -11,6 +11,33 @@ use crate::{
 
 /// A damaged part may hold a million files; `--json` names them all.
 const MOST_OF_AN_OBJECT: usize = 20;
+
+impl Report for Verified {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Verified::Backups(report) => report.text(out),
+            Verified::Dumps(report) => report.text(out),
+        }
+    }
+
+    fn told(&self) -> Told {
+        match self {
+            Verified::Backups(report) => report.told(),
+            Verified::Dumps(report) => report.told(),
+        }
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.outcome() == Outcome::Done
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Verified::Backups(report) => report.outcome(),
+            Verified::Dumps(report) => report.outcome(),
+        }
+    }
+}
 
 impl Report for VerifyReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {

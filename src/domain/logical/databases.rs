@@ -72,7 +72,7 @@ fn is_pattern(name: &str) -> bool {
 }
 
 /// `*` stands for any letters, `?` for one.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut at, mut read) = (0, 0);

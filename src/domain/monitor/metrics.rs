@@ -1,7 +1,7 @@
 //! The metrics for Prometheus: names, help, and from which fact each comes.
 
 use super::{
-    checks::{archiving::Lag, good},
+    checks::{archiving::Lag, dumps, good},
     exposition::{Family, Kind, Sample},
     facts::{Facts, server::Server},
     runs,
@@ -217,6 +217,14 @@ impl Book<'_> {
             self.gauge(
                 "pgstow_verification_newest_timestamp_seconds",
                 "When a stored backup was last read again and found whole.",
+                &[name],
+                seconds(time),
+            );
+        }
+        if let Some(time) = dumps::proven(stored) {
+            self.gauge(
+                "pgstow_dump_verification_newest_timestamp_seconds",
+                "When a dump was last restored and found good.",
                 &[name],
                 seconds(time),
             );

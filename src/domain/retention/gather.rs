@@ -89,6 +89,7 @@ pub fn gather(
     let gone = |id: BackupId| Some(id) <= newest && !ids.contains(&id);
     let Verdicts {
         newest: verdicts,
+        dumps: _,
         overtaken,
         unread,
     } = repository.verdicts(|id| !gone(id))?;

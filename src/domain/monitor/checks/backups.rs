@@ -9,7 +9,7 @@ use super::{
         thresholds::{Limits, Thresholds},
         verdict::{State, Unit, Verdict},
     },
-    archiving, good,
+    archiving, dumps, good,
     known::{OF_REPOSITORY, Yardstick},
     stored,
 };
@@ -50,7 +50,7 @@ fn of_repository(
 ) -> Vec<Verdict> {
     let server = facts.server.as_ref().ok();
     let timeline = server.map(|server| server.timeline);
-    vec![
+    let verdicts = vec![
         Verdict::ok("repository", holding.place.as_str()),
         stored::verification(held, by.thresholds, by.now),
         stored::restorable(held, timeline),
@@ -69,7 +69,9 @@ fn of_repository(
             Some(server) => archiving::lag(server, held, &facts.given_up, by.thresholds, by.now),
             None => unasked("wal_lag"),
         },
-    ]
+    ];
+    let of_dumps = dumps::verification(held, by);
+    verdicts.into_iter().chain(of_dumps).collect()
 }
 
 fn unasked(check: &'static str) -> Verdict {

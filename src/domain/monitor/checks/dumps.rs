@@ -10,9 +10,15 @@ use super::{
     },
     known::Yardstick,
 };
-use crate::{repo::dump_name::Subject, util::units};
+use crate::{
+    domain::setup::stored::Stored,
+    repo::dump_name::Subject,
+    util::{clock::Time, units},
+};
 
 const NAME: &str = "dump_age";
+
+const VERIFICATION: &str = "dump_verification";
 
 const HINT: &str = "see why by `pgstow list --runs`, then make one with `pgstow dump`.";
 
@@ -46,6 +52,59 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
             judge(dump, repository, by).about(&subject.to_string())
         })
         .collect()
+}
+
+/// When a dump of this repository was restored and found good; None where nobody tries them out.
+pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Option<Verdict> {
+    const HINT: &str =
+        "see by `pgstow verify DUMP` what is wrong, and make another with `pgstow dump`.";
+    let (_, newest) = stored
+        .archive
+        .verdicts
+        .dumps
+        .values()
+        .max_by_key(|(time, _)| *time)?;
+    let bad: Vec<_> = stored
+        .archive
+        .verdicts
+        .dumps
+        .values()
+        .filter(|(_, word)| !word.good)
+        .collect();
+    if let Some((_, word)) = bad.last() {
+        let state = if newest.good {
+            State::Warning
+        } else {
+            State::Critical
+        };
+        let what = format!(
+            "{} not good, such as {}: {}",
+            units::count(bad.len() as u64, "dump"),
+            word.dump,
+            units::count(word.findings, "finding")
+        );
+        return Some(Verdict::new(VERIFICATION, state, what, HINT));
+    }
+    let limits = by.thresholds.verify_age;
+    let age = (by.now - proven(stored)?).to_std().unwrap_or_default();
+    let what = format!(
+        "a dump was restored and found good {} ago",
+        units::duration(age)
+    );
+    let figure = limits.figure("age", age, Unit::Seconds);
+    let hint = "run `pgstow verify --dumps`, best regularly.";
+    Some(Verdict::new(VERIFICATION, limits.judge(age), what, hint).with(figure))
+}
+
+/// The newest moment at which a dump was restored and found good.
+pub fn proven(stored: &Stored) -> Option<Time> {
+    let good = stored
+        .archive
+        .verdicts
+        .dumps
+        .values()
+        .filter(|(_, word)| word.good);
+    good.map(|(time, _)| *time).max()
 }
 
 /// Of the newest dump of any database; None where there is none.

@@ -34,12 +34,13 @@ pub const OF_REPOSITORY: [&str; 8] = [
 ];
 
 /// The others.
-const REST: [&str; 10] = [
+const REST: [&str; 11] = [
     "connection",
     "repository",
     "backup_age",
     "full_age",
     "dump_age",
+    "dump_verification",
     "unsynced",
     "disk",
     "state",

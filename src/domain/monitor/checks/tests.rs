@@ -38,12 +38,12 @@ use crate::{
         catalog::Backup,
         codec::Codec,
         document::FORMAT,
-        dump_name::Subject,
+        dump_name::{DumpName, Subject},
         gap::Gap,
         lack::Behind,
         location::Location,
         repository::{Repository, System},
-        verified::VerifiedBackup,
+        verified::{VerifiedBackup, VerifiedDump},
     },
     util::{clock::Time, fs::Room},
 };
@@ -251,6 +251,45 @@ fn asked(facts: &mut Facts) -> &mut Server {
 
 fn held(facts: &mut Facts) -> &mut Stored {
     facts.repositories[0].stored.as_mut().unwrap()
+}
+
+#[test]
+fn dumps_that_were_tried_out_are_judged() {
+    use State::{Critical, Warning};
+    let told = |words: &[(&str, i64, bool)]| {
+        bad(|facts| {
+            for (hour, ago, good) in words {
+                let name = format!("\"shop/main_shop_20261121T{hour}0000Z_daily\"");
+                let dump: DumpName = serde_json::from_str(&name).unwrap();
+                let word = VerifiedDump {
+                    dump: dump.clone(),
+                    good: *good,
+                    findings: u64::from(!good),
+                    server: None,
+                    server_version: None,
+                    checks: Vec::new(),
+                };
+                held(facts)
+                    .archive
+                    .verdicts
+                    .dumps
+                    .insert(dump, (at(12 - ago), word));
+            }
+        })
+    };
+    assert_eq!(told(&[]), []);
+    assert_eq!(told(&[("01", 1, true)]), []);
+    let check = "dump_verification";
+    assert_eq!(told(&[("01", 201, true)]), [(check, Warning)]);
+    assert_eq!(told(&[("01", 401, true)]), [(check, Critical)]);
+    assert_eq!(
+        told(&[("01", 2, false), ("02", 1, true)]),
+        [(check, Warning)]
+    );
+    assert_eq!(
+        told(&[("01", 2, true), ("02", 1, false)]),
+        [(check, Critical)]
+    );
 }
 
 #[test]

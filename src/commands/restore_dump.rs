@@ -1,0 +1,121 @@
+//! `pgstow restore-dump`: restores a dump into a database or a file.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    context::Context,
+    options::{DumpFrom, RestoreDumpOptions},
+    report::{Outcome, Report},
+};
+use crate::{
+    domain::logical::restore::{
+        material::Material,
+        run::{Restored, Restorer, To},
+    },
+    error::Result,
+    postgres::programs::Search,
+    util::units,
+};
+
+#[derive(Debug, Serialize)]
+pub struct RestoreDumpReport {
+    #[serde(flatten)]
+    restored: Restored,
+}
+
+/// Asks a person; an error where nobody can be asked.
+pub type Confirm<'a> = &'a dyn Fn(&str) -> Result<bool>;
+
+/// `output`: standard output, for a dump that is wanted there.
+pub fn run(
+    context: &Context,
+    options: &RestoreDumpOptions,
+    confirm: Confirm<'_>,
+    output: &mut (dyn Write + Send),
+) -> Result<RestoreDumpReport> {
+    let settings = &context.settings;
+    let (material, repository);
+    let repository = match &options.dump {
+        DumpFrom::File(path) => {
+            material = Material::file(path)?;
+            None
+        }
+        DumpFrom::Repository(choice) => {
+            repository = context.repository()?;
+            material = Material::stored(&repository, repository.find_dump(choice)?);
+            Some(&repository)
+        }
+    };
+    let restorer = Restorer {
+        repository,
+        info: &settings.cluster.connection.resolve()?,
+        search: &Search::of_this_host(settings.cluster.bindir.clone()),
+        confirm: match options.yes {
+            true => &|_| Ok(true),
+            false => confirm,
+        },
+        meter: &context.meter,
+        cancel: &context.cancel,
+    };
+    let restored = restorer.run(&material, &options.request, output)?;
+    Ok(RestoreDumpReport { restored })
+}
+
+impl RestoreDumpOptions {
+    /// Whether standard output is the dump's.
+    pub fn writes_to_output(&self) -> bool {
+        self.request.to == To::Output
+    }
+}
+
+impl Report for RestoreDumpReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let restored = &self.restored;
+        let checked = match restored.checked {
+            true => "its SHA-256 is right",
+            false => "without a SHA-256 to compare with",
+        };
+        let dump = format!(
+            "{} ({}, {checked})",
+            restored.dump,
+            units::bytes(restored.bytes)
+        );
+        if let Some(file) = &restored.file {
+            return writeln!(out, "{}: written from {dump}", file.display());
+        }
+        let Some(database) = &restored.database else {
+            // Standard output is the dump's.
+            return Ok(());
+        };
+        let done = match (restored.created, restored.replaced) {
+            (true, _) => "made and restored",
+            (_, true) => "replaced",
+            _ => "restored into",
+        };
+        writeln!(out, "database {database:?}: {done} from {dump}")?;
+        let errors = &restored.errors;
+        if errors.count == 0 {
+            let line =
+                "  Its statistics are not there yet: run ANALYZE, or vacuumdb --analyze-in-stages.";
+            return writeln!(out, "{line}");
+        }
+        writeln!(out, "  {} on the way:", units::count(errors.count, "error"))?;
+        for error in &errors.list {
+            writeln!(out, "  {error}")?;
+        }
+        let more = errors.count - errors.list.len() as u64;
+        match more {
+            0 => Ok(()),
+            _ => writeln!(out, "  and {more} more"),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.restored.errors.count {
+            0 => Outcome::Done,
+            _ => Outcome::Findings,
+        }
+    }
+}

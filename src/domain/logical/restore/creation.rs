@@ -1,0 +1,150 @@
+//! How a database is made so that a dump fits into it: encoding and locale as those of the source, read
+//! from what the dump says.
+
+use super::{material::About, script::Script};
+use crate::postgres::{archive_toc::ArchiveToc, sql::literal};
+
+/// Options of CREATE DATABASE, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Creation {
+    options: Vec<(String, String)>,
+    /// Whose it becomes, quoted.
+    pub owner: Option<String>,
+}
+
+/// Those that say what text is and how it is ordered. Their values are words or texts in quotes
+/// (`dumpDatabase` in `src/bin/pg_dump/pg_dump.c`).
+const TAKEN: [&str; 8] = [
+    "ENCODING",
+    "LOCALE_PROVIDER",
+    "LOCALE",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "ICU_LOCALE",
+    "ICU_RULES",
+    "BUILTIN_LOCALE",
+];
+
+impl Creation {
+    pub fn of(about: &About) -> Self {
+        match about {
+            About::Archive(toc) => Self::of_archive(toc),
+            About::Script(script) => Self::of_script(script),
+        }
+    }
+
+    fn of_archive(toc: &ArchiveToc) -> Self {
+        match toc.creation() {
+            Some(creation) => Self {
+                options: taken(creation),
+                owner: None,
+            },
+            // Of a single table's dump, which tells the encoding alone.
+            None => {
+                let entries = toc.entries.iter().filter(|entry| entry.what == "ENCODING");
+                let mut found = entries.filter_map(|entry| entry.definition.as_deref());
+                let encoding = found.next().and_then(|sql| sql.split('\'').nth(1));
+                Self::with_encoding(encoding)
+            }
+        }
+    }
+
+    fn of_script(script: &Script) -> Self {
+        Self::with_encoding(script.encoding.as_deref())
+    }
+
+    fn with_encoding(encoding: Option<&str>) -> Self {
+        let option = encoding.map(|encoding| ("ENCODING".to_owned(), literal(encoding)));
+        Self {
+            options: option.into_iter().collect(),
+            owner: None,
+        }
+    }
+
+    /// The same encoding, and no language's order: for a server that lacks the locale.
+    pub fn without_locale(&self) -> Self {
+        let encoding = self.options.iter().filter(|(name, _)| name == "ENCODING");
+        let mut options: Vec<_> = encoding.cloned().collect();
+        options.push(("LOCALE_PROVIDER".to_owned(), "libc".to_owned()));
+        options.push(("LOCALE".to_owned(), "'C'".to_owned()));
+        Self {
+            options,
+            owner: self.owner.clone(),
+        }
+    }
+
+    /// With a space before each.
+    pub fn options(&self) -> String {
+        let owner = self.owner.iter().map(|owner| format!(" OWNER = {owner}"));
+        let options = self.options.iter();
+        let options = options.map(|(name, value)| format!(" {name} = {value}"));
+        options.chain(owner).collect()
+    }
+}
+
+/// Of `CREATE DATABASE x WITH TEMPLATE = template0 ENCODING = 'UTF8' ...;`.
+fn taken(creation: &str) -> Vec<(String, String)> {
+    // The name may hold anything.
+    let mut rest = creation
+        .rsplit_once(" TEMPLATE = template0")
+        .map_or("", |(_, rest)| rest);
+    let mut found = Vec::new();
+    while let Some((name, value)) = rest.trim_start().split_once(" = ") {
+        let (value, behind) = split_value(value);
+        if TAKEN.contains(&name) {
+            found.push((name.to_owned(), value.to_owned()));
+        }
+        rest = behind;
+    }
+    found
+}
+
+/// A word, or a text in quotes, in which two of them stand for one.
+fn split_value(text: &str) -> (&str, &str) {
+    let end = match text.starts_with('\'') {
+        true => {
+            let mut quotes = 0;
+            let end = text.char_indices().find(|(at, letter)| {
+                quotes += usize::from(*letter == '\'');
+                let next = text[at + letter.len_utf8()..].chars().next();
+                *letter == '\'' && quotes % 2 == 0 && next != Some('\'')
+            });
+            end.map_or(text.len(), |(at, _)| at + 1)
+        }
+        false => text.find([' ', ';', '\n']).unwrap_or(text.len()),
+    };
+    text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_text_is_comes_from_the_source_and_nothing_else() {
+        for (creation, expected) in [
+            (
+                "CREATE DATABASE shop WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C.UTF-8';\n",
+                " ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C.UTF-8'",
+            ),
+            (
+                "CREATE DATABASE \"x TEMPLATE = template0 ENCODING = 'y'\" WITH TEMPLATE = template0 ENCODING = 'LATIN1' TABLESPACE = \"a b\" LC_COLLATE = 'de''x';\n",
+                " ENCODING = 'LATIN1' LC_COLLATE = 'de''x'",
+            ),
+            ("DROP DATABASE x;", ""),
+        ] {
+            let creation = Creation {
+                options: taken(creation),
+                owner: None,
+            };
+            assert_eq!(creation.options(), expected);
+        }
+        let mut plain = Creation::with_encoding(Some("UTF8"));
+        plain.owner = Some("\"x\"".to_owned());
+        assert_eq!(plain.options(), " ENCODING = 'UTF8' OWNER = \"x\"");
+        assert_eq!(
+            plain.without_locale().options(),
+            " ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C' OWNER = \"x\""
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! Databases that pgstow makes, and drops again unless they are wanted: also after errors and signals. What
+//! a killed process left is known by its name or its comment, which say whose it is; the next run drops it.
+
+use tracing::{info, warn};
+
+use super::creation::Creation;
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::{
+        connection::Session,
+        conninfo::ConnInfo,
+        sql::{identifier, literal},
+    },
+    util::{
+        cancel::Cancel,
+        hash::Sha256,
+        host::{self, ProcessId},
+        process::NO_LIMIT,
+    },
+};
+
+/// Begins the names of all of them.
+const BEGIN: &str = "pgstow_";
+
+/// Begins the comment on one with a name of its own.
+const COMMENT: &str = "pgstow drops this database when it is done: ";
+
+/// A database of ours, gone when it is dropped, but for one that is kept.
+pub struct Fresh {
+    /// A database of the same server to connect to.
+    beside: ConnInfo,
+    name: String,
+    kept: bool,
+}
+
+impl Fresh {
+    /// Makes an empty database `name`, which must not exist.
+    pub fn make(beside: &ConnInfo, name: &str, how: &Creation, cancel: &Cancel) -> Result<Self> {
+        let session = Session::connect(beside, cancel)?;
+        create(&session, name, how)?;
+        Ok(Self {
+            beside: beside.clone(),
+            name: name.to_owned(),
+            kept: false,
+        })
+    }
+
+    /// Makes an empty one under a name that says whose it is.
+    pub fn temporary(
+        beside: &ConnInfo,
+        purpose: &str,
+        how: &Creation,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let session = Session::connect(beside, cancel)?;
+        sweep(&session, purpose)?;
+        let name = Owner::own().name(purpose);
+        drop(session);
+        Self::make(beside, &name, how, cancel)
+    }
+
+    /// Makes a temporary one under a name that somebody else chose.
+    pub fn called(beside: &ConnInfo, name: &str, how: &Creation, cancel: &Cancel) -> Result<Self> {
+        let session = Session::connect(beside, cancel)?;
+        if let Some(comment) = comment_on(&session, name)? {
+            let owner = comment.strip_prefix(COMMENT).and_then(Owner::read);
+            if owner.is_none_or(|owner| !owner.is_gone()) {
+                return Err(Error::new(
+                    Kind::AlreadyExists,
+                    format!("database {name:?} exists, and is none that pgstow left behind"),
+                )
+                .hint("choose another name for the temporary database (verify.database), or drop this one."));
+            }
+            info!("dropping database {name:?}, which an interrupted run left");
+            drop_database(&session, name)?;
+        }
+        let fresh = Self::make(beside, name, how, cancel)?;
+        session.execute(
+            &format!(
+                "COMMENT ON DATABASE {} IS {}",
+                identifier(name),
+                literal(&format!("{COMMENT}{}", Owner::own().text()))
+            ),
+            &[],
+        )?;
+        Ok(fresh)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How to connect to it.
+    pub fn info(&self) -> ConnInfo {
+        self.beside.clone().with_database(&self.name)
+    }
+
+    /// It stays.
+    pub fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    /// Drops it now; an error if it is still there.
+    pub fn remove(mut self) -> Result<()> {
+        self.kept = true;
+        // Also behind a stop that was asked for.
+        let session = Session::connect(&self.beside, &Cancel::default())?;
+        drop_database(&session, &self.name)
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let session = Session::connect(&self.beside, &Cancel::default());
+        if let Err(error) = session.and_then(|session| drop_database(&session, &self.name)) {
+            warn!(
+                "database {:?} is left behind: {}; drop it by hand",
+                self.name,
+                error.in_one_line()
+            );
+        }
+    }
+}
+
+fn create(session: &Session, name: &str, how: &Creation) -> Result<()> {
+    let sql = format!(
+        "CREATE DATABASE {} TEMPLATE template0{}",
+        identifier(name),
+        how.options()
+    );
+    // The one who copies the template waits for nobody, but may have a slow disk.
+    session
+        .with_limit(NO_LIMIT, |session| session.execute(&sql, &[]))
+        .map(drop)
+}
+
+/// With whoever is still in it: it is ours.
+fn drop_database(session: &Session, name: &str) -> Result<()> {
+    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
+    session
+        .with_limit(NO_LIMIT, |session| session.execute(&sql, &[]))
+        .map(drop)
+}
+
+/// The comment on a database, empty where it has none; None: there is no such database.
+fn comment_on(session: &Session, name: &str) -> Result<Option<String>> {
+    let sql = "SELECT coalesce(pg_catalog.shobj_description(oid, 'pg_database'), '') \
+               FROM pg_catalog.pg_database WHERE datname = $1";
+    let rows = session.query_rows(sql, &[name])?;
+    rows.first().map(|row| row.text(0)).transpose()
+}
+
+/// Drops what processes of this host that are gone have left.
+fn sweep(session: &Session, purpose: &str) -> Result<()> {
+    let sql = "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname::text, $1)";
+    for row in session.query_rows(sql, &[BEGIN])? {
+        let name = row.text(0)?;
+        if Owner::of_name(&name, purpose).is_some_and(|owner| owner.is_gone()) {
+            info!("dropping database {name:?}, which an interrupted run left");
+            drop_database(session, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The process that made one.
+#[derive(Debug, PartialEq, Eq)]
+struct Owner {
+    /// Of the names of host and boot, as much as fits a database's name.
+    host: String,
+    boot: String,
+    process: u32,
+    start: u64,
+}
+
+impl Owner {
+    fn own() -> Self {
+        let own = ProcessId::own();
+        Self {
+            host: short(&own.host),
+            boot: short(&own.boot_id),
+            process: own.process,
+            start: own.process_start,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self {
+            host,
+            boot,
+            process,
+            start,
+        } = self;
+        format!("{host}_{boot}_{process}_{start}")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('_');
+        let owner = Self {
+            host: parts.next()?.to_owned(),
+            boot: parts.next()?.to_owned(),
+            process: parts.next()?.parse().ok()?,
+            start: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(owner)
+    }
+
+    fn name(&self, purpose: &str) -> String {
+        format!("{BEGIN}{purpose}_{}", self.text())
+    }
+
+    fn of_name(name: &str, purpose: &str) -> Option<Self> {
+        let rest = name.strip_prefix(BEGIN)?.strip_prefix(purpose)?;
+        Self::read(rest.strip_prefix('_')?)
+    }
+
+    /// Surely: of another host nothing is known.
+    fn is_gone(&self) -> bool {
+        let here = self.host == short(&host::name());
+        let boot_id = host::boot_id();
+        let lives =
+            self.boot == short(&boot_id) && host::process_start(self.process) == Some(self.start);
+        here && !lives
+    }
+}
+
+fn short(text: &str) -> String {
+    Sha256::of(text.as_bytes()).to_string()[..8].to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_whose_they_are() {
+        let own = Owner::own();
+        let name = own.name("verify");
+        assert!(name.len() <= 63, "{name}");
+        assert_eq!(Owner::of_name(&name, "verify"), Some(Owner::own()));
+        assert_eq!(Owner::of_name(&name, "clean"), None);
+        assert!(!own.is_gone());
+        let dead = Owner {
+            start: own.start + 1,
+            ..Owner::own()
+        };
+        assert!(dead.is_gone());
+        let before_a_restart = Owner {
+            boot: "x".to_owned(),
+            ..Owner::own()
+        };
+        assert!(before_a_restart.is_gone());
+        let of_another_host = Owner {
+            host: "x".to_owned(),
+            ..dead
+        };
+        assert!(!of_another_host.is_gone());
+        for other in [
+            "pgstow_verify",
+            "pgstow_verify_a_b_c_d",
+            "pgstow_verify_a_b_1_2_3",
+            "verify_a_b_1_2",
+        ] {
+            assert_eq!(Owner::of_name(other, "verify"), None, "{other}");
+        }
+    }
+}

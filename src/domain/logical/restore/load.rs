@@ -1,0 +1,277 @@
+//! Has pg_restore or psql put a dump into a database, and hears what they complain of.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Read, Write},
+    process::Command,
+};
+
+use serde::Serialize;
+use tracing::warn;
+
+use super::ready::{Ready, SCRATCH};
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::{client_programs::ClientPrograms, conninfo::ConnInfo},
+    util::{
+        cancel::Cancel,
+        fs::create_file,
+        process::{self, NO_LIMIT},
+        scratch::Scratch,
+    },
+};
+
+/// Complaints beyond these are counted alone.
+const MOST: usize = 10_000;
+
+/// How a dump is loaded.
+#[derive(Clone, Debug)]
+pub struct How {
+    /// Workers of pg_restore.
+    pub jobs: usize,
+    /// All or nothing: of one worker alone.
+    pub in_one: bool,
+    /// Goes on behind an error.
+    pub keep_going: bool,
+    /// Owners and rights, too.
+    pub owners: bool,
+    /// Tablespaces, too: else all goes to the database's own.
+    pub tablespaces: bool,
+    pub subscriptions: bool,
+    /// These entries of the archive alone.
+    pub entries: Option<Vec<u32>>,
+}
+
+/// What went wrong, in the words of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Complaints {
+    pub list: Vec<String>,
+    /// How many there were: the list may be shorter.
+    pub count: u64,
+}
+
+impl Complaints {
+    pub fn add(&mut self, other: Complaints) {
+        self.count += other.count;
+        self.list.extend(other.list);
+    }
+
+    fn hear(&mut self, line: &str, about: &mut Option<String>) {
+        if let Some(entry) = line.strip_prefix("pg_restore: from TOC entry ") {
+            *about = Some(entry.to_owned());
+            return;
+        }
+        match error_in(line) {
+            Some(error) => {
+                self.count += 1;
+                if self.list.len() < MOST {
+                    let mut text = error.to_owned();
+                    if let Some(about) = about.take() {
+                        let _ = write!(text, " ({about})");
+                    }
+                    self.list.push(text);
+                }
+            }
+            None if line.contains("warning:") && !line.contains("errors ignored on restore") => {
+                warn!("{line}");
+            }
+            None => {}
+        }
+    }
+}
+
+/// `ERROR:  relation "x" already exists` of what psql and pg_restore make of it.
+fn error_in(line: &str) -> Option<&str> {
+    if let Some(rest) = line.strip_prefix("pg_restore: error: ") {
+        return Some(rest);
+    }
+    let rest = line
+        .strip_prefix("psql:")
+        .and_then(|rest| rest.split_once(": ").map(|(_, rest)| rest));
+    let rest = rest.or_else(|| line.strip_prefix("psql: "))?;
+    let severe = ["ERROR: ", "FATAL: ", "PANIC: ", "error: "];
+    severe
+        .iter()
+        .any(|word| rest.starts_with(word))
+        .then_some(rest)
+}
+
+pub struct Loader<'a> {
+    pub programs: &'a ClientPrograms,
+    pub info: &'a ConnInfo,
+    pub cancel: &'a Cancel,
+}
+
+impl Loader<'_> {
+    /// Restores an archive.
+    ///
+    /// # Errors
+    /// The program failed; with `keep_going` only what it could not go on behind.
+    pub fn archive(&self, ready: &Ready<'_>, how: &How) -> Result<Complaints> {
+        let mut command = self.programs.command("pg_restore", self.info)?;
+        let flags = [
+            (!how.keep_going, "--exit-on-error"),
+            (how.in_one, "--single-transaction"),
+            (!how.owners, "--no-owner"),
+            (!how.owners, "--no-privileges"),
+            (!how.tablespaces, "--no-tablespaces"),
+            (!how.subscriptions, "--no-subscriptions"),
+        ];
+        command.args(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag));
+        if how.jobs > 1 && ready.takes_workers()? {
+            command.arg(format!("--jobs={}", how.jobs));
+        }
+        let list = how.entries.as_deref().map(List::make).transpose()?;
+        if let Some(list) = &list {
+            command.arg("--use-list").arg(list.path());
+        }
+        self.run_archive(&mut command, ready, &mut io::sink(), how.keep_going)
+    }
+
+    fn run_archive(
+        &self,
+        command: &mut Command,
+        ready: &Ready<'_>,
+        sink: &mut (impl Write + Send),
+        keep_going: bool,
+    ) -> Result<Complaints> {
+        match ready.path() {
+            Some(path) => {
+                command.arg("--").arg(path);
+                self.run(command, None::<io::Empty>, sink, keep_going)
+            }
+            None => self.run(command, Some(ready.stream()?), sink, keep_going),
+        }
+    }
+
+    /// Runs a script, which psql reads as it comes.
+    pub fn script(&self, script: impl Read + Send, how: &How) -> Result<Complaints> {
+        let mut command = self.programs.command("psql", self.info)?;
+        command.args(["--no-psqlrc", "--quiet", "--set=VERBOSITY=verbose"]);
+        if !how.keep_going {
+            command.arg("--set=ON_ERROR_STOP=1");
+        }
+        if how.in_one {
+            command.arg("--single-transaction");
+        }
+        command.arg("--file=-");
+        self.run(&mut command, Some(script), &mut io::sink(), how.keep_going)
+    }
+
+    fn run(
+        &self,
+        command: &mut Command,
+        input: Option<impl Read + Send>,
+        sink: &mut (impl Write + Send),
+        keep_going: bool,
+    ) -> Result<Complaints> {
+        let mut complaints = Complaints::default();
+        let mut about = None;
+        let mut heard = |line: &str| complaints.hear(line, &mut about);
+        let end = process::run_heard(command, input, sink, &mut heard, NO_LIMIT, self.cancel)?;
+        // Behind errors pg_restore ends with 1, psql with 0; it ends with 2 where the server is gone.
+        let went_on = keep_going && (end.status.success() || end.status.code() == Some(1));
+        match end.status.success() || (went_on && complaints.count > 0) {
+            true => Ok(complaints),
+            false => Err(failure(end, &complaints)),
+        }
+    }
+}
+
+fn failure(end: process::End, complaints: &Complaints) -> Error {
+    match complaints.list.first() {
+        Some(first) => Error::failed(first.clone()).context("the dump could not be restored"),
+        None => end.failure(),
+    }
+}
+
+/// Writes an archive, or these entries of it, as SQL.
+pub fn to_script(
+    programs: &ClientPrograms,
+    ready: &Ready<'_>,
+    entries: Option<&[u32]>,
+    sink: &mut (impl Write + Send),
+    cancel: &Cancel,
+) -> Result<()> {
+    let mut command = programs.alone("pg_restore")?;
+    command.arg("--file=-");
+    let list = entries.map(List::make).transpose()?;
+    if let Some(list) = &list {
+        command.arg("--use-list").arg(list.path());
+    }
+    let end = match ready.path() {
+        Some(path) => {
+            command.arg("--").arg(path);
+            process::run_to_any_end(&mut command, sink, NO_LIMIT, cancel)?
+        }
+        None => process::run_with_input(&mut command, ready.stream()?, sink, NO_LIMIT, cancel)?,
+    };
+    end.success().map(drop)
+}
+
+/// A file that names entries, for pg_restore.
+struct List(Scratch);
+
+impl List {
+    fn make(entries: &[u32]) -> Result<Self> {
+        let list = Self(Scratch::make(SCRATCH, false)?);
+        let path = list.path();
+        let mut file = create_file(&path)?;
+        let text: String = entries.iter().map(|id| format!("{id};\n")).collect();
+        file.write_all(text.as_bytes())
+            .map_err(|error| Error::io("write", &path, error))?;
+        Ok(list)
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("list")
+    }
+}
+
+/// Whether a failure says something of the dump: not of the server, the disk or a stop.
+pub fn is_about_the_dump(error: &Error) -> bool {
+    const OF_THE_SERVER: [&str; 8] = [
+        "No space left on device",
+        "could not extend file",
+        "out of memory",
+        "out of shared memory",
+        "server closed the connection",
+        "terminating connection",
+        "connection to server",
+        "the database system is",
+    ];
+    let line = error.in_one_line();
+    error.kind() == Kind::Failed && !OF_THE_SERVER.iter().any(|words| line.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_told_from_what_is_said_beside() {
+        let mut complaints = Complaints::default();
+        let mut about = None;
+        for line in [
+            "pg_restore: while PROCESSING TOC:",
+            "pg_restore: from TOC entry 215; 1259 16386 TABLE accounts postgres",
+            "pg_restore: error: could not execute query: ERROR:  relation \"accounts\" already exists",
+            "Command was: CREATE TABLE public.accounts (",
+            "pg_restore: warning: errors ignored on restore: 1",
+            "psql:<stdin>:17: ERROR:  42710: role \"x: y\" already exists",
+            "LOCATION:  CreateRole, user.c:337",
+            "psql:<stdin>:18: NOTICE:  x",
+            "psql: error: connection to server on socket failed: FATAL:  no",
+        ] {
+            complaints.hear(line, &mut about);
+        }
+        let expected = [
+            "could not execute query: ERROR:  relation \"accounts\" already exists \
+             (215; 1259 16386 TABLE accounts postgres)",
+            "ERROR:  42710: role \"x: y\" already exists",
+            "error: connection to server on socket failed: FATAL:  no",
+        ];
+        assert_eq!(complaints.list, expected);
+        assert_eq!(complaints.count, 3);
+    }
+}

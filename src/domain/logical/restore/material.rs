@@ -1,0 +1,370 @@
+//! What is restored: a dump of a repository, or a file that perhaps nobody but its maker knows.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    script::{Scan, Script},
+    shape::Shape,
+};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    postgres::{archive_toc::ArchiveToc, version::Major},
+    repo::{
+        codec::Codec,
+        document,
+        dump::Dump,
+        dump_name::{DumpFormat, DumpObject},
+        repository::Repository,
+    },
+    util::{
+        cancel::Cancel,
+        hash::{self, Sha256, Sha256Reader},
+        meter::Meter,
+    },
+};
+
+/// More bytes are no description of a dump.
+const LONGEST_DESCRIPTION: u64 = document::LIMIT;
+
+pub struct Material<'a> {
+    from: From<'a>,
+    pub shape: Shape,
+    /// What is known of it; of a file what lies beside it.
+    pub description: Option<Box<Dump>>,
+    /// Of the bytes as they are stored.
+    sum: Option<Sha256>,
+}
+
+enum From<'a> {
+    Repository(&'a Repository, Box<Dump>),
+    Path(PathBuf),
+}
+
+/// What reading it once told.
+pub struct Checked {
+    /// Whether there was a SHA-256 to compare with.
+    pub compared: bool,
+    pub bytes: u64,
+    pub about: About,
+}
+
+/// What it says of itself.
+pub enum About {
+    Archive(ArchiveToc),
+    Script(Script),
+}
+
+impl About {
+    pub fn toc(&self) -> Option<&ArchiveToc> {
+        match self {
+            About::Archive(toc) => Some(toc),
+            About::Script(_) => None,
+        }
+    }
+
+    /// The major of the server that was dumped, and of the pg_dump that did it.
+    pub fn majors(&self) -> (Option<u32>, Option<u32>) {
+        let (server, client) = match self {
+            About::Archive(toc) => (&toc.server_version, &toc.client_version),
+            About::Script(script) => (&script.server_version, &script.client_version),
+        };
+        let major = |version: &Option<String>| {
+            let version = version.as_ref()?;
+            let end = version.find(|c: char| !c.is_ascii_digit());
+            version[..end.unwrap_or(version.len())].parse().ok()
+        };
+        (major(server), major(client))
+    }
+
+    /// The oldest pg_restore that surely reads it.
+    pub fn maker(&self) -> Option<Major> {
+        self.majors().1.and_then(|major| Major::new(major).ok())
+    }
+}
+
+impl<'a> Material<'a> {
+    pub fn stored(repository: &'a Repository, dump: Box<Dump>) -> Self {
+        Self {
+            shape: match dump.dump_format {
+                DumpFormat::Plain => Shape::Plain(dump.compression),
+                DumpFormat::Custom | DumpFormat::Tar => Shape::Archive(dump.compression),
+                DumpFormat::Directory => Shape::Packed(dump.compression),
+            },
+            description: Some(dump.clone()),
+            sum: Some(dump.data.sha256),
+            from: From::Repository(repository, dump),
+        }
+    }
+
+    /// A file, with what lies beside it: `.sha256` in sha256sum's format, `.json` of pgstow.
+    pub fn file(path: &Path) -> Result<Self> {
+        let shape = Shape::of(path)?;
+        let description = description_beside(path)?;
+        let sum = match &description {
+            Some(dump) => Some(dump.data.sha256),
+            None => sum_beside(path)?,
+        };
+        Ok(Self {
+            from: From::Path(path.to_owned()),
+            shape,
+            description,
+            sum,
+        })
+    }
+
+    /// As people call it.
+    pub fn name(&self) -> String {
+        match &self.from {
+            From::Repository(_, dump) => dump.name.to_string(),
+            From::Path(path) => path.display().to_string(),
+        }
+    }
+
+    /// The dump of a repository that it is.
+    pub fn dump(&self) -> Option<&Dump> {
+        match &self.from {
+            From::Repository(_, dump) => Some(dump),
+            From::Path(_) => None,
+        }
+    }
+
+    /// The file or folder, where it is one of this host.
+    pub fn path(&self) -> Option<PathBuf> {
+        match &self.from {
+            From::Repository(repository, dump) => {
+                let object = repository.layout().dump_object(&dump.name, dump.object());
+                let folder = repository.location().folder()?;
+                Some(folder.join(object.as_str()))
+            }
+            From::Path(path) => Some(path.clone()),
+        }
+    }
+
+    /// The bytes as they are stored.
+    fn open(&self) -> Result<Box<dyn Read + Send>> {
+        match &self.from {
+            From::Repository(repository, dump) => {
+                let object = repository.layout().dump_object(&dump.name, dump.object());
+                repository.storage().get(&object, None)
+            }
+            From::Path(path) => Ok(Box::new(File::open(path).at("read", path)?)),
+        }
+    }
+
+    /// The bytes as pg_dump wrote them.
+    pub fn plain(&self) -> Result<Box<dyn Read + Send>> {
+        let decoded = self.shape.codec().decoder(self.open()?);
+        decoded.map_err(|error| self.damaged(error))
+    }
+
+    fn damaged(&self, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Error::damaged(format!("{} is damaged", self.name())).because(error)
+            }
+            _ => error
+                .downcast::<Error>()
+                .unwrap_or_else(|error| Error::io("read", Path::new(&self.name()), error)),
+        }
+    }
+
+    /// Reads it whole: an error of kind `Damaged` unless it is what was stored.
+    pub fn check(&self, meter: &Meter, cancel: &Cancel) -> Result<Checked> {
+        if self.shape == Shape::Folder {
+            return self.check_folder();
+        }
+        meter.begin("checking the dump", 0);
+        let mut stored = Sha256Reader::new(Watched {
+            inner: self.open()?,
+            meter,
+            cancel,
+        });
+        let read = self.read_once(&mut stored);
+        // What is behind the end of a stream belongs to the sum.
+        let rest = hash::copy(&mut stored, &mut io::sink());
+        cancel.check()?;
+        rest.map_err(|error| self.damaged(error))?;
+        let bytes = stored.length();
+        let sum = stored.finish();
+        if let Some(expected) = self.sum
+            && expected != sum
+        {
+            return Err(Error::damaged(format!(
+                "{} is damaged: its SHA-256 is {sum} instead of {expected}",
+                self.name()
+            ))
+            .hint(
+                "use another dump (`pgstow list --dumps`), or a copy of this one from elsewhere.",
+            ));
+        }
+        let about = read.map_err(|error| self.damaged(error))?;
+        if let About::Script(script) = &about
+            && script.is_cut_off()
+        {
+            let what = format!("{} is cut off: its last line is missing", self.name());
+            return Err(Error::damaged(what).hint("use another dump, or a whole copy of this one."));
+        }
+        Ok(Checked {
+            compared: self.sum.is_some(),
+            bytes,
+            about,
+        })
+    }
+
+    fn read_once(&self, stored: &mut (impl Read + Send)) -> io::Result<About> {
+        let mut plain = self.shape.codec().decoder(stored)?;
+        match self.shape {
+            Shape::Plain(_) => {
+                let mut scan = Scan::default();
+                hash::copy(&mut plain, &mut scan)?;
+                Ok(About::Script(scan.finish()))
+            }
+            _ => {
+                let toc = toc_of(&mut plain, matches!(self.shape, Shape::Packed(_)));
+                // Damage of what is compressed shows at its end.
+                hash::copy(&mut plain, &mut io::sink())?;
+                Ok(About::Archive(toc?))
+            }
+        }
+    }
+
+    fn check_folder(&self) -> Result<Checked> {
+        let From::Path(folder) = &self.from else {
+            return Err(Error::failed("no folder"));
+        };
+        let path = folder.join("toc.dat");
+        let file = File::open(&path).at("read", &path)?;
+        let mut bytes = 0;
+        for entry in fs::read_dir(folder).at("list", folder)? {
+            bytes += entry
+                .and_then(|entry| entry.metadata())
+                .at("list", folder)?
+                .len();
+        }
+        Ok(Checked {
+            compared: false,
+            bytes,
+            about: About::Archive(ArchiveToc::read(io::BufReader::new(file))?),
+        })
+    }
+}
+
+/// Where it is depends on the format: at the beginning, or in a member of a tar archive.
+fn toc_of(plain: &mut (impl Read + Send), packed: bool) -> io::Result<ArchiveToc> {
+    let mut plain = io::BufReader::new(plain);
+    if !packed
+        && io::BufRead::fill_buf(&mut plain)?.starts_with(crate::postgres::archive_toc::MAGIC)
+    {
+        return Ok(ArchiveToc::read(plain)?);
+    }
+    let mut archive = tar::Archive::new(plain);
+    for member in archive.entries()? {
+        let member = member?;
+        let path = member.path()?.into_owned();
+        if path.file_name().is_some_and(|name| name == "toc.dat") {
+            return Ok(ArchiveToc::read(member)?);
+        }
+    }
+    Err(Error::damaged("the archive has no toc.dat").into())
+}
+
+/// Counts what is read, and stops where that is asked for.
+struct Watched<'a, R> {
+    inner: R,
+    meter: &'a Meter,
+    cancel: &'a Cancel,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check()?;
+        let count = self.inner.read(buffer)?;
+        self.meter.add(count as u64);
+        Ok(count)
+    }
+}
+
+/// `x.json` of `x.sql.gz`.
+fn description_beside(path: &Path) -> Result<Option<Box<Dump>>> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Ok(None);
+    };
+    let Some(stem) = DumpObject::stem(name) else {
+        return Ok(None);
+    };
+    let beside = path.with_file_name(format!("{stem}.json"));
+    let bytes = match read_small(&beside, LONGEST_DESCRIPTION)? {
+        Some(bytes) => bytes,
+        None => return Ok(None),
+    };
+    let dump: Box<Dump> = document::parse(&bytes, &beside.display().to_string())?;
+    // A description of another file says nothing.
+    Ok((dump.data.name == name).then_some(dump))
+}
+
+/// Of `path` in `path.sha256`, or `x.sha256` of `x.sql.gz`.
+fn sum_beside(path: &Path) -> Result<Option<Sha256>> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Ok(None);
+    };
+    let stem = DumpObject::stem(name).unwrap_or(name);
+    for beside in [format!("{name}.sha256"), format!("{stem}.sha256")] {
+        let beside = path.with_file_name(beside);
+        let Some(bytes) = read_small(&beside, 1 << 20)? else {
+            continue;
+        };
+        if let Some(sum) = sum_in(&String::from_utf8_lossy(&bytes), name) {
+            return sum.parse().map(Some).map_err(|error: Error| {
+                error.context(format!("{} can't be read", beside.display()))
+            });
+        }
+    }
+    Ok(None)
+}
+
+/// The sum of file `name`, as sha256sum writes it.
+pub fn sum_in<'a>(sums: &'a str, name: &str) -> Option<&'a str> {
+    sums.lines().find_map(|line| {
+        let (sum, file) = line.split_once(' ')?;
+        let file = file.trim_start_matches([' ', '*']);
+        let last = file.rsplit('/').next().unwrap_or(file);
+        (last == name).then_some(sum)
+    })
+}
+
+fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let file = match File::open(path).at("read", path) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).at("read", path)?;
+    Ok(Some(bytes))
+}
+
+/// Whether what has this shape is SQL that is read as it comes.
+pub fn is_script(shape: Shape) -> bool {
+    matches!(shape, Shape::Plain(_))
+}
+
+/// Whether pg_restore can read a file of this shape as it lies.
+pub fn is_archive_as_it_lies(shape: Shape) -> bool {
+    matches!(shape, Shape::Archive(Codec::None) | Shape::Folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_found_by_the_name_of_the_file() {
+        let sums = "ab  x.dump\ncd *dir/y.dump\nbroken\n";
+        assert_eq!(sum_in(sums, "x.dump"), Some("ab"));
+        assert_eq!(sum_in(sums, "y.dump"), Some("cd"));
+        assert_eq!(sum_in(sums, "z.dump"), None);
+    }
+}

@@ -1,0 +1,382 @@
+//! A run of `restore-dump`. The dump is read whole and compared with its SHA-256 first; then comes the
+//! database, and in it the dump. What fails leaves no database behind that was not there before, and what
+//! was there as it was: a database is dropped only after the dump is restored beside it.
+
+use std::{io::Write, path::PathBuf, time::Instant};
+
+use serde::Serialize;
+
+use super::{
+    creation::Creation,
+    extract,
+    fresh::Fresh,
+    globals,
+    load::{self, Complaints, How, Loader},
+    material::{About, Checked, Material, is_script},
+    pick::Picked,
+    programs,
+    ready::{Ready, SCRATCH},
+    target::Target,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::{
+        client_programs::ClientPrograms, connection::Session, conninfo::ConnInfo, programs::Search,
+        version::Major,
+    },
+    repo::repository::Repository,
+    util::{cancel::Cancel, fs::NewFile, hash, meter::Meter, scratch::Scratch},
+};
+
+/// Where a dump goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// None: the one of the dump's own name.
+    Database(Option<String>),
+    File(PathBuf),
+    /// Standard output.
+    Output,
+}
+
+/// What `restore-dump` is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub to: To,
+    pub picked: Picked,
+    /// Drop the database that is there, once the dump is restored.
+    pub clean: bool,
+    /// Roles and tablespaces first.
+    pub globals: bool,
+    /// With owners and rights as they were.
+    pub owners: bool,
+    pub keep_going: bool,
+    /// Workers of pg_restore.
+    pub jobs: usize,
+    /// Names and patterns of databases that are never dropped.
+    pub production: Vec<String>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+pub struct Restored {
+    /// The dump's name, or the file's.
+    pub dump: String,
+    /// None: into a file.
+    pub database: Option<String>,
+    pub file: Option<PathBuf>,
+    /// Whether the database was made.
+    pub created: bool,
+    /// Whether one of that name was there, and was dropped.
+    pub replaced: bool,
+    /// Whether its SHA-256 was known, and is right.
+    pub checked: bool,
+    pub bytes: u64,
+    /// What was stepped over.
+    pub errors: Complaints,
+    pub seconds: f64,
+}
+
+/// What a restore needs beside its request.
+pub struct Restorer<'a> {
+    /// None: of a file.
+    pub repository: Option<&'a Repository>,
+    pub info: &'a ConnInfo,
+    pub search: &'a Search,
+    /// Asks a person whether to go on.
+    pub confirm: &'a dyn Fn(&str) -> Result<bool>,
+    pub meter: &'a Meter,
+    pub cancel: &'a Cancel,
+}
+
+impl Restorer<'_> {
+    /// `output`: standard output, for those who want it there.
+    pub fn run(
+        &self,
+        material: &Material<'_>,
+        request: &Request,
+        output: &mut (dyn Write + Send),
+    ) -> Result<Restored> {
+        let begun = Instant::now();
+        Scratch::sweep(SCRATCH);
+        let checked = material.check(self.meter, self.cancel)?;
+        let mut restored = Restored {
+            dump: material.name(),
+            database: None,
+            file: None,
+            created: false,
+            replaced: false,
+            checked: checked.compared,
+            bytes: checked.bytes,
+            errors: Complaints::default(),
+            seconds: 0.0,
+        };
+        match &request.to {
+            To::Database(name) => {
+                let name = name_of(name.as_deref(), material, &checked)?;
+                self.put_into_database(material, &checked, request, &name, &mut restored)?;
+                restored.database = Some(name);
+            }
+            To::File(path) => {
+                let mut file = NewFile::create(path, 0o600)?;
+                self.write_as_sql(material, &checked, request, file.file())?;
+                file.publish_new()?;
+                restored.file = Some(path.clone());
+            }
+            To::Output => self.write_as_sql(material, &checked, request, output)?,
+        }
+        restored.seconds = begun.elapsed().as_secs_f64();
+        Ok(restored)
+    }
+
+    fn put_into_database(
+        &self,
+        material: &Material<'_>,
+        checked: &Checked,
+        request: &Request,
+        name: &str,
+        restored: &mut Restored,
+    ) -> Result<()> {
+        check_stays(&checked.about, &material.name())?;
+        let beside = beside(self.info, name);
+        let session = Session::connect(&beside, self.cancel)?;
+        let programs = self.programs(&session, &checked.about)?;
+        let target = Target {
+            session: &session,
+            beside: &beside,
+            production: &request.production,
+            cancel: self.cancel,
+        };
+        let exists = target.exists(name)?;
+        if exists && request.clean {
+            target.check_may_go(name)?;
+        }
+        if exists {
+            self.ask(name, request.clean)?;
+        }
+        let loader = |info| Loader {
+            programs: &programs,
+            info,
+            cancel: self.cancel,
+        };
+        if request.globals {
+            let complaints = self.globals(&loader(&beside), material)?;
+            if complaints.count > 0 && !request.keep_going {
+                let first = complaints.list.into_iter().next().unwrap_or_default();
+                return Err(
+                    Error::failed(first).context("roles and tablespaces could not be restored")
+                );
+            }
+            restored.errors = complaints;
+        }
+        let how = How {
+            jobs: request.jobs,
+            in_one: exists && !request.clean && request.jobs == 1 && !request.keep_going,
+            keep_going: request.keep_going,
+            owners: request.owners,
+            tablespaces: true,
+            subscriptions: true,
+            entries: None,
+        };
+        let creation = Creation::of(&checked.about);
+        let fresh = match (exists, request.clean) {
+            (true, true) => Some(target.make_beside(name, creation)?),
+            (true, false) => None,
+            (false, _) => Some(self.make(&beside, name, &creation)?),
+        };
+        let info = match &fresh {
+            Some(fresh) => fresh.info(),
+            None => beside.clone().with_database(name),
+        };
+        let loaded = self.load(material, checked, &request.picked, &loader(&info), how)?;
+        let clean = loaded.count == 0;
+        restored.errors.add(loaded);
+        match fresh {
+            Some(fresh) if exists && clean => {
+                target.replace(name, fresh)?;
+                restored.replaced = true;
+            }
+            Some(mut fresh) => {
+                fresh.keep();
+                restored.created = true;
+                if exists {
+                    // Nobody gives up a whole database for one with errors.
+                    return Err(self.left_beside(name, fresh.name(), &restored.errors));
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn left_beside(&self, name: &str, beside: &str, errors: &Complaints) -> Error {
+        let first = errors.list.first().cloned().unwrap_or_default();
+        Error::failed(first)
+            .context(format!(
+                "database {name:?} is as it was; the dump was restored with {} errors, as {beside:?}",
+                errors.count
+            ))
+            .hint("look at it, and drop or rename it by hand.")
+    }
+
+    fn make(&self, beside: &ConnInfo, name: &str, how: &Creation) -> Result<Fresh> {
+        Fresh::make(beside, name, how, self.cancel).map_err(|error| {
+            let hint = error.hint_text().map(str::to_owned);
+            let error = error.context(format!("can't make database {name:?}"));
+            error.hint(hint.unwrap_or_else(|| {
+                "the role needs CREATEDB, and the server the locale of the source; else make the database by hand, \
+                 and restore into it."
+                    .to_owned()
+            }))
+        })
+    }
+
+    fn ask(&self, name: &str, clean: bool) -> Result<()> {
+        let question = match clean {
+            true => format!("database {name:?} exists: drop it once the dump is restored?"),
+            false => format!("database {name:?} exists: restore into it?"),
+        };
+        match (self.confirm)(&question)? {
+            true => Ok(()),
+            false => Err(Error::new(
+                Kind::Interrupted,
+                "not confirmed: nothing was done",
+            )),
+        }
+    }
+
+    fn programs(&self, session: &Session, about: &About) -> Result<ClientPrograms> {
+        let server = Major::from_server_version_num(session.server_version_num()?)?;
+        match about {
+            About::Archive(_) => programs::for_server(self.search, server, about.maker()),
+            About::Script(_) => ClientPrograms::find(self.search, server),
+        }
+    }
+
+    fn globals(&self, loader: &Loader<'_>, material: &Material<'_>) -> Result<Complaints> {
+        let (Some(repository), Some(dump)) = (self.repository, material.dump()) else {
+            return Err(
+                Error::usage("a file has no roles and tablespaces beside it")
+                    .hint("leave out --globals, and make the roles by hand."),
+            );
+        };
+        let globals = globals::beside(repository, dump)?;
+        globals::restore(loader, repository, globals, self.meter, self.cancel)
+    }
+
+    fn load(
+        &self,
+        material: &Material<'_>,
+        checked: &Checked,
+        picked: &Picked,
+        loader: &Loader<'_>,
+        mut how: How,
+    ) -> Result<Complaints> {
+        self.meter.begin("restoring", 0);
+        if let Some(toc) = checked.about.toc() {
+            how.entries = match picked.is_everything() {
+                true => None,
+                false => Some(picked.entries(toc)?),
+            };
+            let ready = Ready::make(material, checked, how.jobs > 1, self.cancel)?;
+            return loader.archive(&ready, &how);
+        }
+        if picked.is_everything() {
+            return loader.script(material.plain()?, &how);
+        }
+        let ready = extract::extract(loader, material, checked, picked)?;
+        loader.archive(&ready, &how)
+    }
+
+    /// As SQL.
+    fn write_as_sql(
+        &self,
+        material: &Material<'_>,
+        checked: &Checked,
+        request: &Request,
+        mut out: &mut (dyn Write + Send),
+    ) -> Result<()> {
+        self.meter.begin("writing", 0);
+        let picked = &request.picked;
+        if is_script(material.shape) && picked.is_everything() {
+            let copied = hash::copy(&mut material.plain()?, &mut out);
+            return copied
+                .map(drop)
+                .map_err(|error| Error::failed("can't write the dump").because(error));
+        }
+        let (programs, ready, entries) = match checked.about.toc() {
+            Some(toc) => {
+                let entries = match picked.is_everything() {
+                    true => None,
+                    false => Some(picked.entries(toc)?),
+                };
+                let programs = programs::for_script(self.search, checked.about.maker())?;
+                let ready = Ready::make(material, checked, false, self.cancel)?;
+                (programs, ready, entries)
+            }
+            None => {
+                check_stays(&checked.about, &material.name())?;
+                let session = Session::connect(self.info, self.cancel)?;
+                let programs = self.programs(&session, &checked.about)?;
+                let loader = Loader {
+                    programs: &programs,
+                    info: self.info,
+                    cancel: self.cancel,
+                };
+                let ready = extract::extract(&loader, material, checked, picked)?;
+                (programs, ready, None)
+            }
+        };
+        load::to_script(&programs, &ready, entries.as_deref(), &mut out, self.cancel)
+    }
+}
+
+/// Where to connect to while database `name` is made, renamed or dropped.
+fn beside(info: &ConnInfo, name: &str) -> ConnInfo {
+    match info.database == name {
+        true => info.clone().with_database(match name {
+            "postgres" => "template1",
+            _ => "postgres",
+        }),
+        false => info.clone(),
+    }
+}
+
+fn name_of(wanted: Option<&str>, material: &Material<'_>, checked: &Checked) -> Result<String> {
+    let of_description = || material.description.as_ref()?.database.clone();
+    let of_archive = || checked.about.toc()?.database.clone();
+    let is_globals = material
+        .description
+        .as_ref()
+        .is_some_and(|dump| dump.database.is_none());
+    if is_globals {
+        let what = format!(
+            "{} holds roles and tablespaces, no database",
+            material.name()
+        );
+        return Err(Error::usage(what).hint(
+            "restore a database with --globals, which restores them first; or write them with --to-file.",
+        ));
+    }
+    let name = wanted
+        .map(str::to_owned)
+        .or_else(of_description)
+        .or_else(of_archive);
+    name.ok_or_else(|| {
+        let what = format!("{} does not say which database it holds", material.name());
+        Error::usage(what).hint("name one with --to-database.")
+    })
+}
+
+/// A script that goes to other databases would do so whatever we say.
+pub fn check_stays(about: &About, name: &str) -> Result<()> {
+    let About::Script(script) = about else {
+        return Ok(());
+    };
+    let Some(line) = &script.connects else {
+        return Ok(());
+    };
+    let what = format!("{name} chooses its database itself: {line}");
+    Err(Error::failed(what).hint(
+        "it was made by pg_dumpall, or by pg_dump with --create: look at it, and give it to psql by hand.",
+    ))
+}

@@ -1,0 +1,143 @@
+//! What kind of dump a file is, told by its first bytes: people rename files.
+
+use std::{
+    io::{self, Read},
+    path::Path,
+};
+
+use crate::{
+    error::{Error, IoContext, Result},
+    postgres::archive_toc::MAGIC,
+    repo::codec::Codec,
+};
+
+/// How it has to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// SQL.
+    Plain(Codec),
+    /// An archive in one file, of custom or tar format.
+    Archive(Codec),
+    /// A folder of pg_dump's directory format, in a tar archive.
+    Packed(Codec),
+    /// Such a folder itself.
+    Folder,
+}
+
+/// A block of tar (`struct posix_header`): the name of a member, then what it is, at the end the magic.
+const BLOCK: usize = 512;
+const USTAR: usize = 257;
+
+/// Enough to tell.
+const HEAD: usize = BLOCK;
+
+impl Shape {
+    /// Of what is at `path`.
+    pub fn of(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return match path.join("toc.dat").is_file() {
+                true => Ok(Shape::Folder),
+                false => Err(Error::failed(format!(
+                    "{} is no dump: a folder of pg_dump's has a toc.dat",
+                    path.display()
+                ))),
+            };
+        }
+        let opened = || std::fs::File::open(path).at("read", path);
+        let codec = codec(&head(opened()?).at("read", path)?);
+        let plain = codec.decoder(opened()?).and_then(head);
+        let plain = plain.map_err(|error| {
+            Error::damaged(format!("{} can't be unpacked", path.display())).because(error)
+        })?;
+        if plain.is_empty() {
+            return Err(Error::damaged(format!("{} is empty", path.display())));
+        }
+        Ok(Self::of_plain(&plain, codec))
+    }
+
+    fn of_plain(head: &[u8], codec: Codec) -> Self {
+        if head.starts_with(MAGIC) {
+            return Shape::Archive(codec);
+        }
+        if head.len() < BLOCK || !head[USTAR..].starts_with(b"ustar") {
+            return Shape::Plain(codec);
+        }
+        // pg_dump's own begins with its table of contents.
+        match head.starts_with(b"toc.dat\0") {
+            true => Shape::Archive(codec),
+            false => Shape::Packed(codec),
+        }
+    }
+
+    pub fn codec(self) -> Codec {
+        match self {
+            Shape::Plain(codec) | Shape::Archive(codec) | Shape::Packed(codec) => codec,
+            Shape::Folder => Codec::None,
+        }
+    }
+}
+
+fn head(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    reader.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// RFC 1952, and the frames of zstd and lz4.
+fn codec(head: &[u8]) -> Codec {
+    match head {
+        [0x1F, 0x8B, ..] => Codec::Gzip,
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => Codec::Zstd,
+        [0x04, 0x22, 0x4D, 0x18, ..] => Codec::Lz4,
+        _ => Codec::None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use super::*;
+
+    fn tar(first: &str) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(1);
+        archive.append_data(&mut header, first, &b"x"[..]).unwrap();
+        archive.into_inner().unwrap()
+    }
+
+    #[test]
+    fn each_kind_is_known_by_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let gzip = |bytes: &[u8]| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        for (bytes, shape) in [
+            (b"PGDMP...".to_vec(), Shape::Archive(Codec::None)),
+            (gzip(b"PGDMP..."), Shape::Archive(Codec::Gzip)),
+            (tar("toc.dat"), Shape::Archive(Codec::None)),
+            (tar("main/toc.dat"), Shape::Packed(Codec::None)),
+            (b"-- x\n".to_vec(), Shape::Plain(Codec::None)),
+            (gzip(b"SELECT 1;"), Shape::Plain(Codec::Gzip)),
+            (
+                zstd::encode_all(&b"SELECT 1;"[..], 1).unwrap(),
+                Shape::Plain(Codec::Zstd),
+            ),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(Shape::of(&path).unwrap(), shape);
+        }
+        fs::write(&path, "").unwrap();
+        assert!(Shape::of(&path).is_err());
+        assert!(Shape::of(folder.path()).is_err());
+        fs::write(folder.path().join("toc.dat"), "x").unwrap();
+        assert_eq!(Shape::of(folder.path()).unwrap(), Shape::Folder);
+        assert!(Shape::of(&folder.path().join("absent")).is_err());
+    }
+}

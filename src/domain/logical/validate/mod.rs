@@ -1,0 +1,225 @@
+//! Whether a dump can be trusted: it is restored into a temporary database, and what came of it is compared
+//! with what its description says, and looked at for itself.
+//!
+//! The database and the server that were made for it are gone afterwards, also after errors and signals;
+//! what a killed process left is removed by the next run.
+
+mod application;
+mod compare;
+mod ground;
+mod integrity;
+mod keys;
+pub mod place;
+mod sequences;
+mod statements;
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use self::{ground::Ground, place::Server};
+use super::{
+    census,
+    restore::{
+        load::{How, Loader, is_about_the_dump},
+        material::{About, Checked, Material},
+        ready::Ready,
+        run::check_stays,
+    },
+};
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::{connection::Session, conninfo::ConnInfo, programs::Search},
+    repo::{
+        dump::{DumpContents, RowCounts},
+        verified::{CheckState, VerifiedCheck},
+    },
+    util::{cancel::Cancel, meter::Meter},
+};
+
+pub use application::Application;
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Validated {
+    /// The dump's name, or the file's.
+    pub dump: String,
+    /// What was dumped; None: roles and tablespaces, or nobody knows.
+    pub database: Option<String>,
+    /// Where it was restored; None: it was not.
+    pub server: Option<String>,
+    /// As PostgreSQL's server_version_num.
+    pub server_version: Option<u32>,
+    /// Whether every check that could be made was passed.
+    pub good: bool,
+    pub checks: Vec<VerifiedCheck>,
+    pub bytes: u64,
+    pub seconds: f64,
+}
+
+impl Validated {
+    pub fn findings(&self) -> u64 {
+        let failed = |check: &&VerifiedCheck| check.result == CheckState::Failed;
+        self.checks.iter().filter(failed).count() as u64
+    }
+}
+
+/// How dumps are validated.
+pub struct Validator<'a> {
+    pub search: &'a Search,
+    /// None: on one that is started for it.
+    pub server: Option<Server>,
+    /// Statements that must return true.
+    pub sql: &'a [String],
+    pub application: &'a Application,
+    /// Workers of pg_restore.
+    pub jobs: usize,
+    pub meter: &'a Meter,
+    pub cancel: &'a Cancel,
+}
+
+impl Validator<'_> {
+    /// # Errors
+    /// It could not be found out: no server, no room, no rights, a stop that was asked for. What is wrong
+    /// with the dump is no error, but in what comes back.
+    pub fn validate(&self, material: &Material<'_>) -> Result<Validated> {
+        let begun = Instant::now();
+        let description = material.description.as_ref();
+        let mut validated = Validated {
+            dump: material.name(),
+            database: description.and_then(|dump| dump.database.clone()),
+            server: None,
+            server_version: None,
+            good: false,
+            checks: Vec::new(),
+            bytes: 0,
+            seconds: 0.0,
+        };
+        let is_globals = description.is_some_and(|dump| dump.database.is_none());
+        match material.check(self.meter, self.cancel) {
+            Ok(checked) => {
+                validated.bytes = checked.bytes;
+                validated.checks.push(match checked.compared {
+                    true => VerifiedCheck::passed("intact", "its SHA-256 is right"),
+                    false => VerifiedCheck::passed(
+                        "intact",
+                        "it can be read to its end; no SHA-256 is known",
+                    ),
+                });
+                match is_globals {
+                    true => validated.checks.push(VerifiedCheck::skipped(
+                        "restored",
+                        "roles and tablespaces are not tried out",
+                    )),
+                    false => self.restore(material, &checked, &mut validated)?,
+                }
+            }
+            Err(error) if error.kind() == Kind::Damaged => {
+                validated
+                    .checks
+                    .push(VerifiedCheck::failed("intact", error.in_one_line()));
+            }
+            Err(error) => return Err(error),
+        }
+        validated.good = validated.findings() == 0;
+        validated.seconds = begun.elapsed().as_secs_f64();
+        Ok(validated)
+    }
+
+    fn restore(
+        &self,
+        material: &Material<'_>,
+        checked: &Checked,
+        validated: &mut Validated,
+    ) -> Result<()> {
+        check_stays(&checked.about, &material.name())?;
+        let ready = Ready::make(material, checked, self.jobs > 1, self.cancel)?;
+        self.meter.begin("preparing a server", 0);
+        let ground = Ground::prepare(
+            self.search,
+            self.server.as_ref(),
+            material,
+            checked,
+            self.cancel,
+        )?;
+        validated.server = Some(ground.name());
+        validated.server_version = Some(ground.server_version);
+        self.meter.begin("restoring", 0);
+        let loader = Loader {
+            programs: &ground.programs,
+            info: &ground.info,
+            cancel: self.cancel,
+        };
+        let how = How {
+            jobs: self.jobs,
+            in_one: false,
+            keep_going: false,
+            // Elsewhere the roles may be missing, and who verifies may give nothing away.
+            owners: ground.is_scratch(),
+            tablespaces: false,
+            subscriptions: false,
+            entries: None,
+        };
+        let loaded = match &checked.about {
+            About::Archive(_) => loader.archive(&ready, &how),
+            About::Script(_) => loader.script(ready.stream()?, &how),
+        };
+        match loaded {
+            Ok(_) => validated.checks.push(VerifiedCheck::passed(
+                "restored",
+                format!("on {}", ground.name()),
+            )),
+            Err(error) if is_about_the_dump(&error) && ground.answers(self.cancel) => {
+                validated
+                    .checks
+                    .push(VerifiedCheck::failed("restored", error.in_one_line()));
+                return Ok(());
+            }
+            Err(error) => return Err(ground.explain(error)),
+        }
+        let checks = self.look(&ground.info, material)?;
+        validated.checks.extend(checks);
+        Ok(())
+    }
+
+    fn look(&self, info: &ConnInfo, material: &Material<'_>) -> Result<Vec<VerifiedCheck>> {
+        self.meter.begin("checking what was restored", 0);
+        let session = Session::connect(info, self.cancel)?;
+        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", &[])?;
+        session.execute("SET LOCAL row_security = off", &[])?;
+        let described = material.description.as_ref().map(|dump| &dump.contents);
+        let expected = match described {
+            Some(Some(contents)) => Ok(contents),
+            Some(None) => Err("the description of the dump has no contents"),
+            None => Err("there is no description of the dump"),
+        };
+        let wanted = expected.map_or(RowCounts::None, |contents| contents.row_counts);
+        let found = self.census(&session, wanted)?;
+        let mut checks = compare::migrations(expected, &found);
+        checks.extend(compare::tables(expected, &found));
+        checks.push(compare::enums(expected, &found));
+        checks.push(integrity::indexes(&session, expected, &found)?);
+        checks.push(integrity::foreign_keys(&session, expected, &found)?);
+        checks.push(compare::rows(expected, &found));
+        checks.push(keys::orphans(&session)?);
+        checks.push(compare::extensions(expected, &found));
+        checks.push(sequences::behind(&session)?);
+        session.execute("ROLLBACK", &[])?;
+        checks.extend(statements::check(info, self.sql, self.cancel)?);
+        drop(session);
+        checks.push(self.application.check(info, self.cancel)?);
+        Ok(checks)
+    }
+
+    fn census(&self, session: &Session, wanted: RowCounts) -> Result<DumpContents> {
+        let counted = match wanted {
+            RowCounts::Exact => RowCounts::Exact,
+            RowCounts::Estimated | RowCounts::None => RowCounts::None,
+        };
+        let (found, uncounted) = census::look(session, None, counted)?;
+        match uncounted.into_iter().next() {
+            None => Ok(found),
+            Some(why) => Err(Error::failed(why).context("what was restored could not be counted")),
+        }
+    }
+}

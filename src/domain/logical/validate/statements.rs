@@ -1,0 +1,41 @@
+//! Statements of the configuration (`verify.sql`), which must return true.
+
+use crate::{
+    error::{Kind, Result},
+    postgres::{connection::Session, conninfo::ConnInfo},
+    repo::verified::VerifiedCheck,
+    util::{cancel::Cancel, process::NO_LIMIT},
+};
+
+pub fn check(
+    info: &ConnInfo,
+    statements: &[String],
+    cancel: &Cancel,
+) -> Result<Option<VerifiedCheck>> {
+    if statements.is_empty() {
+        return Ok(None);
+    }
+    let session = Session::connect(info, cancel)?;
+    // People write them as for psql.
+    session.execute("SET search_path = \"$user\", public", &[])?;
+    session.execute("SET default_transaction_read_only = on", &[])?;
+    let mut wrong = Vec::new();
+    for statement in statements {
+        let answer = session.with_limit(NO_LIMIT, |session| session.query_rows(statement, &[]));
+        match answer {
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => wrong.push(error.in_one_line()),
+            Ok(rows) => match rows.as_slice() {
+                [row] if row.optional(0)?.as_deref() == Some("t") => {}
+                [row] if row.optional(0)?.as_deref() == Some("true") => {}
+                [row] => {
+                    let answer = row.optional(0)?.unwrap_or_else(|| "NULL".to_owned());
+                    wrong.push(format!("{statement}: {answer}, not true"));
+                }
+                rows => wrong.push(format!("{statement}: {} rows, not one", rows.len())),
+            },
+        }
+    }
+    let fine = format!("{} statements return true", statements.len());
+    Ok(Some(VerifiedCheck::of("sql", wrong, fine)))
+}

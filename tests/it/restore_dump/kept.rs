@@ -1,0 +1,46 @@
+//! What was found is kept beside the dump.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{Site, make_shop};
+use crate::harness::pg;
+
+#[test]
+fn the_result_is_stored_with_the_dump() {
+    let site = Site::start(pg(17));
+    make_shop(&site.stow.cluster, "shop");
+    let data = site.dump("shop", &[]);
+    site.pgstow(&["verify", "--dumps"]).ok();
+    let folder = site.stow.root().join("main/verified");
+    let [file] = fs::read_dir(&folder)
+        .unwrap()
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    let json: Value = serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap();
+    let word = &json["dumps"][0];
+    let stem = data.file_name().unwrap().to_str().unwrap();
+    assert!(
+        word["dump"]
+            .as_str()
+            .unwrap()
+            .ends_with(stem.split_once('.').unwrap().0)
+    );
+    assert_eq!(word["good"], true, "{word}");
+    assert_eq!(word["checks"][0]["name"], "intact");
+    // The run is in the history, and `cleanup` lets the word be as long as the dump is there.
+    let runs = site.pgstow(&["list", "--runs"]).ok().json();
+    assert!(
+        runs["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|run| run["job"] == "verify"),
+        "{runs}"
+    );
+    site.pgstow(&["verify", "--dumps"]).ok();
+    site.pgstow(&["cleanup"]).ok();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}

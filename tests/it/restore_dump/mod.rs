@@ -1,0 +1,172 @@
+//! `restore-dump`, and `verify` of dumps: what comes back is what was dumped, what is wrong is found, and
+//! nothing is left behind.
+
+mod checks;
+mod kept;
+mod places;
+mod round_trip;
+mod trouble;
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::harness::{Cluster, PgBin, Scratch, Stow, output::Output, tool::Invocation};
+
+/// A cluster, a repository, and a place of its own for passing work.
+pub struct Site {
+    pub scratch: Scratch,
+    pub stow: Stow,
+    temporary: PathBuf,
+}
+
+impl Site {
+    pub fn start(pg: PgBin) -> Self {
+        Self::with(pg, "")
+    }
+
+    /// With further lines for the configuration's end.
+    pub fn with(pg: PgBin, lines: &str) -> Self {
+        let scratch = Scratch::new();
+        let temporary = scratch.folder("t");
+        let bindir = format!("bindir = \"{}\"", pg.bindir.display());
+        let library = pg.bindir.join("../lib");
+        let builder = Stow::build(&scratch, pg).no_archiving().setting(&bindir);
+        let mut stow = builder.setting(lines).start();
+        stow.tool = stow
+            .tool
+            // The unpacked programs would find Debian's older libpq.
+            .env("LD_LIBRARY_PATH", library)
+            .env("PGSTOW_CLUSTER_USER", "postgres")
+            .env("TMPDIR", &temporary);
+        Self {
+            scratch,
+            stow,
+            temporary,
+        }
+    }
+
+    pub fn pgstow(&self, arguments: &[&str]) -> Invocation {
+        self.stow.tool.command(&[&["--json"], arguments].concat())
+    }
+
+    /// Dumps a database; where its data is.
+    #[track_caller]
+    pub fn dump(&self, database: &str, arguments: &[&str]) -> PathBuf {
+        let fixed = ["dump", "--no-globals", database];
+        let report = self.pgstow(&[&fixed, arguments].concat()).ok().json();
+        let dump = &report["dumps"][0];
+        let name = dump["name"].as_str().unwrap();
+        let data = dump["data"]["name"].as_str().unwrap();
+        let folder = self.stow.root().join("main/dumps");
+        folder.join(name).with_file_name(data)
+    }
+
+    /// Changes the description of the dump whose data is `data`, as if it had always been so.
+    pub fn describe(&self, data: &std::path::Path, change: impl FnOnce(&mut Value)) {
+        let name = data.file_name().unwrap().to_str().unwrap();
+        let stem = name.split_once('.').unwrap().0;
+        let path = data.with_file_name(format!("{stem}.json"));
+        let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut json);
+        // Without it a document is taken as it is.
+        json.as_object_mut().unwrap().remove("sha256");
+        fs::write(&path, serde_json::to_vec(&json).unwrap()).unwrap();
+    }
+
+    #[track_caller]
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        self.stow.cluster.psql_in(&conninfo(database), sql)
+    }
+
+    /// The databases of `cluster`, but for PostgreSQL's own.
+    #[track_caller]
+    pub fn databases(cluster: &Cluster) -> String {
+        cluster.psql(
+            "select string_agg(datname, ',' order by datname) from pg_database
+             where datname not in ('postgres', 'template0', 'template1')",
+        )
+    }
+
+    /// Nothing passing is left, and these databases alone.
+    #[track_caller]
+    pub fn assert_clean(&self, databases: &str) {
+        assert_eq!(Self::databases(&self.stow.cluster), databases);
+        let left: Vec<_> = fs::read_dir(&self.temporary).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// For programs that take a name with `=` for a connection string.
+pub fn conninfo(name: &str) -> String {
+    format!(
+        "dbname='{}'",
+        name.replace('\\', "\\\\").replace('\'', "\\'")
+    )
+}
+
+/// The results of all checks of the only dump of a report, in order: `name result`.
+#[track_caller]
+pub fn results(output: &Output) -> Vec<String> {
+    let report = output.json();
+    let [dump] = report["dumps"].as_array().unwrap().as_slice() else {
+        panic!("not one dump: {report}");
+    };
+    let checks = dump["checks"].as_array().unwrap().iter();
+    let word = |check: &Value, field: &str| check[field].as_str().unwrap().to_owned();
+    checks
+        .map(|check| format!("{} {}", word(check, "name"), word(check, "result")))
+        .collect()
+}
+
+/// Those that failed.
+#[track_caller]
+pub fn failed(output: &Output) -> Vec<String> {
+    let results = results(output).into_iter();
+    let failed = results.filter_map(|result| Some(result.strip_suffix(" failed")?.to_owned()));
+    failed.collect()
+}
+
+/// A small shop, with something of each kind that is checked.
+pub const SHOP: &str = r#"
+create role "odd role";
+create extension hstore;
+create type mood as enum ('sad', 'ok');
+create schema "odd ""schema""";
+create table accounts (id serial primary key, name text not null unique, feels mood default 'ok', h hstore);
+create table orders (id int generated always as identity primary key, account int references accounts,
+  amount numeric(12, 2), bytes bytea);
+create index orders_amount on orders (amount) where amount > 1;
+create table events (at date not null, what text, primary key (at, what)) partition by range (at);
+create table events_2025 partition of events for values from ('2025-01-01') to ('2026-01-01');
+create table events_rest partition of events default;
+create table schema_migrations (version bigint primary key, dirty boolean not null);
+create table "odd ""schema"""."odd 'table'" ("a b" int, t text);
+insert into accounts (name) values ('ann'), (E'bob\ttab\nline\\.'), ('');
+insert into orders (account, amount, bytes) select 1 + n % 3, n / 3.0, '\x00ff00' from generate_series(1, 20) n;
+insert into events values ('2025-05-05', 'a'), ('2026-01-01', 'b');
+insert into schema_migrations values (20261121, false);
+insert into "odd ""schema"""."odd 'table'" values (1, 'ö');
+create view v as select id, name from accounts;
+create materialized view m as select count(*) from orders;
+create function f() returns trigger language plpgsql as $$ begin
+GRANT x TO y;
+return new; end $$;
+create trigger t before update on orders for each row execute function suppress_redundant_updates_trigger();
+alter table accounts enable row level security;
+create policy p on accounts to "odd role" using (true);
+grant select on accounts to "odd role";
+alter table orders owner to "odd role";
+comment on table orders is 'it''s';
+select lo_from_bytea(4242, '\x00010203ff');
+create publication pub for table accounts;
+"#;
+
+/// Makes a database with it.
+pub fn make_shop(cluster: &Cluster, name: &str) {
+    cluster.psql(&format!(
+        "create database \"{}\"",
+        name.replace('"', "\"\"")
+    ));
+    cluster.psql_in(&conninfo(name), SHOP);
+}

@@ -1,0 +1,189 @@
+//! Into which database, and what of the dump.
+
+use std::fs;
+
+use super::{Site, make_shop};
+use crate::harness::{PgBin, on_every_major, pg};
+
+#[test]
+fn a_database_that_is_there_is_asked_for_and_replaced_only_when_all_is_well() {
+    let site = Site::with(pg(17), "[dump]\nproduction = [\"prod*\"]\n");
+    let cluster = &site.stow.cluster;
+    make_shop(cluster, "shop");
+    cluster.psql("create role keeper; ");
+    cluster.psql("alter database shop owner to keeper");
+    let source = cluster.dump("shop");
+    site.dump("shop", &[]);
+    site.sql("shop", "delete from orders; create table later (x int)");
+    // Nobody is there to be asked.
+    let restore = ["restore-dump", "shop"];
+    site.pgstow(&restore).fails(2).stderr_contains("--yes");
+    // What is there is in the way, and all of it stays: one transaction.
+    let into = site.pgstow(&["restore-dump", "shop", "--yes"]).fails(1);
+    into.stderr_contains("already exists");
+    assert_eq!(site.sql("shop", "select count(*) from orders"), "0");
+    // Somebody is in it.
+    let clean = ["restore-dump", "shop", "--clean", "--yes"];
+    let mut psql = cluster.client("psql");
+    let mut guest = psql
+        .args(["-d", "shop", "-c", "select pg_sleep(1000)"])
+        .spawn()
+        .unwrap();
+    cluster.wait_until("select count(*) from pg_stat_activity where query like '%sleep(1000)%' and datname = 'shop'", "1");
+    site.pgstow(&clean).fails(1).stderr_contains("in use");
+    guest.kill().unwrap();
+    guest.wait().unwrap();
+    cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'shop'");
+    cluster.wait_until(
+        "select count(*) from pg_stat_activity where datname = 'shop'",
+        "0",
+    );
+    // A dump with errors doesn't take its place.
+    assert_eq!(site.sql("shop", "select to_regclass('later')"), "later");
+    let report = site.pgstow(&clean).ok().json();
+    assert_eq!(report["replaced"], true, "{report}");
+    assert!(cluster.dump("shop") == source);
+    let owner = "select datdba::regrole from pg_database where datname = 'shop'";
+    assert_eq!(cluster.psql(owner), "keeper");
+    site.assert_clean("shop");
+    // Production stays, whoever asks.
+    cluster.psql("create database production");
+    let arguments = [
+        "restore-dump",
+        "shop",
+        "-d",
+        "production",
+        "--clean",
+        "--yes",
+    ];
+    site.pgstow(&arguments)
+        .fails(1)
+        .stderr_contains("never dropped");
+    site.assert_clean("production,shop");
+}
+
+fn single_tables_come_with_all_that_is_theirs(pg: PgBin) {
+    let site = Site::start(pg);
+    let cluster = &site.stow.cluster;
+    make_shop(cluster, "shop");
+    for format in ["custom", "plain", "directory", "tar"] {
+        site.dump("shop", &["--format", format]);
+        cluster.psql("create database target template shop");
+        site.sql("target", "drop table orders cascade; drop table events");
+        let restore = ["restore-dump", "shop", "-d", "target", "--yes"];
+        let tables = ["--table", "orders", "--table", "public.events"];
+        site.pgstow(&[&restore[..], &tables].concat()).ok();
+        // But for the view that was dropped with its table.
+        site.sql(
+            "target",
+            "create materialized view m as select count(*) from orders",
+        );
+        let whole = |name| {
+            let dump = cluster.dump(name);
+            let mut lines: Vec<_> = dump.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(whole("target"), whole("shop"), "{format}");
+        let absent = site.pgstow(&[&restore[..], &["--table", "gone"]].concat());
+        absent.fails(1);
+        cluster.psql("drop database target");
+        site.assert_clean("shop");
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+}
+on_every_major!(single_tables_come_with_all_that_is_theirs);
+
+#[test]
+fn a_dump_becomes_sql() {
+    let site = Site::start(pg(18));
+    let cluster = &site.stow.cluster;
+    make_shop(cluster, "shop");
+    let source = cluster.dump("shop");
+    for format in ["custom", "plain", "directory"] {
+        site.dump("shop", &["--format", format]);
+        let to_output = ["restore-dump", "shop", "--to-file", "-"];
+        let output = site.stow.tool.command(&to_output).ok();
+        let file = site.scratch.join(&format!("{format}.sql"));
+        let to_file = ["restore-dump", "shop", "--to-file", file.to_str().unwrap()];
+        site.pgstow(&to_file).ok();
+        assert!(
+            fs::read_to_string(&file)
+                .unwrap()
+                .contains("COPY public.orders")
+        );
+        site.pgstow(&to_file).fails(1).stderr_contains("exists");
+        assert!(output.stdout.contains("COPY public.orders"), "{format}");
+        cluster.psql("create database copy");
+        let mut psql = cluster.client("psql");
+        let file = file.to_str().unwrap();
+        crate::harness::user::run_ok(psql.args([
+            "-Xq",
+            "-o",
+            "/dev/null",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            "copy",
+            "-f",
+            file,
+        ]));
+        assert!(cluster.dump("copy") == source, "{format}");
+        cluster.psql("drop database copy");
+        let one = site
+            .stow
+            .tool
+            .command(&[&to_output[..], &["--table", "orders"]].concat())
+            .ok();
+        assert!(
+            one.stdout.contains("COPY public.orders")
+                && !one.stdout.contains("COPY public.accounts")
+        );
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+    site.pgstow(&["restore-dump", "shop", "--to-file", "-"])
+        .fails(2);
+    site.assert_clean("shop");
+}
+
+#[test]
+fn roles_come_first_if_wanted() {
+    let site = Site::start(pg(16));
+    make_shop(&site.stow.cluster, "shop");
+    site.pgstow(&["dump", "shop"]).ok();
+    let newer = crate::harness::Cluster::build(&site.scratch, pg(16))
+        .name("other")
+        .start();
+    let restore = |arguments: &[&str]| {
+        site.pgstow(&[&["restore-dump", "shop"], arguments].concat())
+            .env("PGSTOW_CLUSTER_HOST", newer.host())
+    };
+    // Without them it stops at the first, and no database is left.
+    restore(&[]).fails(1).stderr_contains("odd role");
+    assert_eq!(Site::databases(&newer), "");
+    let report = restore(&["--continue-on-error", "-d", "partly"])
+        .fails(3)
+        .json();
+    let errors = report["errors"]["list"].as_array().unwrap();
+    assert_eq!(report["errors"]["count"], errors.len(), "{report}");
+    // Owner, policy and grant.
+    assert!(errors.len() >= 3, "{report}");
+    assert!(
+        errors
+            .iter()
+            .all(|error| error.as_str().unwrap().contains("odd role")),
+        "{report}"
+    );
+    restore(&["--no-owner", "-d", "mine"])
+        .fails(1)
+        .stderr_contains("odd role");
+    restore(&["--globals"]).ok();
+    assert_eq!(Site::databases(&newer), "partly,shop");
+    assert_eq!(
+        newer.psql_in(
+            "shop",
+            "select relowner::regrole from pg_class where relname = 'orders'"
+        ),
+        "\"odd role\""
+    );
+}
