@@ -203,7 +203,7 @@ mod tests {
     fn an_error_reads_outside_in_and_keeps_kind_and_first_hint() {
         let inner = Error::io("read", Path::new("/x"), io::ErrorKind::StorageFull.into());
         let outer = inner.context("backup failed").hint("another.");
-        assert_eq!(outer.kind(), Kind::Failed);
+        assert_eq!(outer.kind(), Kind::Full);
         assert!(
             outer
                 .in_one_line()
