@@ -99,19 +99,23 @@ fn taken(creation: &str) -> Vec<(String, String)> {
     found
 }
 
-/// A word, or a text in quotes, in which two of them stand for one.
+/// A word, or a text or a name in quotes, in which two of them stand for one.
 fn split_value(text: &str) -> (&str, &str) {
-    let end = match text.starts_with('\'') {
-        true => {
+    let quote = text
+        .chars()
+        .next()
+        .filter(|first| ['\'', '"'].contains(first));
+    let end = match quote {
+        Some(quote) => {
             let mut quotes = 0;
             let end = text.char_indices().find(|(at, letter)| {
-                quotes += usize::from(*letter == '\'');
+                quotes += usize::from(*letter == quote);
                 let next = text[at + letter.len_utf8()..].chars().next();
-                *letter == '\'' && quotes % 2 == 0 && next != Some('\'')
+                *letter == quote && quotes % 2 == 0 && next != Some(quote)
             });
             end.map_or(text.len(), |(at, _)| at + 1)
         }
-        false => text.find([' ', ';', '\n']).unwrap_or(text.len()),
+        None => text.find([' ', ';', '\n']).unwrap_or(text.len()),
     };
     text.split_at(end)
 }

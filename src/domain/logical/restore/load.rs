@@ -85,10 +85,11 @@ fn error_in(line: &str) -> Option<&str> {
     if let Some(rest) = line.strip_prefix("pg_restore: error: ") {
         return Some(rest);
     }
-    let rest = line
-        .strip_prefix("psql:")
-        .and_then(|rest| rest.split_once(": ").map(|(_, rest)| rest));
-    let rest = rest.or_else(|| line.strip_prefix("psql: "))?;
+    // Without the place in the script where nothing of it was run yet.
+    let rest = match line.strip_prefix("psql: ") {
+        Some(rest) => rest,
+        None => line.strip_prefix("psql:")?.split_once(": ")?.1,
+    };
     let severe = ["ERROR: ", "FATAL: ", "PANIC: ", "error: "];
     severe
         .iter()

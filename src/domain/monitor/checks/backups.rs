@@ -50,7 +50,7 @@ fn of_repository(
 ) -> Vec<Verdict> {
     let server = facts.server.as_ref().ok();
     let timeline = server.map(|server| server.timeline);
-    let verdicts = vec![
+    vec![
         Verdict::ok("repository", holding.place.as_str()),
         stored::verification(held, by.thresholds, by.now),
         stored::restorable(held, timeline),
@@ -69,9 +69,8 @@ fn of_repository(
             Some(server) => archiving::lag(server, held, &facts.given_up, by.thresholds, by.now),
             None => unasked("wal_lag"),
         },
-    ];
-    let of_dumps = dumps::verification(held, by);
-    verdicts.into_iter().chain(of_dumps).collect()
+        dumps::verification(held, by),
+    ]
 }
 
 fn unasked(check: &'static str) -> Verdict {

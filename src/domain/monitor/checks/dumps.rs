@@ -54,28 +54,19 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
         .collect()
 }
 
-/// When a dump of this repository was restored and found good; None where nobody tries them out.
-pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Option<Verdict> {
+/// When a dump of this repository was restored and found good. Where nobody tries them out, nobody misses it.
+pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Verdict {
     const HINT: &str =
         "see by `pgstow verify DUMP` what is wrong, and make another with `pgstow dump`.";
-    let (_, newest) = stored
-        .archive
-        .verdicts
-        .dumps
-        .values()
-        .max_by_key(|(time, _)| *time)?;
-    let bad: Vec<_> = stored
-        .archive
-        .verdicts
-        .dumps
-        .values()
-        .filter(|(_, word)| !word.good)
-        .collect();
+    let words = || stored.archive.verdicts.dumps.values();
+    let Some((_, newest)) = words().max_by_key(|(time, _)| *time) else {
+        return Verdict::ok(VERIFICATION, "no dump was restored to be checked");
+    };
+    let bad: Vec<_> = words().filter(|(_, word)| !word.good).collect();
     if let Some((_, word)) = bad.last() {
-        let state = if newest.good {
-            State::Warning
-        } else {
-            State::Critical
+        let state = match newest.good {
+            true => State::Warning,
+            false => State::Critical,
         };
         let what = format!(
             "{} not good, such as {}: {}",
@@ -83,17 +74,20 @@ pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Option<Verdict> {
             word.dump,
             units::count(word.findings, "finding")
         );
-        return Some(Verdict::new(VERIFICATION, state, what, HINT));
+        return Verdict::new(VERIFICATION, state, what, HINT);
     }
     let limits = by.thresholds.verify_age;
-    let age = (by.now - proven(stored)?).to_std().unwrap_or_default();
+    // All of them are good.
+    let age = (by.now - proven(stored).unwrap_or(by.now))
+        .to_std()
+        .unwrap_or_default();
     let what = format!(
         "a dump was restored and found good {} ago",
         units::duration(age)
     );
     let figure = limits.figure("age", age, Unit::Seconds);
     let hint = "run `pgstow verify --dumps`, best regularly.";
-    Some(Verdict::new(VERIFICATION, limits.judge(age), what, hint).with(figure))
+    Verdict::new(VERIFICATION, limits.judge(age), what, hint).with(figure)
 }
 
 /// The newest moment at which a dump was restored and found good.

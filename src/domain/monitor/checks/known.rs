@@ -22,7 +22,7 @@ pub const OF_SERVER: [&str; 11] = [
 ];
 
 /// Of each repository: unknown while it can't be read.
-pub const OF_REPOSITORY: [&str; 8] = [
+pub const OF_REPOSITORY: [&str; 9] = [
     "verification",
     "restorable",
     "given_up",
@@ -31,16 +31,16 @@ pub const OF_REPOSITORY: [&str; 8] = [
     "pending",
     "timeline",
     "wal_lag",
+    "dump_verification",
 ];
 
 /// The others.
-const REST: [&str; 11] = [
+const REST: [&str; 10] = [
     "connection",
     "repository",
     "backup_age",
     "full_age",
     "dump_age",
-    "dump_verification",
     "unsynced",
     "disk",
     "state",
