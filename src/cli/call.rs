@@ -10,7 +10,7 @@ use super::args::Cli;
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
 /// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "demo",
     "init",
     "check",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 16] = [
     "restore-wal",
     "restore",
     "restore-done",
+    "restore-dump",
     "list",
     "verify",
     "cleanup",

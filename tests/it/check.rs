@@ -151,11 +151,8 @@ fn every_cause(pg: PgBin) {
         .fails(1)
         .json();
     has(&findings(&found), "wal", "critical", "is not in repository");
-    let elsewhere = format!(
-        "/nowhere/pgstow --repo-url {} archive-wal %p",
-        other.display()
-    );
-    set_up.main.set("archive_command", &elsewhere);
+    let gone = "/nowhere/pgstow archive-wal %p";
+    set_up.main.set("archive_command", gone);
     let found = set_up
         .tool
         .command(&["--json", "check", "--wal-timeout", "2s"])

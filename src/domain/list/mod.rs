@@ -159,13 +159,15 @@ impl Listing {
                 let Some(backup) = backup.filter(|_| line.state == LineState::Complete) else {
                     continue;
                 };
+                let mut windows = archive.windows(backup);
                 if let Some(why) = torn.get(&line.id) {
                     line.note = Some(format!("{why}; {}", still_holds(line.id)));
                     line.state = LineState::Damaged;
-                    continue;
+                    // Nothing is promised of it, but what it lacks is told.
+                    windows.retain(|window| window.to_lsn.is_none());
                 }
-                let windows = archive.windows(backup).into_iter();
                 line.windows = windows
+                    .into_iter()
                     .map(|window| shown(repository, &system, window))
                     .collect();
             }

@@ -116,6 +116,8 @@ fn the_metrics_reach_prometheus() {
     let mut known = names(&metrics);
     // Only of a disk that grows.
     known.insert("pgstow_disk_full_in_seconds".to_owned());
+    // Only where dumps are restored to be checked: tests/it/restore_dump/kept.rs.
+    known.insert("pgstow_dump_verification_newest_timestamp_seconds".to_owned());
     let described = mentioned(&page);
     // A table's line breaks, a file's name.
     assert!(

@@ -41,6 +41,15 @@ fn the_result_is_stored_with_the_dump() {
         "{runs}"
     );
     site.pgstow(&["verify", "--dumps"]).ok();
+    let file = site.scratch.folder("metrics").join("pgstow.prom");
+    let to = ["--textfile", file.to_str().unwrap()];
+    let only = ["monitor", "--only", "dump_verification"];
+    let judged = site.pgstow(&[&only[..], &to].concat()).ok().json();
+    let what = judged["checks"][0]["reason"].as_str().unwrap();
+    assert!(what.contains("was restored and found good"), "{judged}");
+    let metrics = fs::read_to_string(&file).unwrap();
+    let proven = "pgstow_dump_verification_newest_timestamp_seconds{cluster=\"main\",repository=\"local\"} 1";
+    assert!(metrics.contains(proven), "{metrics}");
     site.pgstow(&["cleanup"]).ok();
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 }
