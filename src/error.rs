@@ -153,6 +153,14 @@ impl StdError for Error {
     }
 }
 
+impl Error {
+    /// The error of ours that code behind `io::Read` or `io::Write` passed through `error`; what `other` makes of it if
+    /// it is the system's.
+    pub fn passed(error: io::Error, other: impl FnOnce(io::Error) -> Self) -> Self {
+        error.downcast::<Self>().unwrap_or_else(other)
+    }
+}
+
 /// So that code behind `io::Read` and `io::Write` can carry our errors through them.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {

@@ -60,14 +60,11 @@ impl ArchiveToc {
             integer: 4,
             offset: 8,
         };
-        input
-            .toc()
-            .map_err(|error| match error.downcast::<Error>() {
-                Ok(own) => own,
-                Err(error) => {
-                    Error::damaged("the archive's table of contents can't be read").because(error)
-                }
+        input.toc().map_err(|error| {
+            Error::passed(error, |error| {
+                Error::damaged("the archive's table of contents can't be read").because(error)
             })
+        })
     }
 
     /// The entry of the database itself: how it was made.

@@ -14,6 +14,8 @@ pub struct BackupLabel {
     pub start: Lsn,
     /// The segment that holds it.
     pub start_segment: String,
+    /// Where it ends: in the history file that a primary leaves, which has two more lines, but not in the label.
+    pub stop: Option<Lsn>,
     /// Where the checkpoint's record lies.
     pub checkpoint: Lsn,
     /// `streamed`, or `backup` of a time when other methods existed.
@@ -62,9 +64,13 @@ impl BackupLabel {
             }),
             _ => return Err(wrong("INCREMENTAL FROM")),
         };
+        let stop = field("STOP WAL LOCATION").and_then(|location| location.split(' ').next());
         Ok(Self {
             start: lsn("START WAL LOCATION", start)?,
             start_segment: segment.to_owned(),
+            stop: stop
+                .map(|stop| lsn("STOP WAL LOCATION", stop))
+                .transpose()?,
             checkpoint: lsn("CHECKPOINT LOCATION", must("CHECKPOINT LOCATION")?)?,
             method: must("BACKUP METHOD")?.to_owned(),
             from_standby: must("BACKUP FROM")? == "standby",
@@ -120,6 +126,7 @@ mod tests {
         let expected = BackupLabel {
             start: Lsn(0x200_0028),
             start_segment: "000000010000000000000002".to_owned(),
+            stop: None,
             checkpoint: Lsn(0x200_0060),
             method: "streamed".to_owned(),
             from_standby: false,

@@ -20,7 +20,7 @@ use crate::{
         page_failures::PageFailure,
         wal_name::{Segment, SegmentSize, segment_numbers},
     },
-    util::{clock::Time, hash::Sha256},
+    util::{clock::Time, hash::Sha256, host::ProcessId},
 };
 
 /// `started.json`: claims the id, and tells every host that a backup runs.
@@ -34,12 +34,8 @@ pub struct Started {
     /// The last checkpoint's redo: the backup will start there or later.
     pub lower_bound: Lsn,
     pub time: Time,
-    pub host: String,
-    /// Of the host's kernel: a process id means nothing after a restart.
-    pub boot_id: String,
-    pub process: u32,
-    /// When the process started, in the kernel's ticks since boot: process ids are used again.
-    pub process_start: u64,
+    #[serde(flatten)]
+    pub process: ProcessId,
 }
 
 /// `alive-<n>.json`: a sign of life; the first one tells the true start.

@@ -278,6 +278,13 @@ pub enum DumpFormat {
 }
 
 impl DumpFormat {
+    pub const ALL: [DumpFormat; 4] = [
+        DumpFormat::Custom,
+        DumpFormat::Plain,
+        DumpFormat::Directory,
+        DumpFormat::Tar,
+    ];
+
     /// pg_dump's word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -343,13 +350,7 @@ impl DumpObject {
             }
         }
         let (plain, codec) = Codec::split(path);
-        let formats = [
-            DumpFormat::Custom,
-            DumpFormat::Plain,
-            DumpFormat::Directory,
-            DumpFormat::Tar,
-        ];
-        formats.into_iter().find_map(|format| {
+        DumpFormat::ALL.into_iter().find_map(|format| {
             let rest = plain.strip_suffix(&DumpObject::Data(format, Codec::None).ending())?;
             Some((rest, DumpObject::Data(format, codec)))
         })

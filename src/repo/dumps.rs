@@ -121,6 +121,11 @@ impl Repository {
         Ok(entries)
     }
 
+    /// Whether there is any, or remains of one.
+    pub fn has_dumps(&self) -> Result<bool> {
+        Ok(!self.dump_groups()?.is_empty())
+    }
+
     /// The newest good dump of each database of which dumps are made again and again, and the newest of
     /// the globals: those that have one of another class than manual. Of most dumps only the names are read.
     pub fn newest_dumps(&self) -> Result<Vec<Dump>> {

@@ -9,6 +9,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::{
     document::FORMAT,
@@ -23,7 +24,7 @@ use crate::{
     },
     util::{
         clock::{self, Time, readable},
-        host,
+        host::ProcessId,
     },
 };
 
@@ -45,10 +46,8 @@ pub struct Held {
     pub until: Time,
     /// Its holder is done.
     pub released: bool,
-    pub host: String,
-    pub boot_id: String,
-    pub process: u32,
-    pub process_start: u64,
+    #[serde(flatten)]
+    pub process: ProcessId,
     /// What the holder and those before it did to the WAL.
     #[serde(default)]
     pub wal_from: Vec<WalFrom>,
@@ -64,7 +63,7 @@ pub struct WalFrom {
 
 impl Held {
     fn new(purpose: &str, number: u64, wal_from: Vec<WalFrom>) -> Self {
-        let (now, process) = (clock::now(), std::process::id());
+        let now = clock::now();
         Self {
             format: FORMAT,
             purpose: purpose.to_owned(),
@@ -72,10 +71,7 @@ impl Held {
             time: now,
             until: now + TERM,
             released: false,
-            host: host::name(),
-            boot_id: host::boot_id(),
-            process,
-            process_start: host::process_start(process).unwrap_or(0),
+            process: ProcessId::own(),
             wal_from,
         }
     }
@@ -83,18 +79,13 @@ impl Held {
     /// Whether its holder may still be at work at `now`; `stored` is when it was, by the store's clock:
     /// that of its holder may have been far ahead.
     fn is_in_force(&self, now: Time, stored: Time) -> bool {
-        let here = self.host == host::name();
-        let gone = here && !host::lives(&self.boot_id, self.process, self.process_start);
+        let gone = self.process.lives() == Some(false);
         !self.released && !gone && now < self.until.min(stored + TERM) + GRACE
     }
 
     /// For messages.
     pub fn holder(&self) -> String {
-        let since = readable(self.time);
-        format!(
-            "process {} on host {}, since {since}",
-            self.process, self.host
-        )
+        format!("{}, since {}", self.process, readable(self.time))
     }
 }
 
@@ -135,7 +126,11 @@ impl Repository {
             repository: self,
             held: Held::new(purpose, number, wal_from),
         };
-        lease.put()?;
+        match lease.put() {
+            // Else a full file system could not be cleaned up.
+            Err(error) if error.kind() == Kind::Full && self.use_reserve()? => lease.put()?,
+            other => other?,
+        }
         Ok(lease)
     }
 
@@ -248,7 +243,14 @@ impl Lease<'_> {
     /// Lets others take it at once.
     pub fn release(mut self) -> Result<()> {
         self.held.released = true;
-        self.renew()
+        self.renew()?;
+        if let Err(error) = self.repository.lay_reserve_by() {
+            warn!(
+                "nothing is laid by for a time when the repository's disk is full: {}",
+                error.in_one_line()
+            );
+        }
+        Ok(())
     }
 
     fn renew(&mut self) -> Result<()> {
@@ -386,13 +388,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let repository = repository(folder.path());
         let mut held = Held::new(CLEANUP, 1, Vec::new());
-        held.process_start += 1;
+        held.process.process_start += 1;
         plant(&repository, &held);
         // That process is gone.
         repository.take_lease(CLEANUP).unwrap().release().unwrap();
 
         let mut elsewhere = Held::new(CLEANUP, 9, Vec::new());
-        elsewhere.host = "elsewhere".into();
+        elsewhere.process.host = "elsewhere".into();
         plant(&repository, &elsewhere);
         assert!(repository.take_lease(CLEANUP).is_err());
         let stored = elsewhere.time;

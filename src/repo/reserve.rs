@@ -1,5 +1,5 @@
-//! Room that a cleanup takes back where the repository's file system is full to the last byte: its lease must be
-//! stored before anything may go.
+//! Room that who takes a lease takes back where the repository's file system is full to the last byte: a cleanup's must
+//! be stored before anything may go.
 
 use std::io::Write;
 

@@ -1,6 +1,6 @@
 //! This host and its processes, as other hosts and later runs must be able to tell them apart.
 
-use std::{env, fs, process};
+use std::{env, fmt, fs, process};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,13 @@ impl ProcessId {
     pub fn lives(&self) -> Option<bool> {
         let here = self.host == name();
         here.then(|| lives(&self.boot_id, self.process, self.process_start))
+    }
+}
+
+/// For people.
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} on host {}", self.process, self.host)
     }
 }
 

@@ -210,9 +210,7 @@ fn feed(input: &mut impl Read, stdin: &mut impl Write) -> io::Result<()> {
 
 /// An error of who reads or writes beside a program; our own tell more than we could.
 fn in_between(doing: &str, program: &str, error: io::Error) -> Error {
-    error
-        .downcast::<Error>()
-        .unwrap_or_else(|error| Error::io(doing, Path::new(program), error))
+    Error::passed(error, |error| Error::io(doing, Path::new(program), error))
 }
 
 /// The program's name without its folder.

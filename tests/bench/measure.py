@@ -10,11 +10,10 @@ from pathlib import Path
 
 # PostgreSQL refuses to run as root.
 USER = "postgres" if os.geteuid() == 0 else None
-# Between two samples of memory, each of which costs about 0.1 ms: a tenth of the time that the command
-# has run so far, so that short ones are seen too, within these bounds.
+# Between two samples of memory, each of which costs about 0.1 ms for a process: a tenth of the time that the
+# command has run so far, so that short ones are seen too, within these bounds.
 SAMPLE_SECONDS = (0.001, 0.02)
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 LIBRARIES = {}  # further variables; see libraries()
 
 
@@ -24,7 +23,7 @@ class Measured:
 
     wall: float
     cpu: float
-    memory: int  # the largest sum of resident bytes that a sample saw
+    memory: int  # the largest sum of resident bytes that a sample saw, each shared page shared out
     server_cpu: float = 0.0
     output: str = ""
     stored: int = 0  # bytes that a tool keeps of it
@@ -99,8 +98,7 @@ class Memory:
         shortest, longest = SAMPLE_SECONDS
         begun = time.monotonic()
         while True:
-            pages = sum(resident_pages(process) for process in tree(self.root))
-            self.peak = max(self.peak, pages * PAGE)
+            self.peak = max(self.peak, sum(resident(process) for process in tree(self.root)))
             if self.ended.wait(min(longest, max(shortest, (time.monotonic() - begun) / 10))):
                 return
 
@@ -126,11 +124,14 @@ def tree(root):
     return found
 
 
-def resident_pages(process):
+def resident(process):
+    """Bytes; a page that several processes share counts for each by its part, so that no page counts twice
+    (the kernel's "proportional set size")."""
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, IndexError):
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+    except OSError:
         return 0  # it ended meanwhile
+    return next((int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
 
 
 def server_cpu(postmaster):

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import measure
 from bench import say
-from data import COUNTS, change_range, change_rows, fill, settled
-from incremental import OF
+from data import COUNTS, change_range, change_rows, fill
+from incremental import OF, begin, chains
 from measure import call
 from peers import PgBasebackup, pg_basebackup
-from rows import rounds
 from tools import WORKERS, Pgstow
 
 
@@ -53,42 +52,19 @@ def summaries(bench):
     if not (Path(bench.options.summaries_bindir) / "postgres").exists():
         raise measure.Failed(f"there is no PostgreSQL 17 in {bench.options.summaries_bindir}")
     with measure.libraries(Path(bench.options.summaries_bindir).parent / "lib"):
-        chains(bench)
+        summarizing(bench)
         bench.stop()
 
 
-def chains(bench):
+def summarizing(bench):
     cluster = bench.cluster("summaries", bindir=bench.options.summaries_bindir)
     cluster.sql("ALTER SYSTEM SET summarize_wal = on")
     cluster.sql("SELECT pg_reload_conf()")
     say(f"filling a cluster of PostgreSQL {cluster.major()}")
     fill(cluster, bench.options.size)
     tools = [tool(cluster, bench.place.below("summaries-of")) for tool in (Pgstow, PgBasebackupIncremental)]
-    settled(cluster)
-    for tool in tools:
-        cluster.archive_with(tool.archive_command)
-        say(f"full backup by {tool.name}: {tool.backup().wall:.2f} s")
+    begin(bench, cluster, tools)
     bench.text(f"## Incremental backup with WAL summaries\n\nPostgreSQL {cluster.major()} with `summarize_wal`, the same data and changes, "
                "each on top of the one before. The server knows which blocks changed; neither pgBackRest nor Barman can ask it.")
     changes = {"one range": lambda number: change_range(cluster, number, OF), "rows at random": lambda _: change_rows(cluster, OF)}
-    rows = {}
-    for kind in changes:
-        bench.text(f"{kind.capitalize()}:")
-        rows[kind] = bench.row(f"incremental, {kind}, summaries", tools)
-    counts = None
-    for number, turn in rounds(bench.options.runs, tools):
-        for kind, change in changes.items():
-            cluster.set_archive_command("true")
-            change(number)
-            counts = settled(cluster)
-            for tool in turn:
-                cluster.archive_with(tool.archive_command)
-                measured = tool.incremental()
-                bench.record(number, f"incremental ({kind}, summaries)", rows[kind], tool, measured, tool.stored())
-    bench.text("Restores of the newest backup, with all that it builds on, once:")
-    restores = bench.row("restore of a chain, summaries", tools, ("wall", "CPU", "peak memory"))
-    for tool in tools:
-        target = str(bench.place.below("restored") / tool.key)
-        bench.record(1, "restore of a chain", restores, tool, tool.restore(target))
-        tool.check(target, counts)
-        tool.remove(target)
+    chains(bench, cluster, tools, changes, {kind: kind.capitalize() for kind in changes}, of=", summaries")

@@ -241,16 +241,7 @@ pub fn dump_format(text: &str) -> Result<DumpFormat> {
         "p" | "sql" => Ok(DumpFormat::Plain),
         "d" | "dir" => Ok(DumpFormat::Directory),
         "t" => Ok(DumpFormat::Tar),
-        _ => one_of(
-            text,
-            &[
-                DumpFormat::Custom,
-                DumpFormat::Plain,
-                DumpFormat::Directory,
-                DumpFormat::Tar,
-            ]
-            .map(|format| (format.word(), format)),
-        ),
+        _ => one_of(text, &DumpFormat::ALL.map(|format| (format.word(), format))),
     }
 }
 

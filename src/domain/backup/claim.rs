@@ -5,7 +5,6 @@
 //! after it, remains that this host clears as soon as it sees that the process is gone.
 
 use std::{
-    process,
     sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread::{Scope, ScopedJoinHandle},
     time::Duration,
@@ -26,7 +25,7 @@ use crate::{
     },
     util::{
         clock::{self, Time, readable},
-        host,
+        host::ProcessId,
     },
 };
 
@@ -77,10 +76,7 @@ fn create_started(repository: &Repository, intent: Intent, now: Time) -> Result<
             timeline: intent.timeline,
             lower_bound: intent.lower_bound,
             time: now,
-            host: host::name(),
-            boot_id: host::boot_id(),
-            process: process::id(),
-            process_start: host::process_start(process::id()).unwrap_or(0),
+            process: ProcessId::own(),
         };
         let name = repository
             .layout()
@@ -108,7 +104,7 @@ pub fn clear_remains(repository: &Repository) -> Result<()> {
         State::Unfinished(Unfinished {
             started: Some(started),
             ..
-        }) => on_this_host(started) && !lives(started),
+        }) => started.process.lives() == Some(false),
         _ => false,
     };
     for entry in entries.iter().filter(|entry| died_here(entry)) {
@@ -143,12 +139,7 @@ fn running(repository: &Repository, now: Time, own: Option<BackupId>) -> Result<
             continue;
         }
         let who = match &unfinished.started {
-            Some(started) => format!(
-                "process {} on host {}, since {}",
-                started.process,
-                started.host,
-                readable(started.time)
-            ),
+            Some(started) => format!("{}, since {}", started.process, readable(started.time)),
             None => "started.json can't be read".to_owned(),
         };
         let cluster = repository.layout().cluster();
@@ -162,27 +153,19 @@ fn running(repository: &Repository, now: Time, own: Option<BackupId>) -> Result<
 
 /// Whether it still counts as running: on this host its process tells, elsewhere its objects.
 pub fn is_running(unfinished: &Unfinished, now: Time) -> bool {
-    match &unfinished.started {
-        Some(started) if on_this_host(started) => lives(started),
-        _ => now - unfinished.newest < SILENCE,
-    }
+    lives(unfinished).unwrap_or(now - unfinished.newest < SILENCE)
 }
 
 /// Whether it can never come to count any more: its process is gone, or, on another host, none of its
 /// objects came for so long that `seal` would refuse it. `now` by the store's clock.
 pub fn is_remains(unfinished: &Unfinished, now: Time) -> bool {
-    match &unfinished.started {
-        Some(started) if on_this_host(started) => !lives(started),
-        _ => now - unfinished.newest >= FORGOTTEN,
-    }
+    let lives = lives(unfinished);
+    lives.map_or(now - unfinished.newest >= FORGOTTEN, |lives| !lives)
 }
 
-fn on_this_host(started: &Started) -> bool {
-    started.host == host::name()
-}
-
-fn lives(started: &Started) -> bool {
-    host::lives(&started.boot_id, started.process, started.process_start)
+/// None: of another host's process, or of one that nobody knows, nothing is known.
+fn lives(unfinished: &Unfinished) -> Option<bool> {
+    unfinished.started.as_ref()?.process.lives()
 }
 
 /// Gives signs of life in the background until it is dropped.
@@ -288,8 +271,10 @@ mod tests {
         assert!(error.message().contains(&first.to_string()), "{error}");
         repository.remove_backup(first).unwrap();
 
-        plant(&repository, |started| started.process_start += 1);
-        plant(&repository, |started| started.boot_id = "another".into());
+        plant(&repository, |started| started.process.process_start += 1);
+        plant(&repository, |started| {
+            started.process.boot_id = "another".into()
+        });
         let third = claim(&repository, intent()).unwrap();
         let left: Vec<_> = repository
             .backups()
@@ -304,7 +289,9 @@ mod tests {
     fn another_hosts_backup_counts_until_it_was_silent_for_two_hours() {
         let folder = tempfile::tempdir().unwrap();
         let repository = repository(folder.path());
-        let id = plant(&repository, |started| started.host = "elsewhere".into());
+        let id = plant(&repository, |started| {
+            started.process.host = "elsewhere".into()
+        });
         assert!(claim(&repository, intent()).is_err());
         let entries = repository.backups().unwrap();
         let State::Unfinished(unfinished) = &entries[0].state else {

@@ -13,7 +13,7 @@
 use crate::{
     error::{Kind, Result},
     postgres::{
-        lsn::Lsn,
+        backup_label::BackupLabel,
         wal_name::{Segment, WalName},
     },
     repo::{
@@ -58,14 +58,7 @@ pub fn whose_wal(repository: &Repository, system: &System, backup: &Backup) -> R
     }
 }
 
-/// As build_backup_content in `src/backend/access/transam/xlogbackup.c` writes it.
 fn is_of(text: &[u8], backup: &Backup) -> bool {
-    let text = String::from_utf8_lossy(text);
-    let field = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
-    let stop = field("STOP WAL LOCATION").and_then(|value| value.split(' ').next());
-    let stop: Option<Lsn> = stop.and_then(|lsn| lsn.parse().ok());
-    stop == Some(backup.stop_lsn) && field("LABEL") == Some(&backup.label)
+    BackupLabel::parse(text)
+        .is_ok_and(|note| note.stop == Some(backup.stop_lsn) && note.label == backup.label)
 }

@@ -261,8 +261,8 @@ fn who(unfinished: &Unfinished) -> String {
         Some(started) => format!(
             "begun at {} by process {} on {}, last sign of life at {newest}",
             readable(started.time),
-            started.process,
-            started.host
+            started.process.process,
+            started.process.host
         ),
         None => format!("started.json can't be read, last sign of life at {newest}"),
     }

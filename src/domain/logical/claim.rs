@@ -75,10 +75,7 @@ pub fn clear_remains(repository: &Repository, entries: &[DumpEntry]) -> Result<(
 /// A sentence about who makes it.
 pub fn maker(unfinished: &UnfinishedDump) -> String {
     match &unfinished.started {
-        Some(DumpStarted { process, .. }) => format!(
-            "being made by process {} on host {}",
-            process.process, process.host
-        ),
+        Some(DumpStarted { process, .. }) => format!("being made by {process}"),
         None => "being made, or remains that are younger than 24 hours".to_owned(),
     }
 }

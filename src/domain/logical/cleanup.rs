@@ -38,11 +38,11 @@ pub fn run(
     meter: &Meter,
     cancel: &Cancel,
 ) -> Result<Outcome> {
-    let entries = repository.dumps()?;
-    if entries.is_empty() {
+    if !repository.has_dumps()? {
         return Ok(Outcome::default());
     }
     if dry_run {
+        let entries = repository.dumps()?;
         let decisions = decisions(&entries, rules, clock::now());
         let gone = decisions.iter().filter(|decision| !decision.keep);
         let mut removed = Removed::default();
@@ -67,7 +67,7 @@ fn carry_out(
     meter: &Meter,
     cancel: &Cancel,
 ) -> Result<Outcome> {
-    // Looked at again: who held the lease before us may have removed some.
+    // Only now: who held the lease before us may have removed some.
     let entries = repository.dumps()?;
     repository.confirm()?;
     let decisions = decisions(&entries, rules, lease.store_time()?);

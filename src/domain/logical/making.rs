@@ -284,10 +284,7 @@ impl Maker<'_> {
 
 /// A tar archive of `folder`, under `name`, in the order of its files' names.
 fn archive(folder: &Path, name: &str, out: &mut impl Write, cancel: &Cancel) -> Result<()> {
-    let failed = |error: std::io::Error| {
-        let own = error.downcast::<Error>();
-        own.unwrap_or_else(|error| Error::io("pack", folder, error))
-    };
+    let failed = |error| Error::passed(error, |error| Error::io("pack", folder, error));
     let mut archive = tar::Builder::new(out);
     archive.append_dir(name, folder).map_err(failed)?;
     let mut files = Vec::new();

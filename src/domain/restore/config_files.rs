@@ -73,10 +73,7 @@ impl ConfigFiles<'_> {
         let layout = self.repository.layout();
         let name = layout.backup_object(&self.backup.id, object);
         let storage = self.repository.storage();
-        let unreadable = |error: io::Error| match error.downcast::<Error>() {
-            Ok(ours) => ours,
-            Err(error) => storage.failed("read", &name, error),
-        };
+        let unreadable = |error| Error::passed(error, |error| storage.failed("read", &name, error));
         let mut stored = Sha256Reader::new(storage.get(&name, None)?);
         {
             let decoder = self.backup.compression.decoder(&mut stored);

@@ -271,8 +271,7 @@ fn fill(plain: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 
 fn unreadable(error: io::Error) -> Error {
     // An error of ours that came through the reader says best what it is.
-    match error.downcast::<Error>() {
-        Ok(ours) => ours,
-        Err(error) => Error::io("read", Path::new("the part"), error),
-    }
+    Error::passed(error, |error| {
+        Error::io("read", Path::new("the part"), error)
+    })
 }

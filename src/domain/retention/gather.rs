@@ -234,10 +234,7 @@ impl Look {
             }
             State::Unfinished(unfinished) => {
                 let note = match &unfinished.started {
-                    Some(started) => format!(
-                        "running, process {} on host {}",
-                        started.process, started.host
-                    ),
+                    Some(started) => format!("running, {}", started.process),
                     None => "running, or remains that are younger than 24 hours".to_owned(),
                 };
                 other(What::Running, note, protects(id, &unfinished))

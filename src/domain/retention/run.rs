@@ -1,7 +1,5 @@
 //! A run of `cleanup`: takes the lease, looks, decides, deletes.
 
-use tracing::warn;
-
 use super::{
     apply::{Apply, Deleted},
     facts::{Facts, What},
@@ -69,23 +67,12 @@ pub fn run(
         return carry_out(clock::now(), &mut |apply| apply.count());
     }
     // Whoever pins a backup from now on sees that a cleanup is running.
-    let mut lease = match repository.take_lease(lease::CLEANUP) {
-        Err(error) if error.kind() == Kind::Full && repository.use_reserve()? => {
-            repository.take_lease(lease::CLEANUP)?
-        }
-        other => other?,
-    };
+    let mut lease = repository.take_lease(lease::CLEANUP)?;
     let stored_now = lease.store_time();
     let done = stored_now.and_then(|now| carry_out(now, &mut |apply| apply.run(&mut lease)));
     let released = lease.release();
     let outcome = done?;
     released?;
-    if let Err(error) = repository.lay_reserve_by() {
-        warn!(
-            "nothing is laid by for a cleanup when the disk is full: {}",
-            error.in_one_line()
-        );
-    }
     Ok(outcome)
 }
 

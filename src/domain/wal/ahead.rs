@@ -357,7 +357,8 @@ fn is_ready(wal: &Path, segment: Segment) -> bool {
     is_waiting(wal, &segment.to_string())
 }
 
-fn is_waiting(wal: &Path, name: &str) -> bool {
+/// The same of any file.
+pub(super) fn is_waiting(wal: &Path, name: &str) -> bool {
     let name = format!("archive_status/{name}.ready");
     wal.join(name).symlink_metadata().is_ok()
 }

@@ -19,6 +19,7 @@ use std::{
 
 use tracing::warn;
 
+use super::ahead::is_waiting;
 use crate::{
     error::{IoContext, Result},
     postgres::{
@@ -88,12 +89,12 @@ impl Valve<'_> {
         };
         let status = wal.join("archive_status");
         // Who stores a file by hand has room for it.
-        if !status.join(format!("{file}.ready")).exists() {
+        if !is_waiting(wal, &file.to_string()) {
             return Ok(Decision::Store);
         }
         let segment_size = Control::read(self.data_dir)?.segment_size;
         let size = segment_size.bytes();
-        if !is_oldest(&status, file, segment_size) || !waits_more_than(&status, most / size)? {
+        if !is_oldest(wal, file, segment_size) || !waits_more_than(&status, most / size)? {
             return Ok(Decision::Store);
         }
         let waits = format!(
@@ -174,7 +175,7 @@ enum Before {
 }
 
 /// Whether the one before it doesn't wait too. PostgreSQL asks for the oldest first; a person may ask for any.
-fn is_oldest(status: &Path, file: WalName, size: SegmentSize) -> bool {
+fn is_oldest(wal: &Path, file: WalName, size: SegmentSize) -> bool {
     let WalName::Segment(segment) = file else {
         return true;
     };
@@ -182,7 +183,7 @@ fn is_oldest(status: &Path, file: WalName, size: SegmentSize) -> bool {
     let before = number.checked_sub(1);
     before.is_none_or(|before| {
         let before = Segment::nth(segment.timeline, before, size);
-        !status.join(format!("{before}.ready")).exists()
+        !is_waiting(wal, &before.to_string())
     })
 }
 

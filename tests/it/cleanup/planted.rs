@@ -22,7 +22,11 @@ use pgstow::{
         location::Location,
         repository::{Repository, System},
     },
-    util::{clock::Time, hash::Sha256, host},
+    util::{
+        clock::Time,
+        hash::Sha256,
+        host::{self, ProcessId},
+    },
 };
 
 use super::story::{tli, within};
@@ -106,10 +110,12 @@ impl Planted {
             timeline: tli(1),
             lower_bound: within(segment, 0x28),
             time: id.time(),
-            host: host.to_owned(),
-            boot_id: "another".to_owned(),
-            process: 1,
-            process_start: 1,
+            process: ProcessId {
+                host: host.to_owned(),
+                boot_id: "another".to_owned(),
+                process: 1,
+                process_start: 1,
+            },
         };
         let name = self
             .repository

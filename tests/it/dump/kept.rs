@@ -103,19 +103,7 @@ fn each_repository_has_rules_of_its_own_and_dump_cleans_up() {
     site.stow.tool.command(&["--repo", "offsite", "init"]).ok();
     for repo in ["local", "offsite"] {
         for days in [5, 4, 3, 2] {
-            let arguments = [
-                "--repo",
-                repo,
-                "dump",
-                "postgres",
-                "--no-globals",
-                "--class",
-                "daily",
-            ];
-            site.stow
-                .tool
-                .shifted(&format!("-{days}d"), &arguments)
-                .ok();
+            site.daily_of(days, "postgres", &["--repo", repo]);
         }
     }
     let report = site

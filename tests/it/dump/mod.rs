@@ -45,6 +45,15 @@ impl Site {
         Self { scratch, stow }
     }
 
+    /// Makes a daily dump, with these global options, as if that were so many days ago.
+    #[track_caller]
+    pub fn daily_of(&self, days: u32, database: &str, global: &[&str]) {
+        let dump = ["dump", database, "--no-globals", "--class", "daily"];
+        let arguments = [global, &dump].concat();
+        let back = format!("-{days}d");
+        drop(self.stow.tool.shifted(&back, &arguments).ok());
+    }
+
     /// `pgstow --json dump ARGUMENTS`.
     pub fn dump(&self, arguments: &[&str]) -> Invocation {
         self.stow

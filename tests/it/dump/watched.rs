@@ -36,18 +36,7 @@ fn the_age_of_each_databases_newest_dump() {
     };
     health(1).stdout_contains("there is no good backup");
     for (database, days) in [("gone", 9), ("shop", 2), ("postgres", 0)] {
-        let arguments = [
-            "--json",
-            "dump",
-            database,
-            "--no-globals",
-            "--class",
-            "daily",
-        ];
-        site.stow
-            .tool
-            .shifted(&format!("-{days}d"), &arguments)
-            .ok();
+        site.daily_of(days, database, &["--json"]);
     }
     cluster.psql("drop database gone");
     // What a dump holds is as old as the server says, whose clock is right.

@@ -11,7 +11,10 @@ use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Cluster, PgBin, Scratch, Stow, output::Output, tool::Invocation};
+use crate::{
+    dump,
+    harness::{Cluster, PgBin, Scratch, Stow, output::Output, tool::Invocation},
+};
 
 /// A cluster, a repository, and a place of its own for passing work.
 pub struct Site {
@@ -27,18 +30,9 @@ impl Site {
 
     /// With further lines for the configuration's end.
     pub fn with(pg: PgBin, lines: &str) -> Self {
-        let scratch = Scratch::new();
+        let dump::Site { scratch, mut stow } = dump::Site::with(pg, lines);
         let temporary = scratch.folder("t");
-        let bindir = format!("bindir = \"{}\"", pg.bindir.display());
-        let library = pg.bindir.join("../lib");
-        let builder = Stow::build(&scratch, pg).no_archiving().setting(&bindir);
-        let mut stow = builder.setting(lines).start();
-        stow.tool = stow
-            .tool
-            // The unpacked programs would find Debian's older libpq.
-            .env("LD_LIBRARY_PATH", library)
-            .env("PGSTOW_CLUSTER_USER", "postgres")
-            .env("TMPDIR", &temporary);
+        stow.tool = stow.tool.env("TMPDIR", &temporary);
         Self {
             scratch,
             stow,

@@ -45,16 +45,7 @@ pub fn extract(
         info: &info,
         cancel: loader.cancel,
     };
-    let how = How {
-        jobs: 1,
-        in_one: false,
-        keep_going: false,
-        owners: true,
-        tablespaces: true,
-        subscriptions: true,
-        entries: None,
-    };
-    inside.script(material.plain()?, &how)?;
+    inside.script(material.plain()?, &How::all(false))?;
     let options = options(&Session::connect(&info, loader.cancel)?, picked)?;
     let scratch = Scratch::make(SCRATCH, false)?;
     let path = scratch.path().join("picked");

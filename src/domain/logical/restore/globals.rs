@@ -50,16 +50,7 @@ pub fn restore(
     let material = Material::stored(repository, globals);
     material.check(meter, cancel)?;
     meter.begin("restoring roles and tablespaces", 0);
-    let how = How {
-        jobs: 1,
-        in_one: false,
-        keep_going: true,
-        owners: true,
-        tablespaces: true,
-        subscriptions: true,
-        entries: None,
-    };
-    let mut complaints = loader.script(material.plain()?, &how)?;
+    let mut complaints = loader.script(material.plain()?, &How::all(true))?;
     let all = complaints.list.len();
     complaints.list.retain(|what| !what.starts_with(THERE));
     complaints.count -= (all - complaints.list.len()) as u64;

@@ -42,6 +42,21 @@ pub struct How {
     pub entries: Option<Vec<u32>>,
 }
 
+impl How {
+    /// All of it, as it was, by one worker.
+    pub fn all(keep_going: bool) -> Self {
+        Self {
+            jobs: 1,
+            in_one: false,
+            keep_going,
+            owners: true,
+            tablespaces: true,
+            subscriptions: true,
+            entries: None,
+        }
+    }
+}
+
 /// What went wrong, in the words of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Complaints {

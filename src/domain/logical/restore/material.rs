@@ -27,9 +27,6 @@ use crate::{
     },
 };
 
-/// More bytes are no description of a dump.
-const LONGEST_DESCRIPTION: u64 = document::LIMIT;
-
 pub struct Material<'a> {
     from: From<'a>,
     pub shape: Shape,
@@ -166,9 +163,9 @@ impl<'a> Material<'a> {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 Error::damaged(format!("{} is damaged", self.name())).because(error)
             }
-            _ => error
-                .downcast::<Error>()
-                .unwrap_or_else(|error| Error::io("read", Path::new(&self.name()), error)),
+            _ => Error::passed(error, |error| {
+                Error::io("read", Path::new(&self.name()), error)
+            }),
         }
     }
 
@@ -297,7 +294,7 @@ fn description_beside(path: &Path) -> Result<Option<Box<Dump>>> {
         return Ok(None);
     };
     let beside = path.with_file_name(format!("{stem}.json"));
-    let bytes = match read_small(&beside, LONGEST_DESCRIPTION)? {
+    let bytes = match read_small(&beside, document::LIMIT)? {
         Some(bytes) => bytes,
         None => return Ok(None),
     };

@@ -72,8 +72,11 @@ impl Picked {
         self.schemas.iter().any(|pattern| matches(pattern, schema))
     }
 
-    /// The ids of what is picked, in the order of `toc`.
-    pub fn entries(&self, toc: &ArchiveToc) -> Result<Vec<u32>> {
+    /// The ids of what is picked, in the order of `toc`; None: everything.
+    pub fn entries(&self, toc: &ArchiveToc) -> Result<Option<Vec<u32>>> {
+        if self.is_everything() {
+            return Ok(None);
+        }
         let mut chosen = BTreeSet::new();
         for pattern in &self.tables {
             let pattern = std::slice::from_ref(pattern);
@@ -100,7 +103,7 @@ impl Picked {
         }
         close(toc, &mut chosen);
         let ids = toc.entries.iter().map(|entry| entry.id);
-        Ok(ids.filter(|id| chosen.contains(id)).collect())
+        Ok(Some(ids.filter(|id| chosen.contains(id)).collect()))
     }
 }
 
@@ -218,7 +221,7 @@ mod tests {
             tables: texts(tables),
             schemas: texts(schemas),
         };
-        picked.entries(&toc())
+        picked.entries(&toc()).map(Option::unwrap)
     }
 
     #[test]

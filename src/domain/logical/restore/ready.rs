@@ -124,9 +124,10 @@ pub fn check_room(folder: &Path, bytes: u64) -> Result<()> {
 
 /// The files of the one folder that a tar archive holds.
 fn unpack(packed: impl Read, folder: &Path, cancel: &Cancel) -> Result<()> {
-    let failed = |error: io::Error| {
-        let own = error.downcast::<Error>();
-        own.unwrap_or_else(|error| Error::damaged("the dump can't be unpacked").because(error))
+    let failed = |error| {
+        Error::passed(error, |error| {
+            Error::damaged("the dump can't be unpacked").because(error)
+        })
     };
     create_folders(folder, 0o700, None)?;
     let mut archive = tar::Archive::new(packed);
@@ -155,11 +156,10 @@ fn unpack(packed: impl Read, folder: &Path, cancel: &Cancel) -> Result<()> {
 fn copy(from: &mut impl Read, to: &Path, cancel: &Cancel) -> Result<()> {
     let mut file = create_file(to)?;
     let mut from = Stoppable(from, cancel);
-    hash::copy(&mut from, &mut file).map_err(|error| {
-        let own = error.downcast::<Error>();
-        own.unwrap_or_else(|error| Error::io("write", to, error))
-    })?;
-    Ok(())
+    let copied = hash::copy(&mut from, &mut file);
+    copied
+        .map(drop)
+        .map_err(|error| Error::passed(error, |error| Error::io("write", to, error)))
 }
 
 struct Stoppable<'a, R>(&'a mut R, &'a Cancel);

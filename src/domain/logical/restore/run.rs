@@ -171,11 +171,8 @@ impl Restorer<'_> {
         let how = How {
             jobs: request.jobs,
             in_one: exists && !request.clean && request.jobs == 1 && !request.keep_going,
-            keep_going: request.keep_going,
             owners: request.owners,
-            tablespaces: true,
-            subscriptions: true,
-            entries: None,
+            ..How::all(request.keep_going)
         };
         let creation = Creation::of(&checked.about);
         let fresh = match (exists, request.clean) {
@@ -273,10 +270,7 @@ impl Restorer<'_> {
     ) -> Result<Complaints> {
         self.meter.begin("restoring", 0);
         if let Some(toc) = checked.about.toc() {
-            how.entries = match picked.is_everything() {
-                true => None,
-                false => Some(picked.entries(toc)?),
-            };
+            how.entries = picked.entries(toc)?;
             let ready = Ready::make(material, checked, how.jobs > 1, self.cancel)?;
             return loader.archive(&ready, &how);
         }
@@ -305,10 +299,7 @@ impl Restorer<'_> {
         }
         let (programs, ready, entries) = match checked.about.toc() {
             Some(toc) => {
-                let entries = match picked.is_everything() {
-                    true => None,
-                    false => Some(picked.entries(toc)?),
-                };
+                let entries = picked.entries(toc)?;
                 let programs = programs::for_script(self.search, checked.about.maker())?;
                 let ready = Ready::make(material, checked, false, self.cancel)?;
                 (programs, ready, entries)

@@ -26,12 +26,13 @@ pub fn check(
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => wrong.push(error.in_one_line()),
             Ok(rows) => match rows.as_slice() {
-                [row] if row.optional(0)?.as_deref() == Some("t") => {}
-                [row] if row.optional(0)?.as_deref() == Some("true") => {}
-                [row] => {
-                    let answer = row.optional(0)?.unwrap_or_else(|| "NULL".to_owned());
-                    wrong.push(format!("{statement}: {answer}, not true"));
-                }
+                [row] => match row.optional(0)?.as_deref() {
+                    Some("t" | "true") => {}
+                    answer => {
+                        let answer = answer.unwrap_or("NULL");
+                        wrong.push(format!("{statement}: {answer}, not true"));
+                    }
+                },
                 rows => wrong.push(format!("{statement}: {} rows, not one", rows.len())),
             },
         }
