@@ -4,11 +4,18 @@ use std::io::{self, Write};
 
 use super::{
     catalog::StoredObject,
-    codec::{Compression, Encoder},
+    codec::{Codec, Compression, Encoder},
     layout::ObjectName,
     storage::{Storage, Upload},
 };
 use crate::{error::Result, util::hash::Sha256Writer};
+
+/// Lists of files and relations, whose lines repeat each other: level 1 makes fewer bytes of them than level 3,
+/// in less time.
+pub const LISTS: Compression = Compression {
+    codec: Codec::Zstd,
+    level: 1,
+};
 
 /// Dropped without `finish`, the object never existed.
 pub struct ObjectWriter<'a> {

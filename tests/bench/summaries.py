@@ -40,7 +40,7 @@ class PgBasebackupIncremental(PgBasebackup):
                   'zstd -dcq base.tar.zst | tar -xf - -C "$to"; '
                   f'zstd -dcq {oid}.tar.zst | tar -xf - -C "$space"; '
                   f'cp backup_manifest "$to"; rm -f "$to/tablespace_map"; ln -s "$space" "$to/pg_tblspc/{oid}"; done; '
-                  f'"{self.cluster.bindir}/pg_combinebackup" -o "{target}" -T "$space={self.tablespace_at(target)}" {self.folder}/plain-*; sync')
+                  f'"{self.cluster.bindir}/pg_combinebackup" -o "{target}" -T "$space={self.tablespace_at(target)}" $(ls -dv {self.folder}/plain-*); sync')
         return measure.measure(["bash", "-o", "pipefail", "-c", script, "bash", *map(str, self.chain)])
 
     def check(self, target, expected):

@@ -18,9 +18,9 @@ use crate::{
     repo::{
         backup_id::BackupKind,
         catalog::{Backup, Method, Part, RecoverySettings, StoredObject},
-        codec::Compression,
         document::FORMAT,
         layout::BackupObject,
+        object_writer::LISTS,
     },
     util::host,
 };
@@ -39,7 +39,7 @@ impl Run<'_> {
     }
 
     fn store_relations(&self) -> Result<StoredObject> {
-        let mut out = self.object(BackupObject::Relations, Compression::default())?;
+        let mut out = self.object(BackupObject::Relations, LISTS)?;
         // No loss of data, and every night the same where the role may not enter on purpose.
         let left_out = relations::write(self.info, self.session, &mut out, self.cancel)?;
         if let Some(first) = left_out.first() {

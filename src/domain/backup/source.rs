@@ -15,9 +15,8 @@ use crate::{
     },
     repo::{
         catalog::{Method, StoredObject},
-        codec::Compression,
         layout::BackupObject,
-        object_writer::ObjectWriter,
+        object_writer::{LISTS, ObjectWriter},
     },
     util::{cancel::Cancel, meter::Meter},
 };
@@ -79,10 +78,10 @@ pub struct Stop {
 }
 
 impl<'a> Order<'a> {
-    /// Begins an object of the backup.
+    /// Begins a list of the backup.
     pub fn object(&self, object: BackupObject) -> Result<ObjectWriter<'a>> {
         let repository = self.to.repository;
         let name = repository.layout().backup_object(&self.to.id, object);
-        ObjectWriter::begin(repository.storage(), name, Compression::default())
+        ObjectWriter::begin(repository.storage(), name, LISTS)
     }
 }

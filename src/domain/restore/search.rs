@@ -93,7 +93,8 @@ impl Search<'_> {
         let (what, hint) = match hole {
             Some(hole) => (
                 format!("{what}, and WAL segment {hole} is missing behind it"),
-                "the time of that transaction is the last that can be restored to, unless the missing WAL is found: in pg_wal of the server, or in another repository.",
+                "with this backup, the time of that transaction is the last that can be restored to. Where retention keeps a backup for itself alone, cleanup has removed the WAL behind it for good; \
+                 else look for it in pg_wal of the server, or in another repository. `pgstow list` shows what later backups reach.",
             ),
             None => (
                 what,

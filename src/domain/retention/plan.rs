@@ -112,7 +112,7 @@ pub(super) struct Planner<'a> {
     pub(super) bad: BTreeMap<BackupId, String>,
     /// Of all that stay.
     reasons: BTreeMap<BackupId, Vec<String>>,
-    /// Those that cover the window's beginning.
+    /// Those that cover the window's beginning, or lead to a timeline of it.
     pub(super) covers: BTreeSet<BackupId>,
     pub(super) warnings: Vec<String>,
 }
@@ -161,6 +161,10 @@ impl Planner<'_> {
         if !reasons.contains(&why) {
             reasons.push(why);
         }
+    }
+
+    pub(super) fn is_wanted(&self, id: BackupId) -> bool {
+        self.reasons.contains_key(&id)
     }
 
     pub(super) fn want_all(&mut self, why: &str) {
@@ -244,7 +248,7 @@ impl Planner<'_> {
             let inside = match begin {
                 Begin::Ever => true,
                 Begin::At(time) => placed.ended >= time || self.covers.contains(&placed.backup.id),
-                Begin::Backup(first) => place >= first,
+                Begin::Backup(first) => place >= first || self.covers.contains(&placed.backup.id),
             };
             let inside = inside || self.policy.older_wal == OlderWal::All;
             (inside && stays(placed.backup)).then(|| Anchor::of(placed.backup))

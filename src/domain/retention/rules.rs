@@ -56,6 +56,9 @@ impl Planner<'_> {
                 self.since(chains.get(..min.max(1)).unwrap_or(&chains).last(), rule)
             }
         };
+        if let Begin::Backup(first) = begin {
+            self.keep_ways(self.order[first].ended);
+        }
         if let Some(why) = why.filter(|_| window.from.is_some() && self.policy.days.is_some()) {
             window.what = format!("{} ({why})", window.what);
         }
@@ -240,6 +243,18 @@ impl Planner<'_> {
                     what: "there is no backup yet".to_owned(),
                 },
             ),
+        }
+    }
+
+    /// Where the past was restored, all that was counted may be of a timeline that was left. To each timeline
+    /// of the window, the living server's above all, a good backup must lead.
+    fn keep_ways(&mut self, begin: Time) {
+        for (timeline, id) in window::ways(self.facts, &self.good, begin) {
+            self.covers.insert(id);
+            if !self.is_wanted(id) {
+                let why = format!("the newest good one that leads to timeline {timeline}");
+                self.want(id, why);
+            }
         }
     }
 

@@ -72,6 +72,20 @@ pub fn covers(facts: &Facts, good: &[Placed<'_>], begin: Time) -> BTreeSet<Backu
     covers
 }
 
+/// For each timeline that has moments behind `begin`, the newest good backup on the way to it.
+pub fn ways(facts: &Facts, good: &[Placed<'_>], begin: Time) -> Vec<(TimelineId, BackupId)> {
+    let mut ways = Vec::new();
+    for system in &facts.systems {
+        for timeline in timelines(facts, system) {
+            if reaches_into(system, timeline, begin, good) {
+                let leading = newest_to(system, timeline, good.iter());
+                ways.extend(leading.into_iter().map(|id| (timeline, id)));
+            }
+        }
+    }
+    ways
+}
+
 /// All of which anything is there.
 pub fn timelines(facts: &Facts, system: &SystemFacts) -> BTreeSet<TimelineId> {
     let own = facts
@@ -116,9 +130,17 @@ fn cover(
     begin: Time,
     good: &[Placed<'_>],
 ) -> Vec<BackupId> {
-    let before = good
-        .iter()
-        .filter(|placed| placed.backup.system == system.id && placed.ended < begin);
+    let before = good.iter().filter(|placed| placed.ended < begin);
+    newest_to(system, timeline, before)
+}
+
+/// Of these backups the newest that leads to `timeline`.
+fn newest_to<'a>(
+    system: &SystemFacts,
+    timeline: TimelineId,
+    backups: impl Iterator<Item = &'a Placed<'a>> + Clone,
+) -> Vec<BackupId> {
+    let before = backups.filter(|placed| placed.backup.system == system.id);
     let Some(history) = system.history(timeline) else {
         // The history may be found again: it leads through any of the earlier timelines.
         let earlier = |timeline: TimelineId| {

@@ -338,6 +338,20 @@ fn across_timelines() {
     told += &story.told("full=2");
     told += &story.told("days=3");
 
+    let mut story = Story::new(
+        "a restore to the past, and no backup since: what leads to the living timeline stays",
+        "11-21 12:00",
+    );
+    for (day, segment) in (16..=21).zip((10..).step_by(10)) {
+        story.full(&format!("11-{day}"), segment);
+    }
+    story.wal(1, 8..=65, "11-21 08:00");
+    story.fork(2, 1, 25);
+    story.wal(2, 25..=30, "11-21 11:30");
+    for rules in ["full=2", "weekly=1 min=1", "daily=3", "days=2"] {
+        told += &story.told(rules);
+    }
+
     let mut story = forked("nobody knows where a timeline comes from");
     story.facts.systems[0].histories.clear();
     story.facts.systems[0].rootless.insert(tli(2));

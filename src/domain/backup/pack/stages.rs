@@ -19,7 +19,7 @@ use crate::{
         codec::{Codec, Compression, Framer},
         file_index::{FileEntry, FileIndexWriter},
         layout::{BackupObject, ObjectName},
-        object_writer::ObjectWriter,
+        object_writer::{LISTS, ObjectWriter},
         repository::Repository,
         storage::Upload,
     },
@@ -253,7 +253,7 @@ pub fn write(
 ) -> Result<Option<StoredObject>> {
     let storage = to.repository.storage();
     let name = |object| to.repository.layout().backup_object(&to.id, object);
-    let index = ObjectWriter::begin(storage, name(BackupObject::Index), Compression::default())?;
+    let index = ObjectWriter::begin(storage, name(BackupObject::Index), LISTS)?;
     let mut index = FileIndexWriter::new(index)?;
     let mut part: Option<OpenPart> = None;
     let mut number = 0;

@@ -44,7 +44,7 @@ use crate::{
 };
 use outlook::Outlook;
 pub use tree::names_in;
-use tree::{Act, Seen, Tree};
+use tree::{Act, Seen, Tree, open_up};
 
 /// Where the old pg_control waits to be removed: with it goes the last that could be started.
 const OLD_CONTROL: &str = "global/pg_control.pgstow-old";
@@ -54,7 +54,13 @@ pub fn begin(data_dir: &Path, notes: &Notes) -> Result<Marker> {
     let marker = Marker::over(data_dir, notes)?;
     let named = data_dir.join(control::PATH);
     let folder = data_dir.join("global");
-    match fs::symlink_metadata(&folder) {
+    let found = fs::symlink_metadata(&folder);
+    if let Ok(found) = &found
+        && found.is_dir()
+    {
+        open_up(&folder, found)?;
+    }
+    match found {
         // What a link leads to is not ours to change.
         Ok(found) if !found.is_dir() => {
             fs::remove_file(&folder).at("remove", &folder)?;

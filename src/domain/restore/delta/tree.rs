@@ -107,7 +107,8 @@ impl<'a> Tree<'a> {
     }
 
     pub fn data_dir(&self, seen: &mut Seen) -> Result<()> {
-        self.folder(self.data_dir, &mut Vec::new(), None, seen)
+        let there = fs::metadata(self.data_dir).at("look at", self.data_dir)?;
+        self.folder(self.data_dir, &there, &mut Vec::new(), None, seen)
     }
 
     /// In each tablespace's folder, what of its names the backup has.
@@ -129,16 +130,17 @@ impl<'a> Tree<'a> {
     fn folder(
         &self,
         path: &Path,
+        there: &Metadata,
         relative: &mut Vec<u8>,
         place: Option<u32>,
         seen: &mut Seen,
     ) -> Result<()> {
+        self.open_up(path, there)?;
         let entries = match fs::read_dir(path) {
             // Of a server at work: only a plan looks there.
             Err(error) if gone(&error) && self.act == Act::Look => return Ok(()),
             other => other.at("read", path)?,
         };
-        let device = fs::symlink_metadata(path).at("look at", path)?.dev();
         for entry in entries {
             self.cancel.check()?;
             let entry = entry.at("read", path)?;
@@ -147,7 +149,7 @@ impl<'a> Tree<'a> {
                 relative.push(b'/');
             }
             relative.extend(entry.file_name().as_bytes());
-            self.entry(&entry.path(), relative, device, place, seen)?;
+            self.entry(&entry.path(), relative, there.dev(), place, seen)?;
             relative.truncate(length);
         }
         Ok(())
@@ -171,7 +173,7 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         match self.wanted(relative) {
-            Wanted::Folder if there.is_dir() => self.folder(path, relative, place, seen),
+            Wanted::Folder if there.is_dir() => self.folder(path, &there, relative, place, seen),
             Wanted::Link(target) if fs::read_link(path).is_ok_and(|to| to == target) => Ok(()),
             Wanted::File(number) if there.is_file() && self.is_ours_alone(&there) => {
                 seen.found[number] = self.judge(&there, number);
@@ -224,6 +226,27 @@ impl<'a> Tree<'a> {
         match trusted || size == 0 {
             true => Found::Same,
             false => Found::Unread,
+        }
+    }
+
+    /// Folders are written in: a plan refuses those of another user, who alone can change their modes.
+    fn open_up(&self, path: &Path, there: &Metadata) -> Result<()> {
+        if self.owner.is_some() {
+            return Ok(());
+        }
+        if there.uid() != rustix::process::geteuid().as_raw() {
+            return Err(Error::failed(format!(
+                "{} belongs to another user (id {}), and the restore has to write in it",
+                path.display(),
+                there.uid()
+            ))
+            .hint(
+                "give it to the user that runs the restore (chown), or run the restore as root.",
+            ));
+        }
+        match self.act {
+            Act::Look => Ok(()),
+            Act::Clear => open_up(path, there),
         }
     }
 
@@ -285,6 +308,7 @@ impl<'a> Tree<'a> {
         if there.dev() != device {
             return Err(mounted(path));
         }
+        self.open_up(path, there)?;
         for entry in fs::read_dir(path).at("read", path)? {
             self.cancel.check()?;
             let path = entry.at("read", path)?.path();
@@ -294,6 +318,16 @@ impl<'a> Tree<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes a folder writable for its owner; those of the backup get their own modes at the end.
+pub fn open_up(path: &Path, there: &Metadata) -> Result<()> {
+    let mode = there.mode() & 0o7777;
+    match mode & 0o700 {
+        0o700 => Ok(()),
+        _ => fs::set_permissions(path, Permissions::from_mode(mode | 0o700))
+            .at("make writable", path),
     }
 }
 

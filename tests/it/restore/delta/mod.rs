@@ -237,7 +237,14 @@ fn whatever_was_there_the_result_is_that_of_an_empty_folder(pg: PgBin) {
     ] {
         write(&copy.join(name), b"extra");
     }
-    fs::set_permissions(copy.join("PG_VERSION"), fs::Permissions::from_mode(0o644)).unwrap();
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(copy.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode("PG_VERSION", 0o644);
+    // Folders that are closed to writing: what belongs there, and what doesn't.
+    for name in ["base", "global", "pg_replslot/slot"] {
+        set_mode(name, 0o500);
+    }
     // Another version's files in the tablespace are another cluster's.
     folder(&site.path("copy-ts").join("PG_9.6_201608131"));
     write(&site.path("copy-ts").join("PG_9.6_201608131/1"), b"old");
@@ -388,6 +395,18 @@ fn a_plan_tells_all_and_changes_nothing() {
     let extra = planned["delta"]["extra"]["files"].as_u64().unwrap();
     text.stdout_contains(&format!("{extra} files ("))
         .stdout_contains("what is right there stays");
+    // A folder that is another user's, which can't be written in; root can give away, and take back.
+    let foreign = site.path("copy/pg_stat");
+    if user::is_root() {
+        std::os::unix::fs::chown(&foreign, Some(0), Some(0)).unwrap();
+        for words in [&["--delta", "--plan"][..], &["--delta"]] {
+            site.restore("copy", words)
+                .fails(1)
+                .stderr_contains("copy/pg_stat belongs to another user (id 0)");
+        }
+        user::own(&foreign);
+        assert_same(&tree(&site.path("copy")), &before.0);
+    }
     let done = site.delta("copy", &[]);
     for kind in ["stay", "differ", "missing"] {
         assert_eq!(done["delta"][kind], planned["delta"][kind], "{kind}");
