@@ -10,7 +10,7 @@ use super::args::Cli;
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
 /// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "demo",
     "init",
     "check",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 17] = [
     "dump",
     "archive-wal",
     "restore-wal",
+    "receive-wal",
     "restore",
     "restore-done",
     "restore-dump",

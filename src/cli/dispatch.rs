@@ -19,7 +19,7 @@ use crate::{
         context::Context,
         demo, dump, init, list, monitor,
         options::LogLevel,
-        pin,
+        pin, receive_wal,
         report::{Outcome, Report},
         restore, restore_done, restore_dump, restore_wal, systemd, unpin,
         verify::{self, Verified},
@@ -80,6 +80,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         }),
         Command::RestoreWal(args) => run.command(|context, layers| {
             restore_wal::run(context, &options::restore_wal(args, layers)?)
+        }),
+        Command::ReceiveWal(args) => run.command(|context, layers| {
+            receive_wal::run(context, &options::receive_wal(args, layers)?)
         }),
         Command::List(args) if args.runs => run.command(|context, _| list::runs::run(context)),
         Command::List(args) if args.dumps => {

@@ -12,8 +12,8 @@ pub use dumps::{restore_dump, verify_dumps};
 use super::{
     args::{
         ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, DumpArgs,
-        GlobalArgs, InitArgs, ListArgs, MonitorArgs, PinArgs, PlaceArgs, RestoreArgs,
-        RestoreWalArgs, SystemdAction as TypedAction, VerifyArgs,
+        GlobalArgs, InitArgs, ListArgs, MonitorArgs, PinArgs, PlaceArgs, ReceiveWalArgs,
+        RestoreArgs, RestoreWalArgs, SystemdAction as TypedAction, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -25,8 +25,8 @@ use crate::{
     commands::options::{
         ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, DumpOptions,
         FailedUnitOptions, InitOptions, ListDumpsOptions, ListOptions, LogLevel, MonitorOptions,
-        PinOptions, RestoreOptions, RestoreWalOptions, SystemdAction, SystemdOptions,
-        VerifyOptions,
+        PinOptions, ReceiveWalOptions, RestoreOptions, RestoreWalOptions, SystemdAction,
+        SystemdOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
@@ -204,6 +204,7 @@ pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
         plain_names: args.plain_names,
         healthcheck: args.healthcheck,
         dumps: layers.speaks_of_dumps(),
+        slot: layers.receive_slot()?,
         archive_call: layers.archive_call()?,
         thresholds: layers.thresholds()?,
         limit: layers.always(keys::MONITOR_TIME_LIMIT, parse::time_limit)?,
@@ -349,6 +350,16 @@ pub fn archive_wal(args: ArchiveWalArgs) -> Result<ArchiveWalOptions> {
 fn name_of(path: &Path) -> Result<WalName> {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().parse()
+}
+
+pub fn receive_wal(args: ReceiveWalArgs, layers: &Layers) -> Result<ReceiveWalOptions> {
+    Ok(ReceiveWalOptions {
+        slot: match args.slot {
+            Some(slot) => slot,
+            None => layers.receive_slot()?,
+        },
+        create_slot: args.create_slot,
+    })
 }
 
 pub fn restore_wal(args: RestoreWalArgs, layers: &Layers) -> Result<RestoreWalOptions> {

@@ -155,7 +155,8 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn stores(settings: &Settings) -> Vec<Store> {
+/// Those that PostgreSQL waits for.
+pub(super) fn stores(settings: &Settings) -> Vec<Store> {
     let stores = settings.repos.iter().map(|repo| Store {
         name: repo.name.clone(),
         location: repo.location.clone(),

@@ -14,6 +14,7 @@ pub mod list;
 pub mod monitor;
 pub mod options;
 pub mod pin;
+pub mod receive_wal;
 pub mod report;
 pub mod restore;
 pub mod restore_done;

@@ -118,6 +118,7 @@ fn yardstick<'a>(
         thresholds: &options.thresholds,
         command,
         dumps: options.dumps,
+        slot: &options.slot,
         now,
     }
 }

@@ -37,6 +37,18 @@ impl Incoming {
         self.buffer.get(range).unwrap_or_default()
     }
 
+    /// Whether the next message is there in full.
+    pub fn has_message(&self) -> bool {
+        let there = self.bytes(self.start..self.end);
+        let length = |header: &[u8; HEADER]| {
+            let [_, length @ ..] = *header;
+            1 + u32::from_be_bytes(length) as usize
+        };
+        there
+            .first_chunk()
+            .is_some_and(|header| there.len() >= length(header))
+    }
+
     /// Consumes the next message, if it is there in full.
     pub fn message(&mut self) -> io::Result<Option<(u8, Range<usize>)>> {
         self.needed = HEADER;

@@ -40,6 +40,7 @@ pub mod wal_name;
 mod wal_page;
 pub mod wal_record;
 pub mod wal_records;
+pub mod wal_stream;
 pub mod wal_summary;
 pub mod waldump;
 pub mod wire;

@@ -140,7 +140,7 @@ impl Replication {
             .map(|_| ())
     }
 
-    fn one_row(&mut self, command: &str) -> Result<Columns> {
+    pub(super) fn one_row(&mut self, command: &str) -> Result<Columns> {
         let mut rows = self.rows(command)?;
         match (rows.pop(), rows.pop()) {
             (Some(row), None) => Ok(row),
@@ -248,7 +248,7 @@ pub(super) fn strange() -> Error {
 }
 
 /// The server's own rule (`ReplicationSlotValidateName`, `src/backend/replication/slot.c`).
-fn slot_name(name: &str) -> Result<&str> {
+pub(super) fn slot_name(name: &str) -> Result<&str> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if (1..=63).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(name);

@@ -17,6 +17,7 @@ pub mod sqlstate {
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
     pub const CANNOT_CONNECT_NOW: &str = "57P03";
     pub const DATA_CORRUPTED: &str = "XX001";
+    pub const UNDEFINED_FILE: &str = "58P01";
     pub const NOT_IN_PREREQUISITE_STATE: &str = "55000";
 }
 

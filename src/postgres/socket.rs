@@ -4,7 +4,10 @@ use std::{
     io,
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -12,8 +15,10 @@ use std::{
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::Timespec,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt},
 };
 
 use super::{
@@ -71,6 +76,16 @@ impl Socket {
         }
     }
 
+    /// Whether a read would find bytes, or the end, at once.
+    pub fn has_bytes(&self) -> bool {
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut looked_at = [PollFd::new(self, PollFlags::IN)];
+        poll(&mut looked_at, Some(&at_once)).is_ok_and(|ready| ready > 0)
+    }
+
     /// Asks the server whether it speaks TLS. Exactly one byte is read, so that nothing which
     /// came before the encryption can be taken for something that came after it.
     fn ask_for_tls(&mut self, info: &ConnInfo, cancel: &Cancel) -> Result<bool> {
@@ -92,6 +107,15 @@ impl Socket {
                 info.server()
             ))
             .hint("check host and port; the server's log may say more.")),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
         }
     }
 }
@@ -213,13 +237,18 @@ pub fn wait(error: io::Error, cancel: &Cancel, deadline: Instant, info: &ConnInf
         return Err(lost(info, error));
     }
     cancel.check()?;
-    if Instant::now() < deadline {
-        return Ok(());
+    match Instant::now() < deadline {
+        true => Ok(()),
+        false => Err(silent(info)),
     }
-    Err(Error::new(
+}
+
+/// Nothing came in time.
+pub fn silent(info: &ConnInfo) -> Error {
+    Error::new(
         Kind::TimedOut,
         format!("no answer from {} within the time limit", info.server()),
-    ))
+    )
 }
 
 /// Whether a connection is to be encrypted.

@@ -32,6 +32,7 @@ use crate::{
 pub mod tag {
     pub const AUTHENTICATION: u8 = b'R';
     pub const COMMAND_COMPLETE: u8 = b'C';
+    pub const COPY_BOTH: u8 = b'W';
     pub const COPY_DATA: u8 = b'd';
     pub const COPY_DONE: u8 = b'c';
     pub const COPY_IN: u8 = b'G';
@@ -146,8 +147,28 @@ impl Wire {
 
     /// The next message; notices and changes of parameters are dealt with on the way.
     pub fn read(&mut self) -> Result<Message<'_>> {
-        let (tag, body) = loop {
-            let (tag, body) = self.receive()?;
+        let next = self.next_within(self.limit)?;
+        let (tag, body) = next.ok_or_else(|| socket::silent(&self.info))?;
+        let body = self.incoming.bytes(body);
+        Ok(Message { tag, body })
+    }
+
+    /// The body of the last message.
+    pub fn body(&self, body: Range<usize>) -> &[u8] {
+        self.incoming.bytes(body)
+    }
+
+    /// Whether the server has sent more already.
+    pub fn has_more(&mut self) -> bool {
+        self.incoming.has_message() || self.stream.has_bytes()
+    }
+
+    /// The same, its body as a place for [`Wire::body`]; None if there is none within `wait`.
+    pub fn next_within(&mut self, wait: Duration) -> Result<Option<(u8, Range<usize>)>> {
+        loop {
+            let Some((tag, body)) = self.receive(wait)? else {
+                return Ok(None);
+            };
             match tag {
                 tag::NOTICE => {
                     let notice = ServerError::parse(self.incoming.bytes(body));
@@ -158,23 +179,29 @@ impl Wire {
                     self.notices.push(notice);
                 }
                 tag::PARAMETER_STATUS | tag::NOTIFICATION => {}
-                _ => break (tag, body),
+                _ => return Ok(Some((tag, body))),
             }
-        };
-        let body = self.incoming.bytes(body);
-        Ok(Message { tag, body })
+        }
     }
 
-    fn receive(&mut self) -> Result<(u8, Range<usize>)> {
-        let deadline = Instant::now() + self.limit;
+    fn receive(&mut self, wait: Duration) -> Result<Option<(u8, Range<usize>)>> {
+        let deadline = Instant::now() + wait;
         loop {
             let found = self.incoming.message();
             if let Some(found) = found.map_err(|error| socket::lost(&self.info, error))? {
-                return Ok(found);
+                return Ok(Some(found));
             }
             match self.incoming.fill(self.stream.as_read()) {
                 Ok(()) => self.cancel.check()?,
-                Err(error) => socket::wait(error, &self.cancel, deadline, &self.info)?,
+                Err(error) if !socket::is_pause(&error) => {
+                    return Err(socket::lost(&self.info, error));
+                }
+                Err(_) => {
+                    self.cancel.check()?;
+                    if Instant::now() >= deadline {
+                        return Ok(None);
+                    }
+                }
             }
         }
     }
@@ -192,6 +219,17 @@ impl Stream {
         match self {
             Stream::Plain(socket) => socket,
             Stream::Tls(stream) => stream,
+        }
+    }
+
+    fn has_bytes(&mut self) -> bool {
+        match self {
+            Stream::Plain(socket) => socket.has_bytes(),
+            Stream::Tls(stream) => {
+                let decrypted = stream.conn.process_new_packets();
+                decrypted.is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+                    || stream.sock.has_bytes()
+            }
         }
     }
 }

@@ -49,6 +49,7 @@ use pgstow::{
         wal_header::WalHeader,
         wal_name::WalName,
         wal_records::WalRecords,
+        wal_stream,
         wal_summary::{self, SummaryName},
     },
     repo::{
@@ -113,6 +114,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
         base_backup::piece(bytes);
     }),
     ("columns", |bytes| drop(replication::columns(bytes))),
+    ("streamed", |bytes| drop(wal_stream::streamed(bytes))),
     ("incoming", incoming),
     ("certificate", |bytes| {
         drop(tls_verify::server_end_point(&bytes.into()))

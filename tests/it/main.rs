@@ -30,6 +30,7 @@ mod monitor;
 mod parsers;
 mod private_server;
 mod progress;
+mod receive_wal;
 mod replication;
 mod restore;
 mod restore_by_hand;

@@ -263,7 +263,7 @@ fn the_replaced_cluster_gives_its_last_wal(pg: PgBin) {
     restore(&[]).fails(1).stderr_contains("is not empty");
     restore(&["--replace"])
         .ok()
-        .stdout_contains("are taken from the replaced folder");
+        .stdout_contains("are taken from this host");
     story.main.start();
     story.main.wait_until("select pg_is_in_recovery()", "f");
     assert_eq!(

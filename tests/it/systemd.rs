@@ -224,7 +224,8 @@ fn every_file_has_its_job() {
         .chain(&["dump"])
         .flat_map(|job| ["service", "timer"].map(|kind| format!("pgstow-{job}@.{kind}")))
         .collect();
-    names.push("pgstow-alert@.service".to_owned());
+    // Of no timer: what is called, and what always runs.
+    names.extend(["alert", "receive-wal"].map(|name| format!("pgstow-{name}@.service")));
     names.sort();
     let there: Vec<String> = files(&shipped())
         .into_iter()

@@ -24,7 +24,7 @@ pub use restore_dump::RestoreDumpArgs;
 pub use retention::{CleanupArgs, PinArgs, UnpinArgs};
 pub use setup::{CheckArgs, DemoArgs, InitArgs};
 pub use systemd::{PlaceArgs, SystemdAction, SystemdArgs};
-pub use wal::{ArchiveWalArgs, RestoreWalArgs};
+pub use wal::{ArchiveWalArgs, ReceiveWalArgs, RestoreWalArgs};
 
 use super::exit;
 
@@ -86,6 +86,7 @@ pub enum Command {
     Dump(Box<DumpArgs>),
     ArchiveWal(ArchiveWalArgs),
     RestoreWal(RestoreWalArgs),
+    ReceiveWal(ReceiveWalArgs),
     Restore(Box<RestoreArgs>),
     RestoreDone(RestoreDoneArgs),
     RestoreDump(Box<RestoreDumpArgs>),

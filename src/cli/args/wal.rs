@@ -1,4 +1,4 @@
-//! Arguments of `archive-wal` and `restore-wal`.
+//! Arguments of `archive-wal`, `restore-wal` and `receive-wal`.
 
 use std::path::PathBuf;
 
@@ -24,6 +24,24 @@ pub struct ArchiveWalArgs {
     /// Store the segments from PATH on that wait, in the background
     #[arg(long, hide = true)]
     pub ahead: bool,
+}
+
+/// Streams WAL through a replication slot, for a recovery point of about zero
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pgstow receive-wal --create-slot
+  pgstow receive-wal
+  synchronous_standby_names = 'pgstow'     in postgresql.conf: no commit before it is received
+
+Runs until it is stopped (SIGTERM), over restarts of the server. What it received is synced in
+the state folder before the server hears of it; whole segments go into the repositories.")]
+pub struct ReceiveWalArgs {
+    /// The replication slot (default: receive_wal.slot, pgstow)
+    #[arg(long, value_name = "NAME")]
+    pub slot: Option<String>,
+    /// Make the slot, unless it is there, and do nothing else
+    #[arg(long)]
+    pub create_slot: bool,
 }
 
 /// Fetches one WAL file; for restore_command

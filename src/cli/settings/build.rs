@@ -68,6 +68,11 @@ impl Layers {
         self.optional(keys::LOG_FILE, "", parse::absolute_path)
     }
 
+    /// The replication slot of receive-wal.
+    pub fn receive_slot(&self) -> Result<String> {
+        self.required(keys::RECEIVE_WAL_SLOT, "", |text| Ok(text.to_owned()))
+    }
+
     /// The value of a key of the chosen cluster that a command's option may give too.
     pub fn of_cluster<T>(&self, key: Key, parse: fn(&str) -> Result<T>) -> Result<Option<T>> {
         self.optional(key, self.cluster()?, parse)

@@ -90,6 +90,7 @@ keys! {
     CONNECT_TIMEOUT = Top "connect.timeout" None, false;
     ARCHIVE_WAL_TIME_LIMIT = Top "archive_wal.time_limit" Some("60s"), false;
     RESTORE_WAL_TIME_LIMIT = Top "restore_wal.time_limit" Some("60s"), false;
+    RECEIVE_WAL_SLOT = Top "receive_wal.slot" Some("pgstow"), false;
     WAL_LOOK_AHEAD = Top "wal.look_ahead" Some("64"), false;
     WAL_DROP_ABOVE = Top "wal.drop_above" None, false;
     WAL_PREFETCH = Top "wal.prefetch" Some("16"), false;

@@ -24,7 +24,7 @@ pub use settings::{
 };
 pub use systemd::{SystemdAction, SystemdOptions};
 pub use verify_dump::{HealthSettings, Place, VerifyDumpSettings, VerifyDumpsOptions, WhichDumps};
-pub use wal::{ArchiveWalOptions, RestoreWalOptions};
+pub use wal::{ArchiveWalOptions, ReceiveWalOptions, RestoreWalOptions};
 
 use crate::{
     domain::{
@@ -120,6 +120,8 @@ pub struct MonitorOptions {
     pub plain_names: bool,
     /// Whether the configuration file speaks of dumps.
     pub dumps: bool,
+    /// The replication slot of receive-wal.
+    pub slot: String,
     /// Only the ages of the newest good backup and dump, without a server.
     pub healthcheck: bool,
     /// As in [`InitOptions`].

@@ -1,4 +1,4 @@
-//! Options of `archive-wal` and `restore-wal`.
+//! Options of `archive-wal`, `restore-wal` and `receive-wal`.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,14 @@ use crate::postgres::{
 pub struct ArchiveWalOptions {
     pub path: PathBuf,
     pub name: WalName,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReceiveWalOptions {
+    /// The replication slot; also the session's application_name.
+    pub slot: String,
+    /// Make the slot and do nothing else.
+    pub create_slot: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]

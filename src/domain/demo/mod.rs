@@ -347,6 +347,7 @@ impl Story<'_> {
             },
             own_data_dir: Some(place.live()),
             notes: None,
+            received: None,
             wal_command: place.call("restore-wal"),
             archive_command: place.call("archive-wal"),
             done_command: place.call("restore-done"),

@@ -38,7 +38,8 @@ pub struct Run<'a> {
     pub contents: &'a Contents,
     /// Where the cluster that was here before lies now.
     pub replaced: Option<PathBuf>,
-    pub old_wal: Option<PathBuf>,
+    /// The folders in which rescued segments lie.
+    pub rescued_from: Vec<PathBuf>,
     pub now: Time,
     pub cancel: &'a Cancel,
     pub meter: &'a Meter,
@@ -150,7 +151,7 @@ impl Run<'_> {
             repository: self.repository,
             system: &plan.system,
             choice: &plan.choice,
-            old_wal: self.old_wal.as_deref(),
+            rescued_from: &self.rescued_from,
         };
         rescue::put(&segments, &data_dir.join("pg_wal"), plan.owner)?;
         let config_files = ConfigFiles {

@@ -139,7 +139,7 @@ fn carry_out(
         options,
         plan: &plan,
         contents: &contents,
-        old_wal: replaced.as_ref().map(|old| old.join("pg_wal")),
+        rescued_from: options.rescued_from(replaced.as_deref()),
         replaced,
         now,
         cancel,

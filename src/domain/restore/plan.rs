@@ -53,12 +53,23 @@ pub struct Options {
     pub own_data_dir: Option<PathBuf>,
     /// Where a note of what was done goes.
     pub notes: Option<PathBuf>,
+    /// Where receive-wal keeps what no repository has yet.
+    pub received: Option<PathBuf>,
     /// The program and its arguments, up to and with `restore-wal`; without `--system-id` and
     /// `--last`, which the plan knows.
     pub wal_command: Vec<String>,
     /// The program and its arguments, up to and with `archive-wal` and its flags.
     pub archive_command: Vec<String>,
     pub done_command: Vec<String>,
+}
+
+impl Options {
+    /// The folders in which WAL lies that the repository has not got, the best first: the cluster itself wrote
+    /// more than it sent.
+    pub fn rescued_from(&self, old_data_dir: Option<&Path>) -> Vec<PathBuf> {
+        let of_old = old_data_dir.map(|old| old.join("pg_wal"));
+        of_old.into_iter().chain(self.received.clone()).collect()
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -204,6 +215,10 @@ pub fn plan(
         true => archive.rescued.clone(),
         false => BTreeSet::new(),
     };
+    if let Some(received) = &options.received {
+        let received = rescue::find(received, &system, &archive.wal)?;
+        archive.rescued.extend(received);
+    }
     let kept_wal = match &old_data_dir {
         _ if in_place => (!unarchived.is_empty())
             .then(|| delta::wal::place(&facts, options.notes.as_deref(), now)),
@@ -224,7 +239,6 @@ pub fn plan(
             None
         }
     };
-    let old_wal = old_data_dir.as_ref().map(|old| old.join("pg_wal"));
     let prover = Prover {
         repository,
         system: &system,
@@ -232,7 +246,7 @@ pub fn plan(
         wish: &request.wish,
         asked: request.prove,
         programs: programs.as_ref(),
-        old_wal: old_wal.as_deref(),
+        rescued_from: &options.rescued_from(old_data_dir.as_deref()),
         cancel,
     };
     let proof = prover.prove(&mut choice)?;

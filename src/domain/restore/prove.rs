@@ -1,6 +1,6 @@
 //! Whether the server will come by the target, where its position alone doesn't tell.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::{
     archive::Archive,
@@ -30,8 +30,8 @@ pub struct Prover<'a> {
     /// Looks for what takes long to find, too.
     pub asked: bool,
     pub programs: Option<&'a Programs>,
-    /// Where rescued segments lie.
-    pub old_wal: Option<&'a Path>,
+    /// The folders in which rescued segments lie.
+    pub rescued_from: &'a [PathBuf],
     pub cancel: &'a Cancel,
 }
 
@@ -59,7 +59,7 @@ impl Prover<'_> {
                     repository: self.repository,
                     system: self.system,
                     choice,
-                    old_wal: self.old_wal,
+                    rescued_from: self.rescued_from,
                 },
                 waldump: &waldump,
                 folder: scratch.path(),

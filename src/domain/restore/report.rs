@@ -52,7 +52,7 @@ impl fmt::Display for Plan {
             line(
                 "",
                 format!(
-                    "{first} to {last} are taken from the replaced folder: the repository hasn't got them"
+                    "{first} to {last} are taken from this host: the repository hasn't got them"
                 ),
             )?;
         }

@@ -1,4 +1,5 @@
-//! WAL that the replaced cluster had and the archive has not: the end of what happened.
+//! WAL that the archive has not got: of the cluster that is replaced, and what receive-wal has on this host. It
+//! is the end of what happened.
 
 use std::{
     collections::BTreeSet,
@@ -17,23 +18,28 @@ use super::{
 };
 use crate::{
     error::{IoContext, Result},
-    postgres::{wal_header::WalHeader, wal_name::Segment},
+    postgres::{
+        wal_header::WalHeader,
+        wal_name::{Segment, WalName},
+    },
     repo::{repository::System, wal_index::WalIndex},
     util::{cancel::Cancel, process},
 };
 
-/// The segments in `pg_wal` that are of this system, whole by their header, and not archived.
-/// Recycled ones carry the address of what they held before, and don't count.
-pub fn find(pg_wal: &Path, system: &System, wal: &WalIndex) -> Result<BTreeSet<Segment>> {
+/// The segments in `folder` that are of this system, whole by their header, and not archived; one that is
+/// being received too, whose end is zeros. Recycled ones carry the address of what they held before, and
+/// don't count.
+pub fn find(folder: &Path, system: &System, wal: &WalIndex) -> Result<BTreeSet<Segment>> {
     let mut found = BTreeSet::new();
-    let entries = match fs::read_dir(pg_wal) {
+    let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        other => other.at("read", pg_wal)?,
+        other => other.at("read", folder)?,
     };
     for entry in entries {
-        let entry = entry.at("read", pg_wal)?;
+        let entry = entry.at("read", folder)?;
         let name = entry.file_name();
-        let Some(segment) = name.to_str().and_then(|name| name.parse::<Segment>().ok()) else {
+        let name: Option<WalName> = name.to_str().and_then(|name| name.parse().ok());
+        let Some(segment) = name.and_then(WalName::segment) else {
             continue;
         };
         let number = segment.number(system.segment_size);
@@ -66,7 +72,7 @@ pub fn put(segments: &Segments<'_>, pg_wal: &Path, owner: Option<Owner>) -> Resu
     Ok(())
 }
 
-/// Archives the rescued segments that are whole, all but the last; says what failed.
+/// Archives the rescued segments of the replaced cluster that are whole, all but the last; says what failed.
 ///
 /// The restored server won't: at the end of recovery it recycles what came before its new
 /// timeline, whatever archive_status says (XLogArchiveCheckDone in
@@ -87,12 +93,15 @@ pub fn archive(
         .rescued
         .split_last()
         .map_or(&[][..], |(_, whole)| whole);
+    let pg_wal = Path::new("pg_wal");
     for segment in whole {
+        let path = pg_wal.join(segment.to_string());
+        // Received ones are brought by who received them.
+        if !old_data_dir.join(&path).is_file() {
+            continue;
+        }
         let mut archiver = Command::new(program);
-        archiver
-            .args(arguments)
-            .arg(Path::new("pg_wal").join(segment.to_string()))
-            .current_dir(old_data_dir);
+        archiver.args(arguments).arg(path).current_dir(old_data_dir);
         if let Some(owner) = owner {
             // As the server's own archiver: what root stores, the server could not read.
             archiver.gid(owner.group).uid(owner.user);

@@ -3,13 +3,13 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::choice::Choice;
 use crate::{
     error::{IoContext, Kind, Result},
-    postgres::wal_name::Segment,
+    postgres::wal_name::{Segment, WalName},
     repo::{
         layout::ObjectName,
         repository::{Repository, System},
@@ -23,8 +23,8 @@ pub struct Segments<'a> {
     pub repository: &'a Repository,
     pub system: &'a System,
     pub choice: &'a Choice,
-    /// Where rescued segments lie.
-    pub old_wal: Option<&'a Path>,
+    /// The folders in which rescued segments lie.
+    pub rescued_from: &'a [PathBuf],
 }
 
 impl Segments<'_> {
@@ -47,12 +47,12 @@ impl Segments<'_> {
     pub fn put(&self, segment: Segment, folder: &Path, mode: u32) -> Result<()> {
         let path = folder.join(segment.to_string());
         let mut file = NewFile::create(&path, mode)?;
-        match self
-            .old_wal
-            .filter(|_| self.choice.rescued.contains(&segment))
+        let is_rescued = self.choice.rescued.contains(&segment);
+        match is_rescued
+            .then(|| place(self.rescued_from, segment))
+            .flatten()
         {
             Some(old) => {
-                let old = old.join(segment.to_string());
                 let mut from = File::open(&old).at("read", &old)?;
                 copy(&mut from, &mut file).at("copy to", &path)?;
             }
@@ -96,4 +96,11 @@ impl Segments<'_> {
         }
         Ok(true)
     }
+}
+
+/// Where a rescued segment lies: in the first of `folders` that has it.
+fn place(folders: &[PathBuf], segment: Segment) -> Option<PathBuf> {
+    let names = [WalName::Segment(segment), WalName::Partial(segment)];
+    let paths = |folder: &PathBuf| names.map(|name| folder.join(name.to_string()));
+    folders.iter().flat_map(paths).find(|path| path.is_file())
 }

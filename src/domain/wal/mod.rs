@@ -17,6 +17,7 @@ pub mod offered;
 mod pass;
 pub mod prefetch;
 pub mod push;
+pub mod receive;
 mod running;
 pub mod spool;
 pub mod standby;

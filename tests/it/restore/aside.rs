@@ -121,7 +121,7 @@ fn a_kill_at_any_step_loses_neither_wal_nor_tablespaces() {
         restore(&[]).fails(1).stderr_contains("--replace");
         restore(&["--replace"])
             .ok()
-            .stdout_contains("are taken from the replaced folder")
+            .stdout_contains("are taken from this host")
             .stdout_contains("old cluster");
         // The old cluster is whole, and has its tablespace.
         let (data_dir, tablespace) = (Old::found(&old.data_dir), Old::found(&old.tablespace));

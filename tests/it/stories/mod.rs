@@ -8,6 +8,7 @@ mod disk;
 mod holes;
 mod identity;
 mod mutilation;
+mod received;
 mod replaced;
 mod replica;
 mod retention;

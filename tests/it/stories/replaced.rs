@@ -46,7 +46,7 @@ fn the_last_commits_of_a_crashed_server_are_there(pg: PgBin) {
     assert!(!data_dir.join("global/pg_control").exists());
     site.pgstow(&["restore", "--replace"])
         .ok()
-        .stdout_contains("are taken from the replaced folder");
+        .stdout_contains("are taken from this host");
     let main = &mut site.stow.cluster;
     main.pg.verifybackup(main.data_dir()).unwrap();
     main.recover();

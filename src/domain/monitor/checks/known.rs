@@ -7,7 +7,7 @@ use super::super::{
 use crate::{domain::setup::archive_command::ArchiveCommand, util::clock::Time};
 
 /// Of the server: unknown while it can't be asked.
-pub const OF_SERVER: [&str; 11] = [
+pub const OF_SERVER: [&str; 12] = [
     "version",
     "wal_level",
     "archive_mode",
@@ -18,6 +18,7 @@ pub const OF_SERVER: [&str; 11] = [
     "recovery_target",
     "full_page_writes",
     "slots",
+    "receive_wal",
     "clock",
 ];
 
@@ -75,5 +76,7 @@ pub struct Yardstick<'a> {
     pub command: &'a ArchiveCommand,
     /// Whether the settings speak of dumps, so that they are missed where there are none.
     pub dumps: bool,
+    /// The replication slot of receive-wal.
+    pub slot: &'a str,
     pub now: Time,
 }

@@ -48,6 +48,7 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
         one("recovery_target", setup::recovery_target(asked)),
         one("full_page_writes", setup::full_page_writes(asked)),
         slots(server, limits.slot_wal),
+        receiving(server, by),
         clock(server, limits.clock),
     ]
 }
@@ -92,6 +93,38 @@ fn slots(server: &Server, limits: Limits<u64>) -> Verdict {
     }
     let what = format!("slot {} holds back {held} of WAL{idle}", most.name);
     Verdict::new(NAME, state, what, HINT).with(figure)
+}
+
+/// Whether receive-wal is there and keeps up, where its slot shows that it is used.
+fn receiving(server: &Server, by: Yardstick<'_>) -> Verdict {
+    const NAME: &str = "receive_wal";
+    let Some(slot) = server.slots.iter().find(|slot| slot.name == by.slot) else {
+        let unused = format!("not used: there is no slot {}", by.slot);
+        return Verdict::ok(NAME, unused);
+    };
+    if slot.wal_status == "lost" {
+        let what = format!("slot {} has lost WAL: nothing is received", slot.name);
+        let hint = "drop the slot, make it anew by `pgstow receive-wal --create-slot`, and take a new backup.";
+        return Verdict::new(NAME, State::Critical, what, hint);
+    }
+    let limits = by.thresholds.wal_lag;
+    let figure = limits.figure("bytes", slot.held, Unit::Bytes);
+    let (state, behind) = (limits.judge(slot.held), units::bytes(slot.held));
+    let verdict = match slot.active {
+        true => Verdict::new(
+            NAME,
+            state,
+            format!("receives, and is {behind} behind"),
+            "look at the line to the server and at the disk below the receiver's state_dir.",
+        ),
+        false => Verdict::new(
+            NAME,
+            state.max(State::Warning),
+            format!("nobody receives through slot {}: {behind} wait", slot.name),
+            "start `pgstow receive-wal`, or drop the slot if it is not wanted any more: commits may wait for it, and the server keeps its WAL.",
+        ),
+    };
+    verdict.with(figure)
 }
 
 fn clock(server: &Server, limits: Limits<Duration>) -> Verdict {

@@ -218,6 +218,7 @@ fn judged_where(facts: &Facts, dumps: bool) -> Vec<Verdict> {
             thresholds: &thresholds(),
             command: &command,
             dumps,
+            slot: "pgstow",
             now: at(12),
         },
     );
@@ -340,6 +341,16 @@ fn dumps_are_missed_where_they_are_made() {
     assert_eq!(told(&facts, false), [(None, Unknown)]);
 }
 
+/// The slot of receive-wal.
+fn received(active: bool, held: u64) -> Slot {
+    Slot {
+        name: "pgstow".to_owned(),
+        active,
+        wal_status: "reserved".to_owned(),
+        held,
+    }
+}
+
 #[test]
 fn each_fact_has_its_verdict() {
     use State::{Critical, Unknown, Warning};
@@ -389,6 +400,15 @@ fn each_fact_has_its_verdict() {
         (
             Box::new(|f| asked(f).slots.push(lost)),
             &[("slots", Warning)],
+        ),
+        (
+            Box::new(|f| asked(f).slots.push(received(false, 7))),
+            &[("receive_wal", Warning)],
+        ),
+        (Box::new(|f| asked(f).slots.push(received(true, 7))), &[]),
+        (
+            Box::new(|f| asked(f).slots.push(received(true, 1 << 30))),
+            &[("slots", Critical), ("receive_wal", Critical)],
         ),
         (
             Box::new(|f| asked(f).facts.clock_ahead = TimeDelta::hours(-1)),

@@ -58,7 +58,7 @@ fn the_last_wal_of_the_old_cluster_is_kept_and_used(pg: PgBin) {
     assert_eq!(kept().len(), 1, "{:?}", kept());
     assert_eq!(fs::read(kept()[0].join("pg_wal").join(&last)).unwrap(), wal);
     let text = restore(&[]).ok();
-    text.stdout_contains("are taken from the replaced folder")
+    text.stdout_contains("are taken from this host")
         .stdout_contains("what the repository hasn't got is kept in");
     story.main.start();
     story.main.wait_until("select pg_is_in_recovery()", "f");
