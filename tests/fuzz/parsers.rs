@@ -114,7 +114,9 @@ pub const PARSERS: &[(&str, Parser)] = &[
         base_backup::piece(bytes);
     }),
     ("columns", |bytes| drop(replication::columns(bytes))),
-    ("streamed", |bytes| drop(wal_stream::streamed(bytes))),
+    ("streamed", |bytes| {
+        let _ = wal_stream::streamed(bytes);
+    }),
     ("incoming", incoming),
     ("certificate", |bytes| {
         drop(tls_verify::server_end_point(&bytes.into()))

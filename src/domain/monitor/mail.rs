@@ -8,7 +8,9 @@ use lettre::{
     address::Envelope,
     message::{
         Mailbox, Mailboxes, Message as Letter,
-        header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue, To},
+        header::{
+            ContentTransferEncoding, ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0, To,
+        },
     },
     transport::smtp::{
         authentication::Credentials,
@@ -143,6 +145,8 @@ impl Mail {
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
             ))
+            // Only multipart bodies have it by themselves (RFC 2045, 4).
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             .header(ContentTransferEncoding::QuotedPrintable)
             .body(format!("{}\n", message.text))

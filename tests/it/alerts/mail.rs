@@ -77,6 +77,7 @@ fn a_letter_arrives_by_starttls_and_login() {
         format!("Subject: [pgstow] WARNING main on {hostname}: disk repo.local"),
         "From: pgstow <backup@example.org>".to_owned(),
         "Auto-Submitted: auto-generated".to_owned(),
+        "MIME-Version: 1.0".to_owned(),
         "Content-Type: text/plain; charset=utf-8".to_owned(),
     ] {
         assert!(headers.contains(&header), "{header}\n{headers}");
