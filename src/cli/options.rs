@@ -86,6 +86,8 @@ pub fn places(cli: &Cli) -> Places {
             ] {
                 add(key, name, text.as_deref());
             }
+            let reread = args.no_verify.then_some("false");
+            add(keys::VERIFY_AFTER_WRITE, "--no-verify", reread);
         }
         Command::Restore(args) => {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
@@ -125,6 +127,7 @@ pub fn check(args: &CheckArgs, only_repo: bool, layers: &Layers) -> Result<Check
     Ok(CheckOptions {
         only_repo,
         archive_call: layers.archive_call()?,
+        dumps: layers.speaks_of_dumps(),
         wal_timeout: parse::time_limit(&args.wal_timeout).context(|| "--wal-timeout".to_owned())?,
     })
 }
@@ -290,6 +293,7 @@ pub fn dump(args: DumpArgs, layers: &Layers) -> Result<DumpOptions> {
         class: args.class,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
         cleanup: cleanup_behind(args.cleanup, layers)?,
+        reread: layers.of_repo_always(keys::VERIFY_AFTER_WRITE, parse::yes_or_no)?,
         verify: match args.verify || settings.verify {
             true => Some(dumps::verify_made(layers)?),
             false => None,

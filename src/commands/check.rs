@@ -16,6 +16,7 @@ use crate::{
         places::Configured,
     },
     error::Result,
+    postgres::programs::Search,
 };
 
 #[derive(Debug, Serialize)]
@@ -47,6 +48,7 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
     } else {
         let info = settings.cluster.connection.resolve()?;
         let primary = settings.cluster.primary(&info)?;
+        let search = Search::of_this_host(settings.cluster.bindir.clone());
         let subject = Subject {
             primary: primary.as_ref(),
             info: &info,
@@ -55,6 +57,7 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
             command: &context.archive_command(&options.archive_call)?,
             wal_limit: options.wal_timeout,
             state_folder: &settings.state_folder(),
+            dump_programs: options.dumps.then_some(&search),
         };
         check::all(&subject, &context.cancel, &context.meter)?
     };

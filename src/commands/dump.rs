@@ -64,6 +64,7 @@ pub fn run(context: &Context, options: DumpOptions) -> Result<DumpReport> {
         level: by.level,
         jobs: options.jobs,
         row_counts: by.row_counts,
+        reread: options.reread,
         path: by.path,
         prefix: by.prefix,
     };

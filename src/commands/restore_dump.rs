@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use tracing::warn;
 
 use super::{
     context::Context,
@@ -16,6 +17,7 @@ use crate::{
     },
     error::Result,
     postgres::programs::Search,
+    repo::{dump_name::DumpName, repository::Repository},
     util::units,
 };
 
@@ -37,19 +39,16 @@ pub fn run(
 ) -> Result<RestoreDumpReport> {
     let settings = &context.settings;
     let (material, repository);
-    let repository = match &options.dump {
-        DumpFrom::File(path) => {
-            material = Material::file(path)?;
-            None
-        }
+    match &options.dump {
+        DumpFrom::File(path) => material = Material::file(path)?,
         DumpFrom::Repository(choice) => {
             repository = context.repository()?;
-            material = Material::stored(&repository, repository.find_dump(choice)?);
-            Some(&repository)
+            let dump = repository.find_dump(choice)?;
+            tell_flaw(&repository, &dump.name);
+            material = Material::stored(&repository, dump);
         }
-    };
+    }
     let restorer = Restorer {
-        repository,
         info: &settings.cluster.connection.resolve()?,
         search: &Search::of_this_host(settings.cluster.bindir.clone()),
         confirm: match options.yes {
@@ -61,6 +60,14 @@ pub fn run(
     };
     let restored = restorer.run(&material, &options.request, output)?;
     Ok(RestoreDumpReport { restored })
+}
+
+/// A dump that was tried out and is not good may be the best there is: whoever restores it is to know.
+fn tell_flaw(repository: &Repository, dump: &DumpName) {
+    let verdicts = repository.verdicts(|_| false);
+    if let Some(flaw) = verdicts.ok().and_then(|verdicts| verdicts.against(dump)) {
+        warn!("dump {dump}: {flaw}; `pgstow list --dumps` shows the others");
+    }
 }
 
 impl RestoreDumpOptions {

@@ -19,7 +19,17 @@ const WITH_KIND: Version = Version(1, 16);
 const LONGEST: usize = 1 << 20;
 
 /// Entries whose definitions somebody looks at.
-const DEFINED: [&str; 5] = ["DATABASE", "ENCODING", "ACL", "DEFAULT ACL", "POLICY"];
+const DEFINED: [&str; 6] = [
+    "DATABASE",
+    "DATABASE PROPERTIES",
+    "ENCODING",
+    "ACL",
+    "DEFAULT ACL",
+    "POLICY",
+];
+
+/// Of those of others there may be very many.
+const OF_DATABASE: &str = "DATABASE ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version(u8, u8);
@@ -59,6 +69,7 @@ impl ArchiveToc {
             bytes: input,
             integer: 4,
             offset: 8,
+            latin1: false,
         };
         input.toc().map_err(|error| {
             Error::passed(error, |error| {
@@ -80,6 +91,8 @@ struct Input<R> {
     integer: u8,
     /// Bytes of an offset, beside that for its state.
     offset: u8,
+    /// Whether texts are in that encoding.
+    latin1: bool,
 }
 
 fn wrong(what: &str) -> io::Error {
@@ -143,10 +156,15 @@ impl<R: Read> Input<R> {
         let name = self.text()?.unwrap_or_default();
         let what = self.text()?.unwrap_or_default();
         let _section = self.number()?;
-        let definition = match DEFINED.contains(&what.as_str()) {
+        let is_defined = DEFINED.contains(&what.as_str()) || name.starts_with(OF_DATABASE);
+        let definition = match is_defined {
             true => self.text()?,
             false => self.skip().map(|()| None)?,
         };
+        if what == "ENCODING" {
+            let definition = definition.as_deref().unwrap_or_default();
+            self.latin1 = definition.contains("'LATIN1'");
+        }
         // How it is dropped, and how its rows are read.
         self.skip()?;
         self.skip()?;
@@ -208,7 +226,7 @@ impl<R: Read> Input<R> {
         Ok(u64::try_from(self.number()?).ok())
     }
 
-    /// In the encoding of the database.
+    /// In the encoding of the database: of others than UTF-8 and LATIN1 what is not ASCII can't be read.
     fn text(&mut self) -> io::Result<Option<String>> {
         let Some(length) = self.length()? else {
             return Ok(None);
@@ -219,6 +237,8 @@ impl<R: Read> Input<R> {
         let mut bytes = Vec::new();
         let read = (&mut self.bytes).take(length).read_to_end(&mut bytes)?;
         match read as u64 == length {
+            // Its signs are the first 256 of Unicode.
+            true if self.latin1 => Ok(Some(bytes.into_iter().map(char::from).collect())),
             true => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             false => Err(io::ErrorKind::UnexpectedEof.into()),
         }

@@ -42,11 +42,18 @@ impl ClientPrograms {
             Some(bindir) => std::slice::from_ref(bindir),
             None => &search.folders,
         };
+        let mut found = Vec::new();
         // Places that hold no such programs are no error here.
-        let mut found: Vec<Self> = folders.iter().flat_map(|folder| Self::at(folder)).collect();
-        // Of one major the first place counts.
+        for programs in folders.iter().flat_map(|folder| Self::at(folder)) {
+            // Of one major the first place counts. The others are not even asked: in PATH there may be
+            // scripts that take their time (Debian's pg_wrapper).
+            if programs.major == server {
+                return Ok(programs);
+            }
+            found.push(programs);
+        }
         found.sort_by_key(|programs| programs.major);
-        match found.iter().position(|programs| programs.major >= server) {
+        match found.iter().position(|programs| programs.major > server) {
             Some(fits) => Ok(found.swap_remove(fits)),
             None => Err(missing(search, server, found.last())),
         }

@@ -56,6 +56,9 @@ pub struct Dump {
     pub contents: Option<DumpContents>,
     /// Why something is not in the contents, or not in the dump (passwords of roles).
     pub missing: Vec<String>,
+    /// Whether the data was read again and found right before it counted.
+    #[serde(default)]
+    pub verified: bool,
     pub host: String,
     pub pgstow_version: String,
 }

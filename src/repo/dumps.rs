@@ -12,6 +12,7 @@ use super::{
     dump_name::{Class, DumpName, DumpObject, Subject},
     repository::Repository,
     storage::ObjectInfo,
+    verified::Verdicts,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -50,8 +51,9 @@ pub struct DumpEntry {
 }
 
 impl DumpEntry {
-    /// Its description, of those that count.
-    pub fn good(&self) -> Option<&Dump> {
+    /// Its description, of those that are whole. Whether one is good, `verify` may have said
+    /// ([`Verdicts::against`]).
+    pub fn whole(&self) -> Option<&Dump> {
         match &self.state {
             DumpState::Complete(dump) => Some(dump),
             _ => None,
@@ -70,7 +72,7 @@ pub struct DumpChoice {
 }
 
 impl DumpChoice {
-    /// Whether a good dump is among those that are meant.
+    /// Whether a dump is among those that are meant.
     fn takes(&self, dump: &Dump) -> bool {
         let of_database = match &self.database {
             Some(database) => dump.database.as_ref() == Some(database),
@@ -79,6 +81,15 @@ impl DumpChoice {
         let of_class = self.class.is_none_or(|class| dump.class == class);
         of_database && of_class
     }
+}
+
+/// What there is of one database.
+#[derive(Clone, Debug, Default)]
+pub struct Newest {
+    /// None: not one dump of it is good.
+    pub good: Option<Box<Dump>>,
+    /// Whether dumps of it are made again and again: one is of another class than manual.
+    pub is_regular: bool,
 }
 
 /// The objects of one dump.
@@ -126,9 +137,9 @@ impl Repository {
         Ok(!self.dump_groups()?.is_empty())
     }
 
-    /// The newest good dump of each database of which dumps are made again and again, and the newest of
-    /// the globals: those that have one of another class than manual. Of most dumps only the names are read.
-    pub fn newest_dumps(&self) -> Result<Vec<Dump>> {
+    /// What there is of each database, and of the globals; `verdicts`: what `verify` said last. Of most
+    /// dumps only the names are read.
+    pub fn newest_dumps(&self, verdicts: &Verdicts) -> Result<BTreeMap<Subject, Newest>> {
         let mut of_series: BTreeMap<String, Vec<Group>> = BTreeMap::new();
         for group in self.dump_groups()?.into_values() {
             of_series
@@ -136,31 +147,36 @@ impl Repository {
                 .or_default()
                 .push(group);
         }
-        let mut newest: BTreeMap<Subject, Dump> = BTreeMap::new();
+        let mut all: BTreeMap<Subject, Newest> = BTreeMap::new();
         for mut groups in of_series.into_values() {
-            if groups
-                .iter()
-                .all(|group| group.name.class() == Class::Manual)
-            {
-                continue;
-            }
+            let mut classes = groups.iter().map(|group| group.name.class());
+            let is_regular = classes.any(|class| class != Class::Manual);
             groups.sort_by_key(|group| group.name.time());
             for group in groups.iter().rev() {
-                let Some(DumpState::Complete(dump)) = self.dump_state(group)? else {
-                    continue;
+                let (dump, is_good) = match self.dump_state(group)? {
+                    Some(DumpState::Complete(dump)) => {
+                        let is_good = verdicts.against(&dump.name).is_none();
+                        (dump, is_good)
+                    }
+                    Some(DumpState::Damaged(dump, _)) => (dump, false),
+                    _ => continue,
                 };
                 // Another prefix begins another series.
-                let known = newest.get(&dump.subject());
-                if known.is_none_or(|known| known.name.time() < dump.name.time()) {
-                    newest.insert(dump.subject(), *dump);
+                let newest = all.entry(dump.subject()).or_default();
+                newest.is_regular |= is_regular;
+                if is_good {
+                    let time = |dump: &Dump| dump.name.time();
+                    if newest.good.as_deref().map(time) < Some(time(&dump)) {
+                        newest.good = Some(dump);
+                    }
+                    break;
                 }
-                break;
             }
         }
-        Ok(newest.into_values().collect())
+        Ok(all)
     }
 
-    /// The newest good dump that is meant; an error of kind `NotFound` if there is none.
+    /// The newest whole dump that is meant; an error of kind `NotFound` if there is none.
     pub fn find_dump(&self, choice: &DumpChoice) -> Result<Box<Dump>> {
         let entries = self.dumps()?;
         let wanted = choice.wanted.as_deref().filter(|word| *word != "latest");
@@ -185,7 +201,7 @@ impl Repository {
             choice.database = Some(database.to_owned());
         }
         let mut newest_first = entries.iter().rev();
-        let found = newest_first.find_map(|entry| entry.good().filter(|dump| choice.takes(dump)));
+        let found = newest_first.find_map(|entry| entry.whole().filter(|dump| choice.takes(dump)));
         found
             .map(|dump| Box::new(dump.clone()))
             .ok_or_else(|| self.no_such_dump(&choice))
@@ -218,7 +234,7 @@ impl Repository {
         Error::new(
             Kind::NotFound,
             format!(
-                "there is no good {}dump{} in {}",
+                "there is no whole {}dump{} in {}",
                 class.unwrap_or_default(),
                 of.or_else(|| choice.wanted.as_ref().map(|word| format!(" {word}")))
                     .unwrap_or_default(),

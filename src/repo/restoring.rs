@@ -1,8 +1,8 @@
 //! Restores that run: `restores/<time>.json`, by which a cleanup leaves alone what they read.
 //!
-//! A mark counts until its time is over. Only a restore that fails takes it back: when the files are there the
-//! restored server goes on to read WAL, for as long as it has to. What a crash leaves behind keeps things for a while, and no
-//! longer.
+//! A mark counts until its time is over. Of a backup only a restore that fails takes it back: when the files are
+//! there the restored server goes on to read WAL, for as long as it has to. Who reads a dump takes it back at the
+//! end. What a crash leaves behind keeps things for a while, and no longer.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backup_id::BackupId, catalog::Backup, document::FORMAT, layout::ObjectName,
-    repository::Repository,
+    backup_id::BackupId, catalog::Backup, document::FORMAT, dump::Dump, dump_name::DumpName,
+    layout::ObjectName, repository::Repository,
 };
 use crate::{
     error::{Kind, Result},
     postgres::lsn::{Lsn, SystemId, TimelineId},
     util::{
-        clock::{self, Time},
+        clock::{self, Time, readable},
         host,
     },
 };
@@ -36,12 +36,25 @@ pub struct Restoring {
     pub format: u32,
     pub time: Time,
     pub until: Time,
-    pub backup: BackupId,
-    pub system_id: SystemId,
-    pub timeline: TimelineId,
-    /// From here on it may need WAL.
-    pub start_lsn: Lsn,
+    #[serde(flatten)]
+    pub reads: Reads,
     pub host: String,
+}
+
+/// What a restore reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Reads {
+    Backup {
+        backup: BackupId,
+        system_id: SystemId,
+        timeline: TimelineId,
+        /// From here on it may need WAL.
+        start_lsn: Lsn,
+    },
+    Dump {
+        dump: DumpName,
+    },
 }
 
 /// What marks say.
@@ -54,19 +67,23 @@ pub struct Restores {
 }
 
 impl Restoring {
-    fn of(backup: &Backup, now: Time) -> Self {
-        let seconds = (backup.bytes / SLOW).min(MOST.num_seconds().unsigned_abs());
+    /// `bytes`: what is written while it is read.
+    fn of(reads: Reads, bytes: u64, now: Time) -> Self {
+        let seconds = (bytes / SLOW).min(MOST.num_seconds().unsigned_abs());
         let slow = TimeDelta::seconds(seconds.cast_signed());
         Self {
             format: FORMAT,
             time: now,
             until: now + (TERM + slow).min(MOST),
-            backup: backup.id,
-            system_id: backup.system_id,
-            timeline: backup.timeline,
-            start_lsn: backup.start_lsn,
+            reads,
             host: host::name(),
         }
+    }
+
+    /// A sentence about it.
+    pub fn note(&self) -> String {
+        let (host, since) = (&self.host, readable(self.time));
+        format!("a restore on host {host} reads it, since {since}")
     }
 
     /// How long it counts, from when it was stored on.
@@ -75,10 +92,44 @@ impl Restoring {
     }
 }
 
+impl Restores {
+    /// Why `dump` must stay, if so.
+    pub fn reading(&self, dump: &DumpName) -> Option<String> {
+        self.running.iter().find_map(|(name, mark)| match mark {
+            None => Some(unreadable(name)),
+            Some(mark) => matches!(&mark.reads, Reads::Dump { dump: read } if read == dump)
+                .then(|| mark.note()),
+        })
+    }
+}
+
+/// A sentence about a mark that says nothing.
+pub fn unreadable(name: &ObjectName) -> String {
+    format!("{name} can't be read; it counts for a day")
+}
+
 impl Repository {
     /// Has cleanups know of a restore of `backup` that begins. The name is for whoever gives it up.
     pub fn mark_restore(&self, backup: &Backup) -> Result<ObjectName> {
-        let mut mark = Restoring::of(backup, clock::now());
+        let reads = Reads::Backup {
+            backup: backup.id,
+            system_id: backup.system_id,
+            timeline: backup.timeline,
+            start_lsn: backup.start_lsn,
+        };
+        self.mark(Restoring::of(reads, backup.bytes, clock::now()))
+    }
+
+    /// As [`Repository::mark_restore`], of a dump.
+    pub fn mark_restore_of_dump(&self, dump: &Dump) -> Result<ObjectName> {
+        let bytes = dump.database_bytes.unwrap_or(dump.data.plain_bytes);
+        let reads = Reads::Dump {
+            dump: dump.name.clone(),
+        };
+        self.mark(Restoring::of(reads, bytes, clock::now()))
+    }
+
+    fn mark(&self, mut mark: Restoring) -> Result<ObjectName> {
         loop {
             let name = self.layout().restore_at(mark.time);
             match self.storage().create_json(&name, &mark) {
@@ -95,11 +146,8 @@ impl Repository {
     pub fn restores(&self, stored_now: Time) -> Result<Restores> {
         let mut restores = Restores::default();
         for (name, stored) in self.marks()? {
-            let mark = match self.storage().read_json::<Restoring>(&name) {
-                Ok(mark) => Some(mark).filter(|mark| mark.format == FORMAT),
-                Err(error) if error.kind() == Kind::Damaged => None,
-                Err(error) if error.kind() == Kind::NotFound => continue,
-                Err(error) => return Err(error),
+            let Some(mark) = self.read_mark(&name)? else {
+                continue;
             };
             let term = mark.as_ref().map_or(TERM, Restoring::term);
             match stored + term > stored_now {
@@ -110,9 +158,27 @@ impl Repository {
         Ok(restores)
     }
 
-    /// The names of all marks.
-    pub fn restore_marks(&self) -> Result<BTreeSet<ObjectName>> {
-        Ok(self.marks()?.into_iter().map(|(name, _)| name).collect())
+    /// Whether there is a mark, beside those that are `known`, of who reads a backup.
+    pub fn restore_has_begun(&self, known: &BTreeSet<ObjectName>) -> Result<bool> {
+        for (name, _) in self.marks()? {
+            let is_of_dump = |mark: Option<Restoring>| {
+                mark.is_some_and(|mark| matches!(mark.reads, Reads::Dump { .. }))
+            };
+            if !known.contains(&name) && !self.read_mark(&name)?.is_none_or(is_of_dump) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// None: it is gone; `Some(None)`: it can't be read.
+    fn read_mark(&self, name: &ObjectName) -> Result<Option<Option<Restoring>>> {
+        match self.storage().read_json::<Restoring>(name) {
+            Ok(mark) => Ok(Some(Some(mark).filter(|mark| mark.format == FORMAT))),
+            Err(error) if error.kind() == Kind::Damaged => Ok(Some(None)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// With when they were stored.

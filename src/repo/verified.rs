@@ -10,7 +10,7 @@ use super::{
     repository::Repository,
 };
 use crate::{
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     util::clock::Time,
 };
 
@@ -36,6 +36,20 @@ pub struct VerifiedDump {
     pub server: Option<String>,
     pub server_version: Option<u32>,
     pub checks: Vec<VerifiedCheck>,
+}
+
+impl VerifiedDump {
+    /// Why nobody should rely on it, if so.
+    pub fn flaw(&self) -> Option<String> {
+        let failed = self.checks.iter();
+        let failed = failed.filter(|check| check.result == CheckState::Failed);
+        let failed: Vec<&str> = failed.map(|check| check.name.as_str()).collect();
+        let which = match failed.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", failed.join(", ")),
+        };
+        (!self.good).then(|| format!("`pgstow verify` found it not good{which}"))
+    }
 }
 
 /// One check, and what came of it.
@@ -126,6 +140,22 @@ impl Verdicts {
     /// On one backup.
     pub fn word(&self, id: BackupId) -> Option<&VerifiedBackup> {
         self.newest.get(&id).map(|(_, word)| word)
+    }
+
+    /// Why a dump that is whole is not relied on, if so.
+    pub fn against(&self, dump: &DumpName) -> Option<String> {
+        self.dumps.get(dump).and_then(|(_, word)| word.flaw())
+    }
+
+    /// An error if a run could not be read, for who would delete something by what the others say.
+    pub fn all_read(&self) -> Result<()> {
+        match self.unread.first() {
+            None => Ok(()),
+            Some(why) => Err(Error::failed(format!(
+                "what `pgstow verify` found can't be read: {why}"
+            ))
+            .hint("mend what is wrong with it: nothing is deleted for what may be damaged.")),
+        }
     }
 }
 

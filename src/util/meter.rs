@@ -1,9 +1,14 @@
 //! How far long work has come: counters that workers add to and `cli/progress` draws.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
+
+use super::cancel::Cancel;
 
 /// Bytes done of bytes expected, and the name of the present phase.
 #[derive(Clone, Debug, Default)]
@@ -42,5 +47,21 @@ impl Meter {
             self.0.done.load(Ordering::Relaxed),
             self.0.total.load(Ordering::Relaxed),
         )
+    }
+}
+
+/// Counts what is read, and stops where that is asked for.
+pub struct Watched<'a, R> {
+    pub inner: R,
+    pub meter: &'a Meter,
+    pub cancel: &'a Cancel,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check()?;
+        let count = self.inner.read(buffer)?;
+        self.meter.add(count as u64);
+        Ok(count)
     }
 }

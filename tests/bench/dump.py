@@ -45,7 +45,7 @@ def dump(bench):
     cluster = bench.filled()
     folder = bench.place.below("dump")
     tools = [DumpByPgstow(cluster, folder), PgDump(cluster, folder)]
-    bench.text("## Dumps\n\nThe memory of pgstow is what it takes beside that of the pg_dump that it runs; its time has the rows counted, too.")
+    bench.text("## Dumps\n\nThe memory of pgstow is what it takes beside that of the pg_dump that it runs; its time has the rows counted and the dump read again, too.")
     rows = {name: bench.row(f"dump, {name}", tools) for name in FORMATS}
     for number, turn in rounds(bench.options.runs, tools):
         for name, row in rows.items():

@@ -15,6 +15,7 @@ use pgstow::{
             restore::{
                 creation::Creation,
                 material::{About, sum_in},
+                properties,
                 script::Scan,
             },
             toc::Toc,
@@ -139,6 +140,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("toc", |bytes| drop(Toc::parse(bytes))),
     ("archive toc", |bytes| {
         if let Ok(toc) = ArchiveToc::read(bytes) {
+            drop(properties::statements(&toc, "copy", true));
             drop(Creation::of(&About::Archive(toc)));
         }
     }),

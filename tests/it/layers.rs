@@ -15,7 +15,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 16] = [
+const SUBJECTS: [(&str, &str); 17] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
@@ -30,6 +30,7 @@ const SUBJECTS: [(&str, &str); 16] = [
     ("monitor", "setup"),
     ("monitor", "wal"),
     ("setup", "backup"),
+    ("setup", "logical"),
     ("setup", "restore"),
     ("setup", "wal"),
 ];

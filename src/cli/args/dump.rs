@@ -65,6 +65,9 @@ pub struct DumpArgs {
     /// No roles and tablespaces
     #[arg(long)]
     pub no_globals: bool,
+    /// Don't read the stored dumps again to check them
+    #[arg(long)]
+    pub no_verify: bool,
     /// Restore each dump into a temporary database, and check what came of it (default: dump.verify)
     #[arg(long)]
     pub verify: bool,

@@ -44,6 +44,8 @@ pub struct DumpOptions {
     pub class: ClassWish,
     /// Workers of pg_dump.
     pub jobs: usize,
+    /// Read what was stored once more before it counts.
+    pub reread: bool,
     /// Restore each dump, and check what came of it.
     pub verify: Option<VerifyDumpsOptions>,
     /// Apply the rules of retention after a success.

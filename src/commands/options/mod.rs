@@ -63,6 +63,8 @@ pub struct CheckOptions {
     pub archive_call: Vec<String>,
     /// How long a WAL segment may take to arrive.
     pub wal_timeout: Duration,
+    /// Whether the configuration file speaks of dumps.
+    pub dumps: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -132,12 +132,12 @@ fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
     }
 }
 
-/// The newest good dump of each database.
+/// The newest whole dump of each database.
 fn newest_of_each(repository: &Repository) -> Result<Vec<Dump>> {
     let entries = repository.dumps()?;
     let mut known = BTreeSet::new();
-    let good = entries.iter().rev().filter_map(DumpEntry::good);
-    let newest = good.filter(|dump| dump.database.is_some() && known.insert(dump.subject()));
+    let whole = entries.iter().rev().filter_map(DumpEntry::whole);
+    let newest = whole.filter(|dump| dump.database.is_some() && known.insert(dump.subject()));
     let newest: Vec<Dump> = newest.cloned().collect();
     match newest.is_empty() {
         false => Ok(newest),

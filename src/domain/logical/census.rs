@@ -108,6 +108,9 @@ pub fn look(
     Ok((contents, uncounted.into_iter().collect()))
 }
 
+/// Tables that are counted by one statement: a database may have very many of a few rows each.
+const AT_ONCE: usize = 50;
+
 /// A table that is made or filled.
 struct Found {
     oid: u32,
@@ -120,6 +123,19 @@ struct Found {
 impl Found {
     fn has_own_rows(&self) -> bool {
         self.filled && self.table.kind == "r"
+    }
+
+    /// Of one that is inherited from only its own rows are dumped with it. A table that was truncated or
+    /// rewritten since the snapshot looks empty in it: its file tells.
+    fn count(&self) -> String {
+        let (oid, DumpTable { schema, name, .. }) = (self.oid, &self.table);
+        format!(
+            "SELECT {oid}::pg_catalog.oid, count(*), \
+             (SELECT c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) \
+             FROM pg_catalog.pg_class c WHERE c.oid = {oid}::pg_catalog.oid) FROM ONLY {}.{}",
+            identifier(schema),
+            identifier(name)
+        )
     }
 }
 
@@ -155,28 +171,27 @@ fn tables(session: &Session, toc: Option<&Toc>) -> Result<Vec<Found>> {
 fn count_rows(session: &Session, tables: &mut [Found]) -> Result<Option<String>> {
     // Who waits to change a table waits for pg_dump, and would have us wait until it is done.
     session.execute("SET LOCAL lock_timeout = '60s'", &[])?;
-    for found in tables.iter_mut().filter(|found| found.has_own_rows()) {
-        let DumpTable { schema, name, .. } = &found.table;
-        // Of one that is inherited from only its own rows are dumped with it. A table that was truncated
-        // or rewritten since the snapshot looks empty in it: its file tells.
-        let sql = format!(
-            "SELECT count(*), (SELECT c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) \
-             FROM pg_catalog.pg_class c WHERE c.oid = {}) FROM ONLY {}.{}",
-            found.oid,
-            identifier(schema),
-            identifier(name)
-        );
-        let counted = session.with_limit(NO_LIMIT, |session| session.query_one(&sql, &[]));
-        let row = match counted {
+    let mut own: Vec<&mut Found> = tables.iter_mut().filter(|one| one.has_own_rows()).collect();
+    for found in own.chunks_mut(AT_ONCE) {
+        let sql: Vec<String> = found.iter().map(|found| found.count()).collect();
+        let sql = sql.join(" UNION ALL ");
+        let counted = session.with_limit(NO_LIMIT, |session| session.query_rows(&sql, &[]));
+        let rows = match counted {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            Err(error) => return Ok(Some(uncounted(&found.table, &error.in_one_line()))),
-            Ok(row) => row,
+            Err(error) => return Ok(Some(uncounted(&found[0].table, &error.in_one_line()))),
+            Ok(rows) => rows,
         };
-        if row.optional(1)?.as_deref() != Some("true") {
-            let why = "it was truncated or rewritten meanwhile";
-            return Ok(Some(uncounted(&found.table, why)));
+        for row in rows {
+            let oid: u32 = row.parse(0)?;
+            let Some(found) = found.iter_mut().find(|found| found.oid == oid) else {
+                continue;
+            };
+            if row.optional(2)?.as_deref() != Some("true") {
+                let why = "it was truncated or rewritten meanwhile";
+                return Ok(Some(uncounted(&found.table, why)));
+            }
+            found.table.rows = Some(row.parse(1)?);
         }
-        found.table.rows = Some(row.parse(0)?);
     }
     Ok(None)
 }

@@ -15,6 +15,8 @@ use crate::{
         dumps::{DumpEntry, DumpState},
         lease::{self, Lease},
         repository::Repository,
+        restoring::Restores,
+        verified::Verdicts,
     },
     util::{
         cancel::Cancel,
@@ -43,7 +45,10 @@ pub fn run(
     }
     if dry_run {
         let entries = repository.dumps()?;
-        let decisions = decisions(&entries, rules, clock::now());
+        let now = clock::now();
+        let mut decisions = decisions(&entries, &flaws(repository)?, rules, now);
+        let restores = repository.restores(now)?;
+        decisions.iter_mut().for_each(|one| spare(one, &restores));
         let gone = decisions.iter().filter(|decision| !decision.keep);
         let mut removed = Removed::default();
         for decision in gone {
@@ -70,19 +75,25 @@ fn carry_out(
     // Only now: who held the lease before us may have removed some.
     let entries = repository.dumps()?;
     repository.confirm()?;
-    let decisions = decisions(&entries, rules, lease.store_time()?);
+    let now = lease.store_time()?;
+    let mut decisions = decisions(&entries, &flaws(repository)?, rules, now);
     let mut removed = Removed::default();
     meter.begin("deleting dumps", 0);
-    for decision in decisions.iter().filter(|decision| !decision.keep) {
+    for decision in decisions.iter_mut().filter(|decision| !decision.keep) {
         cancel.check()?;
         lease.look_again()?;
+        // Each time: a restore may begin at any moment.
+        spare(decision, &repository.restores(now)?);
+        if decision.keep {
+            continue;
+        }
         let gone = repository.remove_dump(&decision.name)?;
         removed.objects += gone.objects;
         removed.bytes += gone.bytes;
     }
     for entry in entries
         .iter()
-        .filter(|entry| entry.good().is_some() && entry.has_claim)
+        .filter(|entry| entry.whole().is_some() && entry.has_claim)
     {
         repository.remove_dump_claim(&entry.name)?;
     }
@@ -90,9 +101,32 @@ fn carry_out(
     Ok(Outcome { decisions, removed })
 }
 
+/// What `verify` said against dumps, all of it.
+fn flaws(repository: &Repository) -> Result<Verdicts> {
+    let verdicts = repository.verdicts(|_| false)?;
+    verdicts.all_read()?;
+    Ok(verdicts)
+}
+
+/// What is read by a restore that runs stays for now.
+fn spare(decision: &mut Decision, restores: &Restores) {
+    if !decision.keep
+        && let Some(why) = restores.reading(&decision.name)
+    {
+        decision.keep = true;
+        decision.reasons = vec![why];
+    }
+}
+
 /// `now` by the store's clock.
-fn decisions(entries: &[DumpEntry], rules: &Rules, now: Time) -> Vec<Decision> {
-    let known: Vec<Known> = entries.iter().filter_map(known).collect();
+fn decisions(
+    entries: &[DumpEntry],
+    verdicts: &Verdicts,
+    rules: &Rules,
+    now: Time,
+) -> Vec<Decision> {
+    let known = entries.iter().filter_map(|entry| known(entry, verdicts));
+    let known: Vec<Known> = known.collect();
     let mut by_rules: BTreeMap<DumpName, Decision> = decide(&known, rules, now)
         .into_iter()
         .map(|decision| (decision.name.clone(), decision))
@@ -105,9 +139,9 @@ fn decisions(entries: &[DumpEntry], rules: &Rules, now: Time) -> Vec<Decision> {
     entries.iter().map(decision).collect()
 }
 
-fn known(entry: &DumpEntry) -> Option<Known> {
+fn known(entry: &DumpEntry, verdicts: &Verdicts) -> Option<Known> {
     let (dump, problem) = match &entry.state {
-        DumpState::Complete(dump) => (dump, None),
+        DumpState::Complete(dump) => (dump, verdicts.against(&entry.name)),
         DumpState::Damaged(dump, problem) => (dump, Some(problem.clone())),
         DumpState::Unfinished(_) | DumpState::Unreadable { .. } => return None,
     };
@@ -149,7 +183,7 @@ fn link_newest(repository: &Repository, entries: &[DumpEntry], decisions: &[Deci
         };
         lost |= !decision.keep;
         let own = newest.entry(dump.subject()).or_default();
-        if decision.keep && entry.good().is_some() {
+        if decision.keep && entry.whole().is_some() {
             *own = Some(dump);
         }
     }

@@ -1,6 +1,6 @@
 //! Which databases are dumped.
 
-use super::request::Choice;
+use super::{request::Choice, restore::fresh::is_passing};
 use crate::{
     error::{Error, Kind, Result},
     postgres::connection::Session,
@@ -10,7 +10,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Database {
     name: String,
-    /// A template, or one that lets nobody in.
+    /// A template, one that lets nobody in, or one that a restore of ours makes just now.
     special: bool,
 }
 
@@ -20,9 +20,10 @@ pub fn chosen(session: &Session, choice: &Choice) -> Result<Vec<String>> {
         "SELECT datname, datistemplate OR NOT datallowconn FROM pg_catalog.pg_database ORDER BY 1";
     let mut all = Vec::new();
     session.for_each_row(sql, &[], |row| {
+        let name = row.text(0)?;
         all.push(Database {
-            name: row.text(0)?,
-            special: row.parse(1)?,
+            special: row.parse::<bool>(1)? || is_passing(&name),
+            name,
         });
         Ok(())
     })?;

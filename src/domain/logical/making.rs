@@ -84,6 +84,11 @@ impl Maker<'_> {
             DumpName::new(request.path, &request.prefix, subject, time, class)
         })?;
         let made = read(&name).and_then(|read| {
+            if request.reread {
+                let data = DumpObject::Data(read.format, read.compression.codec);
+                let data = repository.layout().dump_object(&name, data);
+                store::read_again(repository, &data, &read.data, self.meter, self.cancel)?;
+            }
             let dump = self.describe(subject, &name, begun, read);
             store::commit(repository, &dump).map(|()| dump)
         });
@@ -125,6 +130,7 @@ impl Maker<'_> {
             snapshot: read.snapshot,
             contents: read.contents,
             missing: read.missing,
+            verified: self.request.reread,
             host: host::name(),
             pgstow_version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -53,6 +53,8 @@ pub struct Request {
     /// Workers of pg_dump, for the directory format.
     pub jobs: usize,
     pub row_counts: RowCounts,
+    /// Read what was stored once more before it counts.
+    pub reread: bool,
     pub path: PathFormat,
     pub prefix: DumpPrefix,
 }

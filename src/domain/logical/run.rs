@@ -51,7 +51,9 @@ pub fn run(
     let names = databases::chosen(&session, &request.choice)?;
     let entries = repository.dumps()?;
     claim::clear_remains(repository, &entries)?;
-    let good = entries.iter().filter_map(DumpEntry::good);
+    let verdicts = repository.verdicts(|_| false)?;
+    let whole = entries.iter().filter_map(DumpEntry::whole);
+    let good = whole.filter(|dump| verdicts.against(&dump.name).is_none());
     let earlier = good
         .map(|dump| (dump.subject(), dump.name.time(), dump.class))
         .collect();

@@ -24,11 +24,14 @@ impl Held {
     pub fn take(info: &ConnInfo, cancel: &Cancel) -> Result<Self> {
         let session = Session::connect(info, cancel)?;
         session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", &[])?;
-        // A policy must not make rows look fewer, as pg_dump has it; and should we go away in the middle
-        // of a count, the server is not to go on with it.
         for setting in [
+            // A policy must not make rows look fewer, as pg_dump has it.
             "row_security = off",
+            // Should we go away in the middle of a count, the server is not to go on with it.
             "client_connection_check_interval = '10s'",
+            // The processors are pg_dump's, and to compile a count takes longer than most counts do.
+            "max_parallel_workers_per_gather = 0",
+            "jit = off",
         ] {
             session.execute(&format!("SET LOCAL {setting}"), &[])?;
         }

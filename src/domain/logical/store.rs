@@ -5,15 +5,20 @@ use std::io::{self, Write};
 use tracing::warn;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     repo::{
         codec::Compression,
         dump::{Dump, StoredDump},
         dump_name::{DumpName, DumpObject},
+        layout::ObjectName,
         object_writer::ObjectWriter,
         repository::Repository,
     },
-    util::meter::Meter,
+    util::{
+        cancel::Cancel,
+        hash::Sha256,
+        meter::{Meter, Watched},
+    },
 };
 
 /// The data on its way. Dropped without `finish`, it never existed.
@@ -61,6 +66,37 @@ impl Write for DataWriter<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.object.flush()
     }
+}
+
+/// Reads what was stored once more: an error of kind `Damaged` unless it is what was written.
+pub fn read_again(
+    repository: &Repository,
+    object: &ObjectName,
+    data: &StoredDump,
+    meter: &Meter,
+    cancel: &Cancel,
+) -> Result<()> {
+    meter.begin("reading it again", data.stored_bytes);
+    let storage = repository.storage();
+    let found = Sha256::of_reader(Watched {
+        inner: storage.get(object, None)?,
+        meter,
+        cancel,
+    });
+    let (sha256, length) = found
+        .map_err(|error| Error::passed(error, |error| storage.failed("read", object, error)))?;
+    if (sha256, length) == (data.sha256, data.stored_bytes) {
+        return Ok(());
+    }
+    Err(Error::damaged(format!(
+        "{} is not what was written: {length} bytes with SHA-256 {sha256} instead of {} with {}",
+        storage.place(object),
+        data.stored_bytes,
+        data.sha256
+    ))
+    .hint(
+        "the disk or the memory of this host fails: look at the kernel's log, and dump to another disk.",
+    ))
 }
 
 /// Makes a dump of what is stored.

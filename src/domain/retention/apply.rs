@@ -104,10 +104,9 @@ impl Apply<'_> {
 
     /// A restore that began after the plan was made may read what goes.
     fn refuse_new_restores(&self) -> Result<()> {
-        let marks = self.repository.restore_marks()?;
-        match marks.is_subset(&self.gathered.restores) {
-            true => Ok(()),
-            false => Err(Error::failed(
+        match self.repository.restore_has_begun(&self.gathered.restores)? {
+            false => Ok(()),
+            true => Err(Error::failed(
                 "a restore has begun meanwhile, and may read what was about to be deleted",
             )
             .hint("run the cleanup again: it leaves alone what the restore reads.")),

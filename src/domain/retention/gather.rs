@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::{Elsewhere, Facts, Known, Other, Protects, Reader, SystemFacts, What};
 use crate::{
     domain::{backup::claim, restore::load},
-    error::{Error, Kind, Result},
+    error::{Kind, Result},
     postgres::{
         lsn::{SystemId, TimelineId},
         wal_name::WalName,
@@ -18,11 +18,10 @@ use crate::{
         layout::{ClusterName, ObjectName},
         location::Location,
         repository::{Repository, System},
-        restoring::Restoring,
-        verified::Verdicts,
+        restoring::{self, Reads, Restoring},
         wal_index::WalIndex,
     },
-    util::clock::{Time, readable},
+    util::clock::Time,
 };
 
 /// What is decided about, and what goes with it.
@@ -87,26 +86,15 @@ pub fn gather(
     let ids: BTreeSet<BackupId> = ids.collect();
     let newest = ids.last().copied();
     let gone = |id: BackupId| Some(id) <= newest && !ids.contains(&id);
-    let Verdicts {
-        newest: verdicts,
-        dumps: _,
-        overtaken,
-        unread,
-    } = repository.verdicts(|id| !gone(id))?;
-    if let Some(why) = unread.first() {
-        return Err(
-            Error::failed(format!("what `pgstow verify` found can't be read: {why}")).hint(
-                "mend what is wrong with it: nothing is deleted for a backup that may be damaged.",
-            ),
-        );
-    }
-    for (id, (_, verdict)) in verdicts {
+    let verdicts = repository.verdicts(|id| !gone(id))?;
+    verdicts.all_read()?;
+    for (id, (_, verdict)) in verdicts.newest {
         if let Some(known) = backups.get_mut(&id) {
             known.problem = known.problem.take().or_else(|| verdict.flaw());
         }
     }
     let mut stale = repository.words_on(gone)?;
-    stale.extend(overtaken);
+    stale.extend(verdicts.overtaken);
     let restores = repository.restores(stored_now)?;
     stale.extend(restores.over.iter().cloned());
     let running = restores.running.iter().map(|(name, _)| name);
@@ -125,7 +113,7 @@ pub fn gather(
         backups,
         others,
         pins: repository.pins()?,
-        readers: restores.running.iter().map(reader).collect(),
+        readers: restores.running.iter().filter_map(reader).collect(),
         elsewhere: Vec::new(),
     };
     Ok(Gathered {
@@ -247,25 +235,30 @@ impl Look {
     }
 }
 
-fn reader((name, mark): &(ObjectName, Option<Restoring>)) -> Reader {
-    match mark {
-        Some(mark) => Reader {
-            note: format!(
-                "a restore on host {} reads it, since {}",
-                mark.host,
-                readable(mark.time)
-            ),
-            protects: Protects::Part {
-                parent: Some(mark.backup),
-                system: mark.system_id,
-                timeline: mark.timeline,
-                from: mark.start_lsn,
-            },
-        },
-        None => Reader {
-            note: format!("{name} can't be read; it counts for a day"),
+/// None of one that reads a dump.
+fn reader((name, mark): &(ObjectName, Option<Restoring>)) -> Option<Reader> {
+    let Some(mark) = mark else {
+        return Some(Reader {
+            note: restoring::unreadable(name),
             protects: Protects::Everything,
-        },
+        });
+    };
+    match mark.reads {
+        Reads::Backup {
+            backup,
+            system_id,
+            timeline,
+            start_lsn,
+        } => Some(Reader {
+            note: mark.note(),
+            protects: Protects::Part {
+                parent: Some(backup),
+                system: system_id,
+                timeline,
+                from: start_lsn,
+            },
+        }),
+        Reads::Dump { .. } => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use super::{
     archive_command::ArchiveCommand,
     arrival::{self, Destination},
-    checks,
+    checks, dump_programs,
     facts::{Facts, Readiness},
     finding::Finding,
     given_up,
@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     error::{Kind, Result},
-    postgres::{connection::Session, conninfo::ConnInfo, server_facts::ServerFacts},
+    postgres::{
+        connection::Session, conninfo::ConnInfo, programs::Search, server_facts::ServerFacts,
+    },
     repo::{
         layout::ClusterName,
         repository::{Repository, System},
@@ -35,6 +37,8 @@ pub struct Subject<'a> {
     pub wal_limit: Duration,
     /// Where restores leave notes.
     pub state_folder: &'a Path,
+    /// Where the programs are that make dumps; None: none are made.
+    pub dump_programs: Option<&'a Search>,
 }
 
 /// Checks everything; an error only if a stop was asked for.
@@ -71,6 +75,8 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
     };
     findings.extend(checks::server(&facts, &readiness, subject.command));
     findings.push(places::state_folder(subject.state_folder));
+    let programs = subject.dump_programs;
+    findings.extend(programs.map(|search| dump_programs::installed(search, facts.server.version)));
     findings.extend(given_up::noted(subject.state_folder));
 
     meter.begin("looking at repositories", 0);

@@ -154,3 +154,66 @@ fn classes_come_by_themselves() {
     assert!((2..=3).contains(&yearly), "{classes:?}");
     assert!(classes.iter().all(|class| class != "manual"));
 }
+
+#[test]
+fn one_that_was_proven_not_good_counts_for_nothing() {
+    let site = Site::with(
+        pg(17),
+        "[dump]\nretention = { daily = 1, weekly = 0, monthly = 0, yearly = 0, min = 1 }",
+    );
+    for days in [4, 3, 2] {
+        dump_ago(&site, days, &["postgres", "--class", "daily"]);
+    }
+    let spoil = |number: usize| {
+        let name = site.list()[number]["name"].as_str().unwrap().to_owned();
+        let file = site.dumps().join(format!("{name}.dump"));
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        site.stow.tool.command(&["verify", &name]).fails(3);
+        name
+    };
+    let newest = spoil(2);
+    let planned = decided(&site.stow.tool, &["--dry-run"]);
+    let why = "`pgstow verify` found it not good (intact)";
+    let reasons: Vec<_> = planned
+        .iter()
+        .map(|(_, keep, why)| (*keep, why.clone()))
+        .collect();
+    let expected = [
+        (false, "no rule wants it".to_owned()),
+        (true, "daily: 1 of 1; min: 1 of 1".to_owned()),
+        (
+            true,
+            format!("daily: 1 of 1 (but {why}); newer than every good one (but {why})"),
+        ),
+    ];
+    assert_eq!(reasons, expected);
+    // Who restores it all the same is told.
+    site.stow
+        .tool
+        .command(&["restore-dump", "postgres", "-d", "copy"])
+        .expect_warning(why)
+        .fails(1)
+        .stderr_contains(&newest);
+    let ages = |code: i32| {
+        let monitor = ["monitor", "--only", "dump_age"];
+        site.stow.tool.command(&monitor).fails(code)
+    };
+    ages(0).stdout_contains("the newest good dump is of");
+    spoil(0);
+    spoil(1);
+    ages(2).stdout_contains("not one dump is good");
+    // Nothing is deleted for the sake of dumps that are worth nothing.
+    let planned = decided(&site.stow.tool, &[]);
+    assert!(planned.iter().all(|(_, keep, _)| *keep), "{planned:?}");
+    // A dump that was mended, or verified by mistake, counts again.
+    let file = site.dumps().join(format!("{newest}.dump"));
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    site.stow.tool.command(&["verify", &newest]).ok();
+    ages(0).stdout_contains("the newest good dump is of");
+}

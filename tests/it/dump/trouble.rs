@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -197,6 +197,43 @@ fn a_repository_that_gets_full_is_an_error_and_nothing_is_left() {
     site.dumped(&["postgres"]);
 }
 
+/// A disk that keeps other bytes than it was given.
+#[test]
+fn what_was_stored_is_read_again() {
+    let site = Site::start(pg(17));
+    fill(&site.stow.cluster);
+    let spoiled = |arguments: &[&str]| {
+        let arguments = [&["--format", "plain"], arguments].concat();
+        let running = running(&site, &arguments);
+        let open = format!("/proc/{}/fd", running.id());
+        let until = Instant::now() + Duration::from_secs(30);
+        // It has no name yet.
+        while !fs::read_dir(&open).unwrap().flatten().any(|file| {
+            let is_it = |to: PathBuf| to.to_string_lossy().contains("/dumps/postgres/");
+            let has_bytes = |found: fs::Metadata| found.is_file() && found.len() > 0;
+            let path = file.path();
+            let is_data =
+                fs::read_link(&path).is_ok_and(is_it) && fs::metadata(&path).is_ok_and(has_bytes);
+            if is_data {
+                let file = fs::OpenOptions::new().write(true).open(&path);
+                file.unwrap().write_all_at(b"X", 0).unwrap();
+            }
+            is_data
+        }) {
+            assert!(Instant::now() < until);
+        }
+        running.wait()
+    };
+    let output = spoiled(&[]).stderr_contains("is not what was written");
+    assert_eq!(output.status.code(), Some(1), "{output}");
+    assert_eq!(site.files(), [""; 0]);
+    // Who doesn't want that gets what the disk has.
+    let output = spoiled(&["--no-verify"]);
+    assert!(output.status.success(), "{output}");
+    assert_eq!(output.json()["dumps"][0]["verified"], false, "{output}");
+    assert_eq!(site.dumped(&["postgres"]).json["verified"], true);
+}
+
 #[test]
 fn a_wrong_password_is_an_error_and_the_right_one_is_seen_nowhere() {
     const PASSWORD: &str = "s3cr3t 'pass\\word";
@@ -290,8 +327,20 @@ fn a_right_that_is_missing_is_named() {
 
 #[test]
 fn a_pg_dump_that_is_missing_or_too_old_is_named_with_its_package() {
-    let site = Site::start(pg(17));
+    let site = Site::with(pg(17), "[dump]\nformat = \"custom\"\n");
     let older = crate::harness::pg(15).bindir;
+    // `check` tells it before the first night.
+    let checked = |bindir: &Path, state: &str, text: &str| {
+        let check = site.stow.tool.command(&["--json", "check"]);
+        // This server archives nothing.
+        let report = check.env("PGSTOW_CLUSTER_BINDIR", bindir).fails(1).json();
+        let mut findings = report["findings"].as_array().unwrap().iter();
+        let found = findings.find(|one| one["name"] == "pg_dump").unwrap();
+        assert_eq!(found["state"], state, "{found}");
+        assert!(found.to_string().contains(text), "{text:?} in {found}");
+    };
+    checked(&pg(17).bindir, "ok", "version 17.");
+    checked(&older, "critical", "postgresql-client-17");
     let with = |bindir: &Path| {
         site.dump(&["postgres"])
             .env("PGSTOW_CLUSTER_BINDIR", bindir)
@@ -302,6 +351,7 @@ fn a_pg_dump_that_is_missing_or_too_old_is_named_with_its_package() {
         .stderr_contains("the server is PostgreSQL 17")
         .stderr_contains("postgresql-client-17");
     let empty = site.scratch.folder("empty");
+    checked(&empty, "critical", "no pg_dump in");
     with(&empty)
         .fails(1)
         .stderr_contains("no pg_dump in")
@@ -317,6 +367,13 @@ fn a_pg_dump_that_is_missing_or_too_old_is_named_with_its_package() {
         .unwrap()
         .to_owned();
     assert!(client.starts_with("18."), "{client}");
+    // But what it made, nobody older reads.
+    site.stow
+        .tool
+        .command(&["restore-dump", "postgres", "-d", "copy"])
+        .fails(1)
+        .stderr_contains("made by pg_dump 18, and no pg_restore here reads it")
+        .stderr_contains("postgresql-client-18");
 }
 
 #[test]

@@ -46,6 +46,34 @@ fn the_age_of_each_databases_newest_dump() {
     ];
     assert_eq!(ages(&site, 0), now);
     health(0).stdout_contains("healthy: the newest good dump is of");
+    // Dumps are all that is made here: nobody misses anything else.
+    let page = site.scratch.folder("page").join("page.html");
+    let monitor = ["--json", "monitor", "--page", page.to_str().unwrap()];
+    let report = site.stow.tool.command(&monitor).spawn().wait().json();
+    let checks = report["checks"].as_array().unwrap().iter();
+    let of_backups = checks.filter(|one| {
+        let name = one["check"].as_str().unwrap();
+        [
+            "backup_age",
+            "full_age",
+            "archive_mode",
+            "archive_command",
+            "wal_lag",
+        ]
+        .contains(&name)
+    });
+    let of_backups: Vec<&Value> = of_backups.collect();
+    assert_eq!(of_backups.len(), 5, "{report:#}");
+    for check in of_backups {
+        assert_eq!(check["state"], "ok", "{check}");
+        assert_eq!(
+            check["reason"],
+            "not needed: dumps are all that is made here"
+        );
+    }
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("The newest dump of each database"), "{html}");
+    assert!(!html.contains("Nothing can be restored"));
     let older = |code: i32, seconds: &str| {
         let monitor = site.stow.tool.command(&["monitor", "--only", "dump_age"]);
         monitor.env("MAX_BACKUP_AGE_SECONDS", seconds).fails(code)

@@ -4,6 +4,7 @@
 mod checks;
 mod kept;
 mod places;
+mod properties;
 mod round_trip;
 mod trouble;
 

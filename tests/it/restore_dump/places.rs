@@ -89,7 +89,6 @@ fn single_tables_come_with_all_that_is_theirs(pg: PgBin) {
         absent.fails(1);
         cluster.psql("drop database target");
         site.assert_clean("shop");
-        std::thread::sleep(std::time::Duration::from_millis(1100));
     }
 }
 on_every_major!(single_tables_come_with_all_that_is_theirs);
@@ -139,7 +138,6 @@ fn a_dump_becomes_sql() {
             one.stdout.contains("COPY public.orders")
                 && !one.stdout.contains("COPY public.accounts")
         );
-        std::thread::sleep(std::time::Duration::from_millis(1100));
     }
     site.pgstow(&["restore-dump", "shop", "--to-file", "-"])
         .fails(2);

@@ -52,7 +52,6 @@ fn every_format_comes_back_and_is_proven(pg: PgBin) {
             .ok();
         assert_eq!(results(&from), all, "{format:?}");
         site.assert_clean(NAME);
-        std::thread::sleep(std::time::Duration::from_millis(1100));
     }
 }
 on_every_major!(every_format_comes_back_and_is_proven);
@@ -97,6 +96,5 @@ fn an_old_dump_goes_into_every_newer_server() {
                 >= 160_000
         );
         assert_eq!(Site::databases(&newer), "shop");
-        std::thread::sleep(std::time::Duration::from_millis(1100));
     }
 }

@@ -3,9 +3,10 @@
 use std::fs;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{Site, failed, make_shop, results};
-use crate::harness::{Shutdown, pg};
+use crate::harness::{FullDisk, Shutdown, pg, stow::ROLE};
 
 #[test]
 fn a_damaged_dump_is_never_restored() {
@@ -28,7 +29,6 @@ fn a_damaged_dump_is_never_restored() {
         let proven = site.pgstow(&["verify", "shop"]).fails(3);
         assert_eq!(results(&proven), ["intact failed"], "{proven}");
         site.assert_clean("shop");
-        std::thread::sleep(std::time::Duration::from_millis(1100));
     }
     // One that nobody summed up, cut off.
     let data = site.dump("shop", &["--format", "plain", "--compression", "none"]);
@@ -148,9 +148,10 @@ fn a_wrong_password_and_a_server_that_stops_are_told() {
             .env("PGSTOW_VERIFY_PASSWORD", password)
     };
     verify("wrong").fails(1).stderr_contains("password");
+    // How far it gets before the server is away differs.
     let running = verify("right")
+        .env("PGSTOW_CONNECT_RETRIES", "0")
         .expect_warning("is left behind")
-        .expect_warning("trying again")
         .spawn();
     let waits = "select count(*) from pg_stat_activity where query like 'COPY public.waits%' and state = 'active'";
     site.stow.cluster.wait_until(waits, "1");
@@ -166,4 +167,137 @@ fn a_wrong_password_and_a_server_that_stops_are_told() {
     // No verdict on the dump was kept.
     let verified = site.stow.root().join("main/verified");
     assert!(!verified.exists() || fs::read_dir(verified).unwrap().next().is_none());
+}
+
+#[test]
+fn a_cleanup_leaves_alone_what_is_read() {
+    let site = Site::with(pg(18), "[dump]\nretention = { daily = 1, min = 0 }\n");
+    make_shop(&site.stow.cluster, "shop");
+    make_it_slow(&site);
+    let daily = ["--format", "plain", "--class", "daily"];
+    let older = site.dump("shop", &daily);
+    let newer = site.dump("shop", &daily);
+    let stem = older.file_name().unwrap().to_str().unwrap();
+    let stem = stem.strip_suffix(".sql.gz").unwrap();
+    let decided = |report: &Value| {
+        let mut dumps = report["dumps"].as_array().unwrap().iter();
+        let is_it = |dump: &&Value| dump["name"].as_str().unwrap().ends_with(stem);
+        let dump = dumps.find(is_it).unwrap();
+        let reason = dump["reasons"][0].as_str().unwrap().to_owned();
+        (dump["action"].as_str().unwrap().to_owned(), reason)
+    };
+    let running = site.pgstow(&["restore-dump", stem, "-d", "copy"]).spawn();
+    let waits = "select count(*) from pg_stat_activity where query like 'COPY public.waits%' and state = 'active'";
+    site.stow.cluster.wait_until(waits, "1");
+    // Nothing has that name before it is whole.
+    assert!(!Site::databases(&site.stow.cluster).contains("copy"));
+    // Nor does anybody want a dump of it.
+    let others = ["dump", "--all", "--exclude", "shop", "--no-globals"];
+    let report = site.pgstow(&others).ok().json();
+    assert_eq!(report["dumps"].as_array().unwrap().len(), 1, "{report}");
+    for dry in [&["--dry-run"][..], &[]] {
+        let report = site.pgstow(&[&["cleanup"], dry].concat()).ok().json();
+        let (action, reason) = decided(&report);
+        assert_eq!(action, "keep", "{report}");
+        assert!(reason.starts_with("a restore on host "), "{reason}");
+    }
+    assert!(older.exists());
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().status.code(), Some(130));
+    let report = site.pgstow(&["cleanup"]).ok().json();
+    assert_eq!(decided(&report).0, "delete", "{report}");
+    assert!(!older.exists() && newer.exists());
+    site.assert_clean("shop");
+}
+
+#[test]
+fn what_the_server_refuses_is_told_and_leaves_nothing() {
+    let site = Site::start(pg(16));
+    let cluster = &site.stow.cluster;
+    make_shop(cluster, "shop");
+    // A disk that takes one copy of the table, not two.
+    let disk = FullDisk::mount(&site.scratch, "small", 8 << 20);
+    cluster.psql(&format!(
+        "create tablespace small location '{}'",
+        disk.path().display()
+    ));
+    site.sql(
+        "shop",
+        "create table filler tablespace small as
+         select n, repeat(md5(n::text), 20) as x from generate_series(1, 7000) n",
+    );
+    for format in ["plain", "custom"] {
+        let data = site.dump("shop", &["--format", format]);
+        let stem = data.file_name().unwrap().to_str().unwrap();
+        let stem = stem.split_once('.').unwrap().0;
+        site.pgstow(&["restore-dump", stem, "-d", "copy"])
+            .fails(1)
+            .stderr_contains("No space left on device")
+            .stderr_contains("make room");
+        site.assert_clean("shop");
+        // What is there stays as it is, and another place will do.
+        site.pgstow(&["restore-dump", stem, "--clean", "--yes"])
+            .fails(1)
+            .stderr_contains("No space left on device");
+        assert_eq!(site.sql("shop", "select count(*) from filler"), "7000");
+    }
+    // Rights.
+    cluster.psql("create role restorer login");
+    let restore = |arguments: &[&str]| {
+        let arguments = [&["restore-dump", "shop", "-d", "copy"], arguments].concat();
+        site.pgstow(&arguments)
+            .env("PGSTOW_CLUSTER_USER", "restorer")
+    };
+    restore(&[])
+        .fails(1)
+        .stderr_contains("permission denied to create database")
+        .stderr_contains("give role restorer the right");
+    cluster.psql("alter role restorer createdb");
+    restore(&["--table", "orders"])
+        .fails(1)
+        .stderr_contains("must be able to SET ROLE");
+    site.assert_clean("shop");
+    restore(&["--table", "orders", "--no-owner"]).fails(1);
+    site.assert_clean("shop");
+}
+
+/// Of the database where another's last session is in the way for a while.
+#[test]
+fn a_pg_dump_that_is_refused_is_tried_again() {
+    let site = Site::start(pg(15));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create database shop connection limit 2");
+    cluster.psql(&format!("grant pg_read_all_data to {ROLE}"));
+    let mut psql = cluster.client("psql");
+    let mut guest = psql
+        .env("PGUSER", ROLE)
+        .args(["-d", "shop", "-c", "select pg_sleep(1000)"])
+        .spawn()
+        .unwrap();
+    let there = "select count(*) from pg_stat_activity where datname = 'shop'";
+    cluster.wait_until(there, "1");
+    let mut running = site
+        .pgstow(&["dump", "shop", "--no-globals"])
+        .env("PGSTOW_CLUSTER_USER", ROLE)
+        .env("PGSTOW_CONNECT_RETRIES", "100")
+        .env("PGSTOW_CONNECT_DELAY", "1s")
+        .expect_warning("trying again")
+        .spawn();
+    while !running.stderr().contains("trying again") {
+        assert!(running.is_running(), "{}", running.stderr());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    guest.kill().unwrap();
+    guest.wait().unwrap();
+    cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%sleep(1000)%' and pid <> pg_backend_pid()");
+    let output = running.wait();
+    assert!(output.status.success(), "{output}");
+    let made = output.json();
+    assert_eq!(made["dumps"][0]["database"], "shop");
+    // What its own session says is refused at once.
+    site.pgstow(&["dump", "shop", "--no-globals"])
+        .env("PGSTOW_CLUSTER_USER", "nobody")
+        .env("PGSTOW_CONNECT_RETRIES", "0")
+        .fails(1)
+        .stderr_contains("role \"nobody\" does not exist");
 }

@@ -51,7 +51,8 @@ pub fn extract(
     let path = scratch.path().join("picked");
     let mut command = loader.programs.command("pg_dump", &info)?;
     command
-        .args(["--format=custom", "--compress=1"])
+        // The names in its options are in that encoding.
+        .args(["--format=custom", "--compress=1", "--encoding=UTF8"])
         .args(options)
         .arg("--file")
         .arg(&path);

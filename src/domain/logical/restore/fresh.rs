@@ -109,6 +109,14 @@ impl Fresh {
     }
 }
 
+/// Whether a database is here for a while alone, by its name.
+pub fn is_passing(name: &str) -> bool {
+    let behind = name
+        .strip_prefix(BEGIN)
+        .and_then(|rest| rest.split_once('_'));
+    behind.is_some_and(|(_, owner)| Owner::read(owner).is_some())
+}
+
 impl Drop for Fresh {
     fn drop(&mut self) {
         if self.kept {
@@ -243,6 +251,7 @@ mod tests {
         assert!(name.len() <= 63, "{name}");
         assert_eq!(Owner::of_name(&name, "verify"), Some(Owner::own()));
         assert_eq!(Owner::of_name(&name, "clean"), None);
+        assert!(is_passing(&name) && !is_passing("pgstow_verify"));
         assert!(!own.is_gone());
         let dead = Owner {
             start: own.start + 1,

@@ -195,9 +195,27 @@ impl Loader<'_> {
 }
 
 fn failure(end: process::End, complaints: &Complaints) -> Error {
-    match complaints.list.first() {
-        Some(first) => Error::failed(first.clone()).context("the dump could not be restored"),
-        None => end.failure(),
+    let Some(first) = complaints.list.first() else {
+        return end.failure();
+    };
+    let error = Error::failed(first.clone()).context("the dump could not be restored");
+    match cure(first) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// What to do about what servers say often.
+fn cure(complaint: &str) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|words| complaint.contains(words));
+    if says(&["No space left on device", "could not extend file"]) {
+        Some("make room on the disk of the server, or of the tablespace.")
+    } else if says(&["role \""]) && says(&["does not exist"]) {
+        Some("restore roles first (--globals), or leave out owners and rights (--no-owner).")
+    } else if says(&["permission denied", "must be "]) {
+        Some("restore as a superuser, or without owners and rights (--no-owner).")
+    } else {
+        None
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     util::{
         cancel::Cancel,
         hash::{self, Sha256, Sha256Reader},
-        meter::Meter,
+        meter::{Meter, Watched},
     },
 };
 
@@ -122,9 +122,9 @@ impl<'a> Material<'a> {
     }
 
     /// The dump of a repository that it is.
-    pub fn dump(&self) -> Option<&Dump> {
+    pub fn in_repository(&self) -> Option<(&'a Repository, &Dump)> {
         match &self.from {
-            From::Repository(_, dump) => Some(dump),
+            From::Repository(repository, dump) => Some((repository, dump)),
             From::Path(_) => None,
         }
     }
@@ -267,22 +267,6 @@ fn toc_of(plain: &mut (impl Read + Send), packed: bool) -> io::Result<ArchiveToc
         }
     }
     Err(Error::damaged("the archive has no toc.dat").into())
-}
-
-/// Counts what is read, and stops where that is asked for.
-struct Watched<'a, R> {
-    inner: R,
-    meter: &'a Meter,
-    cancel: &'a Cancel,
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.cancel.check()?;
-        let count = self.inner.read(buffer)?;
-        self.meter.add(count as u64);
-        Ok(count)
-    }
 }
 
 /// `x.json` of `x.sql.gz`.

@@ -11,12 +11,13 @@ use super::{
     extract,
     fresh::Fresh,
     globals,
-    load::{self, Complaints, How, Loader},
-    material::{About, Checked, Material, is_script},
+    load::{Complaints, How, Loader},
+    mark::Mark,
+    material::{About, Checked, Material},
     pick::Picked,
-    programs,
+    programs, properties,
     ready::{Ready, SCRATCH},
-    target::Target,
+    target::{Target, check_name},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -24,8 +25,7 @@ use crate::{
         client_programs::ClientPrograms, connection::Session, conninfo::ConnInfo, programs::Search,
         version::Major,
     },
-    repo::repository::Repository,
-    util::{cancel::Cancel, fs::NewFile, hash, meter::Meter, scratch::Scratch},
+    util::{cancel::Cancel, fs::NewFile, meter::Meter, scratch::Scratch},
 };
 
 /// Where a dump goes.
@@ -78,8 +78,6 @@ pub struct Restored {
 
 /// What a restore needs beside its request.
 pub struct Restorer<'a> {
-    /// None: of a file.
-    pub repository: Option<&'a Repository>,
     pub info: &'a ConnInfo,
     pub search: &'a Search,
     /// Asks a person whether to go on.
@@ -98,6 +96,7 @@ impl Restorer<'_> {
     ) -> Result<Restored> {
         let begun = Instant::now();
         Scratch::sweep(SCRATCH);
+        let _mark = Mark::leave(material);
         let checked = material.check(self.meter, self.cancel)?;
         let mut restored = Restored {
             dump: material.name(),
@@ -137,6 +136,7 @@ impl Restorer<'_> {
         restored: &mut Restored,
     ) -> Result<()> {
         check_stays(&checked.about, &material.name())?;
+        check_name(name)?;
         let beside = beside(self.info, name);
         let session = Session::connect(&beside, self.cancel)?;
         let programs = self.programs(&session, &checked.about)?;
@@ -184,21 +184,30 @@ impl Restorer<'_> {
             Some(fresh) => fresh.info(),
             None => beside.clone().with_database(name),
         };
+        let errors_before = restored.errors.count;
         let loaded = self.load(material, checked, &request.picked, &loader(&info), how)?;
-        let clean = loaded.count == 0;
         restored.errors.add(loaded);
+        if let (Some(fresh), Some(toc)) = (&fresh, checked.about.toc())
+            && request.picked.is_everything()
+        {
+            let (owners, keep_going) = (request.owners, request.keep_going);
+            let inside = Session::connect(&info, self.cancel)?;
+            let complaints = properties::restore(&inside, toc, fresh.name(), owners, keep_going)?;
+            restored.errors.add(complaints);
+        }
         match fresh {
-            Some(fresh) if exists && clean => {
+            Some(fresh) if exists && restored.errors.count == errors_before => {
                 target.replace(name, fresh)?;
                 restored.replaced = true;
             }
-            Some(mut fresh) => {
+            Some(mut fresh) if exists => {
                 fresh.keep();
+                // Nobody gives up a whole database for one with errors.
+                return Err(self.left_beside(name, fresh.name(), &restored.errors));
+            }
+            Some(fresh) => {
+                target.call(name, fresh)?;
                 restored.created = true;
-                if exists {
-                    // Nobody gives up a whole database for one with errors.
-                    return Err(self.left_beside(name, fresh.name(), &restored.errors));
-                }
             }
             None => {}
         }
@@ -215,8 +224,10 @@ impl Restorer<'_> {
             .hint("look at it, and drop or rename it by hand.")
     }
 
+    /// It gets its name when all is in it: what is killed before leaves nothing that looks like a database
+    /// of somebody's.
     fn make(&self, beside: &ConnInfo, name: &str, how: &Creation) -> Result<Fresh> {
-        Fresh::make(beside, name, how, self.cancel).map_err(|error| {
+        Fresh::temporary(beside, "restore", how, self.cancel).map_err(|error| {
             let hint = error.hint_text().map(str::to_owned);
             let error = error.context(format!("can't make database {name:?}"));
             error.hint(hint.unwrap_or_else(|| {
@@ -241,7 +252,7 @@ impl Restorer<'_> {
         }
     }
 
-    fn programs(&self, session: &Session, about: &About) -> Result<ClientPrograms> {
+    pub(super) fn programs(&self, session: &Session, about: &About) -> Result<ClientPrograms> {
         let server = Major::from_server_version_num(session.server_version_num()?)?;
         match about {
             About::Archive(_) => programs::for_server(self.search, server, about.maker()),
@@ -250,7 +261,7 @@ impl Restorer<'_> {
     }
 
     fn globals(&self, loader: &Loader<'_>, material: &Material<'_>) -> Result<Complaints> {
-        let (Some(repository), Some(dump)) = (self.repository, material.dump()) else {
+        let Some((repository, dump)) = material.in_repository() else {
             return Err(
                 Error::usage("a file has no roles and tablespaces beside it")
                     .hint("leave out --globals, and make the roles by hand."),
@@ -279,45 +290,6 @@ impl Restorer<'_> {
         }
         let ready = extract::extract(loader, material, checked, picked)?;
         loader.archive(&ready, &how)
-    }
-
-    /// As SQL.
-    fn write_as_sql(
-        &self,
-        material: &Material<'_>,
-        checked: &Checked,
-        request: &Request,
-        mut out: &mut (dyn Write + Send),
-    ) -> Result<()> {
-        self.meter.begin("writing", 0);
-        let picked = &request.picked;
-        if is_script(material.shape) && picked.is_everything() {
-            let copied = hash::copy(&mut material.plain()?, &mut out);
-            return copied
-                .map(drop)
-                .map_err(|error| Error::failed("can't write the dump").because(error));
-        }
-        let (programs, ready, entries) = match checked.about.toc() {
-            Some(toc) => {
-                let entries = picked.entries(toc)?;
-                let programs = programs::for_script(self.search, checked.about.maker())?;
-                let ready = Ready::make(material, checked, false, self.cancel)?;
-                (programs, ready, entries)
-            }
-            None => {
-                check_stays(&checked.about, &material.name())?;
-                let session = Session::connect(self.info, self.cancel)?;
-                let programs = self.programs(&session, &checked.about)?;
-                let loader = Loader {
-                    programs: &programs,
-                    info: self.info,
-                    cancel: self.cancel,
-                };
-                let ready = extract::extract(&loader, material, checked, picked)?;
-                (programs, ready, None)
-            }
-        };
-        load::to_script(&programs, &ready, entries.as_deref(), &mut out, self.cancel)
     }
 }
 

@@ -95,6 +95,13 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// Gives `fresh` its name, by which it stays.
+    pub fn call(&self, name: &str, mut fresh: Fresh) -> Result<()> {
+        self.rename(fresh.name(), name)?;
+        fresh.keep();
+        Ok(())
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let sql = format!(
             "ALTER DATABASE {} RENAME TO {}",
@@ -102,6 +109,17 @@ impl Target<'_> {
             identifier(to)
         );
         self.session.execute(&sql, &[]).map(drop)
+    }
+}
+
+/// The server would cut it off in silence.
+pub fn check_name(name: &str) -> Result<()> {
+    match name.len() {
+        1..=LONGEST_NAME => Ok(()),
+        length => Err(Error::usage(format!(
+            "{name:?} is no name of a database: it has {length} bytes"
+        ))
+        .hint(format!("names have 1 to {LONGEST_NAME} bytes."))),
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     census,
     restore::{
         load::{How, Loader, is_about_the_dump},
+        mark::Mark,
         material::{About, Checked, Material},
         ready::Ready,
         run::check_stays,
@@ -84,6 +85,7 @@ impl Validator<'_> {
     /// with the dump is no error, but in what comes back.
     pub fn validate(&self, material: &Material<'_>) -> Result<Validated> {
         let begun = Instant::now();
+        let _mark = Mark::leave(material);
         let description = material.description.as_ref();
         let mut validated = Validated {
             dump: material.name(),

@@ -1,14 +1,14 @@
 //! How old the newest good dump of each database is, over all repositories. Where no dumps are made,
-//! nobody misses them.
+//! nobody misses them; where nothing else is made, nobody misses base backups.
 
 use std::collections::BTreeMap;
 
 use super::{
     super::{
-        facts::{Facts, Holding, NewestDump},
+        facts::{Facts, GoodDump, Holding},
         verdict::{State, Unit, Verdict},
     },
-    known::Yardstick,
+    known::{Yardstick, is_timer_of_backups},
 };
 use crate::{
     domain::setup::stored::Stored,
@@ -48,10 +48,30 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     }
     let judged = newest.into_iter();
     judged
-        .map(|(subject, (dump, repository))| {
-            judge(dump, repository, by).about(&subject.to_string())
-        })
+        .map(|(subject, found)| judge(found, by).about(&subject.to_string()))
         .collect()
+}
+
+/// Whether dumps are all that the cluster is backed up by: they are made, there never was a base backup, nobody
+/// tries to take one, and no WAL is archived. What can't be read may hold one.
+pub fn are_all(facts: &Facts, by: Yardstick<'_>) -> bool {
+    let has_none = |holding: &Holding| {
+        holding.stored.as_ref().is_ok_and(|stored| {
+            let archive = &stored.archive;
+            let backups = archive.backups.len() + stored.pending.len() + stored.damaged.len();
+            backups == 0 && archive.wal.segments() == 0
+        })
+    };
+    let archives = facts.server.as_ref().is_ok_and(|server| {
+        let asked = &server.facts.server;
+        asked.archiving.is_on(asked.standby)
+    });
+    let mut runs = facts.runs.iter().flatten();
+    let mut timers = facts.timers.iter().flatten().flatten();
+    let is_tried = runs.any(|run| run.job == "base")
+        || timers.any(|timer| is_timer_of_backups(&timer.name) && timer.active == "active");
+    let are_made = by.dumps || !newest(&facts.repositories).is_empty();
+    are_made && !archives && !is_tried && facts.repositories.iter().all(has_none)
 }
 
 /// When a dump of this repository was restored and found good. Where nobody tries them out, nobody misses it.
@@ -101,27 +121,37 @@ pub fn proven(stored: &Stored) -> Option<Time> {
     good.map(|(time, _)| *time).max()
 }
 
-/// Of the newest dump of any database; None where there is none.
+/// Of the newest dump of any database; None where no dumps are made.
 pub fn newest_of_all(holdings: &[Holding], by: Yardstick<'_>) -> Option<Verdict> {
     let newest = newest(holdings).into_values();
-    let (dump, repository) = newest.max_by_key(|(dump, _)| dump.time)?;
-    Some(judge(dump, repository, by))
+    let last = newest.max_by_key(|found| found.map(|(dump, _)| dump.time))?;
+    Some(judge(last, by))
 }
 
-fn newest(holdings: &[Holding]) -> BTreeMap<&Subject, (&NewestDump, &str)> {
-    let mut newest: BTreeMap<&Subject, (&NewestDump, &str)> = BTreeMap::new();
+/// A dump, and the repository that has it; None: not one is good.
+type Found<'a> = Option<(&'a GoodDump, &'a str)>;
+
+/// Of each database of which dumps are made again and again.
+fn newest(holdings: &[Holding]) -> BTreeMap<&Subject, Found<'_>> {
+    let mut newest: BTreeMap<&Subject, Found<'_>> = BTreeMap::new();
     for holding in holdings {
-        for dump in holding.dumps.iter().flatten() {
-            let known = newest.get(&dump.subject);
-            if known.is_none_or(|(known, _)| known.time < dump.time) {
-                newest.insert(&dump.subject, (dump, &holding.name));
+        let regular = holding.dumps.iter().flatten();
+        for dump in regular.filter(|dump| dump.is_regular) {
+            let known = newest.entry(&dump.subject).or_default();
+            let time = |(dump, _): &(&GoodDump, &str)| dump.time;
+            let here = dump.good.as_ref().map(|good| (good, holding.name.as_str()));
+            if known.as_ref().map(time) < here.as_ref().map(time) {
+                *known = here;
             }
         }
     }
     newest
 }
 
-fn judge(dump: &NewestDump, repository: &str, by: Yardstick<'_>) -> Verdict {
+fn judge(found: Found<'_>, by: Yardstick<'_>) -> Verdict {
+    let Some((dump, repository)) = found else {
+        return Verdict::new(NAME, State::Critical, "not one dump is good", HINT);
+    };
     let limits = by.thresholds.dump_age;
     let age = (by.now - dump.time).to_std().unwrap_or_default();
     let what = format!(

@@ -35,6 +35,31 @@ pub const OF_REPOSITORY: [&str; 9] = [
     "dump_verification",
 ];
 
+/// Of base backups and their WAL.
+const OF_BACKUPS: [&str; 8] = [
+    "wal_level",
+    "archive_mode",
+    "archive_command",
+    "waiting",
+    "timeline",
+    "wal_lag",
+    "backup_age",
+    "full_age",
+];
+
+/// Whether a verdict is without meaning where dumps are all that is made.
+pub fn is_of_backups(verdict: &Verdict) -> bool {
+    let is_timer = || verdict.object.as_deref().is_some_and(is_timer_of_backups);
+    OF_BACKUPS.contains(&verdict.check) || (verdict.check == "timers" && is_timer())
+}
+
+/// Of the jobs that run `base`.
+pub fn is_timer_of_backups(name: &str) -> bool {
+    ["pgstow-base@", "pgstow-incremental@"]
+        .iter()
+        .any(|begin| name.starts_with(begin))
+}
+
 /// The others.
 const REST: [&str; 10] = [
     "connection",

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta};
 use super::{
     super::{
         facts::{
-            Facts, Holding, NewestDump,
+            Facts, GoodDump, Holding, NewestDump,
             disks::Disk,
             server::{Server, Slot},
             timers::Timer,
@@ -38,12 +38,13 @@ use crate::{
         catalog::Backup,
         codec::Codec,
         document::FORMAT,
-        dump_name::{DumpName, Subject},
+        dump_name::{Class, DumpName, Subject},
         gap::Gap,
         lack::Behind,
         location::Location,
         repository::{Repository, System},
         verified::{VerifiedBackup, VerifiedDump},
+        wal_index::WalIndex,
     },
     util::{clock::Time, fs::Room},
 };
@@ -301,8 +302,13 @@ fn dumps_are_missed_where_they_are_made() {
             "" => Subject::Globals,
             name => Subject::Database(name.to_owned()),
         },
-        time: at(12 - hours),
-        stored_bytes: 1,
+        is_regular: true,
+        good: Some(GoodDump {
+            class: Class::Daily,
+            time: at(12 - hours),
+            stored_bytes: 1,
+            proven: None,
+        }),
     };
     let told = |facts: &Facts, wanted: bool| -> Vec<(Option<String>, State)> {
         let verdicts = judged_where(facts, wanted).into_iter();
@@ -334,6 +340,13 @@ fn dumps_are_missed_where_they_are_made() {
         dumps: Result::Ok(vec![dump("blog", 2)]),
     });
     assert_eq!(told(&facts, false)[0], about("blog", Ok));
+    // Where not one is good, or is but was made by hand.
+    let dumps = facts.repositories[1].dumps.as_mut().unwrap();
+    dumps[0].good = None;
+    assert_eq!(told(&facts, false)[0], about("blog", Warning));
+    let first = facts.repositories[0].dumps.as_mut().unwrap();
+    first[1].is_regular = false;
+    assert_eq!(told(&facts, false)[0], about("blog", Critical));
     // Nobody can say whether a database that can't be asked for was dropped.
     facts.server = Err(Error::failed("no"));
     assert_eq!(told(&facts, false).len(), 4);
@@ -349,6 +362,61 @@ fn received(active: bool, held: u64) -> Slot {
         wal_status: "reserved".to_owned(),
         held,
     }
+}
+
+#[test]
+fn base_backups_are_not_missed_where_dumps_are_all_that_is_made() {
+    let only_dumps = || {
+        let mut facts = facts(Ok(server()), Ok(stored(&[])));
+        held(&mut facts).archive.wal = WalIndex::new(size());
+        let archiving = &mut facts.server.as_mut().unwrap().facts.server.archiving;
+        archiving.mode = "off".to_owned();
+        facts
+    };
+    let told = |facts: &Facts| -> Vec<&'static str> {
+        let verdicts = judged_where(facts, true).into_iter();
+        let bad = verdicts.filter(|one| one.state != State::Ok);
+        bad.map(|one| one.check).collect()
+    };
+    assert_eq!(told(&only_dumps()), ["dump_age"]);
+    // A server that is away says nothing of base backups.
+    let mut away = only_dumps();
+    away.server = Err(Error::failed("no"));
+    assert!(!told(&away).contains(&"backup_age"));
+    let missed = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = only_dumps();
+        change(&mut facts);
+        let told = told(&facts);
+        told.contains(&"backup_age") && told.contains(&"archive_mode")
+    };
+    // There are none, but there once were or soon will be.
+    let wal = |facts: &mut Facts| held(facts).archive.wal.add(Segment::nth(tli(1), 1, size()));
+    assert!(missed(&wal));
+    assert!(missed(&|facts| held(facts).pending = vec![backup(1)]));
+    assert!(missed(&|facts| {
+        let failed = run("base", RunState::Failed, Told::default());
+        facts.runs = Ok(vec![failed]);
+    }));
+    let timer = |facts: &mut Facts, active: &str| {
+        facts.timers = Ok(Some(vec![Timer {
+            name: "pgstow-incremental@main.timer".to_owned(),
+            enabled: "enabled".to_owned(),
+            active: active.to_owned(),
+            last: None,
+            next: None,
+        }]));
+    };
+    assert!(missed(&|facts| timer(facts, "active")));
+    let mut disabled = only_dumps();
+    timer(&mut disabled, "inactive");
+    assert_eq!(told(&disabled), ["dump_age"]);
+    let mut archives = only_dumps();
+    let archiving = &mut archives.server.as_mut().unwrap().facts.server.archiving;
+    archiving.mode = "on".to_owned();
+    assert!(told(&archives).contains(&"backup_age"));
+    // Nobody speaks of dumps.
+    let verdicts = judged(&only_dumps());
+    assert_eq!(worst(&verdicts), State::Critical);
 }
 
 #[test]

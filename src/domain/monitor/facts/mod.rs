@@ -26,7 +26,7 @@ use crate::{
     postgres::{conninfo::ConnInfo, lsn::SystemId},
     repo::{
         dump::Dump,
-        dump_name,
+        dump_name::{self, Class},
         gap::Gap,
         lack::Behind,
         layout::ClusterName,
@@ -82,17 +82,28 @@ pub struct Holding {
     pub name: String,
     pub place: String,
     pub stored: Result<Stored>,
-    /// The newest good dump of each database of which there are any.
+    /// Of each database of which there are any.
     pub dumps: Result<Vec<NewestDump>>,
 }
 
-/// A dump, as far as it is judged.
+/// The newest dump of a database, as far as it is judged and shown.
 #[derive(Clone, Debug)]
 pub struct NewestDump {
     pub subject: dump_name::Subject,
+    /// Whether dumps of it are made again and again, so that they are missed.
+    pub is_regular: bool,
+    /// None: not one is good.
+    pub good: Option<GoodDump>,
+}
+
+#[derive(Clone, Debug)]
+pub struct GoodDump {
+    pub class: Class,
     /// Of the state that it holds.
     pub time: Time,
     pub stored_bytes: u64,
+    /// When it was restored and found good.
+    pub proven: Option<Time>,
 }
 
 impl Holding {
@@ -295,15 +306,23 @@ fn look(
         Some(system) => repository.system(system)?,
         None => newest(&repository)?,
     };
-    let dumps = repository.newest_dumps().map(|dumps| {
-        let newest = |dump: Dump| NewestDump {
-            subject: dump.subject(),
-            time: dump.snapshot.map_or(dump.begun, |snapshot| snapshot.time),
-            stored_bytes: dump.data.stored_bytes,
-        };
-        dumps.into_iter().map(newest).collect()
+    let stored = Stored::gather(name, &repository, &system)?;
+    let verdicts = &stored.archive.verdicts;
+    let good = |dump: Box<Dump>| GoodDump {
+        class: dump.class,
+        proven: verdicts.dumps.get(&dump.name).map(|(time, _)| *time),
+        time: dump.snapshot.map_or(dump.begun, |snapshot| snapshot.time),
+        stored_bytes: dump.data.stored_bytes,
+    };
+    let dumps = repository.newest_dumps(verdicts).map(|dumps| {
+        let newest = dumps.into_iter().map(|(subject, newest)| NewestDump {
+            subject,
+            is_regular: newest.is_regular,
+            good: newest.good.map(good),
+        });
+        newest.collect()
     });
-    Ok((Stored::gather(name, &repository, &system)?, dumps))
+    Ok((stored, dumps))
 }
 
 /// The system that was registered last.

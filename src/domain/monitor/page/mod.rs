@@ -8,6 +8,7 @@ mod backups;
 mod chart;
 mod checks;
 mod cleanup;
+mod dumps;
 mod html;
 mod picture;
 mod repository;
@@ -57,7 +58,9 @@ impl Page<'_> {
         html.raw("<main id=\"content\" tabindex=\"-1\">");
         checks::section(&mut html, self.verdicts);
         for (number, shelf) in self.shelves.iter().enumerate() {
-            repository::section(&mut html, number, shelf, self.now);
+            let mut holdings = self.facts.repositories.iter();
+            let holding = holdings.find(|holding| holding.name == shelf.name);
+            repository::section(&mut html, number, shelf, holding, self.now);
         }
         runs::section(&mut html, &self.facts.runs);
         html.raw("</main>");

@@ -1,9 +1,12 @@
-//! A repository: what can be restored from it, as a picture and as tables; then its backups, and what
-//! cleanup will do.
+//! A repository: what can be restored from it, as a picture and as tables; then its backups and dumps, and
+//! what cleanup will do.
 
 use super::{
-    super::facts::stock::{Shelf, Stretch},
-    backups, cleanup,
+    super::facts::{
+        Holding,
+        stock::{Shelf, Stretch},
+    },
+    backups, cleanup, dumps,
     html::Html,
     spans::{self, Span},
     table::{Cell, Kind, ROWS, left_out, table},
@@ -20,7 +23,13 @@ use crate::{
 const SYSTEMS: usize = 4;
 const SPANS: usize = 3;
 
-pub fn section(html: &mut Html, number: usize, shelf: &Shelf, now: Time) {
+pub fn section(
+    html: &mut Html,
+    number: usize,
+    shelf: &Shelf,
+    holding: Option<&Holding>,
+    now: Time,
+) {
     let id = format!("repository-{number}");
     html.tag("section", &[("aria-labelledby", &id)], |html| {
         html.leaf("h2", &[("id", &id)], format!("Repository {}", shelf.name));
@@ -39,8 +48,13 @@ pub fn section(html: &mut Html, number: usize, shelf: &Shelf, now: Time) {
             let what = format!("System {}: {} {}", lost.system_id, lost.file, lost.what());
             html.leaf("p", &[("class", "notice")], what);
         }
+        let has_dumps = holding.is_some_and(|holding| holding.dumps.iter().flatten().count() > 0);
         let systems = stock.listing.wal.iter().rev().take(SYSTEMS);
         for (number, wal) in systems.enumerate() {
+            if has_dumps && wal.segments == 0 && !view.has_backup_of(wal.system_id) {
+                html.leaf("p", &[], format!("System {}: dumps alone.", wal.system_id));
+                continue;
+            }
             system(html, &view, wal, number == 0);
         }
         left_out(
@@ -55,6 +69,9 @@ pub fn section(html: &mut Html, number: usize, shelf: &Shelf, now: Time) {
             "older backups, which are in no picture",
         );
         backups::part(html, &view);
+        if let Some(holding) = holding {
+            dumps::part(html, holding);
+        }
         cleanup::part(html, &stock.cleanup);
     });
 }
