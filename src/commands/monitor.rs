@@ -264,7 +264,7 @@ pub fn healthcheck(context: &Context, options: &MonitorOptions) -> Result<Health
     let command = context.archive_command(&options.archive_call)?;
     let by = yardstick(options, &command, clock::now());
     let dump = dumps::newest_of_all(&holdings, by);
-    let (backup, _) = backups::ages(&holdings, by.thresholds, by.now);
+    let (backup, _) = backups::ages(&holdings, None, by.thresholds, by.now);
     let has_backups = holdings.iter().any(|holding| match &holding.stored {
         Ok(stored) => !stored.archive.backups.is_empty(),
         Err(_) => true,

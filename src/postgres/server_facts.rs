@@ -11,7 +11,7 @@ use super::{
     control::Control,
     lsn::{Lsn, SystemId, TimelineId},
     row::Row,
-    wal_name::{SegmentSize, WalName},
+    wal_name::{Segment, SegmentSize, WalName},
 };
 use crate::{
     error::{Error, Result},
@@ -255,10 +255,20 @@ impl ArchiverState {
         })
     }
 
-    /// Whether the newest attempt failed.
+    /// Whether the newest attempt failed. A clock that was set back tells nothing for a while; but segments are
+    /// archived in their order, so one that failed and is behind the last that did not is still to come.
     pub fn is_failing(&self) -> bool {
+        let is_behind = |failed: &str, archived: &str| {
+            let (failed, archived) = (failed.parse::<Segment>(), archived.parse::<Segment>());
+            failed.is_ok_and(|failed| {
+                archived
+                    .is_ok_and(|archived| failed.timeline == archived.timeline && failed > archived)
+            })
+        };
         match (&self.last_failed, &self.last_archived) {
-            (Some((_, failed)), Some((_, archived))) => failed > archived,
+            (Some((wal, failed)), Some((last, archived))) => {
+                failed > archived || is_behind(wal, last)
+            }
             (Some(_), None) => true,
             (None, _) => false,
         }
@@ -374,6 +384,15 @@ mod tests {
         assert!(state(None, at(1)).is_failing());
         assert!(state(at(1), at(2)).is_failing());
         assert!(!state(at(3), at(2)).is_failing());
+        let segment = |name: &str, seconds| {
+            let time = DateTime::from_timestamp(seconds, 0).unwrap();
+            Some((format!("0000000{name}"), time))
+        };
+        let (old, new) = ("10000000000000003", "10000000000000004");
+        assert!(state(segment(old, 9), segment(new, 2)).is_failing());
+        assert!(!state(segment(new, 9), segment(old, 2)).is_failing());
+        let later = "20000000000000004";
+        assert!(!state(segment(old, 9), segment(later, 2)).is_failing());
     }
 
     #[test]

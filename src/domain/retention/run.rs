@@ -97,6 +97,15 @@ fn decide(
                     .hint("`pgstow list` shows all backups."),
             );
         }
+        if gathered
+            .facts
+            .pins
+            .get(&id)
+            .is_some_and(|pin| pin.holds(clock::now()))
+        {
+            return Err(Error::failed(format!("pending backup {id} is pinned"))
+                .hint(format!("if it may go: `pgstow unpin {id}` first.")));
+        }
     }
     if !order.policy.has_rule() {
         // Nothing goes where nobody asked for it.

@@ -22,6 +22,7 @@ use crate::{
 };
 
 const BACKUP: &str = "backup";
+const TAKE: &str = "take a new backup with `pgstow base`, from which WAL leads on again.";
 
 /// What a repository has of one system.
 #[derive(Debug)]
@@ -63,9 +64,9 @@ impl Destination<'_> {
         let stored = Stored::gather(self.name, self.repository, self.system)?;
         let mut findings = stored.damaged_ones();
         findings.extend(stored.pending.iter().map(|one| stored.pending(one)));
-        match stored.newest() {
-            Some(newest) => {
-                findings.insert(0, stored.leads_on(newest, timeline));
+        match stored.way(timeline) {
+            Some(way) => {
+                findings.insert(0, way);
                 findings.extend(given_up::stored(&stored.archive, self.name));
             }
             // Before the first backup there is nothing to be lost.
@@ -110,6 +111,32 @@ impl Stored {
         self.archive.by_age().pop()
     }
 
+    /// How far a restore can go along the server's timeline; None before the first backup.
+    pub fn way(&self, timeline: Option<TimelineId>) -> Option<Finding> {
+        let newest_first = self.archive.by_age().into_iter().rev();
+        let mut leading = newest_first.filter(|backup| self.leads_to(backup, timeline));
+        match (leading.next(), timeline) {
+            (Some(newest), _) => Some(self.leads_on(newest, timeline)),
+            (None, Some(timeline)) if self.newest().is_some() => Some(self.none_leads_to(timeline)),
+            (None, _) => None,
+        }
+    }
+
+    /// Whether a restore from `backup` can go along `timeline`; true where nobody knows that, or how it came to be.
+    pub fn leads_to(&self, backup: &Backup, timeline: Option<TimelineId>) -> bool {
+        let history = timeline.and_then(|timeline| self.archive.history(timeline));
+        history.is_none_or(|history| history.contains(backup.timeline, backup.stop_lsn))
+    }
+
+    /// All backups are of what a restore to the past has left behind.
+    fn none_leads_to(&self, timeline: TimelineId) -> Finding {
+        let what = format!(
+            "no backup in repository {} leads to timeline {timeline}, on which the server is: they are of what a restore to the past left behind",
+            self.name
+        );
+        Finding::critical(BACKUP, what, TAKE)
+    }
+
     fn describe(&self, missing: &[Missing]) -> String {
         let names = missing.iter();
         let names: Vec<String> = names
@@ -119,8 +146,7 @@ impl Stored {
     }
 
     /// A complete backup, the newest, and how far the WAL of the server's line leads on from it.
-    pub fn leads_on(&self, backup: &Backup, timeline: Option<TimelineId>) -> Finding {
-        const TAKE: &str = "take a new backup with `pgstow base`, from which WAL leads on again.";
+    fn leads_on(&self, backup: &Backup, timeline: Option<TimelineId>) -> Finding {
         let (id, name, archive) = (backup.id, &self.name, &self.archive);
         let windows = archive.windows(backup);
         let of_server = windows.iter().find(|one| Some(one.timeline) == timeline);

@@ -34,12 +34,12 @@ fn line(job: &Job, wanted: &Wanted) -> String {
     let command = lines.find_map(|line| line.strip_prefix("ExecStart="));
     let words: Vec<String> = wanted.call.iter().map(|word| shell_word(word)).collect();
     let lock = shell_word(&format!("{}/.", wanted.state_folder.display()));
-    let command = command
-        .unwrap_or_default()
+    // Before paths come in, which may hold the same letters.
+    let of_cluster = |text: &str| text.replace("%i", wanted.cluster.as_str());
+    let command = of_cluster(command.unwrap_or_default())
         .replace("--quiet ", "")
-        .replacen(LOCK, &format!("flock {lock}"), 1)
-        .replacen(CALL, &format!("{} --quiet", words.join(" ")), 1)
-        .replace("%i", wanted.cluster.as_str());
+        .replacen(&of_cluster(LOCK), &format!("flock {lock}"), 1)
+        .replacen(CALL, &format!("{} --quiet", words.join(" ")), 1);
     let calendar = wanted.calendars.get(job.name);
     let calendar = calendar.map_or(job.cron, String::as_str);
     format!(

@@ -229,7 +229,7 @@ pub fn lag(
                 "the server archived {file} at {}, but it is not in this repository: its WAL goes elsewhere{missing}",
                 readable(time)
             );
-            let hint = "see the check `archive_command` and what it calls, set it right with `pgstow init --apply`, then run `pgstow base --full`.";
+            let hint = "see the check `archive_command` and what it calls, set it as `pgstow init` prints it, then run `pgstow base --full`.";
             (State::Critical, what, hint)
         }
         (None, Some(missing)) => {

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     domain::setup::stored::Stored,
+    postgres::lsn::TimelineId,
     repo::catalog::Backup,
     util::{
         clock::{self, Time, readable},
@@ -23,7 +24,8 @@ use crate::{
 };
 
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
-    let (backup, full) = ages(&facts.repositories, by.thresholds, by.now);
+    let timeline = facts.server.as_ref().ok().map(|server| server.timeline);
+    let (backup, full) = ages(&facts.repositories, timeline, by.thresholds, by.now);
     let mut verdicts = vec![backup, full];
     for holding in &facts.repositories {
         let own = match &holding.stored {
@@ -78,11 +80,17 @@ fn unasked(check: &'static str) -> Verdict {
     Verdict::new(check, State::Unknown, "the server can't be asked", hint)
 }
 
-/// The ages of the newest good backup and of the newest good full one, wherever they are.
-pub fn ages(holdings: &[Holding], limits: &Thresholds, now: Time) -> (Verdict, Verdict) {
+/// The ages of the newest good backup and of the newest good full one, wherever they are. Where it is known on
+/// which timeline the server is, only those count that lead there: others are of what a restore to the past left.
+pub fn ages(
+    holdings: &[Holding],
+    timeline: Option<TimelineId>,
+    limits: &Thresholds,
+    now: Time,
+) -> (Verdict, Verdict) {
     let stored = holdings.iter().filter_map(|one| one.stored.as_ref().ok());
     let good: Vec<(&str, Vec<&Backup>)> = stored
-        .map(|stored| (stored.name.as_str(), good::backups(stored)))
+        .map(|stored| (stored.name.as_str(), good::leading(stored, timeline)))
         .collect();
     // A date of tomorrow is no reason to prefer what has it.
     let ended_last = |pick: &dyn Fn(&[&Backup]) -> Option<Time>| {
@@ -92,6 +100,10 @@ pub fn ages(holdings: &[Holding], limits: &Thresholds, now: Time) -> (Verdict, V
     };
     let any = ended_last(&|backups| Some(backups.last()?.stop_time));
     let full = ended_last(&|backups| Some(good::newest_full(backups)?.stop_time));
+    let has_any = holdings.iter().any(|one| {
+        let stored = one.stored.as_ref();
+        stored.is_ok_and(|stored| !stored.archive.backups.is_empty())
+    });
     let mut unread = holdings
         .iter()
         .filter_map(|one| Some((one, one.stored.as_ref().err()?)));
@@ -99,7 +111,12 @@ pub fn ages(holdings: &[Holding], limits: &Thresholds, now: Time) -> (Verdict, V
     let judge = |check, what: &str, found: Option<(Time, &str)>, limits: Limits<Duration>| {
         let hint = "see why by `pgstow list --runs`, then take one with `pgstow base`.";
         let Some((ended, repository)) = found else {
-            let what = format!("there is no good {what}");
+            let what = match timeline {
+                Some(timeline) if has_any => {
+                    format!("no good {what} leads to timeline {timeline}, on which the server is")
+                }
+                _ => format!("there is no good {what}"),
+            };
             return match unread {
                 Some((unread, error)) => {
                     let what = format!(

@@ -2,6 +2,7 @@
 
 use crate::{
     domain::setup::stored::Stored,
+    postgres::lsn::TimelineId,
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::Backup,
@@ -30,6 +31,13 @@ pub fn backups(stored: &Stored) -> Vec<&Backup> {
         !bad.contains_key(&backup.id) && archive.history(backup.timeline).is_some()
     };
     archive.by_age().into_iter().filter(is_good).collect()
+}
+
+/// Of them those from which a restore can go along the server's timeline, if that is known.
+pub fn leading(stored: &Stored, timeline: Option<TimelineId>) -> Vec<&Backup> {
+    let mut good = backups(stored);
+    good.retain(|backup| stored.leads_to(backup, timeline));
+    good
 }
 
 pub fn newest_full<'a>(good: &[&'a Backup]) -> Option<&'a Backup> {

@@ -41,14 +41,11 @@ pub fn verification(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict 
     Verdict::new(NAME, limits.judge(age), what, HINT).with(figure)
 }
 
-/// The newest backup, and the WAL that leads on from it without a gap.
+/// The newest backup on the way to the server's timeline, and the WAL that leads on from it without a gap.
 pub fn restorable(stored: &Stored, timeline: Option<TimelineId>) -> Verdict {
     const NAME: &str = "restorable";
-    match stored.newest() {
-        Some(newest) => {
-            let finding = stored.leads_on(newest, timeline);
-            Verdict::of_findings(NAME, "", vec![finding])
-        }
+    match stored.way(timeline) {
+        Some(finding) => Verdict::of_findings(NAME, "", vec![finding]),
         // Whether there should be one, the check of its age says.
         None => Verdict::ok(NAME, "there is no backup yet"),
     }

@@ -487,6 +487,20 @@ fn each_fact_has_its_verdict() {
             &[("timeline", Critical), ("wal_lag", Warning)],
         ),
         (
+            // Restored to before the end of the only backup: nothing leads to where the server is.
+            Box::new(|f| {
+                asked(f).timeline = tli(2);
+                let left = TimelineHistory::parse(tli(2), b"1\t0/2000080\tx\n").unwrap();
+                held(f).archive.histories.insert(tli(2), left);
+            }),
+            &[
+                ("backup_age", Critical),
+                ("full_age", Critical),
+                ("restorable", Critical),
+                ("wal_lag", Warning),
+            ],
+        ),
+        (
             Box::new(move |f| f.disks[0].room = used(80)),
             &[("disk", Warning)],
         ),

@@ -46,6 +46,7 @@ pub fn archive_mode(facts: &Facts) -> Finding {
 pub fn archive_command(facts: &Facts, command: &ArchiveCommand) -> Finding {
     const NAME: &str = "archive_command";
     const SET: &str = "`pgstow init` prints the right one, `init --apply` sets it.";
+    const SET_ANEW: &str = "if nobody else needs it: `ALTER SYSTEM RESET archive_command`, a reload, and `pgstow init --apply`, which replaces no other one.";
     let existing = &facts.archive_command;
     let library = &facts.archive_library;
     if !library.is_empty() {
@@ -59,7 +60,7 @@ pub fn archive_command(facts: &Facts, command: &ArchiveCommand) -> Finding {
         Existing::Empty => Finding::critical(NAME, "empty: the server keeps its WAL", SET),
         Existing::Same => Finding::ok(NAME, existing),
         Existing::Foreign => {
-            Finding::critical(NAME, format!("doesn't call pgstow: {existing}"), SET)
+            Finding::critical(NAME, format!("doesn't call pgstow: {existing}"), SET_ANEW)
         }
         Existing::Wrapped => Finding::warning(
             NAME,
@@ -88,7 +89,7 @@ fn other_call(facts: &Facts, command: &ArchiveCommand, call: &Call) -> Finding {
         return Finding::critical(
             NAME,
             format!("there is no {}", call.program),
-            "install pgstow there, or set archive_command anew with `pgstow init --apply`.",
+            "install pgstow there, or set archive_command as `pgstow init` prints it.",
         );
     }
     if let Some(config) = call.option("--config").filter(is_gone) {

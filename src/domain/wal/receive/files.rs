@@ -3,7 +3,8 @@
 //! The one in progress is `<segment>.partial`, as PostgreSQL's own receiver calls it: as long as a segment,
 //! zeros behind what came. It is filled with zeros first, so that syncing what is written later changes nothing but bytes.
 //! A session that begins in it again writes the same bytes over themselves, and never shortens it: what was
-//! confirmed stays. Whole and synced it gets its own name.
+//! confirmed stays. Whole and synced it gets its own name, once the next one is begun: so the folder tells where to
+//! go on, also when all that was whole has left it.
 
 use std::{
     collections::BTreeSet,
@@ -108,7 +109,7 @@ impl Files {
             self.written = Lsn(at.0 + now.len() as u64);
             bytes = later;
             if self.written == end {
-                self.finish()?;
+                self.finish(Segment::holding(timeline, end, size), size)?;
             }
         }
         Ok(())
@@ -128,25 +129,16 @@ impl Files {
     fn open(&mut self, segment: Segment, size: SegmentSize) -> Result<&Open> {
         let open = match self.open.take() {
             Some(open) if open.segment == segment => open,
-            _ => {
-                let path = self.folder.join(WalName::Partial(segment).to_string());
-                let file = open_lock(&path)?;
-                fill(&file, size.bytes()).at("write", &path)?;
-                sync_folder(&self.folder)?;
-                Open {
-                    segment,
-                    file,
-                    path,
-                }
-            }
+            _ => Open::begin(&self.folder, segment, size)?,
         };
         Ok(self.open.insert(open))
     }
 
-    /// Gives a whole segment its name.
-    fn finish(&mut self) -> Result<()> {
+    /// Begins the next segment, and gives a whole one its name.
+    fn finish(&mut self, next: Segment, size: SegmentSize) -> Result<()> {
         self.sync()?;
-        let Some(open) = self.open.take() else {
+        let next = Open::begin(&self.folder, next, size)?;
+        let Some(open) = self.open.replace(next) else {
             return Ok(());
         };
         let path = self.folder.join(open.segment.to_string());
@@ -162,6 +154,20 @@ impl Files {
             whole();
         }
         Ok(())
+    }
+}
+
+impl Open {
+    fn begin(folder: &Path, segment: Segment, size: SegmentSize) -> Result<Self> {
+        let path = folder.join(WalName::Partial(segment).to_string());
+        let file = open_lock(&path)?;
+        fill(&file, size.bytes()).at("write", &path)?;
+        sync_folder(folder)?;
+        Ok(Self {
+            segment,
+            file,
+            path,
+        })
     }
 }
 
@@ -283,7 +289,12 @@ mod tests {
         files.begin(tli(2), Lsn(4 * MIB), size()).unwrap();
         receive(&mut files, 4 * MIB, 5 * MIB);
         assert!(read(WalName::Segment(nth(2, 4))) == wal(4 * MIB, 5 * MIB));
-        assert_eq!(partial(path).unwrap(), [nth(1, 4)].into());
+        assert_eq!(partial(path).unwrap(), [nth(1, 4), nth(2, 5)].into());
+        // Stored, and gone: what is begun tells where to go on.
+        for segment in whole(path).unwrap() {
+            fs::remove_file(path.join(segment.to_string())).unwrap();
+        }
+        assert_eq!(newest(path, size()).unwrap(), Some((tli(2), Lsn(5 * MIB))));
     }
 
     #[test]
