@@ -1,6 +1,9 @@
 //! `receive-wal`: a commit that was reported with it as synchronous standby outlives the server's host.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
@@ -53,6 +56,12 @@ fn every_commit_is_there_after_kills(major: u32) {
     let truth = witness.outlive();
     let lost = site.main().data_dir().to_owned();
     fs::rename(&lost, lost.with_extension("lost")).unwrap();
+    // The receiver finds out by itself.
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !receiver.stderr().contains("trying again") {
+        assert!(Instant::now() < limit, "{}", receiver.stderr());
+        thread::sleep(Duration::from_millis(5));
+    }
     receiver.signal(Signal::TERM);
     receiver.wait().stdout_contains("received to ");
 
