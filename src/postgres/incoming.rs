@@ -37,27 +37,25 @@ impl Incoming {
         self.buffer.get(range).unwrap_or_default()
     }
 
+    /// Tag and length of the next message, which counts itself but not the tag, once they are there.
+    fn header(&self) -> Option<(u8, usize)> {
+        let there = self.bytes(self.start..self.end);
+        let &[tag, a, b, c, d] = there.first_chunk::<HEADER>()?;
+        Some((tag, u32::from_be_bytes([a, b, c, d]) as usize))
+    }
+
     /// Whether the next message is there in full.
     pub fn has_message(&self) -> bool {
-        let there = self.bytes(self.start..self.end);
-        let length = |header: &[u8; HEADER]| {
-            let [_, length @ ..] = *header;
-            1 + u32::from_be_bytes(length) as usize
-        };
-        there
-            .first_chunk()
-            .is_some_and(|header| there.len() >= length(header))
+        let header = self.header();
+        header.is_some_and(|(_, length)| self.end - self.start > length)
     }
 
     /// Consumes the next message, if it is there in full.
     pub fn message(&mut self) -> io::Result<Option<(u8, Range<usize>)>> {
         self.needed = HEADER;
-        let Some(&[tag, a, b, c, d]) = self.bytes(self.start..self.end).first_chunk::<HEADER>()
-        else {
+        let Some((tag, length)) = self.header() else {
             return Ok(None);
         };
-        // The length counts its own four bytes but not the tag.
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if !(4..=LONGEST).contains(&length) {
             let what = format!("message {tag:#04x} of impossible length {length}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
