@@ -15,7 +15,7 @@ from tools import Pgstow
 TIMES = (1, 10, 100)
 FILES, BACKUPS, SEGMENTS = 1_000, 10, 128
 # A single one; the rest is a median of so many calls.
-CALLS = 7
+CALLS = 21
 SEGMENT_SIZE = 16 << 20
 # Between two made-up backups, and between real segments and made-up ones.
 APART, FAR = 10, 100_000

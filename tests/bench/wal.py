@@ -14,7 +14,7 @@ from rows import rounds
 from tools import Pgstow
 
 CATCH_UP_SECONDS = 600
-# A call whose segment is stored already is timed so often: no more than pgstow stores ahead at once.
+# A call whose segment is stored already is timed so often: no more than either stores ahead at once.
 CALLS = 60
 
 
@@ -96,12 +96,15 @@ def waiting(cluster):
 
 
 def known_calls(bench, cluster, tools, names):
-    bench.text("A single call whose segment was stored ahead by an earlier one, started without a shell:")
+    bench.text("A single call whose segment was stored ahead by an earlier one, started without a shell, while nothing is left "
+               "to be stored behind it:")
     nothing = Loop("true")
     row = bench.row("archive-wal, stored already", [*tools, nothing], ("wall",))
+    # No others wait, which would be stored at the same time.
+    names = names[:CALLS + 1]
+    first, *later = names
     for tool in tools:
         fall_behind(cluster, tool, names)
-        first, *later = names[:CALLS + 1]
         call_for(bench, cluster, tool, first)
         wait_until_stored(tool, later)
         for name in later:

@@ -136,8 +136,10 @@ impl Chain {
         let whole = self.built[known].whole;
         let is_needed = match member.blocks {
             false => whole == Some(number),
-            // On top of what an older one has.
-            true => whole > Some(number),
+            // On top of what an older one has; one without blocks adds nothing: what lies beyond the
+            // end of a file that was cut is in the next one that has it again (rule of PostgreSQL's
+            // pg_combinebackup, reconstruct.c, which asks the newest alone for the length).
+            true => whole > Some(number) && member.size != STUB,
         };
         (members[known].blocks && !member.folder && is_needed).then_some(known)
     }

@@ -71,6 +71,13 @@ impl Contents {
         }
     }
 
+    /// Whether an older backup has all that a member's file will hold: this one adds no block and
+    /// cuts nothing.
+    pub fn is_older(&self, number: usize) -> bool {
+        self.built(number)
+            .is_some_and(|built| built.crc32c.is_some())
+    }
+
     fn built(&self, number: usize) -> Option<&Built> {
         let chain = self
             .chain

@@ -121,6 +121,7 @@ impl Run<'_> {
             found: &found,
             data_dir,
             owner: plan.owner,
+            settled: backup.settled_before(),
             workers: self.options.request.workers,
             cancel: self.cancel,
             meter: self.meter,

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, BufWriter, Read, Write},
     path::Path,
     sync::{Mutex, PoisonError},
 };
@@ -88,6 +88,8 @@ impl ManifestFile<'_> {
     ) -> Result<()> {
         let summary = manifest::read(stored, |_| Ok(()))?;
         let failed = |error| Error::failed("can't write the manifest").because(error);
+        // An entry is written in many short pieces.
+        let out = BufWriter::new(out);
         let mut writer = manifest::Writer::new(out, summary.system).map_err(failed)?;
         let mut batch = Vec::with_capacity(AT_ONCE);
         let mut write = |batch: &mut Vec<manifest::File>| {
@@ -105,8 +107,8 @@ impl ManifestFile<'_> {
             }
         })?;
         write(&mut batch)?;
-        writer.finish(&summary.wal_ranges).map_err(failed)?;
-        Ok(())
+        let (mut out, _) = writer.finish(&summary.wal_ranges).map_err(failed)?;
+        out.flush().map_err(failed)
     }
 
     /// Has the entries tell of the files as they are now in the data directory.

@@ -66,9 +66,14 @@ fn work(
 ) -> Result<()> {
     let mut cutter = Cutter::default();
     let mut seen = Seen::default();
-    index::read(unpack.repository, backup, |member, _| {
-        let wanted = chain.wanted(&unpack.contents.members, number, &member);
+    let newest = &unpack.contents.members;
+    index::read(unpack.repository, backup, |mut member, _| {
+        let wanted = chain.wanted(newest, number, &member);
         let found = wanted.map_or(Found::Same, |wanted| unpack.found[wanted]);
+        if let Some(wanted) = wanted {
+            // The newest one has nothing to write where no block has changed since.
+            (member.mode, member.mtime) = (newest[wanted].mode, newest[wanted].mtime);
+        }
         cutter.push(&member, found != Found::Same);
         seen.members.push_back((member, found));
         while let Some(job) = cutter.next() {
@@ -97,7 +102,7 @@ impl Seen {
         Work {
             job,
             members: members.into(),
-            found: found.into(),
+            found,
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Unpack<'a> {
     /// Made, with its links of tablespaces in `pg_tblspc`.
     pub data_dir: &'a Path,
     pub owner: Option<Owner>,
+    /// [`Backup::settled_before`] of the backup that is restored.
+    pub settled: i64,
     pub workers: usize,
     pub cancel: &'a Cancel,
     pub meter: &'a Meter,
@@ -54,7 +56,7 @@ pub struct Unpack<'a> {
 pub struct Work<'a> {
     pub job: Job,
     pub members: Cow<'a, [Member]>,
-    pub found: Cow<'a, [Found]>,
+    pub found: Vec<Found>,
 }
 
 impl Unpack<'_> {
@@ -63,7 +65,11 @@ impl Unpack<'_> {
     pub fn run(&self, backup: &Backup, below: impl FnOnce() -> Result<u64>) -> Result<u64> {
         self.make_folders()?;
         let mut written = below()?;
-        let needed = |number: usize| self.found[number] != Found::Same;
+        let found = |number: usize| match self.contents.is_older(number) {
+            true => Found::Same,
+            false => self.found[number],
+        };
+        let needed = |number: usize| found(number) != Found::Same;
         let jobs = jobs::largest_first(&self.contents.members, needed);
         self.meter
             .begin("unpacking", jobs.iter().map(|job| job.bytes).sum());
@@ -72,7 +78,7 @@ impl Unpack<'_> {
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next()?;
             Some(Work {
                 members: self.contents.members[job.members.clone()].into(),
-                found: self.found[job.members.clone()].into(),
+                found: job.members.clone().map(found).collect(),
                 job,
             })
         })?;
@@ -87,8 +93,7 @@ impl Unpack<'_> {
         next: impl Fn() -> Option<Work<'w>> + Sync,
     ) -> Result<u64> {
         let written = workers::run(self.workers, || {
-            let settled = backup.settled_before();
-            let mut writer = Writer::new(self.owner, settled, self.cancel, self.meter);
+            let mut writer = Writer::new(self.owner, self.settled, self.cancel, self.meter);
             while let Some(work) = next() {
                 self.job(backup, &mut writer, &work)
                     .inspect_err(|_| self.cancel.set())?;
