@@ -10,10 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rustix::{
-    fs::{FlockOperation, flock},
-    process::geteuid,
-};
+use rustix::process::geteuid;
 use tracing::warn;
 
 use super::fs::create_new_folder;
@@ -55,7 +52,7 @@ impl Scratch {
                     // Whoever sweeps may have been faster; then another is made.
                     let opened = File::open(&path);
                     if let Ok(locked) = opened
-                        && lock(&locked)
+                        && locked.try_lock().is_ok()
                         && is_same(&locked, &path)
                     {
                         return Ok(Self {
@@ -98,10 +95,6 @@ fn places() -> impl Iterator<Item = PathBuf> {
         .filter(|place| place.as_os_str().len() <= LONGEST)
 }
 
-fn lock(folder: &File) -> bool {
-    flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok()
-}
-
 fn is_same(opened: &File, path: &Path) -> bool {
     let found = fs::symlink_metadata(path).and_then(|found| Ok((found, opened.metadata()?)));
     found.is_ok_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
@@ -111,7 +104,7 @@ fn is_same(opened: &File, path: &Path) -> bool {
 fn is_left_behind(path: &Path) -> bool {
     let ours = fs::symlink_metadata(path)
         .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw());
-    ours && File::open(path).is_ok_and(|folder| lock(&folder))
+    ours && File::open(path).is_ok_and(|folder| folder.try_lock().is_ok())
 }
 
 impl Drop for Scratch {

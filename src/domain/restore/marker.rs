@@ -8,7 +8,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -90,7 +89,7 @@ impl Marker {
     pub fn lock(folder: &Path) -> Result<Self> {
         let path = folder.join(MARKER);
         let file = File::open(&path).at("open", &path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
+        file.try_lock()
             .map_err(|error| at_work(folder).because(io::Error::from(error)))?;
         // Another may have put its own there between the two.
         let (ours, there) = (

@@ -5,8 +5,6 @@ use std::{
     fs::File, io::Read, ops::RangeInclusive, os::unix::fs::FileExt, path::PathBuf, time::Duration,
 };
 
-use rustix::fs::{FlockOperation, flock};
-
 use crate::{
     error::{IoContext, Result},
     postgres::wal_name::Segment,
@@ -68,5 +66,5 @@ impl Running {
 
 /// Takes the lock where nobody has it.
 fn is_free(file: &File) -> bool {
-    flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    file.try_lock().is_ok()
 }

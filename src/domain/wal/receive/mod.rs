@@ -21,7 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{FlockOperation, flock};
 use tracing::{info, warn};
 
 use super::stores::Store;
@@ -143,7 +142,7 @@ impl Receiver<'_> {
     fn lock(&self) -> Result<File> {
         let path = self.folder.join(LOCK);
         let file = open_lock(&path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match file.try_lock() {
             Ok(()) => Ok(file),
             Err(_) => Err(Error::failed(format!(
                 "another receive-wal of this cluster runs on this host: it holds {}",
