@@ -22,6 +22,8 @@ pub enum Kind {
     Foreign,
     /// A time limit ran out.
     TimedOut,
+    /// Somebody else is doing the same at this moment.
+    Busy,
     /// The file system, or what its user may take of it, is full.
     Full,
     /// The operator or the system asked us to stop (exit code 130).

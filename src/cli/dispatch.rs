@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    args::{Cli, Command, MonitorArgs, RestoreDumpArgs},
+    args::{Cli, Command, MonitorArgs, RestoreDumpArgs, SystemdAction},
     ask,
     exit::Row,
     log, options,
@@ -18,7 +18,7 @@ use crate::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
         demo, dump, init, list, monitor,
-        options::LogLevel,
+        options::{LogLevel, Settings},
         pin, receive_wal,
         report::{Outcome, Report},
         restore, restore_done, restore_dump, restore_wal, systemd, unpin,
@@ -120,9 +120,20 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         }),
         Command::Pin(args) => run.command(|context, _| pin::run(context, options::pin(args)?)),
         Command::Unpin(args) => run.command(|context, _| unpin::run(context, args.backup)),
-        Command::Systemd(args) => run.command(|context, layers| {
-            systemd::run(context, options::systemd(args.action, layers)?)
-        }),
+        Command::Systemd(args) => match args.action {
+            SystemdAction::Install(args) => run.command(|context, layers| {
+                systemd::run(context, options::systemd::install(args, layers)?)
+            }),
+            SystemdAction::Status(_) => {
+                run.command(|context, _| systemd::run(context, options::systemd::status()))
+            }
+            SystemdAction::Remove(args) => {
+                let cluster = run.cluster();
+                run.without_settings(|cancel, _| {
+                    systemd::run_remove(cluster, &options::systemd::remove(args)?, cancel)
+                })
+            }
+        },
     }
 }
 
@@ -192,14 +203,20 @@ impl Run {
             let repository = context.settings.repo().map(|repo| repo.name.as_str());
             let run = Recorder::begin(&state, name, repository.unwrap_or_default());
             let result = work(context, layers);
-            match &result {
-                Ok(report) => run.end(row.of_outcome(report.outcome()), report.told(), None),
-                Err(error) => run.end(row.of_error(error.kind()), Told::default(), Some(error)),
-            }
+            let (code, told, failure) = match &result {
+                Ok(report) => (
+                    row.of_outcome(report.outcome()),
+                    report.told(),
+                    report.failure(),
+                ),
+                Err(error) => (row.of_error(error.kind()), Told::default(), None),
+            };
+            let error = result.as_ref().err().or(failure.as_ref());
+            run.end(code, told, error);
             let settings = layers
                 .alerts()
                 .and_then(|all| Ok((all, layers.failed_runs()?)));
-            alerts::run_ended(context, settings, name, result.as_ref().err());
+            alerts::run_ended(context, settings, name, error);
             result
         })
     }
@@ -213,9 +230,18 @@ impl Run {
 
     /// For a command that a wrong configuration must not stop.
     fn state_folder(&self) -> Option<PathBuf> {
+        self.settings().map(|settings| settings.state_folder())
+    }
+
+    /// The one that is named, else that of the settings, if they can be read.
+    fn cluster(&self) -> Option<String> {
+        let of_settings = || self.settings().map(|own| own.cluster.name.to_string());
+        self.places.cluster.clone().or_else(of_settings)
+    }
+
+    fn settings(&self) -> Option<Settings> {
         let layers = Layers::load(self.places.clone(), std::env::vars_os());
-        let settings = layers.and_then(|layers| layers.settings());
-        settings.ok().map(|settings| settings.state_folder())
+        layers.and_then(|layers| layers.settings()).ok()
     }
 
     /// Runs a command that a wrong configuration must not stop.

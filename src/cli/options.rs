@@ -4,6 +4,7 @@
 //! taken as it is.
 
 mod dumps;
+pub mod systemd;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -12,8 +13,8 @@ pub use dumps::{restore_dump, verify_dumps};
 use super::{
     args::{
         ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, DumpArgs,
-        GlobalArgs, InitArgs, ListArgs, MonitorArgs, PinArgs, PlaceArgs, ReceiveWalArgs,
-        RestoreArgs, RestoreWalArgs, SystemdAction as TypedAction, VerifyArgs,
+        GlobalArgs, InitArgs, ListArgs, MonitorArgs, PinArgs, ReceiveWalArgs, RestoreArgs,
+        RestoreWalArgs, VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -25,23 +26,27 @@ use crate::{
     commands::options::{
         ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, DumpOptions,
         FailedUnitOptions, InitOptions, ListDumpsOptions, ListOptions, LogLevel, MonitorOptions,
-        PinOptions, ReceiveWalOptions, RestoreOptions, RestoreWalOptions, SystemdAction,
-        SystemdOptions, VerifyOptions,
+        PinOptions, ReceiveWalOptions, RestoreOptions, RestoreWalOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
         logical::request::{Choice, Content, Selection},
+        monitor::alert::Wishes,
         restore::{
             request::{Delta, Request},
             target::{Action, Target, Wish},
         },
-        systemd::{Place, Scheduler, ended::EndedUnit, jobs},
+        systemd::ended::EndedUnit,
     },
-    error::{Context, Error, IoContext, Result},
+    error::{Context, Error, Result},
     postgres::wal_name::WalName,
     repo::backup_id::BackupId,
     util::{moment, zone::Zone},
 };
+
+fn says_changes(cli: &Cli) -> bool {
+    matches!(&cli.command, Command::Monitor(args) if args.changes)
+}
 
 /// Where settings are looked for, and the flags above them.
 pub fn places(cli: &Cli) -> Places {
@@ -56,6 +61,8 @@ pub fn places(cli: &Cli) -> Places {
     };
     add(keys::REPO_URL, "--repo-url", global.repo_url.as_deref());
     match log_level(global) {
+        // What is warned of is among the checks.
+        _ if says_changes(cli) => add(keys::LOG_LEVEL, "--changes", Some("error")),
         LogLevel::Warn => add(keys::LOG_LEVEL, "--quiet", Some("warn")),
         LogLevel::Debug => add(keys::LOG_LEVEL, "--verbose", Some("debug")),
         LogLevel::Trace => add(keys::LOG_LEVEL, "--verbose", Some("trace")),
@@ -124,6 +131,9 @@ pub fn shows_progress(global: &GlobalArgs) -> bool {
 }
 
 pub fn check(args: &CheckArgs, only_repo: bool, layers: &Layers) -> Result<CheckOptions> {
+    // Else nobody would hear of the first failure.
+    layers.alerts()?;
+    layers.thresholds()?;
     Ok(CheckOptions {
         only_repo,
         archive_call: layers.archive_call()?,
@@ -189,7 +199,9 @@ fn cleanup_behind(wanted: bool, layers: &Layers) -> Result<Option<CleanupOptions
 }
 
 pub fn pin(args: PinArgs) -> Result<PinOptions> {
-    let until = args.until.map(|text| moment::parse(&text, Zone::of_host()));
+    let until = args
+        .until
+        .map(|text| moment::parse_end(&text, Zone::of_host()));
     Ok(PinOptions {
         backup: args.backup,
         reason: args.reason,
@@ -212,6 +224,15 @@ pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
         thresholds: layers.thresholds()?,
         limit: layers.always(keys::MONITOR_TIME_LIMIT, parse::time_limit)?,
         alerts: layers.alerts()?,
+        changes: match args.changes {
+            true => Some(Wishes {
+                failure: true,
+                recovery: true,
+                success: false,
+                remind: layers.remind()?,
+            }),
+            false => None,
+        },
     })
 }
 
@@ -299,44 +320,6 @@ pub fn dump(args: DumpArgs, layers: &Layers) -> Result<DumpOptions> {
             false => None,
         },
         settings,
-    })
-}
-
-pub fn systemd(action: TypedAction, layers: &Layers) -> Result<SystemdOptions> {
-    let (action, place) = match action {
-        TypedAction::Install(args) => {
-            let mut calendars = BTreeMap::new();
-            for (job, expression) in args.on_calendar {
-                if calendars.insert(job, expression).is_some() {
-                    return Err(Error::usage(format!("two times for job {job}")).hint("keep one."));
-                }
-            }
-            let dumps = layers.speaks_of_dumps() || calendars.contains_key(jobs::DUMP);
-            let mut call = layers.own_call()?;
-            call.extend(layers.only_repo().into_iter().flatten());
-            let install = SystemdAction::Install {
-                call,
-                user: args.user,
-                calendars,
-                dumps,
-                print: args.print,
-                force: args.force,
-            };
-            (install, args.place)
-        }
-        TypedAction::Remove(args) => (SystemdAction::Remove { force: args.force }, args.place),
-        TypedAction::Status(_) => (SystemdAction::Status, PlaceArgs::default()),
-    };
-    let scheduler = match place.cron {
-        true => Scheduler::Cron,
-        false => Scheduler::Systemd,
-    };
-    let into = place
-        .into
-        .map(|folder| std::path::absolute(&folder).at("find", &folder));
-    Ok(SystemdOptions {
-        action,
-        place: Place::new(scheduler, into.transpose()?),
     })
 }
 

@@ -136,6 +136,7 @@ impl ErrorDocument {
             Kind::Damaged => "damaged",
             Kind::Foreign => "foreign",
             Kind::TimedOut => "timed_out",
+            Kind::Busy => "busy",
             Kind::Full => "full",
             Kind::Interrupted => "interrupted",
             Kind::Failed => "failed",

@@ -1,31 +1,22 @@
 //! `pgstow cleanup`: applies the rules of retention, and tells the reason of every line.
 
-use std::io::{self, Write};
+mod text;
 
 use serde::Serialize;
 
-use super::{
-    context::Context,
-    options::CleanupOptions,
-    report::{Outcome, Report},
-    table::{Align, Table},
-};
+use super::{context::Context, options::CleanupOptions};
 use crate::{
     domain::{
         logical::cleanup as dumps,
-        monitor::runs::Told,
         retention::run::{self, Order},
     },
-    error::Result,
+    error::{Kind, Result},
     postgres::{
         lsn::{SystemId, TimelineId},
         wal_name::Segment,
     },
     repo::{backup_id::BackupId, catalog::Removed, dump_name::DumpName, repository::Repository},
-    util::{
-        clock::{Time, readable},
-        units,
-    },
+    util::clock::Time,
 };
 
 #[derive(Debug, Serialize)]
@@ -39,6 +30,8 @@ pub struct CleanupReport {
     dumps: Vec<DumpLine>,
     /// What was deleted; in a dry run, what would be.
     deleted: DeletedSums,
+    /// Why backups could not be deleted that should have been.
+    undeleted: Vec<UndeletedLine>,
     warnings: Vec<String>,
 }
 
@@ -61,6 +54,14 @@ struct DeletedSums {
 enum Action {
     Keep,
     Delete,
+    /// It should have been deleted, and could not be.
+    Failed,
+}
+
+#[derive(Debug, Serialize)]
+struct UndeletedLine {
+    id: BackupId,
+    error: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,8 +92,26 @@ struct WalLine {
     reason: String,
 }
 
-pub fn run(context: &Context, options: &CleanupOptions) -> Result<CleanupReport> {
-    clean(context, &context.repository()?, options)
+/// What a run did.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Ran {
+    Cleaned(Box<CleanupReport>),
+    /// Another one does the same.
+    Skipped {
+        skipped: String,
+    },
+}
+
+pub fn run(context: &Context, options: &CleanupOptions) -> Result<Ran> {
+    match clean(context, &context.repository()?, options) {
+        // A backup that is named would not be gone.
+        Err(error) if error.kind() == Kind::Busy && options.drop_pending.is_none() => {
+            let skipped = error.in_one_line();
+            Ok(Ran::Skipped { skipped })
+        }
+        report => Ok(Ran::Cleaned(Box::new(report?))),
+    }
 }
 
 /// The same in a repository that is open.
@@ -117,9 +136,13 @@ pub(super) fn clean(
     let done = run::run(repository, &order, cancel, meter)?;
     let dumps = dumps::run(repository, &options.dumps, options.dry_run, meter, cancel)?;
     let action = |keep| if keep { Action::Keep } else { Action::Delete };
+    let is_there = |id| done.undeleted.iter().any(|one| one.id == id);
     let backups = done.plan.backups.into_iter().map(|decision| BackupLine {
         id: decision.id,
-        action: action(decision.keep),
+        action: match is_there(decision.id) {
+            true => Action::Failed,
+            false => action(decision.keep),
+        },
         reasons: decision.reasons,
         stored_bytes: decision.stored_bytes,
     });
@@ -161,158 +184,14 @@ pub(super) fn clean(
             wal: done.deleted.wal,
             dumps: dumps.removed,
         },
+        undeleted: done
+            .undeleted
+            .iter()
+            .map(|one| UndeletedLine {
+                id: one.id,
+                error: one.error.in_one_line(),
+            })
+            .collect(),
         warnings: done.plan.warnings,
     })
-}
-
-impl Action {
-    fn word(self, dry_run: bool) -> String {
-        match (self, dry_run) {
-            (Action::Keep, _) => "keep",
-            (Action::Delete, true) => "would delete",
-            (Action::Delete, false) => "deleted",
-        }
-        .to_owned()
-    }
-}
-
-impl CleanupReport {
-    fn backups(&self) -> Table {
-        let columns = [
-            ("", Align::Left),
-            ("backup", Align::Left),
-            ("stored", Align::Right),
-            ("because", Align::Left),
-        ];
-        let mut table = Table::new(&columns);
-        for line in &self.backups {
-            table.row([
-                line.action.word(self.dry_run),
-                line.id.to_string(),
-                units::bytes(line.stored_bytes),
-                line.reasons.join("; "),
-            ]);
-        }
-        table
-    }
-
-    fn dumps(&self) -> Table {
-        let columns = [
-            ("", Align::Left),
-            ("dump", Align::Left),
-            ("stored", Align::Right),
-            ("because", Align::Left),
-        ];
-        let mut table = Table::new(&columns);
-        for line in &self.dumps {
-            table.row([
-                line.action.word(self.dry_run),
-                line.name.stem().to_owned(),
-                units::bytes(line.stored_bytes),
-                line.reasons.join("; "),
-            ]);
-        }
-        table
-    }
-
-    fn wal(&self) -> Table {
-        let columns = [
-            ("", Align::Left),
-            ("WAL from", Align::Left),
-            ("to", Align::Left),
-            ("segments", Align::Right),
-            ("because", Align::Left),
-        ];
-        let mut table = Table::new(&columns);
-        let first = self.wal.first().map(|line| line.system_id);
-        let one = self.wal.iter().all(|line| Some(line.system_id) == first);
-        for line in &self.wal {
-            let of_system = match one {
-                true => String::new(),
-                false => format!(" (system {})", line.system_id),
-            };
-            table.row([
-                line.action.word(self.dry_run),
-                line.first_segment.clone(),
-                line.last_segment.clone(),
-                line.segments.to_string(),
-                format!("{}{of_system}", line.reason),
-            ]);
-        }
-        table
-    }
-}
-
-impl Report for CleanupReport {
-    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "cluster {} in {}", self.cluster, self.repository)?;
-        let from = self
-            .window
-            .from
-            .map(|from| format!(", from {}", readable(from)));
-        let from = from.unwrap_or_default();
-        writeln!(
-            out,
-            "all that can be restored stays of: {}{from}",
-            self.window.what
-        )?;
-        for table in [self.backups(), self.wal(), self.dumps()]
-            .into_iter()
-            .filter(|table| !table.is_empty())
-        {
-            writeln!(out)?;
-            table.write(out)?;
-        }
-        for warning in &self.warnings {
-            writeln!(out, "\nwarning: {warning}")?;
-        }
-        let DeletedSums {
-            backups,
-            wal,
-            dumps,
-        } = &self.deleted;
-        let verb = if self.dry_run {
-            "would be deleted"
-        } else {
-            "deleted"
-        };
-        let of = |what, removed: &Removed| {
-            let objects = units::count(removed.objects, "object");
-            format!("{objects} of {what} ({})", units::bytes(removed.bytes))
-        };
-        write!(
-            out,
-            "\n{verb}: {}, {}",
-            of("backups", backups),
-            of("WAL", wal)
-        )?;
-        // Many make none.
-        if !self.dumps.is_empty() {
-            write!(out, ", {}", of("dumps", dumps))?;
-        }
-        writeln!(out)
-    }
-
-    fn told(&self) -> Told {
-        let DeletedSums {
-            backups,
-            wal,
-            dumps,
-        } = &self.deleted;
-        Told {
-            bytes: Some(backups.bytes + wal.bytes + dumps.bytes),
-            backup: None,
-        }
-    }
-
-    fn outcome(&self) -> Outcome {
-        match self.warnings.is_empty() {
-            true => Outcome::Done,
-            false => Outcome::Findings,
-        }
-    }
-
-    fn is_good_news(&self) -> bool {
-        self.outcome() == Outcome::Done
-    }
 }

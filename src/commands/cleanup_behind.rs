@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     domain::monitor::{recorder::Recorder, runs::Told},
+    error::Kind,
     repo::repository::Repository,
 };
 
@@ -35,13 +36,17 @@ impl Cleanup {
         // With the exit codes of `pgstow cleanup`.
         match cleanup::clean(context, repository, options) {
             Ok(report) => {
-                let code = if report.outcome() == Outcome::Done {
-                    0
-                } else {
-                    3
+                let code = match report.outcome() {
+                    Outcome::Done => 0,
+                    Outcome::Failed => 1,
+                    _ => 3,
                 };
-                run.end(code, report.told(), None);
+                run.end(code, report.told(), report.failure().as_ref());
                 Cleanup::Done(Box::new(report))
+            }
+            Err(error) if error.kind() == Kind::Busy => {
+                run.end(0, Told::default(), None);
+                Cleanup::Skipped(error.in_one_line())
             }
             Err(error) => {
                 run.end(1, Told::default(), Some(&error));
@@ -69,7 +74,7 @@ impl Cleanup {
     pub fn outcome(asked: Option<&Self>) -> Outcome {
         match asked {
             Some(Cleanup::Failed(_)) => Outcome::Failed,
-            Some(Cleanup::Done(report)) if report.outcome() != Outcome::Done => Outcome::Findings,
+            Some(Cleanup::Done(report)) => report.outcome(),
             _ => Outcome::Done,
         }
     }

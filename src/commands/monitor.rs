@@ -17,9 +17,12 @@ use super::{
 use crate::{
     domain::{
         monitor::{
+            alert::{News, Wishes},
+            changes,
             checks::{self, Yardstick, backups, dumps},
             exposition,
             facts::{Facts, Subject},
+            message::Message,
             metrics, nagios,
             page::Page,
             verdict::{State, Verdict, tally, worst},
@@ -51,6 +54,9 @@ pub struct MonitorReport {
     checks: Vec<Verdict>,
     #[serde(skip)]
     nagios: bool,
+    /// If that is all that is to be said: what changed, or nothing did.
+    #[serde(skip)]
+    changes: Option<Option<Message>>,
 }
 
 pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport> {
@@ -100,13 +106,34 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
     });
     verdicts.extend(deliver(context, options, cluster, page, metrics));
     alerts::tell(context, &options.alerts, &verdicts, begun)?;
+    let changes = options.changes.map(|wishes| {
+        let news = News {
+            verdicts: verdicts.clone(),
+            seen: begun,
+            of_job: false,
+        };
+        changed(context, news, wishes)
+    });
     Ok(MonitorReport {
         cluster: cluster.to_owned(),
         time: now,
         state: worst(&verdicts),
         checks: verdicts,
         nagios: options.nagios,
+        // Where nobody knows what was said, all is.
+        changes: changes.and_then(Result::ok),
     })
+}
+
+/// What is new of it to who reads the output.
+fn changed(context: &Context, news: News, wishes: Wishes) -> Result<Option<Message>> {
+    let state = context.settings.state_folder();
+    let what = format!("looking in {} for what was said", state.display());
+    let looking = Errand::send(what, move || changes::since_last(&state, &news, wishes));
+    let items = looking.wait(Instant::now() + DELIVERY, &context.cancel)?;
+    let cluster = context.settings.cluster.name.as_str();
+    let message = || Message::new(cluster, &host::name(), clock::now(), &items);
+    Ok((!items.is_empty()).then(message))
 }
 
 fn yardstick<'a>(
@@ -203,6 +230,11 @@ impl MonitorReport {
         shown: impl Iterator<Item = &'a Verdict>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
+        match &self.changes {
+            None => {}
+            Some(None) => return Ok(()),
+            Some(Some(message)) => return writeln!(out, "{}", message.text),
+        }
         if self.nagios {
             return writeln!(out, "{}", nagios::line(&self.cluster, &self.checks));
         }
@@ -237,7 +269,11 @@ impl Report for MonitorReport {
     }
 
     fn is_good_news(&self) -> bool {
-        self.state == State::Ok && !self.nagios
+        match &self.changes {
+            // Recovery is good news that is to be said.
+            Some(changes) => changes.is_none(),
+            None => self.state == State::Ok && !self.nagios,
+        }
     }
 
     fn outcome(&self) -> Outcome {

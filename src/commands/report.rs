@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::domain::monitor::runs::Told;
+use crate::{domain::monitor::runs::Told, error::Error};
 
 /// How a command that did its work went; `cli/exit` makes an exit code of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,11 @@ pub trait Report: Serialize {
 
     fn outcome(&self) -> Outcome {
         Outcome::Done
+    }
+
+    /// Why its outcome is [`Outcome::Failed`], for the history of runs and alerts, where it knows.
+    fn failure(&self) -> Option<Error> {
+        None
     }
 
     /// What the history of runs notes of it.

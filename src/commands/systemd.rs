@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     context::Context,
-    options::{SystemdAction, SystemdOptions},
+    options::{RemoveOptions, SystemdAction, SystemdOptions},
     report::{Outcome, Report},
     table::{Align, Table},
 };
@@ -18,10 +18,12 @@ use crate::{
         Place, Scheduler, Wanted,
         file::Action,
         install::{check_calendars, install},
-        remove::remove,
+        remove::{clusters, remove},
         status::{self, JobStatus, LastResult},
     },
-    error::{Error, Result},
+    error::{Error, Kind, Result},
+    repo::layout::ClusterName,
+    util::cancel::Cancel,
 };
 
 #[derive(Debug, Serialize)]
@@ -38,7 +40,13 @@ enum Did {
     Print {
         files: Vec<Shown>,
     },
-    Install(Changes),
+    Install {
+        #[serde(flatten)]
+        changes: Changes,
+        /// The repository that the jobs work for, and others that WAL is pushed to.
+        repository: String,
+        others: Vec<String>,
+    },
     Remove(Changes),
     Jobs(Vec<JobStatus>),
 }
@@ -95,16 +103,17 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
                 true => Did::Print {
                     files: shown(place, &wanted),
                 },
-                false => Did::Install(changes(place, install(place, &wanted, force, cancel)?)),
+                false => {
+                    let changes = changes(place, install(place, &wanted, force, cancel)?);
+                    let own = context.settings.repo()?.name.clone();
+                    let names = context.settings.repos.iter().map(|repo| repo.name.clone());
+                    Did::Install {
+                        changes,
+                        others: names.filter(|name| *name != own).collect(),
+                        repository: own,
+                    }
+                }
             }
-        }
-        SystemdAction::Remove { force } => {
-            let removed = remove(place, cluster.as_str(), force, cancel)?;
-            Did::Remove(Changes {
-                left: removed.left,
-                running: removed.running,
-                ..changes(place, removed.files)
-            })
         }
         SystemdAction::Status => Did::Jobs(status::gather(cluster.as_str(), cancel)?),
     };
@@ -112,6 +121,45 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
         cluster: cluster.to_string(),
         did,
     })
+}
+
+/// Removes what is there of a cluster, whatever its settings say now, or none do; `cluster`: the one that is named, or
+/// that the settings name. Without any, the only one of which something is there.
+pub fn run_remove(
+    cluster: Option<String>,
+    options: &RemoveOptions,
+    cancel: &Cancel,
+) -> Result<SystemdReport> {
+    let place = &options.place;
+    let cluster = match cluster {
+        // What is no name is no part of a path either.
+        Some(cluster) => cluster.parse::<ClusterName>()?.to_string(),
+        None => only_cluster(place)?,
+    };
+    let removed = remove(place, &cluster, options.force, cancel)?;
+    Ok(SystemdReport {
+        cluster,
+        did: Did::Remove(Changes {
+            left: removed.left,
+            running: removed.running,
+            ..changes(place, removed.files)
+        }),
+    })
+}
+
+fn only_cluster(place: &Place) -> Result<String> {
+    let there = clusters(place)?;
+    match there.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => {
+            let what = format!("no cluster has jobs in {}", place.folder.display());
+            Err(Error::new(Kind::NotFound, what).hint("--cron and --into name other places."))
+        }
+        several => {
+            let what = format!("there are jobs of several clusters: {}", several.join(", "));
+            Err(Error::usage(what).hint("name one by --cluster."))
+        }
+    }
 }
 
 /// The folders that jobs write in, beside the one that systemd makes for them.
@@ -167,8 +215,20 @@ impl Report for SystemdReport {
                 }
                 Ok(())
             }
-            Did::Install(changes) => {
+            Did::Install {
+                changes,
+                repository,
+                others,
+            } => {
                 changes.list(out)?;
+                if !others.is_empty() {
+                    writeln!(
+                        out,
+                        "Backups, cleanup and verification are those of repository {repository} alone; \
+                         docs/systemd.md (a second repository) shows how {} gets its own.",
+                        others.join(", ")
+                    )?;
+                }
                 match (changes.live, changes.cron) {
                     (true, false) => writeln!(
                         out,
@@ -196,7 +256,7 @@ impl Report for SystemdReport {
     }
 
     fn is_good_news(&self) -> bool {
-        matches!(self.did, Did::Install(_) | Did::Remove(_))
+        matches!(self.did, Did::Install { .. } | Did::Remove(_))
     }
 }
 

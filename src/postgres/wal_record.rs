@@ -1,4 +1,4 @@
-//! One WAL record, whose bytes come in pieces: it is held against its CRC, not kept.
+//! One WAL record, whose bytes come in pieces: it is held against its CRC, and only its first bytes are kept.
 //!
 //! Layout: XLogRecord in `src/include/access/xlogrecord.h`; the CRC: ValidXLogRecord in
 //! `src/backend/access/transam/xlogreader.c`.
@@ -13,8 +13,17 @@ const CRC: usize = 20;
 const XLOG: u8 = 0;
 /// XLOG_SWITCH in `src/include/catalog/pg_control.h`.
 const SWITCH: u8 = 0x40;
+/// XLOG_PARAMETER_CHANGE there.
+const PARAMETER_CHANGE: u8 = 0x60;
 /// XLR_RMGR_INFO_MASK.
 const INFO_MASK: u8 = 0xF0;
+/// XLR_BLOCK_ID_DATA_SHORT, before data of less than 256 bytes; its length is the byte behind it.
+const SHORT_DATA: u8 = 255;
+/// Where wal_level lies in a record of changed parameters: `xl_parameter_change` in
+/// `src/include/access/xlog_internal.h`, behind the header and the two bytes before the data.
+const WAL_LEVEL: usize = HEADER + 2 + 20;
+/// Bytes of a record that are kept.
+const KEPT: usize = WAL_LEVEL + 4;
 
 /// A record that may not have ended yet.
 #[derive(Clone, Debug)]
@@ -22,8 +31,8 @@ pub struct Record {
     pub start: Lsn,
     /// Bytes that are still to come.
     pub left: u32,
-    header: [u8; HEADER],
-    /// How many bytes of `header` are there.
+    first: [u8; KEPT],
+    /// How many bytes of `first` are there.
     have: usize,
     /// Of the data, which comes first in the CRC.
     crc: u32,
@@ -41,7 +50,7 @@ impl Record {
         Ok(Self {
             start,
             left: length,
-            header: [0; HEADER],
+            first: [0; KEPT],
             have: 0,
             crc: 0,
         })
@@ -51,16 +60,17 @@ impl Record {
     pub fn take<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let (own, rest) = bytes.split_at(bytes.len().min(self.left as usize));
         self.left -= own.len() as u32;
-        let (header, data) = own.split_at(own.len().min(HEADER - self.have));
-        self.header[self.have..][..header.len()].copy_from_slice(header);
-        self.have += header.len();
-        self.crc = crc32c::crc32c_append(self.crc, data);
+        let data = own.get(HEADER.saturating_sub(self.have)..);
+        self.crc = crc32c::crc32c_append(self.crc, data.unwrap_or_default());
+        let kept = own.len().min(KEPT - self.have);
+        self.first[self.have..][..kept].copy_from_slice(&own[..kept]);
+        self.have += kept;
         rest
     }
 
     /// Whether the whole record has its CRC.
     pub fn check(&self) -> Result<(), String> {
-        let (covered, crc) = self.header.split_at(CRC);
+        let (covered, crc) = self.first[..HEADER].split_at(CRC);
         if crc == crc32c::crc32c_append(self.crc, covered).to_le_bytes() {
             return Ok(());
         }
@@ -73,13 +83,26 @@ impl Record {
     /// xl_prev: where the record before it begins.
     pub fn previous(&self) -> Lsn {
         let mut previous = [0; 8];
-        previous.copy_from_slice(&self.header[8..16]);
+        previous.copy_from_slice(&self.first[8..16]);
         Lsn(u64::from_le_bytes(previous))
     }
 
     /// Whether it ends its segment, whatever comes behind it there.
     pub fn is_switch(&self) -> bool {
-        self.header[17] == XLOG && self.header[16] & INFO_MASK == SWITCH
+        self.is_of_xlog(SWITCH)
+    }
+
+    /// Whether it says that what follows is WAL of `wal_level = minimal`, at which recovery from an archive ends
+    /// (CheckRequiredParameterValues in `src/backend/access/transam/xlogrecovery.c`).
+    pub fn begins_minimal_wal(&self) -> bool {
+        self.is_of_xlog(PARAMETER_CHANGE)
+            && self.have == KEPT
+            && self.first[HEADER] == SHORT_DATA
+            && self.first[WAL_LEVEL..] == [0; 4]
+    }
+
+    fn is_of_xlog(&self, info: u8) -> bool {
+        self.first[17] == XLOG && self.first[16] & INFO_MASK == info
     }
 
     /// Takes what the next segment has of it.
@@ -90,7 +113,7 @@ impl Record {
                 self.start, self.left, rest.announced
             ));
         }
-        // The first bytes may be of the header.
+        // The first bytes may be of those that are kept.
         self.take(&rest.first);
         self.crc = crc32c::crc32c_combine(self.crc, rest.crc, rest.length as usize);
         self.left -= rest.length;
@@ -106,7 +129,7 @@ impl Record {
 pub struct Rest {
     /// As the page says: bytes that are left of the record, here and in segments behind.
     announced: u32,
-    /// The first bytes, which may end the header.
+    /// The first bytes, of which the record may keep some.
     first: Vec<u8>,
     /// Of the bytes behind these.
     crc: u32,
@@ -117,7 +140,7 @@ impl Rest {
     pub fn new(announced: u32) -> Self {
         Self {
             announced,
-            first: Vec::with_capacity(HEADER),
+            first: Vec::with_capacity(KEPT),
             crc: 0,
             length: 0,
         }
@@ -131,7 +154,7 @@ impl Rest {
     /// Takes what belongs to it from `bytes`; the rest of them.
     pub fn take<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let (own, rest) = bytes.split_at(bytes.len().min(self.left() as usize));
-        let (first, behind) = own.split_at(own.len().min(HEADER - self.first.len()));
+        let (first, behind) = own.split_at(own.len().min(KEPT - self.first.len()));
         self.first.extend_from_slice(first);
         self.crc = crc32c::crc32c_append(self.crc, behind);
         self.length += behind.len() as u32;
@@ -182,6 +205,32 @@ mod tests {
         record.take(&whole[..100]);
         let error = record.go_on(&Rest::new(99)).unwrap_err();
         assert!(error.contains("100 bytes left"), "{error}");
+    }
+
+    #[test]
+    fn the_beginning_of_minimal_wal_is_seen_however_it_is_cut() {
+        // XLogReportParameters of 17, after `wal_level = minimal`.
+        let mut whole = bytes(54);
+        whole[16..18].copy_from_slice(&[PARAMETER_CHANGE, XLOG]);
+        whole[24..26].copy_from_slice(&[SHORT_DATA, 28]);
+        let says = |level: u8, cut: usize| {
+            let mut whole = whole.clone();
+            whole[WAL_LEVEL..KEPT].copy_from_slice(&[level, 0, 0, 0]);
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&whole[HEADER..]), &whole[..CRC]);
+            whole[CRC..HEADER].copy_from_slice(&crc.to_le_bytes());
+            let mut record = Record::new(Lsn(64), 54).unwrap();
+            record.take(&whole[..cut]);
+            let mut rest = Rest::new(record.left);
+            rest.take(&whole[cut..]);
+            if record.left > 0 {
+                record.go_on(&rest).unwrap();
+            }
+            record.check().unwrap();
+            record.begins_minimal_wal()
+        };
+        for cut in (8..=54).step_by(2) {
+            assert!(says(0, cut) && !says(1, cut), "{cut}");
+        }
     }
 
     #[test]

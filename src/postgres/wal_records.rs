@@ -28,6 +28,8 @@ pub struct Followed {
     pub overwrites: bool,
     /// A record that goes on in the next segment.
     pub open: Option<Record>,
+    /// Where it says that WAL of `wal_level = minimal` begins.
+    pub minimal: Option<Lsn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,6 +248,9 @@ impl WalRecords {
                     if before.is_some_and(|before| before != record.previous()) {
                         let problem = format!("the record at {start} follows another one");
                         return Err((start, problem));
+                    }
+                    if record.begins_minimal_wal() {
+                        self.followed.minimal.get_or_insert(start);
                     }
                     self.at = match record.is_switch() {
                         true => At::Over,

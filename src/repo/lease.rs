@@ -111,13 +111,19 @@ pub struct Lease<'a> {
 }
 
 impl Repository {
-    /// Takes the lease for `purpose`; an error if somebody else has it.
+    /// Takes the lease for `purpose`; an error if somebody else has it, of kind [`Kind::Busy`] unless that one
+    /// should have renewed it.
     pub fn take_lease(&self, purpose: &str) -> Result<Lease<'_>> {
         let newest = self.newest_lease(purpose)?;
         if let Some((held, stored)) = &newest
             && held.is_in_force(clock::now(), *stored)
         {
-            return Err(taken(purpose, &held.holder()));
+            // Who works renews it in time.
+            let kind = match held.until < clock::now() {
+                true => Kind::Failed,
+                false => Kind::Busy,
+            };
+            return Err(taken(kind, purpose, &held.holder()));
         }
         let (number, wal_from) = newest.map_or((1, Vec::new()), |(held, _)| {
             (held.number + 1, held.wal_from)
@@ -188,7 +194,11 @@ impl Repository {
                 }
             }
         }
-        Err(taken(purpose, "its lease is renewed all the time"))
+        Err(taken(
+            Kind::Failed,
+            purpose,
+            "its lease is renewed all the time",
+        ))
     }
 
     fn leases(&self, purpose: &str) -> Result<Vec<(u64, Time)>> {
@@ -285,8 +295,8 @@ impl Lease<'_> {
     }
 }
 
-fn taken(purpose: &str, holder: &str) -> Error {
-    Error::failed(format!("another {purpose} of this repository is running ({holder})")).hint(format!(
+fn taken(kind: Kind, purpose: &str, holder: &str) -> Error {
+    Error::new(kind, format!("another {purpose} of this repository is running ({holder})")).hint(format!(
         "wait until it has ended; one that died on another host stops counting {} minutes after its last sign of life.",
         (TERM + GRACE).num_minutes()
     ))
@@ -395,8 +405,17 @@ mod tests {
 
         let mut elsewhere = Held::new(CLEANUP, 9, Vec::new());
         elsewhere.process.host = "elsewhere".into();
-        plant(&repository, &elsewhere);
-        assert!(repository.take_lease(CLEANUP).is_err());
+        let refused = |held: &Held| {
+            plant(&repository, held);
+            repository.take_lease(CLEANUP).unwrap_err().kind()
+        };
+        assert_eq!(refused(&elsewhere), Kind::Busy);
+        let late = Held {
+            number: 10,
+            until: clock::now() - TimeDelta::minutes(1),
+            ..elsewhere.clone()
+        };
+        assert_eq!(refused(&late), Kind::Failed);
         let stored = elsewhere.time;
         assert!(elsewhere.is_in_force(stored + TimeDelta::minutes(14), stored));
         assert!(!elsewhere.is_in_force(stored + TimeDelta::minutes(16), stored));

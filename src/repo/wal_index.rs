@@ -30,6 +30,8 @@ pub struct WalIndex {
     /// First and last segment of ranges that were given up.
     gaps: Vec<(Segment, Segment)>,
     newest: Option<(Segment, Time)>,
+    /// The newest one that has no byte.
+    empty: Option<Segment>,
     /// When the last of each timeline arrived, its history included.
     arrived: BTreeMap<TimelineId, Time>,
     stored_bytes: u64,
@@ -81,6 +83,7 @@ impl WalIndex {
             histories: BTreeSet::new(),
             gaps: Vec::new(),
             newest: None,
+            empty: None,
             arrived: BTreeMap::new(),
             stored_bytes: 0,
         }
@@ -108,6 +111,9 @@ impl WalIndex {
                 WalName::Segment(segment) => {
                     index.add(segment);
                     index.note_arrival(segment.timeline, info.modified);
+                    if info.size == 0 {
+                        index.empty = index.empty.max(Some(segment));
+                    }
                     if index.newest.is_none_or(|(_, time)| time <= info.modified) {
                         index.newest = Some((segment, info.modified));
                     }
@@ -306,6 +312,12 @@ impl WalIndex {
     /// The segment that arrived last, and when.
     pub fn newest(&self) -> Option<(Segment, Time)> {
         self.newest
+    }
+
+    /// The newest segment whose object is empty, as a power failure may leave it where a file system forgets what it was
+    /// told to keep. Listings tell no other damage.
+    pub fn empty(&self) -> Option<Segment> {
+        self.empty
     }
 
     pub fn segments(&self) -> u64 {

@@ -38,6 +38,37 @@ pub fn parse(text: &str, host: Option<Zone>) -> Result<Time> {
     }
 }
 
+/// Reads the moment at which something is over, where later does no harm: a day alone is over at its end, and what
+/// has no zone is of `host`'s, else in UTC. A local time that exists twice is the later one.
+pub fn parse_end(text: &str, host: Option<Zone>) -> Result<Time> {
+    let text = text.trim();
+    let (day, time) = match text.split_once([' ', 'T', 't']) {
+        Some((day, time)) => (day, time.trim()),
+        None => (text, ""),
+    };
+    let clock = match time {
+        "" => Some(None),
+        time => read_clock(time).map(Some),
+    };
+    let local = read_date(day)
+        .zip(clock)
+        .and_then(|(day, clock)| match clock {
+            Some(clock) => Some(day.and_time(clock)),
+            None => Some(day.succ_opt()?.and_time(NaiveTime::MIN)),
+        });
+    let Some(local) = local else {
+        return parse(text, host);
+    };
+    let shown = match &host {
+        None => return Ok(local.and_utc()),
+        Some(host) => host.shows(local),
+    };
+    match shown {
+        Some(Shown::Once(time) | Shown::Twice(_, time) | Shown::Never(_, time)) => Ok(time),
+        None => Err(Error::usage(format!("not a time: {text:?}")).hint(FORM)),
+    }
+}
+
 /// How a zone is given.
 enum Written {
     Offset(FixedOffset),
@@ -165,6 +196,58 @@ mod tests {
         }
         let fraction = parse("2026-07-01 12:00:00.123456 America/New_York", None).unwrap();
         assert_eq!(readable(fraction), "2026-07-01 16:00:00.123456+00");
+    }
+
+    #[test]
+    fn an_end_may_be_a_day_and_needs_no_zone() {
+        for (text, zone, end) in [
+            ("2026-12-31", None, "2027-01-01 00:00:00+00"),
+            (
+                "2026-12-31",
+                Some("Europe/Berlin"),
+                "2026-12-31 23:00:00+00",
+            ),
+            (
+                "2026-12-31 18:00",
+                Some("Europe/Berlin"),
+                "2026-12-31 17:00:00+00",
+            ),
+            ("2026-12-31T18:00:30", None, "2026-12-31 18:00:30+00"),
+            // Twice there, and never.
+            (
+                "2026-10-25 02:30",
+                Some("Europe/Berlin"),
+                "2026-10-25 01:30:00+00",
+            ),
+            (
+                "2026-03-29 02:30",
+                Some("Europe/Berlin"),
+                "2026-03-29 01:30:00+00",
+            ),
+            (
+                "2026-12-31 18:00:00+02",
+                Some("Europe/Berlin"),
+                "2026-12-31 16:00:00+00",
+            ),
+            (
+                "2026-12-31 18:00 Asia/Tokyo",
+                None,
+                "2026-12-31 09:00:00+00",
+            ),
+        ] {
+            let time = parse_end(text, zone.and_then(Zone::named)).unwrap();
+            assert_eq!(readable(time), end, "{text}");
+        }
+        for bad in [
+            "",
+            "tomorrow",
+            "2026-02-30",
+            "31.12.2026",
+            "2026-12-31 25:00",
+            "2026-12-31 x",
+        ] {
+            assert!(parse_end(bad, None).is_err(), "{bad}");
+        }
     }
 
     #[test]

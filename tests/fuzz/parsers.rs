@@ -22,7 +22,7 @@ use pgstow::{
         },
         monitor::{
             alert::{self, News, Wishes},
-            facts::timers,
+            facts::{minimal::Spell, timers},
             ledger::Ledger,
             measures::Measures,
             runs,
@@ -183,6 +183,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
         drop(serde_json::from_slice::<marker::Notes>(bytes))
     }),
     ("measures", |bytes| drop(Measures::parse(bytes))),
+    ("minimal", |bytes| drop(Spell::parse(bytes))),
     ("timers", |bytes| {
         text(bytes, |text| drop(timers::parse(text)))
     }),

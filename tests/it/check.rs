@@ -119,7 +119,7 @@ fn every_cause(pg: PgBin) {
     has(&found, "archive_command", "critical", "doesn't call pgstow");
     has(&found, "wal", "critical", "archive_command fails with");
     // By now the server's own statistics know.
-    set_up.says("archiver", "critical", "files wait to be archived");
+    set_up.says("archiver", "critical", "waiting to be archived");
 
     set_up.main.set("archive_command", "true");
     let found = set_up.check(1);

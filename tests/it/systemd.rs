@@ -132,6 +132,19 @@ fn systemd_understands_the_units() {
         )
         .unwrap();
     }
+    // And with the drop-in for a second repository.
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/systemd.md"));
+    let page = page.unwrap();
+    let mut blocks = page.split("```ini\n").skip(1);
+    let second = blocks.find(|block| block.contains("--repo offsite base"));
+    let (second, _) = second.unwrap().split_once("```").unwrap();
+    let drop_in = folder.join("pgstow-base@shipped.service.d");
+    fs::create_dir(&drop_in).unwrap();
+    fs::write(
+        drop_in.join("second.conf"),
+        second.replace("/usr/bin/pgstow", "/bin/true"),
+    )
+    .unwrap();
     let (mut services, mut units) = (0, Vec::new());
     for (name, text) in files(&folder) {
         let path = folder.join(&name);
@@ -298,6 +311,66 @@ fn what_somebody_changed_stays() {
     assert!(files(&folder).is_empty());
 }
 
+/// By what is there, since the settings may be another's by now.
+#[test]
+fn what_is_there_goes_whatever_the_settings_say() {
+    let scratch = Scratch::new();
+    let tool = tool(&scratch);
+    let config = fs::read_to_string(tool.config_file()).unwrap();
+    let tool = tool.config(&format!("[dump]\nformat = \"plain\"\n{config}"));
+    let folder = scratch.folder("units");
+    let into = folder.to_str().unwrap();
+    let install = |tool: &Tool, cluster: &str| {
+        let words = ["--cluster", cluster, "systemd", "install", "--into", into];
+        tool.command(&words).ok()
+    };
+    install(&tool, "main");
+    let of_dumps = || {
+        let names = files(&folder).into_iter().map(|(name, _)| name);
+        names.filter(|name| name.contains("pgstow-dump@")).count()
+    };
+    assert_eq!(of_dumps(), 2);
+    // Dumps are made no longer; WAL goes to a repository that nothing else does.
+    let tool = tool.config(&config);
+    install(&tool, "main")
+        .stdout_contains("those of repository local alone")
+        .stdout_contains("offsite");
+    assert_eq!((of_dumps(), files(&folder).len()), (0, 11));
+
+    install(&tool, "other");
+    let remove = |tool: &Tool, words: &[&str]| {
+        tool.command(&[words, &["systemd", "remove", "--into", into]].concat())
+    };
+    // No section of any cluster is left, and then no settings that could be read.
+    let tool = tool.config("[repo.local]\nurl = \"/srv\"\n[cluster.new]\n");
+    remove(&tool, &["--cluster", "main"]).ok();
+    assert_eq!(files(&folder).len(), 11);
+    let tool = tool.config("[repo.local\n");
+    remove(&tool, &["--cluster", "../main"]).fails(2);
+    remove(&tool, &[]).ok();
+    assert!(files(&folder).is_empty());
+    remove(&tool, &[])
+        .fails(1)
+        .stderr_contains("no cluster has jobs");
+
+    // cron's, which have no dot in their names.
+    let folder = scratch.folder("cron.d");
+    let cron = ["--cron", "--into", folder.to_str().unwrap()];
+    let run = |tool: &Tool, words: &[&str]| tool.command(&[words, &cron].concat());
+    let both = "[cluster.a]\n[cluster.\"b.c\"]\n";
+    let tool = tool.config(&format!("[repo.local]\nurl = \"/srv\"\n{both}"));
+    for cluster in ["a", "b.c"] {
+        run(&tool, &["--cluster", cluster, "systemd", "install"]).ok();
+    }
+    let tool = tool.config("[repo.local\n");
+    run(&tool, &["systemd", "remove"])
+        .fails(2)
+        .stderr_contains("several clusters: a, b_c");
+    run(&tool, &["--cluster", "b.c", "systemd", "remove"]).ok();
+    run(&tool, &["systemd", "remove"]).ok();
+    assert!(files(&folder).is_empty());
+}
+
 #[test]
 fn a_crontab_is_written_and_removed() {
     let scratch = Scratch::new();
@@ -348,6 +421,13 @@ fn what_can_not_be_is_refused() {
             "two times",
         ),
         (&["--on-calendar", "base=daily", "--cron"], 2, "five fields"),
+        (&["--on-calendar", "base=2020-01-01"], 2, "never comes"),
+        (&["--on-calendar", "base=*-02-30"], 2, "never comes"),
+        (
+            &["--cron", "--on-calendar", "base=0 3 30 2 *"],
+            2,
+            "never comes",
+        ),
         (&["--user", "a b"], 2, "not a user's name"),
         (&["--into", "/nowhere/at/all"], 1, "there is no folder"),
         // The tests call it as the server's user.

@@ -23,7 +23,7 @@ pub use restore::{RestoreArgs, RestoreDoneArgs};
 pub use restore_dump::RestoreDumpArgs;
 pub use retention::{CleanupArgs, PinArgs, UnpinArgs};
 pub use setup::{CheckArgs, DemoArgs, InitArgs};
-pub use systemd::{PlaceArgs, SystemdAction, SystemdArgs};
+pub use systemd::{InstallArgs, PlaceArgs, RemoveArgs, SystemdAction, SystemdArgs};
 pub use wal::{ArchiveWalArgs, ReceiveWalArgs, RestoreWalArgs};
 
 use super::exit;

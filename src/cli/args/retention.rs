@@ -31,14 +31,16 @@ pub struct CleanupArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pgstow pin 20261121T020000Z-full --reason 'before the upgrade'
-  pgstow pin 20261121T020000Z-full --until '2027-12-31 00:00:00 Europe/Berlin'")]
+  pgstow pin 20261121T020000Z-full --until 2027-12-31
+  pgstow pin 20261121T020000Z-full --until '2027-12-31 18:00:00 Europe/Berlin'")]
 pub struct PinArgs {
     /// The backup to keep
     pub backup: BackupId,
-    /// Why, for whoever finds it
-    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    /// Why, for whoever finds it, in at most 200 characters
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub reason: Option<String>,
-    /// Until when (default: until it is unpinned)
+    /// Until when (default: until it is unpinned): a day, which is over at its end, or a time; without a zone in that
+    /// of this host
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
 }
@@ -50,4 +52,17 @@ pub struct PinArgs {
 pub struct UnpinArgs {
     /// The backup that was pinned
     pub backup: BackupId,
+}
+
+/// Longer ones would be in every line of `list` and `cleanup`.
+const LONGEST_REASON: usize = 200;
+
+fn reason(text: &str) -> Result<String, String> {
+    let text = one_line(text)?;
+    match text.chars().count() {
+        0..=LONGEST_REASON => Ok(text),
+        length => Err(format!(
+            "it has {length} characters, more than {LONGEST_REASON}"
+        )),
+    }
 }

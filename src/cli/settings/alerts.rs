@@ -1,6 +1,8 @@
 //! Alerts: the sections `[alert.NAME]`. Read for commands that send some alone: a mistake in them
 //! must not keep WAL from being archived.
 
+use std::time::Duration;
+
 use super::{
     build::parsed,
     connection::secret_from,
@@ -34,6 +36,13 @@ impl Layers {
         })
     }
 
+    /// How often what lasts is told again; None: never.
+    pub fn remind(&self) -> Result<Option<Duration>> {
+        self.always(keys::ALERT_REMIND, |text| {
+            parse::or_off(text, parse::time_limit)
+        })
+    }
+
     /// All sections that there may be.
     pub(super) fn possible_alerts(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.file.alerts.iter().map(String::as_str).collect();
@@ -60,9 +69,7 @@ impl Layers {
 
     pub(super) fn notifier(&self, name: &str) -> Result<Notifier> {
         let [failure, recovery, success] = self.of_alert(name, keys::ALERT_ON, parse::wishes)?;
-        let remind = self.always(keys::ALERT_REMIND, |text| {
-            parse::or_off(text, parse::time_limit)
-        })?;
+        let remind = self.remind()?;
         let url = self.find(keys::ALERT_URL, name)?;
         let to = self.optional(keys::ALERT_TO, name, Recipients::parse)?;
         let way = match (url, to) {

@@ -22,13 +22,14 @@ pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{
     BackupSettings, ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalMode, WalSettings,
 };
-pub use systemd::{SystemdAction, SystemdOptions};
+pub use systemd::{RemoveOptions, SystemdAction, SystemdOptions};
 pub use verify_dump::{HealthSettings, Place, VerifyDumpSettings, VerifyDumpsOptions, WhichDumps};
 pub use wal::{ArchiveWalOptions, ReceiveWalOptions, RestoreWalOptions};
 
 use crate::{
     domain::{
         monitor::{
+            alert::Wishes,
             door::Notifier,
             thresholds::{Limits, Thresholds},
         },
@@ -132,4 +133,6 @@ pub struct MonitorOptions {
     /// For all that is looked at.
     pub limit: Duration,
     pub alerts: AlertOptions,
+    /// Say only what changed, as to one who wants to hear this; None: say all.
+    pub changes: Option<Wishes>,
 }

@@ -25,8 +25,12 @@ pub enum SystemdAction {
         /// Overwrite what somebody changed.
         force: bool,
     },
-    Remove {
-        force: bool,
-    },
     Status,
+}
+
+#[derive(Debug)]
+pub struct RemoveOptions {
+    pub place: Place,
+    /// Remove what somebody changed, too.
+    pub force: bool,
 }

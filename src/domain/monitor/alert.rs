@@ -133,6 +133,17 @@ pub fn untold(known: &Known, news: &News) -> Known {
     known
 }
 
+/// Has it be known that something was told as critical since then, of which there is no note.
+pub fn was_told(known: &mut Known, title: &str, since: Time) {
+    known.entry(title.to_owned()).or_insert(Entry {
+        state: State::Critical,
+        since,
+        reason: "nothing could be noted".to_owned(),
+        told: State::Critical,
+        told_at: Some(since),
+    });
+}
+
 impl Plan {
     fn add(&mut self, known: &Known, verdict: &Verdict, news: &News, now: Time, wishes: Wishes) {
         let title = verdict.title();
@@ -423,8 +434,14 @@ mod tests {
             of_nas(lost("repository")),
             of_nas(unknown("damaged")),
             unknown("damaged").about("local"),
+            // What it may have is of no other's age.
+            unknown("backup_age"),
+            unknown("dump_age").about("shop"),
+            unknown("disk").about("repo.nas"),
+            unknown("disk").about("data"),
         ]);
-        assert_eq!(told, ["repository nas", "damaged local"]);
+        assert_eq!(told, ["repository nas", "damaged local", "disk data"]);
+        assert_eq!(titles(vec![unknown("backup_age")]), ["backup_age"]);
     }
 
     #[test]

@@ -12,7 +12,9 @@ use std::{
 
 use super::{
     alert::{self, Item, Kind, News, Plan, Wishes},
-    ledger::{Account, Ledger, Sent},
+    book::{Book, Unnoted},
+    checks,
+    ledger::{self, Account, Ledger, Sent},
     mail::Mail,
     message::Message,
     state_file,
@@ -101,7 +103,7 @@ impl Door {
                 false
             }
         };
-        let before = Ledger::read(&self.state).unwrap_or_else(|error| {
+        let before = Ledger::read(&self.state, ledger::FILE).unwrap_or_else(|error| {
             tracing::warn!("who was told what is not known: {}", error.in_one_line());
             Ledger::default()
         });
@@ -125,39 +127,70 @@ impl Door {
             works: locked,
         };
         book.note(&ledger);
+        let mark = lock.as_ref().ok().map(Unnoted);
+        if let (true, Some(since)) = (book.works, mark.as_ref().and_then(Unnoted::since)) {
+            // Whoever heard of it hears that it is over.
+            for account in ledger.notifiers.values_mut() {
+                alert::was_told(&mut account.known, checks::STATE, since);
+            }
+            book.note(&ledger);
+        }
         // What has gone bad is told again then, at every run, for want of a note that it was told.
         if !book.works {
             for account in ledger.notifiers.values_mut() {
                 account.known = alert::untold(&account.known, news);
             }
         }
-        // Who could not be reached is tried first: the others are told whether he can now.
+        // Who could not be reached is tried first: the others are told whether he can now. Of each other these are
+        // told behind that, when it is known.
         let is_lost = |one: &&Notifier| ledger.notifiers[&one.name].trouble.is_some();
         let (lost, others): (Vec<&Notifier>, Vec<&Notifier>) =
             self.notifiers.iter().partition(is_lost);
-        let mut news = news.clone();
         let end = until - self.limit / 10;
         let left = end.saturating_duration_since(Instant::now());
-        for (notifiers, until) in [(lost, end - left / 2), (others, end)] {
-            self.tell_these(&notifiers, &mut news, &mut ledger, &mut book, until);
+        let about_lost = |verdict: &Verdict| lost.iter().any(|one| is_about(verdict, one));
+        let first = News {
+            verdicts: without(&news.verdicts, about_lost),
+            ..news.clone()
+        };
+        let turn = lost.iter().map(|one| (*one, &first)).collect();
+        let tried = self.tell_these(turn, &mut ledger, &mut book, end - left / 2);
+        let mut news = news.clone();
+        for notifier in tried.reached {
+            let of_him = |one: &&mut Verdict| is_about(one, notifier);
+            for verdict in news.verdicts.iter_mut().filter(of_him) {
+                *verdict = Verdict::ok(CHECK, "can be reached").about(&notifier.name);
+            }
         }
+        let of_lost = News {
+            verdicts: without(&news.verdicts, |verdict| !about_lost(verdict)),
+            of_job: false,
+            ..news
+        };
+        let mut turn: Vec<_> = others.iter().map(|one| (*one, &news)).collect();
+        let has_failed = |one: &&&Notifier| tried.failed.iter().any(|bad| bad.name == one.name);
+        let again = lost.iter().filter(|one| !has_failed(one));
+        turn.extend(again.map(|one| (*one, &of_lost)));
+        self.tell_these(turn, &mut ledger, &mut book, end);
         if let (false, Some(invocation)) = (news.of_job, host::invocation()) {
             ledger.monitored = Some(invocation);
             book.note(&ledger);
         }
+        if let Some(mark) = mark {
+            mark.set((!book.works).then_some(now));
+        }
     }
 
-    /// At the same time; who is reached is well in `news` from then on.
-    fn tell_these(
+    /// Tells each his news, all at the same time.
+    fn tell_these<'n>(
         &self,
-        notifiers: &[&Notifier],
-        news: &mut News,
+        turn: Vec<(&'n Notifier, &News)>,
         ledger: &mut Ledger,
         book: &mut Book<'_>,
         until: Instant,
-    ) {
+    ) -> Tried<'n> {
         let now = clock::now();
-        let plan = |notifier: &&Notifier| {
+        let plan = |(notifier, news): &(&Notifier, &News)| {
             let account = ledger.account(&notifier.name);
             let news = for_one(news, notifier);
             let mut plan = alert::plan(&account.known, &news, now, notifier.wishes);
@@ -167,31 +200,30 @@ impl Door {
             }
             plan
         };
-        let plans: Vec<Plan> = notifiers.iter().map(plan).collect();
+        let plans: Vec<Plan> = turn.iter().map(plan).collect();
         let messages = plans.iter().map(|plan| self.message(&plan.items, now));
+        let notifiers: Vec<&Notifier> = turn.iter().map(|(notifier, _)| *notifier).collect();
         // So that how it went is noted before who calls goes on.
-        let sent = send(notifiers, messages.collect(), until);
-        for ((notifier, plan), sent) in notifiers.iter().zip(plans).zip(sent) {
+        let sent = send(&notifiers, messages.collect(), until);
+        let mut tried = Tried::default();
+        for ((notifier, plan), sent) in notifiers.into_iter().zip(plans).zip(sent) {
             // Without anything to say both plans are the same, and noted.
             let Some(sent) = sent else { continue };
             let account = ledger.account(&notifier.name);
             let sent = sent.wait();
-            let complaint = complaint(&sent);
-            if let Some(error) = complaint {
-                tracing::warn!("alert {}: {}", notifier.name, error.in_one_line());
-            } else {
-                let of_him = |one: &&mut Verdict| is_about(one, notifier);
-                for verdict in news.verdicts.iter_mut().filter(of_him) {
-                    *verdict = Verdict::ok(CHECK, "can be reached").about(&notifier.name);
-                }
+            match complaint(&sent) {
+                Some(error) => tracing::warn!("alert {}: {}", notifier.name, error.in_one_line()),
+                None => tried.reached.push(notifier),
             }
             account.note(&sent, now);
-            if sent.is_ok() {
-                account.known = plan.told;
+            match sent {
+                Ok(_) => account.known = plan.told,
+                Err(_) => tried.failed.push(notifier),
             }
             // At once: the next one may take its time.
             book.note(ledger);
         }
+        tried
     }
 
     /// Sends a test to all, whatever they want to hear: their names, and how it went.
@@ -227,11 +259,11 @@ impl Door {
         let (door, results): (_, Vec<_>) = (self.clone(), told.iter().map(copied).collect());
         let noting = Errand::send("noting alerts", move || {
             let _lock = state_file::lock(&door.state, LOCK, NOTING)?;
-            let mut ledger = Ledger::read(&door.state)?;
+            let mut ledger = Ledger::read(&door.state, ledger::FILE)?;
             for (name, sent) in results {
                 ledger.account(&name).note(&sent, now);
             }
-            ledger.write(&door.state)
+            ledger.write(&door.state, ledger::FILE)
         });
         if let Err(error) = noting.wait(Instant::now() + NOTING * 2, cancel) {
             tracing::warn!("the test is not noted: {}", error.in_one_line());
@@ -245,27 +277,17 @@ impl Door {
     }
 }
 
-/// Notes who was told what, as long as that works.
-struct Book<'a> {
-    state: &'a Path,
-    /// What is there; None: to be written in any case.
-    noted: Option<Ledger>,
-    works: bool,
+/// How it went with those that there was something to say to.
+#[derive(Default)]
+struct Tried<'n> {
+    /// Without any complaint.
+    reached: Vec<&'n Notifier>,
+    failed: Vec<&'n Notifier>,
 }
 
-impl Book<'_> {
-    fn note(&mut self, ledger: &Ledger) {
-        if !self.works || self.noted.as_ref() == Some(ledger) {
-            return;
-        }
-        match ledger.write(self.state) {
-            Ok(()) => self.noted = Some(ledger.clone()),
-            Err(error) => {
-                tracing::warn!("alerts are not noted: {}", error.in_one_line());
-                self.works = false;
-            }
-        }
-    }
+fn without(verdicts: &[Verdict], which: impl Fn(&Verdict) -> bool) -> Vec<Verdict> {
+    let others = verdicts.iter().filter(|verdict| !which(verdict));
+    others.cloned().collect()
 }
 
 /// To all at the same time.
@@ -342,13 +364,13 @@ fn is_about(verdict: &Verdict, notifier: &Notifier) -> bool {
 
 /// Whether that run of `monitor` by systemd told what it found.
 pub fn has_monitored(state: &Path, invocation: &str) -> bool {
-    let ledger = Ledger::read(state).unwrap_or_default();
+    let ledger = Ledger::read(state, ledger::FILE).unwrap_or_default();
     ledger.monitored.as_deref() == Some(invocation)
 }
 
 /// Whether each notifier could be reached when it was last tried.
 pub fn verdicts(state: &Path, names: &[String]) -> Result<Vec<Verdict>> {
-    let ledger = Ledger::read(state)?;
+    let ledger = Ledger::read(state, ledger::FILE)?;
     let verdict = |name: &String| {
         let account = ledger.notifiers.get(name);
         let trouble = account.and_then(|one| one.trouble.as_ref());

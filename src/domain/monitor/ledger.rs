@@ -11,7 +11,8 @@ use crate::{
     util::{clock::Time, fs::read_if_there},
 };
 
-const FILE: &str = "alerts.json";
+/// Of those that alerts are sent to.
+pub const FILE: &str = "alerts.json";
 
 /// None: delivered; delivered, but not to everybody; not delivered.
 pub type Sent = Result<Option<Error>>;
@@ -56,8 +57,8 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    pub fn read(state: &Path) -> Result<Self> {
-        let path = state.join(FILE);
+    pub fn read(state: &Path, file: &str) -> Result<Self> {
+        let path = state.join(file);
         let Some(bytes) = read_if_there(&path)? else {
             return Ok(Self::default());
         };
@@ -86,10 +87,10 @@ impl Ledger {
         self.notifiers.entry(notifier.to_owned()).or_default()
     }
 
-    pub fn write(&self, state: &Path) -> Result<()> {
+    pub fn write(&self, state: &Path, file: &str) -> Result<()> {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::failed("can't note alerts").because(error))?;
-        state_file::write(state, FILE, &json)
+        state_file::write(state, file, &json)
     }
 }
 

@@ -98,7 +98,7 @@ fn not_addresses(text: &str, error: lettre::address::AddressError) -> Error {
 }
 
 impl Mail {
-    /// Delivers it to all recipients, or to as many as the server takes: then the error of one that
+    /// Delivers it to all recipients, or to as many as the server takes: then an error that names those that
     /// it refused is handed back. `limit` is for each step: whoever calls has one for the whole.
     pub fn send(&self, message: &Message, limit: Duration) -> Result<Option<Error>> {
         let letter = self.letter(message)?;
@@ -113,21 +113,22 @@ impl Mail {
         };
         match send(recipients.clone())? {
             None => return Ok(None),
-            Some(error) if recipients.len() < 2 || !refuses_somebody(&error) => {
-                return Err(self.unsent(&error));
-            }
+            Some(error) if !refuses_somebody(&error) => return Err(self.unsent(&error, &[])),
+            Some(error) if recipients.len() < 2 => return Err(self.unsent(&error, &recipients)),
             Some(_) => {}
         }
         // Whom the server refuses must not keep the others from hearing of it.
-        let (mut delivered, mut refusal) = (false, None);
+        let all = recipients.len();
+        let (mut refused, mut last) = (Vec::new(), None);
         for recipient in recipients {
-            match send(vec![recipient])? {
-                None => delivered = true,
-                Some(error) => refusal = Some(self.unsent(&error)),
+            if let Some(error) = send(vec![recipient.clone()])? {
+                refused.push(recipient);
+                last = Some(error);
             }
         }
+        let refusal = last.map(|error| self.unsent(&error, &refused));
         match refusal {
-            Some(error) if !delivered => Err(error),
+            Some(error) if refused.len() == all => Err(error),
             refusal => Ok(refusal),
         }
     }
@@ -182,7 +183,8 @@ impl Mail {
         builder.build_rustls().map_err(|error| bad(&error))
     }
 
-    fn unsent(&self, error: &lettre::transport::smtp::Error) -> Error {
+    /// `to`: who was refused, if that may be the trouble.
+    fn unsent(&self, error: &lettre::transport::smtp::Error, to: &[Address]) -> Error {
         let why = error.to_string();
         let hint = match error.status().map(|code| code.to_string()) {
             Some(code) if LOGIN_CODES.contains(&code.as_str()) => {
@@ -196,9 +198,17 @@ impl Mail {
             }
             None => "see that a mail server answers there, and that port and tls belong together.",
         };
-        Error::failed(format!("can't send mail by {}:{}", self.server, self.port))
-            .because(why)
-            .hint(hint)
+        let to: Vec<&str> = to.iter().map(AsRef::as_ref).collect();
+        let to = match to.is_empty() {
+            true => String::new(),
+            false => format!(" to {}", to.join(", ")),
+        };
+        Error::failed(format!(
+            "can't send mail{to} by {}:{}",
+            self.server, self.port
+        ))
+        .because(why)
+        .hint(hint)
     }
 }
 

@@ -88,7 +88,8 @@ fn subject(cluster: &str, host: &str, state: State, alerts: &[Item], all: usize)
     let (word, what) = match first.kind {
         Kind::Failure => (state.word(), title),
         Kind::Reminder => (state.word(), format!("still {title}")),
-        Kind::Recovery => (state.word(), format!("{title} is well again")),
+        // Others may be as bad as ever.
+        Kind::Recovery => ("RECOVERY", format!("{title} is well again")),
         Kind::Missed => (state.word(), format!("{title} was not well for a while")),
         Kind::Success => (state.word(), title),
         Kind::Test => ("TEST", "this is how alerts arrive".to_owned()),

@@ -4,10 +4,12 @@
 //! the others; `checks` judges them, purely, to verdicts. Everything else makes something of facts
 //! and verdicts: `metrics` for Prometheus, `nagios` a line, `page` what a browser shows, and alerts: `alert` decides, purely, what
 //! a notifier is told, `message` words it, `mail` and `webhook` send it; `door` does all that under
-//! a lock, and `ledger` keeps who was told what. What earlier runs left is in `runs`,
+//! a lock, and `ledger` keeps who was told what, as `book` writes it. What earlier runs left is in `runs`,
 //! written by `recorder`, and `measures`.
 
 pub mod alert;
+mod book;
+pub mod changes;
 pub mod checks;
 pub mod door;
 pub mod exposition;

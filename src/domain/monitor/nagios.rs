@@ -1,7 +1,10 @@
 //! One line for Nagios and its kin (the Monitoring Plugins Development Guidelines): state, what is
 //! wrong, and after a bar the figures.
 
-use super::verdict::{State, Unit, Verdict, worst};
+use super::{
+    checks,
+    verdict::{State, Unit, Verdict, worst},
+};
 use crate::util::units;
 
 /// Long enough for what matters, short enough for those that cut lines.
@@ -11,7 +14,7 @@ pub fn line(cluster: &str, verdicts: &[Verdict]) -> String {
     let state = worst(verdicts);
     let mut bad: Vec<&Verdict> = verdicts
         .iter()
-        .filter(|verdict| verdict.state != State::Ok)
+        .filter(|one| one.state != State::Ok && !checks::is_consequence(one, verdicts))
         .collect();
     bad.sort_by_key(|verdict| std::cmp::Reverse(verdict.state));
     let told: Vec<String> = bad
@@ -107,6 +110,13 @@ mod tests {
             line("main", &verdicts),
             "PGSTOW CRITICAL - main: disk repo.'a=b': full; runs base: a/b c | \
              'backup_age'=1.5s;93600; 'disk_repo._a_b__age'=1.5s;93600;"
+        );
+        // What can't be looked at is said once.
+        let lost = Verdict::new("connection", State::Critical, "refused", "x");
+        let unknown = |check| Verdict::new(check, State::Unknown, "can't be asked", "x");
+        assert_eq!(
+            line("main", &[lost, unknown("slots"), unknown("clock")]),
+            "PGSTOW CRITICAL - main: connection: refused"
         );
         assert_eq!(failure("no\nway"), "PGSTOW UNKNOWN - no way");
     }

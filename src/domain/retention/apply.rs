@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{gather::Gathered, plan::Plan, wal::WalKeeps};
+use super::{facts::Known, gather::Gathered, plan::Plan, wal::WalKeeps};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     postgres::wal_name::WalName,
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::Removed,
-        layout::ObjectName,
+        layout::{BackupObject, ObjectName},
         lease::Lease,
         repository::Repository,
         storage::ObjectInfo,
@@ -28,6 +28,23 @@ pub struct Deleted {
     pub wal: Removed,
 }
 
+/// A backup that should have been deleted, and why it could not be.
+#[derive(Debug)]
+pub struct Undeleted {
+    pub id: BackupId,
+    pub error: Error,
+}
+
+/// What came of the plan.
+#[derive(Debug)]
+pub struct Applied {
+    pub deleted: Deleted,
+    /// Newest first.
+    pub undeleted: Vec<Undeleted>,
+    /// As the plan's, and what those need.
+    pub wal: Vec<WalKeeps>,
+}
+
 pub struct Apply<'a> {
     pub repository: &'a Repository,
     pub gathered: &'a Gathered,
@@ -37,18 +54,49 @@ pub struct Apply<'a> {
 }
 
 impl Apply<'_> {
-    /// Deletes the backups that go, then the WAL.
-    pub fn run(&self, lease: &mut Lease<'_>) -> Result<Deleted> {
-        let mut deleted = Deleted::default();
+    /// Deletes the backups that go, then the WAL. A backup that can't be deleted keeps nobody else from
+    /// going, but for what it needs as long as it counts.
+    pub fn run(&self, lease: &mut Lease<'_>) -> Result<Applied> {
+        let mut applied = Applied {
+            deleted: Deleted::default(),
+            undeleted: Vec::new(),
+            wal: self.plan.wal.clone(),
+        };
         self.meter.begin("deleting backups", 0);
+        let mut goes = self.goes();
+        let mut stays: Vec<&Known> = Vec::new();
         // What builds on another has the higher id.
-        let goes = self.goes();
         for id in goes.iter().rev() {
             self.look_again(lease)?;
             self.refuse_new_children(&goes)?;
-            let removed = self.repository.remove_backup(*id)?;
-            deleted.backups.objects += removed.objects;
-            deleted.backups.bytes += removed.bytes;
+            let removed = match stays.iter().find(|child| child.parent == Some(*id)) {
+                Some(child) => Err(Error::failed(format!("{} builds on it", child.id))),
+                None => self.repository.remove_backup(*id),
+            };
+            let deleted = &mut applied.deleted.backups;
+            let error = match removed {
+                Ok(removed) => {
+                    deleted.objects += removed.objects;
+                    deleted.bytes += removed.bytes;
+                    continue;
+                }
+                Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                Err(error) => error,
+            };
+            let counts = self.counts(*id);
+            applied.undeleted.push(Undeleted { id: *id, error });
+            match self.gathered.facts.backups.get(id) {
+                _ if !counts => {}
+                Some(backup) => stays.push(backup),
+                // A pending one that was given up: what it builds on and which WAL it needs is not known here.
+                None => return Ok(applied),
+            }
+        }
+        goes.retain(|id| !applied.undeleted.iter().any(|one| one.id == *id));
+        for keeps in &mut applied.wal {
+            let system = keeps.system;
+            let own = stays.iter().filter(|one| one.system == system);
+            keeps.keep_for(own.copied());
         }
         self.look_again(lease)?;
         // Those of the backups above too: nobody could unpin them.
@@ -61,10 +109,10 @@ impl Apply<'_> {
             self.repository.delete_if_there(name)?;
         }
         self.meter.begin("deleting WAL", 0);
-        self.note_wal_from(lease)?;
-        for keeps in &self.plan.wal {
+        self.note_wal_from(lease, &applied.wal)?;
+        for keeps in &applied.wal {
             let mut batch: Vec<ObjectName> = Vec::with_capacity(BATCH);
-            deleted.wal = self.each_that_goes(keeps, deleted.wal, |info| {
+            applied.deleted.wal = self.each_that_goes(keeps, applied.deleted.wal, |info| {
                 batch.push(info.name.clone());
                 match batch.len() {
                     BATCH => self.delete(lease, &mut batch),
@@ -73,11 +121,23 @@ impl Apply<'_> {
             })?;
             self.delete(lease, &mut batch)?;
         }
-        Ok(deleted)
+        Ok(applied)
+    }
+
+    /// Whether the catalog still has it, or may have.
+    fn counts(&self, id: BackupId) -> bool {
+        let is_gone = |object| {
+            let name = self.repository.layout().backup_object(&id, object);
+            let looked = self.repository.storage().head(&name);
+            looked.is_err_and(|error| error.kind() == Kind::NotFound)
+        };
+        ![BackupObject::Backup, BackupObject::Pending]
+            .into_iter()
+            .all(is_gone)
     }
 
     /// What would be deleted.
-    pub fn count(&self) -> Result<Deleted> {
+    pub fn count(&self) -> Result<Applied> {
         let mut deleted = Deleted::default();
         for id in self.goes() {
             let prefix = self.repository.layout().backup(&id);
@@ -88,7 +148,11 @@ impl Apply<'_> {
         for keeps in &self.plan.wal {
             deleted.wal = self.each_that_goes(keeps, deleted.wal, |_| Ok(()))?;
         }
-        Ok(deleted)
+        Ok(Applied {
+            deleted,
+            undeleted: Vec::new(),
+            wal: self.plan.wal.clone(),
+        })
     }
 
     fn goes(&self) -> BTreeSet<BackupId> {
@@ -130,10 +194,10 @@ impl Apply<'_> {
         Ok(())
     }
 
-    fn note_wal_from(&self, lease: &mut Lease<'_>) -> Result<()> {
+    fn note_wal_from(&self, lease: &mut Lease<'_>, wal: &[WalKeeps]) -> Result<()> {
         let systems = self.gathered.facts.systems.iter();
         let of_each = systems
-            .zip(&self.plan.wal)
+            .zip(wal)
             .flat_map(|(system, keeps)| keeps.wal_from(system));
         let wal_from: Vec<_> = of_each.collect();
         match wal_from.is_empty() {

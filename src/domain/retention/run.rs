@@ -1,7 +1,7 @@
 //! A run of `cleanup`: takes the lease, looks, decides, deletes.
 
 use super::{
-    apply::{Apply, Deleted},
+    apply::{Applied, Apply, Deleted, Undeleted},
     facts::{Facts, What},
     gather::{Gathered, gather, look_elsewhere},
     plan::{Plan, plan},
@@ -38,8 +38,11 @@ impl Order {
 #[derive(Debug)]
 pub struct Outcome {
     pub facts: Facts,
+    /// Its WAL as it was carried out.
     pub plan: Plan,
     pub deleted: Deleted,
+    /// Backups that could not be deleted.
+    pub undeleted: Vec<Undeleted>,
 }
 
 pub fn run(
@@ -48,9 +51,9 @@ pub fn run(
     cancel: &Cancel,
     meter: &Meter,
 ) -> Result<Outcome> {
-    let carry_out = |stored_now, act: &mut dyn FnMut(&Apply<'_>) -> Result<Deleted>| {
+    let carry_out = |stored_now, act: &mut dyn FnMut(&Apply<'_>) -> Result<Applied>| {
         let (gathered, plan) = decide(repository, order, stored_now, meter)?;
-        let deleted = act(&Apply {
+        let applied = act(&Apply {
             repository,
             gathered: &gathered,
             plan: &plan,
@@ -59,8 +62,12 @@ pub fn run(
         })?;
         Ok(Outcome {
             facts: gathered.facts,
-            plan,
-            deleted,
+            plan: Plan {
+                wal: applied.wal,
+                ..plan
+            },
+            deleted: applied.deleted,
+            undeleted: applied.undeleted,
         })
     };
     if order.dry_run {

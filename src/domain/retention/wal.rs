@@ -37,7 +37,7 @@ impl Anchor {
 }
 
 /// What stays of one system's WAL.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WalKeeps {
     pub system: SystemId,
     size: SegmentSize,
@@ -46,7 +46,7 @@ pub struct WalKeeps {
     timelines: BTreeMap<TimelineId, TimelineKeeps>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct TimelineKeeps {
     /// All from that number on, and since which backup.
     from: Option<(u64, BackupId)>,
@@ -107,19 +107,29 @@ impl WalKeeps {
                 .min();
             keeps.timelines.entry(*timeline).or_default().from = from;
         }
-        for backup in needing.filter(|backup| !backup.standalone) {
-            let of_timeline = keeps.timelines.entry(backup.timeline).or_default();
-            let why = format!("{} needs it to become consistent", backup.id);
-            of_timeline.needed.push((backup.needed(size), why));
-        }
+        keeps.keep_for(needing);
         for (missing, why) in lacking {
             let of_timeline = keeps.timelines.entry(missing.timeline).or_default();
             of_timeline.needed.push((missing.first..=missing.last, why));
         }
-        for of_timeline in keeps.timelines.values_mut() {
+        keeps.merge();
+        keeps
+    }
+
+    /// Has what these backups need to become consistent stay, too.
+    pub fn keep_for<'a>(&mut self, backups: impl Iterator<Item = &'a Known>) {
+        for backup in backups.filter(|backup| !backup.standalone) {
+            let of_timeline = self.timelines.entry(backup.timeline).or_default();
+            let why = format!("{} needs it to become consistent", backup.id);
+            of_timeline.needed.push((backup.needed(self.size), why));
+        }
+        self.merge();
+    }
+
+    fn merge(&mut self) {
+        for of_timeline in self.timelines.values_mut() {
             of_timeline.merge();
         }
-        keeps
     }
 
     /// Whether a segment stays. One of a timeline that began after the plan was made does.
@@ -230,6 +240,7 @@ impl WalKeeps {
 
 impl TimelineKeeps {
     fn merge(&mut self) {
+        self.merged.clear();
         self.needed.sort_by_key(|(numbers, _)| *numbers.start());
         for (numbers, _) in &self.needed {
             match self.merged.last_mut() {

@@ -104,10 +104,19 @@ impl ArchiveCommand {
         if words.is_some() && words == shell_words(&self.text) {
             return Existing::Same;
         }
-        match words.as_deref().and_then(Call::of) {
-            Some(call) => Existing::Ours(call),
+        let names_us = |word: &String| word.contains("archive-wal");
+        match &words {
+            // The shell would do more than a call.
             None if existing.contains("archive-wal") => Existing::Wrapped,
             None => Existing::Foreign,
+            Some(words) => match Call::of(words) {
+                Some(call) => Existing::Ours(call),
+                None if words.first().is_some_and(|program| calls_nothing(program)) => {
+                    Existing::Foreign
+                }
+                None if words.iter().any(names_us) => Existing::Wrapped,
+                None => Existing::Foreign,
+            },
         }
     }
 }
@@ -147,6 +156,13 @@ impl Call {
         }
         None
     }
+}
+
+/// True of programs that do nothing with the words behind them, such as what somebody puts in front for a while:
+/// PostgreSQL takes each segment as archived.
+fn calls_nothing(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    [":", "true", "false", "echo", "printf", "logger"].contains(&name)
 }
 
 fn quoted(word: &str) -> String {
@@ -189,8 +205,15 @@ fn shell_words(line: &str) -> Option<Vec<String>> {
                 }
             }
             '\\' => word.get_or_insert_default().push(chars.next()?),
-            ';' | '&' | '|' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '[' | '#' | '~'
-            | '\n' => return None,
+            // A comment, to the end of the line.
+            '#' if word.is_none() => match chars.any(|c| c == '\n') {
+                true => return None,
+                false => break,
+            },
+            '#' => word.get_or_insert_default().push('#'),
+            ';' | '&' | '|' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '[' | '~' | '\n' => {
+                return None;
+            }
             c => word.get_or_insert_default().push(c),
         }
     }
@@ -243,7 +266,16 @@ mod tests {
             ("cp %p /archive/%f", Existing::Foreign),
             ("/bin/true", Existing::Foreign),
             ("pgstow list", Existing::Foreign),
-            ("echo archive-wal", Existing::Wrapped),
+            ("echo archive-wal", Existing::Foreign),
+            ("/bin/echo pgstow archive-wal %p", Existing::Foreign),
+            (": pgstow archive-wal %p", Existing::Foreign),
+            ("# pgstow archive-wal %p", Existing::Foreign),
+            ("true # pgstow archive-wal %p", Existing::Foreign),
+            (
+                "/usr/bin/pgstow --cluster a archive-wal %p # by us",
+                Existing::Same,
+            ),
+            ("nice pgstow archive-wal %p", Existing::Wrapped),
             (
                 "test -e /x || /usr/bin/pgstow archive-wal %p",
                 Existing::Wrapped,

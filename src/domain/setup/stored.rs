@@ -215,7 +215,17 @@ impl Stored {
         };
         let unusable = self.damaged.iter().map(tell);
         let words = &self.archive.verdicts.unread;
-        unusable.chain(words.iter().map(unread)).collect()
+        let empty = self.archive.wal.empty().map(|segment| {
+            Finding::critical(
+                BACKUP,
+                format!("WAL {segment} in repository {name} is empty: recovery ends before it"),
+                format!(
+                    "delete that object; if pg_wal of the server still has the segment, store it by `pgstow archive-wal pg_wal/{segment}`, else {TAKE}"
+                ),
+            )
+        });
+        let unread = words.iter().map(unread);
+        unusable.chain(unread).chain(empty).collect()
     }
 
     pub fn pending(&self, backup: &Backup) -> Finding {

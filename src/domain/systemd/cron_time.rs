@@ -57,12 +57,35 @@ pub fn check(expression: &str) -> Result<()> {
     if texts.len() != FIELDS.len() {
         return Err(refuse("it has not five fields"));
     }
-    for (field, text) in FIELDS.iter().zip(texts) {
+    for (field, text) in FIELDS.iter().zip(&texts) {
         if !text.split(',').all(|item| field.takes(item)) {
             return Err(refuse(&format!("{text:?} is no {}", field.name)));
         }
     }
-    Ok(())
+    match comes(&texts) {
+        true => Ok(()),
+        false => Err(refuse("it never comes")),
+    }
+}
+
+/// Whether there is a day for it: not the 31st of February. Where days of the week are named, one of them does.
+fn comes(texts: &[&str]) -> bool {
+    let [_, _, day, month, weekday] = texts else {
+        return false;
+    };
+    let matches = |field: &Field, text: &str, value| {
+        let mut items = text.split(',');
+        items.any(|item| field.matches(item, value))
+    };
+    let exists = |month: u32, day: u32| match month {
+        2 => day <= 29,
+        4 | 6 | 9 | 11 => day <= 30,
+        _ => true,
+    };
+    let [_, _, days, months, _] = &FIELDS;
+    let mut months = (1..=12).filter(|one| matches(months, month, *one));
+    *weekday != "*"
+        || months.any(|month| (1..=31).any(|one| exists(month, one) && matches(days, day, one)))
 }
 
 impl Field {
@@ -81,6 +104,23 @@ impl Field {
             None => return step.is_none() && self.value(values).is_some(),
         };
         range && step.is_none_or(|step| number(step).is_some_and(|step| step > 0))
+    }
+
+    /// Whether an item that it takes has `value`.
+    fn matches(&self, item: &str, value: u32) -> bool {
+        let (values, step) = match item.split_once('/') {
+            Some((values, step)) => (values, number(step).unwrap_or(1)),
+            None => (item, 1),
+        };
+        let (first, last) = match values.split_once('-') {
+            _ if values == "*" => (Some(self.least), Some(self.most)),
+            Some((first, last)) => (self.value(first), self.value(last)),
+            None => (self.value(values), self.value(values)),
+        };
+        let inside = first
+            .zip(last)
+            .filter(|(first, last)| (first..=last).contains(&&value));
+        inside.is_some_and(|(first, _)| (value - first).is_multiple_of(step.max(1)))
     }
 
     fn value(&self, text: &str) -> Option<u32> {
@@ -108,7 +148,10 @@ mod tests {
 
     use super::*;
 
-    const GOOD: [&str; 9] = [
+    const GOOD: [&str; 12] = [
+        "0 3 29 2 *",
+        "0 3 30-31 2,mar *",
+        "0 3 31 2 mon",
         "0 3 * * 1-5",
         "*/15 * * * Mon,Tue",
         "@daily",
@@ -119,7 +162,10 @@ mod tests {
         "0\t3 * * *",
         "5-5 * * * *",
     ];
-    const BAD: [&str; 21] = [
+    const BAD: [&str; 24] = [
+        "0 3 31 2 *",
+        "0 3 30-31 feb *",
+        "0 3 31 2-6/2,11 *",
         "daily",
         "@fortnightly",
         "0 3 * *",

@@ -1,12 +1,15 @@
 //! The crontab of a cluster, which does what its units do, as far as cron can: no catching up after the
 //! host was off, no spread over time, no sandbox.
 
+use std::{fs, path::Path};
+
 use super::{
     Wanted,
     file::{CRON_NOTE, SystemdFile},
-    jobs::Job,
+    jobs::{self, Job},
     units::CALL,
 };
+use crate::error::{IoContext, Result};
 
 /// How services wait for each other; cron's jobs lock the same folder, written so that flock(1) makes no
 /// file of that name where it is missing.
@@ -16,7 +19,7 @@ const LOCK: &str = "/usr/bin/flock --no-fork %S/pgstow/%i";
 pub fn file(wanted: &Wanted) -> SystemdFile {
     let lines: String = wanted.jobs().map(|job| line(job, wanted)).collect();
     let text = format!(
-        "# What comes on standard output or error, cron mails to MAILTO: warnings, findings and failures.\n\
+        "# What comes on standard output or error, cron mails to MAILTO: warnings, findings, failures and changes.\n\
          SHELL=/bin/sh\n\
          PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
          {lines}"
@@ -27,6 +30,24 @@ pub fn file(wanted: &Wanted) -> SystemdFile {
 /// cron takes no file with a dot in its name.
 pub fn name(cluster: &str) -> String {
     format!("pgstow-{}", cluster.replace('.', "_"))
+}
+
+/// What the files of ours in `folder` call their clusters.
+pub fn clusters(folder: &Path) -> Result<Vec<String>> {
+    let mut clusters = Vec::new();
+    for entry in fs::read_dir(folder).at("read", folder)? {
+        let entry = entry.at("read", folder)?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let cluster = name.to_str().and_then(|name| name.strip_prefix("pgstow-"));
+        let Some(cluster) = cluster.filter(|_| path.is_file()) else {
+            continue;
+        };
+        let text = fs::read(&path).at("read", &path)?;
+        if text.starts_with(CRON_NOTE.as_bytes()) {
+            clusters.push(cluster.to_owned());
+        }
+    }
+    Ok(clusters)
 }
 
 fn line(job: &Job, wanted: &Wanted) -> String {
@@ -40,10 +61,15 @@ fn line(job: &Job, wanted: &Wanted) -> String {
         .replace("--quiet ", "")
         .replacen(&of_cluster(LOCK), &format!("flock {lock}"), 1)
         .replacen(CALL, &format!("{} --quiet", words.join(" ")), 1);
+    // Else cron would mail the same every five minutes.
+    let changes = match job.name {
+        jobs::MONITOR => " --changes",
+        _ => "",
+    };
     let calendar = wanted.calendars.get(job.name);
     let calendar = calendar.map_or(job.cron, String::as_str);
     format!(
-        "{calendar} {} nice -n 10 ionice -c 2 -n 7 {command}\n",
+        "{calendar} {} nice -n 10 ionice -c 2 -n 7 {command}{changes}\n",
         wanted.user
     )
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{
     Place, Scheduler, Wanted, cron_time,
     file::{Action, SystemdFile, refuse_others},
+    remove::{take_away, unwanted},
     systemctl::{check_calendar, systemctl},
 };
 use crate::{
@@ -39,11 +40,10 @@ pub fn install(
         .then(|| Account::named(&wanted.user))
         .transpose()?;
     let files = place.files(wanted);
+    let unwanted = unwanted(place, wanted);
     if !force {
-        let paths: Vec<_> = files
-            .iter()
-            .map(|file| place.folder.join(&file.name))
-            .collect();
+        let names = files.iter().map(|file| &file.name).chain(&unwanted);
+        let paths: Vec<_> = names.map(|name| place.folder.join(name)).collect();
         refuse_others(paths.iter().map(|path| path.as_path()))?;
     }
     if let (Some(account), Scheduler::Cron) = (account, place.scheduler) {
@@ -54,7 +54,11 @@ pub fn install(
             Some((account.uid, account.gid)),
         )?;
     }
-    let done = write_all(&place.folder, &files)?;
+    let mut done = write_all(&place.folder, &files)?;
+    if !unwanted.is_empty() {
+        let removed = take_away(place, wanted.cluster.as_str(), unwanted, cancel)?;
+        done.extend(removed.files);
+    }
     if place.has_systemd() {
         let timers: Vec<String> = wanted
             .jobs()

@@ -32,6 +32,9 @@ macro_rules! job {
 /// The job that is there only where dumps are made.
 pub const DUMP: &str = "dump";
 
+/// The job that looks at everything, every few minutes.
+pub const MONITOR: &str = "monitor";
+
 pub const JOBS: [Job; 6] = [
     job!("base", "base", "0 2 * * 0"),
     job!("incremental", "base", "0 2 * * 1-6"),

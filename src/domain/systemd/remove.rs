@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Place, Scheduler, crontab,
+    Place, Scheduler, Wanted, crontab,
     file::{Action, refuse_others},
-    jobs::alert_of,
+    jobs::{JOBS, alert_of},
     systemctl::systemctl,
 };
 use crate::{
@@ -36,11 +36,52 @@ pub fn remove(place: &Place, cluster: &str, force: bool, cancel: &Cancel) -> Res
         return Ok(Removed::default());
     }
     place.refuse_stranger()?;
-    let paths: Vec<PathBuf> = names.iter().map(|name| place.folder.join(name)).collect();
     if !force {
+        let paths: Vec<PathBuf> = names.iter().map(|name| place.folder.join(name)).collect();
         refuse_others(paths.iter().map(|path| path.as_path()))?;
     }
+    take_away(place, cluster, names, cancel)
+}
 
+/// The clusters of which there is anything, in order; for cron by the names of its files.
+pub fn clusters(place: &Place) -> Result<Vec<String>> {
+    let mut clusters = Vec::new();
+    match place.scheduler {
+        Scheduler::Systemd => {
+            for name in units(&place.folder, |name| name.ends_with(".timer"))? {
+                let instance = name.split_once('@').map(|(_, rest)| rest);
+                let cluster = instance.and_then(|rest| rest.strip_suffix(".timer"));
+                clusters.extend(cluster.filter(|one| !one.is_empty()).map(str::to_owned));
+            }
+        }
+        Scheduler::Cron => clusters.extend(crontab::clusters(&place.folder)?),
+    }
+    clusters.sort();
+    clusters.dedup();
+    Ok(clusters)
+}
+
+/// The units that are there of jobs that a cluster no longer has.
+pub fn unwanted(place: &Place, wanted: &Wanted) -> Vec<String> {
+    if place.scheduler == Scheduler::Cron {
+        return Vec::new();
+    }
+    let cluster = wanted.cluster.as_str();
+    let is_wanted = |name: &str| wanted.jobs().any(|job| job.name == name);
+    let others = JOBS.iter().filter(|job| !is_wanted(job.name));
+    let names = others.flat_map(|job| [job.service_name(cluster), job.timer_name(cluster)]);
+    names
+        .filter(|name| place.folder.join(name).is_file())
+        .collect()
+}
+
+/// Removes files of a cluster that are there.
+pub fn take_away(
+    place: &Place,
+    cluster: &str,
+    names: Vec<String>,
+    cancel: &Cancel,
+) -> Result<Removed> {
     let timers: Vec<&str> = with_ending(&names, ".timer").collect();
     let mut removed = Removed::default();
     if place.has_systemd() && !timers.is_empty() {
@@ -51,8 +92,9 @@ pub fn remove(place: &Place, cluster: &str, force: bool, cancel: &Cancel) -> Res
             cancel,
         )?;
     }
-    for path in &paths {
-        fs::remove_file(path).at("remove", path)?;
+    for name in &names {
+        let path = place.folder.join(name);
+        fs::remove_file(&path).at("remove", &path)?;
     }
     sync_folder(&place.folder)?;
     if place.has_systemd() {

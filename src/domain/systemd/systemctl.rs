@@ -62,6 +62,11 @@ pub fn check_calendar(expression: &str, cancel: &Cancel) -> Result<()> {
             "systemd knows no time like {expression:?}"
         ))
         .hint("write it as OnCalendar= has it: daily, 03:30, Mon..Fri 22:00, *:0/15 (systemd.time(7)).")),
+        // As a day that is over, or the 31st of February.
+        Ok(shown) if shown.lines().any(|line| line.trim() == "Next elapse: never") => {
+            Err(Error::usage(format!("{expression:?} never comes"))
+                .hint("name a time that comes again and again, such as daily or 03:30."))
+        }
         other => other.map(drop),
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::postgres::{
-    lsn::TimelineId,
+    lsn::{Lsn, TimelineId},
     wal_record::{Record, Rest},
     wal_records::Followed,
 };
@@ -30,7 +30,7 @@ enum Begin {
 
 impl Joints {
     /// Takes what a whole segment begins and ends with; the segments whose last record does not
-    /// go on in the next one as it should.
+    /// go on in the next one as it should, or says there what recovery ends at.
     pub fn add(&mut self, (timeline, number): Place, followed: Followed) -> Vec<(Place, String)> {
         let Followed {
             rest,
@@ -76,7 +76,11 @@ impl Joints {
                 ),
                 (Some(mut record), Begin::Rest(rest)) => match record.go_on(&rest) {
                     Err(problem) => problem,
-                    Ok(()) if record.left == 0 => return None,
+                    Ok(()) if record.left == 0 => {
+                        let minimal = record.begins_minimal_wal();
+                        let what = minimal.then(|| minimal_wal(record.start))?;
+                        return Some(((timeline, number.saturating_sub(1)), what));
+                    }
                     Ok(()) => {
                         number += 1;
                         self.ends.insert((timeline, number), Some(record));
@@ -84,7 +88,15 @@ impl Joints {
                     }
                 },
             };
-            return Some(((timeline, number.saturating_sub(1)), problem));
+            let what = format!("{problem}: one of the segments that hold it is damaged");
+            return Some(((timeline, number.saturating_sub(1)), what));
         }
     }
+}
+
+/// What it means that WAL of `wal_level = minimal` begins there.
+pub fn minimal_wal(at: Lsn) -> String {
+    format!(
+        "at {at} wal_level was set to minimal: recovery ends there, so no backup from before it can be restored to anything behind it"
+    )
 }

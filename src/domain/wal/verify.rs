@@ -14,7 +14,12 @@ use std::{
 
 use serde::Serialize;
 
-use super::{content::TEXT_LIMIT, continuity::holes, joints::Joints, stored::Stored};
+use super::{
+    content::TEXT_LIMIT,
+    continuity::holes,
+    joints::{Joints, minimal_wal},
+    stored::Stored,
+};
 use crate::{
     error::{Kind, Result},
     postgres::{
@@ -244,13 +249,14 @@ impl Check<'_> {
         if matches!(file, WalName::Partial(_)) {
             return Ok(Vec::new());
         }
-        let problems = lock(&self.joints).add(place, followed);
-        let findings = problems.into_iter().map(|((timeline, number), problem)| {
+        let minimal = followed.minimal.map(|at| (place, minimal_wal(at)));
+        let problems = lock(&self.joints).add(place, followed).into_iter();
+        let findings = problems.chain(minimal).map(|((timeline, number), what)| {
             let name = WalName::Segment(Segment::nth(timeline, number, size));
             let object = self.repository.wal_object(self.system, name);
             WalFinding {
                 object: self.repository.storage().place(&object),
-                what: format!("{problem}: one of the segments that hold it is damaged"),
+                what,
                 lost: Some(lost(timeline, number)),
             }
         });

@@ -100,7 +100,8 @@ fn a_letter_arrives_by_starttls_and_login() {
     // Back to well.
     drop(host.monitor("ok", &alerts).ok());
     let (headers, text) = read(&server.got()[1]);
-    let subject = format!("Subject: [pgstow] OK main on {hostname}: disk repo.local is well again");
+    let subject =
+        format!("Subject: [pgstow] RECOVERY main on {hostname}: disk repo.local is well again");
     assert!(headers.contains(&subject), "{headers}");
     assert!(text.contains("\nIt was WARNING since 20"), "{text}");
 
@@ -160,7 +161,7 @@ fn whom_the_server_refuses_keeps_no_other_from_hearing() {
         .env("PGSTOW_ALERT_MAIL_PORT", &port)
         .env("PGSTOW_ALERT_MAIL_TLS", "none")
         .fails(3);
-    let said = "mail  SENT, BUT NOT TO ALL  can't send mail by localhost:";
+    let said = "mail  SENT, BUT NOT TO ALL  can't send mail to refused@example.org by localhost:";
     assert!(test.stdout.contains(said), "{test}");
     assert!(test.stdout.contains("nobody here of that name"), "{test}");
     let [letter] = &server.got()[..] else {
@@ -168,6 +169,21 @@ fn whom_the_server_refuses_keeps_no_other_from_hearing() {
     };
     assert_eq!(letter["to"], serde_json::json!(["dba@example.org"]));
     assert_eq!(letter["tls"], false);
+}
+
+/// Not first by the alert that can't be sent.
+#[test]
+fn what_is_no_address_is_found_by_check() {
+    let scratch = Scratch::new();
+    let host = Host::new(&scratch);
+    for to in ["dba@", "dba", "dba@example.org, on call"] {
+        let check = host
+            .tool
+            .command(&["check"])
+            .env("PGSTOW_ALERT_MAIL_TO", to)
+            .fails(2);
+        assert!(check.stderr.contains("PGSTOW_ALERT_MAIL_TO"), "{check}");
+    }
 }
 
 #[test]

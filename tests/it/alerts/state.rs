@@ -47,8 +47,22 @@ fn what_cannot_be_noted_is_told_at_every_run() {
     host.tool.command(&["monitor", "--only", "state"]).ok();
     drop(host.monitor("ok", &alerts).ok());
     assert_eq!(web.kinds()[4..], ["recovery"]);
+    // That notes can be left again is told once, though no note says that they could not.
+    let of_state = || {
+        let words = ["--json", "monitor", "--only", "state"];
+        drop(host.tool.command(&words).env(URL, &url).ok());
+    };
+    of_state();
+    of_state();
+    assert_eq!(web.kinds()[5..], ["recovery"]);
+    let got = web.got();
+    let last = &got.last().unwrap()["body"]["alerts"][0];
+    assert_eq!(
+        (&last["check"], &last["before"]),
+        (&"state".into(), &"critical".into())
+    );
     warn_once(&host, &alerts);
-    assert_eq!(web.kinds()[5..], ["failure"]);
+    assert_eq!(web.kinds()[6..], ["failure"]);
 
     // The same where the folder can't be written to.
     let folder = host.ledger();
@@ -59,9 +73,11 @@ fn what_cannot_be_noted_is_told_at_every_run() {
     warn();
     warn();
     mode(0o700);
-    assert_eq!(web.kinds()[6..], ["failure", "failure"]);
+    assert_eq!(web.kinds()[7..], ["failure", "failure"]);
     warn_once(&host, &alerts);
-    assert_eq!(web.kinds().len(), 8);
+    assert_eq!(web.kinds().len(), 9);
+    of_state();
+    assert_eq!(web.kinds()[9..], ["recovery"]);
 }
 
 /// Told, or not told again.
@@ -113,4 +129,101 @@ fn who_failed_a_test_is_tried_until_he_is_reached() {
     drop(host.monitor("ok", &alerts(&mended)).fails(1));
     drop(host.monitor("ok", &alerts(&mended)).ok());
     assert_eq!((told("/mended").len(), told("/other").len()), (2, tests));
+}
+
+/// What is said of another one must hold when it arrives.
+#[test]
+fn who_was_away_with_others_hears_of_them_what_holds() {
+    let scratch = Scratch::new();
+    let host = Host::new(&scratch);
+    let web = Receiver::web(&scratch, "web");
+    let form = ("PGSTOW_ALERT_DISCORD_FORM", "json");
+    let urls = |first: &str, second: &str| [web.url(first), web.url(second)];
+    let run = |[first, second]: &[String; 2], is_well: bool| {
+        let alerts = [(URL, first.as_str()), (OTHER, second.as_str()), form];
+        let run = host.monitor("ok", &alerts).env("PGSTOW_LOG_LEVEL", "error");
+        drop(if is_well { run.ok() } else { run.fails(1) });
+    };
+    let away = |both: &[String; 2]| {
+        let alerts = [(URL, both[0].as_str()), (OTHER, both[1].as_str()), form];
+        let test = host.tool.command(&["monitor", "--test-alert"]);
+        let test = alerts
+            .iter()
+            .fold(test, |test, (name, value)| test.env(name, *value));
+        drop(test.fails(3));
+    };
+    // Of another notifier: whom, and in which state he is said to be.
+    let told = |path: &str| -> Vec<(String, String, String)> {
+        let got = web.got().into_iter().filter(|one| one["path"] == path);
+        let alerts = got.flat_map(|one| one["body"]["alerts"].as_array().unwrap().clone());
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        alerts
+            .map(|one| {
+                (
+                    text(&one["kind"]),
+                    text(&one["object"]),
+                    text(&one["state"]),
+                )
+            })
+            .collect()
+    };
+    let line = |kind: &str, object: &str, state: &str| {
+        (kind.to_owned(), object.to_owned(), state.to_owned())
+    };
+    away(&urls("/gone/a", "/gone/b"));
+    let back = urls("/a", "/b");
+    run(&back, false);
+    // Each that he is reached again, and nothing of the other, who is.
+    assert_eq!(told("/a"), [line("recovery", "webhook", "ok")]);
+    assert_eq!(told("/b"), [line("recovery", "discord", "ok")]);
+    run(&back, true);
+    assert_eq!((told("/a").len(), told("/b").len()), (1, 1));
+
+    // One of them is back: he hears of the other at once.
+    away(&urls("/gone/a", "/gone/b"));
+    let half = urls("/a", "/gone/b");
+    run(&half, false);
+    let failed = line("failure", "discord", "warning");
+    assert_eq!(told("/a")[1..], [line("recovery", "webhook", "ok"), failed]);
+    run(&half, false);
+    assert_eq!(told("/a").len(), 3);
+    run(&back, false);
+    assert_eq!(told("/a")[3..], [line("recovery", "discord", "ok")]);
+    assert_eq!(told("/b")[1..], [line("recovery", "discord", "ok")]);
+}
+
+/// As cron mails whatever is said.
+#[test]
+fn what_reads_the_output_can_hear_of_changes_alone() {
+    let scratch = Scratch::new();
+    let host = Host::new(&scratch);
+    let run = |state: &str, code: i32| {
+        let limit = if state == "ok" { "off" } else { "1" };
+        let words = ["--quiet", "monitor", "--changes", "--only", "disk"];
+        let command = host
+            .tool
+            .command(&words)
+            .env("PGSTOW_MONITOR_DISK_USED_WARNING", limit)
+            .env("PGSTOW_MONITOR_DISK_USED_CRITICAL", "off");
+        let output = match code {
+            0 => command.ok(),
+            _ => command.fails(code),
+        };
+        assert_eq!(output.stderr, "");
+        output.stdout
+    };
+    assert_eq!(run("ok", 0), "");
+    let told = run("warning", 1);
+    assert!(
+        told.contains("WARNING disk repo.local: ") && told.contains("\nhint: "),
+        "{told}"
+    );
+    // The exit code goes on to say it.
+    assert_eq!(run("warning", 1), "");
+    let told = run("ok", 0);
+    assert!(
+        told.contains("OK disk repo.local: ") && told.contains("It was WARNING since"),
+        "{told}"
+    );
+    assert_eq!(run("ok", 0), "");
 }

@@ -153,8 +153,11 @@ fn order() -> Order {
 }
 
 fn cleanup(repository: &Repository) -> Result<()> {
-    let done = run::run(repository, &order(), &Cancel::default(), &Meter::default());
-    done.map(drop)
+    let done = run::run(repository, &order(), &Cancel::default(), &Meter::default())?;
+    match done.undeleted.into_iter().next() {
+        Some(undeleted) => Err(undeleted.error),
+        None => Ok(()),
+    }
 }
 
 /// Of every object that has its commit point, all is there.

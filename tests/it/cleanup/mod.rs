@@ -10,4 +10,5 @@ mod real;
 mod restores;
 mod size;
 mod story;
+mod undeletable;
 mod unsynced;

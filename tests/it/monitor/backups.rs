@@ -76,6 +76,30 @@ fn ages() {
     has(&monitor(0, "verification"), "ok", "found whole");
 }
 
+/// As a power failure may leave it.
+#[test]
+fn an_object_of_wal_without_a_byte() {
+    let watched = Watched::start(16);
+    watched.stow.cluster.switch_wal();
+    let mut folders = vec![watched.stow.root().join("main/wal")];
+    let mut segments = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let paths = fs::read_dir(folder).unwrap().map(|one| one.unwrap().path());
+        let (inner, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+        folders.extend(inner);
+        segments.extend(files.into_iter().filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with("00000001000000") && !name.contains(".backup")
+        }));
+    }
+    let newest = segments.into_iter().max().unwrap();
+    let bytes = fs::read(&newest).unwrap();
+    fs::write(&newest, b"").unwrap();
+    watched.is("damaged", &[], "critical", "is empty");
+    fs::write(&newest, bytes).unwrap();
+    watched.is("damaged", &[], "ok", "no backup is damaged");
+}
+
 #[test]
 fn damage() {
     let mut watched = Watched::start(16);

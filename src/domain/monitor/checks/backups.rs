@@ -10,7 +10,7 @@ use super::{
         verdict::{State, Unit, Verdict},
     },
     archiving, dumps, good,
-    known::{OF_REPOSITORY, Yardstick},
+    known::{HERE, OF_REPOSITORY, Yardstick},
     stored,
 };
 use crate::{
@@ -27,8 +27,9 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let timeline = facts.server.as_ref().ok().map(|server| server.timeline);
     let (backup, full) = ages(&facts.repositories, timeline, by.thresholds, by.now);
     let mut verdicts = vec![backup, full];
+    let several = facts.repositories.len() > 1;
     for holding in &facts.repositories {
-        let own = match &holding.stored {
+        let own: Vec<Verdict> = match &holding.stored {
             Ok(stored) => of_repository(facts, holding, stored, by),
             Err(error) => {
                 let unknown = OF_REPOSITORY.map(|check| {
@@ -39,7 +40,9 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
                 [lost].into_iter().chain(unknown).collect()
             }
         };
-        verdicts.extend(own.into_iter().map(|one| one.about(&holding.name)));
+        // Of a single one the ages say it.
+        let own = own.into_iter().filter(|one| several || one.check != HERE);
+        verdicts.extend(own.map(|one| one.about(&holding.name)));
     }
     verdicts
 }
@@ -54,8 +57,9 @@ fn of_repository(
     let timeline = server.map(|server| server.timeline);
     vec![
         Verdict::ok("repository", holding.place.as_str()),
+        here(held, timeline, by.thresholds.full_age, by.now),
         stored::verification(held, by.thresholds, by.now),
-        stored::restorable(held, timeline),
+        stored::restorable(held, timeline, &facts.minimal),
         stored::given_up(held, &facts.given_up),
         stored::page_failures(held),
         stored::damaged(held),
@@ -73,6 +77,32 @@ fn of_repository(
         },
         dumps::verification(held, by),
     ]
+}
+
+/// Whether restores can begin in this repository, too, wherever the newest backup of all is. WAL is pushed to each:
+/// without a backup beside it, it is worth nothing, and grows. A second one may be given a backup more rarely than
+/// the first, so that its age is judged as that of full ones.
+fn here(
+    held: &Stored,
+    timeline: Option<TimelineId>,
+    limits: Limits<Duration>,
+    now: Time,
+) -> Verdict {
+    let name = &held.name;
+    let hint = format!(
+        "`pgstow --repo {name} base` takes one there; docs/systemd.md (a second repository) has it taken regularly."
+    );
+    let good = good::leading(held, timeline);
+    let Some(newest) = good.last() else {
+        let what = "it has no good backup on the way to where the server is: its WAL alone restores nothing";
+        return Verdict::new(HERE, State::Critical, what, hint);
+    };
+    let newest = Newest {
+        what: "backup",
+        ended: newest.stop_time,
+        repository: name,
+    };
+    newest.judge(HERE, limits, now, &hint)
 }
 
 fn unasked(check: &'static str) -> Verdict {
@@ -129,6 +159,40 @@ pub fn ages(
                 None => Verdict::new(check, State::Critical, what, hint),
             };
         };
+        let newest = Newest {
+            what,
+            ended,
+            repository,
+        };
+        newest.judge(check, limits, now, hint)
+    };
+    (
+        judge("backup_age", "backup", any, limits.backup_age),
+        judge("full_age", "full backup", full, limits.full_age),
+    )
+}
+
+/// The newest good one of what is judged.
+struct Newest<'a> {
+    what: &'a str,
+    ended: Time,
+    repository: &'a str,
+}
+
+impl Newest<'_> {
+    /// By its age.
+    fn judge(
+        &self,
+        check: &'static str,
+        limits: Limits<Duration>,
+        now: Time,
+        hint: &str,
+    ) -> Verdict {
+        let Self {
+            what,
+            ended,
+            repository,
+        } = *self;
         if clock::is_ahead(ended, now) {
             let what = format!(
                 "the newest good {what} ended at {}, and here it is {}: its age is not known, since a clock was or is wrong",
@@ -145,9 +209,5 @@ pub fn ages(
         );
         let figure = limits.figure("age", age, Unit::Seconds);
         Verdict::new(check, limits.judge(age), what, hint).with(figure)
-    };
-    (
-        judge("backup_age", "backup", any, limits.backup_age),
-        judge("full_age", "full backup", full, limits.full_age),
-    )
+    }
 }

@@ -17,6 +17,9 @@ use crate::{
 /// Name of the check of jobs.
 pub const RUNS: &str = "runs";
 
+/// Name of the check of the state folder, which has no object.
+pub const STATE: &str = "state";
+
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let used = by.thresholds.disk_used;
     let mut verdicts: Vec<Verdict> = facts.disks.iter().map(|one| disk(one, used)).collect();
@@ -51,20 +54,22 @@ fn disk(disk: &Disk, limits: Limits<u64>) -> Verdict {
 
 /// The folder for notes of this host.
 fn state(room: &Result<Room>, limits: Limits<u64>) -> Verdict {
-    const NAME: &str = "state";
-    const HINT: &str = "free space on its file system, or set state_dir: without notes alerts are repeated, runs forgotten, and WAL that is given up is not known.";
+    const WITHOUT: &str = "without notes, alerts are sent again at every run, runs are forgotten, and nobody knows which WAL was given up.";
     let room = match room {
         Ok(room) => room,
         Err(error) => {
-            let mut verdict = Verdict::of_error(NAME, State::Critical, error);
-            verdict.hint = Some(format!("have it be writable. {HINT}"));
+            let mut verdict = Verdict::of_error(STATE, State::Critical, error);
+            verdict.hint = Some(format!(
+                "let the user who runs pgstow write there, with room to do so, or set another state_dir: {WITHOUT}"
+            ));
             return verdict;
         }
     };
     let percent = room.percent_used();
     let free = units::bytes(room.available);
     let what = format!("can be written to; {percent} % of its file system used, {free} free");
-    Verdict::new(NAME, limits.judge(percent), what, HINT).with(limits.figure(
+    let hint = format!("free space there, or set a state_dir on another disk: {WITHOUT}");
+    Verdict::new(STATE, limits.judge(percent), what, hint).with(limits.figure(
         "used",
         percent,
         Unit::Percent,

@@ -22,8 +22,12 @@ pub const OF_SERVER: [&str; 12] = [
     "clock",
 ];
 
+/// Of each of several repositories: whether it has a backup of its own.
+pub const HERE: &str = "backup_here";
+
 /// Of each repository: unknown while it can't be read.
-pub const OF_REPOSITORY: [&str; 9] = [
+pub const OF_REPOSITORY: [&str; 10] = [
+    HERE,
     "verification",
     "restorable",
     "given_up",
@@ -36,7 +40,8 @@ pub const OF_REPOSITORY: [&str; 9] = [
 ];
 
 /// Of base backups and their WAL.
-const OF_BACKUPS: [&str; 8] = [
+const OF_BACKUPS: [&str; 9] = [
+    HERE,
     "wal_level",
     "archive_mode",
     "archive_command",
@@ -79,6 +84,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     OF_SERVER.into_iter().chain(OF_REPOSITORY).chain(REST)
 }
 
+/// Unknown while a repository can't be read that may have what they look for, or is compared.
+const OF_ALL_REPOSITORIES: [&str; 4] = ["backup_age", "full_age", "dump_age", "unsynced"];
+
 /// True of what could not be looked at because of something else that is a verdict itself.
 pub fn is_consequence(verdict: &Verdict, all: &[Verdict]) -> bool {
     let is_bad = |check: &str, object: Option<&str>| {
@@ -86,11 +94,20 @@ pub fn is_consequence(verdict: &Verdict, all: &[Verdict]) -> bool {
             one.check == check && one.object.as_deref() == object && one.state != State::Ok
         })
     };
-    let of_repository = OF_REPOSITORY.contains(&verdict.check);
-    let asks_server = of_repository || OF_SERVER.contains(&verdict.check);
+    let check = verdict.check;
+    let object = verdict.object.as_deref();
+    let of_repository = OF_REPOSITORY.contains(&check);
+    let asks_server = of_repository || OF_SERVER.contains(&check);
+    // `disk` has its repository as `repo.NAME`.
+    let its_repository = match check {
+        "disk" => object.and_then(|object| object.strip_prefix("repo.")),
+        _ => object.filter(|_| of_repository),
+    };
+    let lost = |one: &Verdict| one.check == "repository" && one.state != State::Ok;
     verdict.state == State::Unknown
         && ((asks_server && is_bad("connection", None))
-            || (of_repository && is_bad("repository", verdict.object.as_deref())))
+            || its_repository.is_some_and(|name| is_bad("repository", Some(name)))
+            || (OF_ALL_REPOSITORIES.contains(&check) && all.iter().any(lost)))
 }
 
 /// What is judged by.

@@ -15,7 +15,7 @@ mod stored;
 mod tests;
 mod unsynced;
 
-pub use host::{RUNS, job};
+pub use host::{RUNS, STATE, job};
 pub use known::{Yardstick, is_consequence, names};
 
 use super::{facts::Facts, verdict::Verdict};

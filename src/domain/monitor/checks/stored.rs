@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        facts::minimal::Spell,
         thresholds::Thresholds,
         verdict::{Figure, State, Unit, Verdict},
     },
@@ -41,14 +42,38 @@ pub fn verification(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict 
     Verdict::new(NAME, limits.judge(age), what, HINT).with(figure)
 }
 
-/// The newest backup on the way to the server's timeline, and the WAL that leads on from it without a gap.
-pub fn restorable(stored: &Stored, timeline: Option<TimelineId>) -> Verdict {
+/// The newest backup on the way to the server's timeline, and the WAL that leads on from it: without a gap, and
+/// such as can be replayed.
+pub fn restorable(
+    stored: &Stored,
+    timeline: Option<TimelineId>,
+    minimal: &Result<Option<Spell>>,
+) -> Verdict {
     const NAME: &str = "restorable";
-    match stored.way(timeline) {
-        Some(finding) => Verdict::of_findings(NAME, "", vec![finding]),
+    let Some(way) = stored.way(timeline) else {
         // Whether there should be one, the check of its age says.
-        None => Verdict::ok(NAME, "there is no backup yet"),
+        return Verdict::ok(NAME, "there is no backup yet");
+    };
+    let verdict = Verdict::of_findings(NAME, "", vec![way]);
+    match minimal {
+        _ if verdict.state != State::Ok => verdict,
+        Err(error) => Verdict::of_error(NAME, State::Unknown, error),
+        Ok(Some(spell)) if stands_before(spell, stored, timeline) => {
+            let hint = "set wal_level = replica, restart the server, and take a backup with `pgstow base`.";
+            Verdict::new(NAME, State::Critical, spell.describe(), hint)
+        }
+        Ok(_) => verdict,
     }
+}
+
+/// Whether no good backup behind the spell leads along the timeline, which has it on its way.
+fn stands_before(spell: &Spell, stored: &Stored, timeline: Option<TimelineId>) -> bool {
+    let history = timeline.and_then(|timeline| stored.archive.history(timeline));
+    let is_passed = history.is_none_or(|way| way.contains(spell.timeline, spell.position));
+    let backups = good::leading(stored, timeline);
+    spell.system_id == stored.system.system_id
+        && is_passed
+        && !backups.iter().any(|one| one.start_lsn > spell.position)
 }
 
 /// WAL that the safety valve gave up behind the newest full backup, as the repository has it and as it

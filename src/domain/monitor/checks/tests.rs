@@ -11,6 +11,7 @@ use super::{
         facts::{
             Facts, GoodDump, Holding, NewestDump,
             disks::Disk,
+            minimal::Spell,
             server::{Server, Slot},
             timers::Timer,
         },
@@ -154,6 +155,7 @@ fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
         }],
         synced: Vec::new(),
         given_up: Ok(Vec::new()),
+        minimal: Ok(None),
         disks: vec![Disk {
             name: "data".to_owned(),
             path: PathBuf::from("/data"),
@@ -578,11 +580,13 @@ fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
         runs: Err(Error::failed("no")),
         timers: Err(Error::failed("no")),
         given_up: Err(Error::failed("no")),
+        minimal: Err(Error::failed("no")),
         ..facts(Err(Error::failed("no")), Err(Error::failed("no")))
     };
     let verdicts = judged(&blind);
     assert_eq!(worst(&verdicts), State::Critical);
-    for name in names() {
+    // That is of several repositories.
+    for name in names().filter(|name| *name != "backup_here") {
         let of_name = verdicts.iter().find(|one| one.check == name).unwrap();
         let expected = match name {
             "connection" | "repository" | "state" => State::Critical,
@@ -602,6 +606,78 @@ fn what_cannot_be_asked_is_told_and_nothing_is_left_out() {
         ..healthy()
     };
     assert_eq!(titles(&verdicts), titles(&judged(&well)));
+}
+
+#[test]
+fn each_of_several_repositories_is_to_have_a_backup() {
+    use State::{Critical, Ok, Unknown, Warning};
+    let second = |backups: Result<&[Backup]>| {
+        let mut both = healthy();
+        let stored = backups.map(stored);
+        let mut more = facts(Result::Ok(server()), stored);
+        more.repositories[0].name = "offsite".to_owned();
+        both.repositories.append(&mut more.repositories);
+        let verdicts = judged(&both);
+        let mut of_both = verdicts.iter();
+        assert!(of_both.any(|one| one.title() == "backup_here local" && one.state == Ok));
+        let here = of_both.find(|one| one.title() == "backup_here offsite");
+        // Of all of them the newest is young.
+        let newest = verdicts.iter().find(|one| one.check == "backup_age");
+        assert_eq!(newest.unwrap().state, Ok);
+        here.unwrap().state
+    };
+    assert_eq!(second(Result::Ok(&[])), Critical);
+    assert_eq!(second(Result::Ok(&[backup(9)])), Ok);
+    // As old as only full ones may be.
+    assert_eq!(second(Result::Ok(&[backup(12 - 210)])), Warning);
+    assert_eq!(second(Result::Ok(&[backup(12 - 410)])), Critical);
+    assert_eq!(second(Err(Error::failed("no"))), Unknown);
+}
+
+/// Nothing that is stored says so once the setting is right again.
+#[test]
+fn wal_of_level_minimal_is_told_until_a_backup_is_behind_it() {
+    let spell = |position: u64, timeline: u32| Spell {
+        system_id: SystemId(7),
+        timeline: tli(timeline),
+        position: Lsn(position),
+        time: at(11),
+    };
+    let told = |spell: Spell, backups: &[Backup]| {
+        let facts = Facts {
+            minimal: Ok(Some(spell)),
+            ..facts(Ok(server()), Ok(stored(backups)))
+        };
+        let mut verdicts = judged(&facts).into_iter();
+        let verdict = verdicts.find(|one| one.check == "restorable").unwrap();
+        (verdict.state, verdict.reason)
+    };
+    let (state, reason) = told(spell(0x300_0028, 1), &[backup(10)]);
+    assert_eq!(state, State::Critical);
+    assert!(
+        reason.contains("wal_level was minimal at") && reason.contains("0/3000028"),
+        "{reason}"
+    );
+    let behind = Backup {
+        start_lsn: Lsn(0x400_0028),
+        stop_lsn: Lsn(0x400_0120),
+        ..backup(11)
+    };
+    for (spell, backups) in [
+        (spell(0x300_0028, 1), vec![backup(10), behind]),
+        // Before the backup, of another system, on a timeline that was left.
+        (spell(0x100_0028, 1), vec![backup(10)]),
+        (
+            Spell {
+                system_id: SystemId(8),
+                ..spell(0x300_0028, 1)
+            },
+            vec![backup(10)],
+        ),
+        (spell(0x300_0028, 2), vec![backup(10)]),
+    ] {
+        assert_eq!(told(spell, &backups).0, State::Ok);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! fact, and the others are told all the same.
 
 pub mod disks;
+pub mod minimal;
 pub mod server;
 pub mod stock;
 pub mod timers;
@@ -12,6 +13,7 @@ use std::{
 };
 
 use disks::{Disk, Place};
+use minimal::Spell;
 use server::Server;
 use timers::Timer;
 
@@ -67,6 +69,8 @@ pub struct Facts {
     pub synced: Vec<(String, Result<Behind>)>,
     /// WAL that was given up, and that no repository knows of yet.
     pub given_up: Result<Vec<Gap>>,
+    /// The last time when the server wrote WAL of which none can be replayed.
+    pub minimal: Result<Option<Spell>>,
     pub disks: Vec<Disk>,
     /// The room of the state folder, in which something could be written just now.
     pub state: Result<Room>,
@@ -147,6 +151,7 @@ impl Facts {
         let state = Errand::send(format!("reading {}", state.display()), move || {
             Ok(State {
                 given_up: gaps::noted(&state),
+                minimal: Spell::read(&state),
                 runs: runs::read(&state),
                 measures: Measures::read(&state),
             })
@@ -179,11 +184,19 @@ impl Facts {
             Some((disk.name.clone(), *room))
         });
         measures::note(&subject.state_folder, measures, rooms, until, cancel)?;
+        let seen = server.as_ref().ok().and_then(Spell::seen);
+        if let Some(spell) = &seen {
+            spell.note(&subject.state_folder, until, cancel)?;
+        }
         Ok(Self {
             server,
             repositories,
             synced: synced?,
             given_up: state.given_up,
+            minimal: match seen {
+                Some(spell) => Ok(Some(spell)),
+                None => state.minimal,
+            },
             disks,
             state: heard(writable.wait(until, cancel))?,
             runs: state.runs,
@@ -195,6 +208,7 @@ impl Facts {
 /// What the state folder holds.
 struct State {
     given_up: Result<Vec<Gap>>,
+    minimal: Result<Option<Spell>>,
     runs: Result<Vec<Run>>,
     measures: Result<Measures>,
 }
@@ -204,6 +218,7 @@ impl State {
         let again = || Error::new(error.kind(), error.in_one_line());
         Self {
             given_up: Err(again()),
+            minimal: Err(again()),
             runs: Err(again()),
             measures: Err(again()),
         }

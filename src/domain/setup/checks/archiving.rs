@@ -7,7 +7,7 @@ use super::super::{
     facts::{Facts, Waiting},
     finding::Finding,
 };
-use crate::util::clock::readable;
+use crate::util::{clock::readable, units};
 
 /// More waiting files than a healthy archiver leaves for longer than a moment.
 const BACKLOG: u64 = 10;
@@ -60,7 +60,8 @@ pub fn archive_command(facts: &Facts, command: &ArchiveCommand) -> Finding {
         Existing::Empty => Finding::critical(NAME, "empty: the server keeps its WAL", SET),
         Existing::Same => Finding::ok(NAME, existing),
         Existing::Foreign => {
-            Finding::critical(NAME, format!("doesn't call pgstow: {existing}"), SET_ANEW)
+            let what = format!("doesn't call pgstow, so its WAL is not stored here: {existing}");
+            Finding::critical(NAME, what, SET_ANEW)
         }
         Existing::Wrapped => Finding::warning(
             NAME,
@@ -128,6 +129,7 @@ pub fn archiver(facts: &Facts) -> Finding {
 
 pub fn waiting(waiting: Option<Waiting>) -> String {
     waiting.map_or(String::new(), |waiting| {
-        format!("; {} files wait to be archived", waiting.files)
+        let files = units::count(waiting.files, "file");
+        format!("; {files} waiting to be archived")
     })
 }

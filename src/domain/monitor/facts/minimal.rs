@@ -1,0 +1,87 @@
+//! When `monitor` last saw the server with `wal_level = minimal`, in the state folder: `minimal.json`.
+//!
+//! Recovery from an archive ends where such WAL begins (CheckRequiredParameterValues in
+//! `src/backend/access/transam/xlogrecovery.c`), and once the setting is right again nothing but a record
+//! in the WAL tells of it. A spell between two looks is left to `verify --wal`, which reads all records.
+
+use std::{path::Path, time::Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{super::state_file, server::Server};
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::lsn::{Lsn, SystemId, TimelineId},
+    util::{
+        cancel::Cancel,
+        clock::{self, Time, readable},
+        errand::Errand,
+        fs::read_if_there,
+    },
+};
+
+const FILE: &str = "minimal.json";
+
+/// Where and when it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spell {
+    pub system_id: SystemId,
+    pub timeline: TimelineId,
+    /// What is behind it may be replayed, from a backup that begins there.
+    pub position: Lsn,
+    pub time: Time,
+}
+
+impl Spell {
+    /// What the server shows now, if it is that. A standby writes what its primary's setting says.
+    pub fn seen(server: &Server) -> Option<Self> {
+        let facts = &server.facts.server;
+        (facts.wal_level == "minimal" && !facts.standby).then(|| Self {
+            system_id: facts.system_id,
+            timeline: server.timeline,
+            position: server.position,
+            time: clock::now(),
+        })
+    }
+
+    pub fn read(state: &Path) -> Result<Option<Self>> {
+        let json = read_if_there(&state.join(FILE))?;
+        json.map(|json| Self::parse(&json)).transpose()
+    }
+
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        serde_json::from_slice(json).map_err(|error| {
+            Error::damaged(format!("{FILE} of the state folder is damaged"))
+                .because(error)
+                .hint("it said when wal_level was minimal: take a backup, then remove it.")
+        })
+    }
+
+    /// Leaves a note of it. Without one the next run that sees it tries again; the check of the state
+    /// folder says what is wrong there.
+    pub fn note(&self, state: &Path, until: Instant, cancel: &Cancel) -> Result<()> {
+        let (spell, state) = (self.clone(), state.to_owned());
+        let write = Errand::send("leaving a note of wal_level", move || {
+            let json = serde_json::to_vec_pretty(&spell)
+                .map_err(|error| Error::failed("can't note wal_level").because(error))?;
+            state_file::write(&state, FILE, &json)
+        });
+        match write.wait(until, cancel) {
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(error) => {
+                tracing::debug!("no note of wal_level is left: {}", error.in_one_line());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// For people.
+    pub fn describe(&self) -> String {
+        format!(
+            "wal_level was minimal at {}, LSN {}: nothing behind that can be restored before the next backup",
+            readable(self.time),
+            self.position
+        )
+    }
+}
