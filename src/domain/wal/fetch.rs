@@ -210,6 +210,21 @@ pub fn spool_one(
     path: &Path,
     made: Time,
 ) -> Result<()> {
+    let mut unpacked = unpacked(repository, system, file, path)?;
+    unpacked
+        .file()
+        .set_modified(made.into())
+        .at("set the time of", path)?;
+    unpacked.appear_over()
+}
+
+/// One stored segment for `path`, whole and checked, but without a name yet.
+pub fn unpacked(
+    repository: &Repository,
+    system: &System,
+    file: WalName,
+    path: &Path,
+) -> Result<NewFile> {
     let object = repository.wal_object(system, file);
     let stored = Stored {
         repository,
@@ -218,12 +233,7 @@ pub fn spool_one(
         file,
     };
     let reader = repository.storage().get(&object, None)?;
-    let mut unpacked = unpack(&stored, path, reader)?;
-    unpacked
-        .file()
-        .set_modified(made.into())
-        .at("set the time of", path)?;
-    unpacked.appear_over()
+    unpack(&stored, path, reader)
 }
 
 /// Whole and checked, but without a name yet.
