@@ -21,9 +21,7 @@ impl Place {
         let stow = Stow::build(&scratch, pg)
             .cluster(|cluster| {
                 // Numbers of transactions are those of the test alone.
-                cluster
-                    .initdb("--wal-segsize=1")
-                    .conf("autovacuum", "off")
+                cluster.initdb("--wal-segsize=1").conf("autovacuum", "off")
             })
             .start();
         Self { stow, scratch }

@@ -36,7 +36,7 @@ pub fn line(event: &Event) -> String {
             readable(*from)
         ),
         What::Unread { segment, why } => {
-            format!("WAL segment {segment} tells nothing of what happened: {why}")
+            format!("WAL segment {segment} could not be read to its end: {why}")
         }
     }
 }

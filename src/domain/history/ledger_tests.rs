@@ -163,7 +163,7 @@ fn a_table_is_followed_into_its_new_file() {
             &[(1, 7, "Heap", other), (2, 7, "Transaction", COMMIT)],
             &[
                 (3, 8, "Storage", "CREATE base/5/16500"),
-                (4, 8, "Transaction", &rewritten),
+                (4, 8, "Transaction", rewritten.as_str()),
                 (5, 9, "Heap", other),
                 (6, 9, "Transaction", COMMIT),
             ],

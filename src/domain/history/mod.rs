@@ -27,6 +27,7 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use serde::Serialize;
+use tracing::warn;
 
 use self::{
     chart::Chart,
@@ -111,13 +112,16 @@ pub struct History {
     /// Where names come from.
     pub named_by: Vec<String>,
     pub warnings: Vec<String>,
+    /// The server's clock was seen to be set back.
+    #[serde(skip)]
+    pub clock_fell: bool,
 }
 
 impl History {
     /// Whether some of the time is not known for sure.
     pub fn has_gaps(&self) -> bool {
         let unread = |event: &Event| matches!(event.what, What::Unread { .. });
-        !self.warnings.is_empty() || self.left_out > 0 || self.events.iter().any(unread)
+        self.clock_fell || self.left_out > 0 || self.events.iter().any(unread)
     }
 }
 
@@ -251,6 +255,7 @@ impl Look<'_> {
             of_table: self.request.table.is_some(),
             all: self.request.all || self.request.xid.is_some(),
         };
+        let falls = clock.falls(&self.segments);
         let events = books.found.into_iter();
         let name = |place: usize| way.segment(place).map(|segment| segment.to_string());
         let ends = books
@@ -274,7 +279,8 @@ impl Look<'_> {
             events: events.filter_map(|found| teller.tell(found)).collect(),
             left_out: books.left_out,
             named_by: names.told_by,
-            warnings: clock.falls(&self.segments),
+            clock_fell: !falls.is_empty(),
+            warnings: falls,
         })
     }
 
@@ -303,8 +309,10 @@ impl Look<'_> {
 
     fn table(&self, wanted: &TableName) -> Result<Relations> {
         let mut found = names::find_table(self.repository, &self.backups(), wanted);
-        if let Some(live) = self.live {
-            live.find_table(wanted, &mut found)?;
+        if let Some(live) = self.live
+            && let Err(error) = live.find_table(wanted, &mut found)
+        {
+            not_told(&error);
         }
         if !found.files.is_empty() {
             return Ok(found);
@@ -328,15 +336,19 @@ impl Look<'_> {
             self.segments.cancel.check()?;
             names.ask_backup(self.repository, backup, unnamed);
         }
-        if let Some(live) = self.live {
-            // A database that was closed meanwhile is no reason to tell nothing.
-            if let Err(error) = live.name(unnamed, &mut names) {
-                tracing::warn!(
-                    "no more names from the live server: {}",
-                    error.in_one_line()
-                );
-            }
+        if let Some(live) = self.live
+            && let Err(error) = live.name(unnamed, &mut names)
+        {
+            not_told(&error);
         }
         Ok(names)
     }
+}
+
+/// A database that is closed to us is no reason to tell nothing.
+fn not_told(error: &Error) {
+    warn!(
+        "no more names from the live server: {}",
+        error.in_one_line()
+    );
 }

@@ -58,6 +58,9 @@ struct Shared<'a> {
 impl Pipeline<'_> {
     /// Gives what each segment holds to `take`, in the order of the way.
     pub fn run(&self, mut take: impl FnMut(usize, Read)) -> Result<()> {
+        if self.range.is_empty() {
+            return Ok(());
+        }
         let size = self.segments.system.segment_size.bytes();
         let depth = (BYTES / size).clamp(3, self.workers as u64 + 4) as usize;
         let shared = Shared {
