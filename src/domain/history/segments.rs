@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use std::{
 use super::{digest::Digest, way::Way};
 use crate::{
     domain::wal::fetch,
-    error::{Kind, Result},
+    error::{IoContext, Kind, Result},
     postgres::{
         lsn::Lsn,
         wal_line::{Happened, WalLine},
@@ -17,7 +18,11 @@ use crate::{
         waldump::Dump,
     },
     repo::repository::{Repository, System},
-    util::{cancel::Cancel, clock::Time, fs::link_or_copy},
+    util::{
+        cancel::Cancel,
+        clock::Time,
+        fs::{create_file, link_or_copy},
+    },
 };
 
 /// Of a second name, should it be a copy.
@@ -75,7 +80,11 @@ impl Segments<'_> {
         let Some(segment) = self.way.segment(place) else {
             return Ok(Err("there is none".to_owned()));
         };
-        match self.put(segment) {
+        let put = self.put(segment);
+        if put.is_err() {
+            self.remove(place);
+        }
+        match put {
             Ok(()) => Ok(Ok(())),
             Err(error)
                 if error.kind() == Kind::NotFound || self.repository.is_of_object(&error) =>
@@ -90,7 +99,10 @@ impl Segments<'_> {
     fn put(&self, segment: Segment) -> Result<()> {
         let path = self.path(segment);
         let stored = self.way.stored_as(segment);
-        fetch::unpacked(self.repository, self.system, stored, &path)?.appear_over()
+        // Its end is near: the disk need not begin with it.
+        let mut file = create_file(&path)?;
+        let sink = |bytes: &[u8]| file.write_all(bytes).at("write", &path);
+        fetch::read(self.repository, self.system, stored, sink)
     }
 
     /// Takes the segment at a place out of the folder, if it is there.

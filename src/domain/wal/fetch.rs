@@ -210,7 +210,10 @@ pub fn spool_one(
     path: &Path,
     made: Time,
 ) -> Result<()> {
-    let mut unpacked = unpacked(repository, system, file, path)?;
+    let mut unpacked = NewFile::create(path, FILE_MODE)?;
+    read(repository, system, file, |bytes| {
+        unpacked.write_all(bytes).at("write", path)
+    })?;
     unpacked
         .file()
         .set_modified(made.into())
@@ -218,13 +221,13 @@ pub fn spool_one(
     unpacked.appear_over()
 }
 
-/// One stored segment for `path`, whole and checked, but without a name yet.
-pub fn unpacked(
+/// Gives the plain bytes of a stored file to `sink`. Only when it returns is it known that they were the right ones.
+pub fn read(
     repository: &Repository,
     system: &System,
     file: WalName,
-    path: &Path,
-) -> Result<NewFile> {
+    sink: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let object = repository.wal_object(system, file);
     let stored = Stored {
         repository,
@@ -232,8 +235,7 @@ pub fn unpacked(
         object: &object,
         file,
     };
-    let reader = repository.storage().get(&object, None)?;
-    unpack(&stored, path, reader)
+    stored.read(repository.storage().get(&object, None)?, sink)
 }
 
 /// Whole and checked, but without a name yet.
