@@ -40,10 +40,6 @@ pub enum Happened<'a> {
     InPlace(Row),
     /// A relation got a file.
     Created(Locator),
-    /// The folders of a database went.
-    DroppedDatabase {
-        database: u32,
-    },
     /// A relation, by its OID, was locked against all others.
     Locked {
         database: u32,
@@ -131,11 +127,6 @@ impl<'a> WalLine<'a> {
                 let database = number(words.next()?)?;
                 let relation = number(words.nth(1)?)?;
                 Happened::Locked { database, relation }
-            }
-            (b"Database", b"DROP") => {
-                let folder = words(self.rest).nth(1)?;
-                let database = number(split(folder, b"/")?.1)?;
-                Happened::DroppedDatabase { database }
             }
             (b"XLOG", b"RESTORE_POINT") => Happened::RestorePoint(self.rest),
             (b"XLOG", b"CHECKPOINT_ONLINE" | b"CHECKPOINT_SHUTDOWN") => Happened::Checkpoint {
@@ -357,11 +348,6 @@ mod tests {
                     database: 5,
                     relation: 16_384,
                 },
-            ),
-            (
-                "Database",
-                "DROP dir 1663/16430 16500/16430",
-                Happened::DroppedDatabase { database: 16_430 },
             ),
             ("XLOG", "RESTORE_POINT a b", Happened::RestorePoint(b"a b")),
             (

@@ -90,8 +90,7 @@ impl Digest {
             Happened::Deleted(_)
             | Happened::Updated(_)
             | Happened::Created(_)
-            | Happened::Locked { .. }
-            | Happened::DroppedDatabase { .. } => {
+            | Happened::Locked { .. } => {
                 // A new relation's file may come before the transaction has a number.
                 if line.xid > 0 {
                     self.open.entry(line.xid).or_default().note(line, &happened);

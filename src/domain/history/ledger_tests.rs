@@ -93,7 +93,6 @@ fn a_transaction_is_put_together_over_segments() {
 #[test]
 fn a_database_was_whole_before_its_row_was_marked() {
     let row = |offset: u32| format!("off {offset}, blkref #0: rel 1664/0/1262 blk 0");
-    let drop = "DROP dir 1663/16396";
     let commit = format!("{COMMIT}; dropped stats: 1/16396/0");
     let delete = format!("DELETE {}", row(4));
     for (marks, expected) in [
@@ -114,7 +113,6 @@ fn a_database_was_whole_before_its_row_was_marked() {
             .collect();
         let second = [
             (0x200_0020, 742, "Heap", delete.as_str()),
-            (0x200_0030, 742, "Database", drop),
             (0x200_0040, 742, "Transaction", commit.as_str()),
         ];
         let kept = books(filter(), &[&first, &second]);

@@ -29,11 +29,10 @@ use crate::{
 const FILE_MODE: u32 = 0o600;
 
 /// The kinds of records that tell what is looked for; the others are not even printed.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 5] = [
     "--rmgr=Transaction",
     "--rmgr=Heap",
     "--rmgr=Storage",
-    "--rmgr=Database",
     "--rmgr=Standby",
     "--rmgr=XLOG",
 ];

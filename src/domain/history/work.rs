@@ -65,8 +65,6 @@ pub struct Work {
     pub created: Vec<Locator>,
     /// Relations that were locked against all others.
     pub locked: Vec<Oid>,
-    /// Databases whose folders were removed.
-    pub databases: Vec<u32>,
     /// The row of pg_database that was deleted, and where.
     pub database_row: Option<(Lsn, Row)>,
 }
@@ -98,7 +96,6 @@ impl Work {
             Happened::Locked { database, relation } => {
                 push(&mut self.locked, Oid { database, relation })
             }
-            Happened::DroppedDatabase { database } => push(&mut self.databases, database),
             _ => {}
         }
     }
@@ -139,9 +136,6 @@ impl Work {
         self.created.extend(other.created.into_iter().take(left));
         let left = room(self.locked.len());
         self.locked.extend(other.locked.into_iter().take(left));
-        let left = room(self.databases.len());
-        self.databases
-            .extend(other.databases.into_iter().take(left));
         self.database_row = self.database_row.or(other.database_row);
     }
 }
