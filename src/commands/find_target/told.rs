@@ -70,19 +70,8 @@ fn transaction(one: &Transaction) -> String {
     }
     let mut changed: Vec<&Touched> = one.relations.iter().collect();
     changed.sort_by_key(|one| std::cmp::Reverse(one.rows.most()));
-    let columns: [(&str, fn(&Touched) -> u64); 2] = [
-        ("deleted", |one| one.rows.deleted),
-        ("updated", |one| one.rows.updated),
-    ];
-    for (verb, count) in columns {
-        let rows = changed.iter().filter(|one| count(one) > 0);
-        let rows: Vec<String> = rows
-            .map(|one| format!("{} of {}", units::count(count(one), "row"), name(one)))
-            .collect();
-        if !rows.is_empty() {
-            deeds.push(format!("{verb} {}", listed(&rows)));
-        }
-    }
+    deeds.extend(counted("deleted", &changed, |one| one.rows.deleted));
+    deeds.extend(counted("updated", &changed, |one| one.rows.updated));
     let more = one.others.deleted + one.others.updated;
     if more > 0 {
         deeds.push(format!(
@@ -100,6 +89,15 @@ fn transaction(one: &Transaction) -> String {
             deeds.join(", ")
         ),
     }
+}
+
+/// `deleted 12 rows of shop.public.items, 1 row of shop.public.orders`.
+fn counted(verb: &str, touched: &[&Touched], count: impl Fn(&Touched) -> u64) -> Option<String> {
+    let rows = touched.iter().filter(|one| count(one) > 0);
+    let rows: Vec<String> = rows
+        .map(|one| format!("{} of {}", units::count(count(one), "row"), name(one)))
+        .collect();
+    (!rows.is_empty()).then(|| format!("{verb} {}", listed(&rows)))
 }
 
 fn names(touched: &[&Touched]) -> String {
