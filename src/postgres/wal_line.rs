@@ -129,15 +129,26 @@ impl<'a> WalLine<'a> {
                 Happened::Locked { database, relation }
             }
             (b"XLOG", b"RESTORE_POINT") => Happened::RestorePoint(self.rest),
-            (b"XLOG", b"CHECKPOINT_ONLINE" | b"CHECKPOINT_SHUTDOWN") => Happened::Checkpoint {
-                oldest_running: value(self.rest, b"oldest running xid ").filter(|xid| *xid > 0),
-            },
-            (b"XLOG", b"END_OF_RECOVERY") => Happened::Promoted {
-                timeline: TimelineId::new(value(self.rest, b"tli ")?)?,
-                before: TimelineId::new(value(self.rest, b"prev tli ")?)?,
-                time: split(self.rest, b"time ").and_then(|(_, time)| read_time(time)),
-            },
+            (b"XLOG", b"CHECKPOINT_ONLINE" | b"CHECKPOINT_SHUTDOWN") => {
+                // That with which a recovery ends that nobody asked to promote (PerformRecoveryXLogAction in
+                // `src/backend/access/transam/xlog.c`) leaves a timeline.
+                self.promoted().unwrap_or(Happened::Checkpoint {
+                    oldest_running: value(self.rest, b"oldest running xid ").filter(|xid| *xid > 0),
+                })
+            }
+            (b"XLOG", b"END_OF_RECOVERY") => self.promoted()?,
             _ => return None,
+        })
+    }
+
+    fn promoted(&self) -> Option<Happened<'a>> {
+        let timeline = TimelineId::new(value(self.rest, b"tli ")?)?;
+        let before = TimelineId::new(value(self.rest, b"prev tli ")?)?;
+        let time = split(self.rest, b"time ").and_then(|(_, time)| read_time(time));
+        (timeline != before).then_some(Happened::Promoted {
+            timeline,
+            before,
+            time,
         })
     }
 
@@ -371,6 +382,15 @@ mod tests {
                     timeline: timeline(3),
                     before: timeline(2),
                     time: Some("2026-11-21T02:00:00Z".parse().unwrap()),
+                },
+            ),
+            (
+                "XLOG",
+                "CHECKPOINT_SHUTDOWN redo 0/1; tli 3; prev tli 2; fpw true; oldest running xid 0; shutdown",
+                Happened::Promoted {
+                    timeline: timeline(3),
+                    before: timeline(2),
+                    time: None,
                 },
             ),
             ("XLOG", "END_OF_RECOVERY tli 0; prev tli 2", Happened::Other),
