@@ -10,7 +10,7 @@ use super::args::Cli;
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
 /// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "demo",
     "init",
     "check",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 18] = [
     "restore-done",
     "restore-dump",
     "list",
+    "find-target",
     "verify",
     "cleanup",
     "pin",

@@ -17,7 +17,7 @@ use crate::{
     commands::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
-        demo, dump, init, list, monitor,
+        demo, dump, find_target, init, list, monitor,
         options::{LogLevel, Settings},
         pin, receive_wal,
         report::{Outcome, Report},
@@ -89,6 +89,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             run.command(|context, _| list::dumps::run(context, &options::list_dumps(args)))
         }
         Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
+        Command::FindTarget(args) => run.command(|context, layers| {
+            find_target::run(context, options::find_target(args, layers)?)
+        }),
         Command::Verify(args) => {
             run.job("verify", |context, layers| {
                 match options::verify_dumps(&args, layers)? {

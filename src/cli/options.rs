@@ -4,11 +4,13 @@
 //! taken as it is.
 
 mod dumps;
+mod find_target;
 pub mod systemd;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 pub use dumps::{restore_dump, verify_dumps};
+pub use find_target::find_target;
 
 use super::{
     args::{
@@ -97,6 +99,10 @@ pub fn places(cli: &Cli) -> Places {
             add(keys::VERIFY_AFTER_WRITE, "--no-verify", reread);
         }
         Command::Restore(args) => {
+            add(keys::JOBS, "--jobs", args.jobs.as_deref());
+            add(keys::BINDIR, "--bindir", args.bindir.as_deref());
+        }
+        Command::FindTarget(args) => {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
             add(keys::BINDIR, "--bindir", args.bindir.as_deref());
         }

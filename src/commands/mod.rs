@@ -9,6 +9,7 @@ mod cleanup_behind;
 pub mod context;
 pub mod demo;
 pub mod dump;
+pub mod find_target;
 pub mod init;
 pub mod list;
 pub mod monitor;

@@ -60,8 +60,8 @@ impl Table {
     }
 }
 
-/// A file name with a line end or an escape sequence must not spoil the table or the terminal.
-fn printable(cell: String) -> String {
+/// A name with a line end or an escape sequence must not spoil the table or the terminal.
+pub fn printable(cell: String) -> String {
     if cell.chars().any(char::is_control) {
         cell.chars()
             .map(|c| if c.is_control() { '?' } else { c })

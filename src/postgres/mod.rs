@@ -36,6 +36,7 @@ pub mod tls;
 pub mod tls_verify;
 pub mod version;
 pub mod wal_header;
+pub mod wal_line;
 pub mod wal_name;
 mod wal_page;
 pub mod wal_record;

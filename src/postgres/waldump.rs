@@ -1,18 +1,18 @@
-//! Records of WAL as the server's own pg_waldump shows them.
-//!
-//! Its lines are read as `xact_desc` in `src/backend/access/rmgrdesc/xactdesc.c` and `xlog_desc`
-//! in `xlogdesc.c` write them.
+//! Runs the server's own pg_waldump, and takes from its lines the records that recovery can stop at.
 
 use std::{
-    io::{self, Write},
+    io::{self, BufRead, Write},
+    ops::ControlFlow,
     path::Path,
     process::Command,
     time::Duration,
 };
 
-use chrono::NaiveDateTime;
-
-use super::{lsn::Lsn, wal_name::Segment};
+use super::{
+    lsn::Lsn,
+    wal_line::{Ended, Happened, WalLine},
+    wal_name::Segment,
+};
 use crate::{
     error::Result,
     util::{cancel::Cancel, clock::Time, process},
@@ -39,6 +39,20 @@ pub enum RecordKind {
     Other,
 }
 
+impl Record {
+    fn of(line: &WalLine<'_>) -> Self {
+        let kind = match line.happened() {
+            Happened::Ended(Ended { xid, time, .. }) => RecordKind::End { xid, time },
+            Happened::RestorePoint(name) => {
+                RecordKind::RestorePoint(String::from_utf8_lossy(name).into_owned())
+            }
+            _ => RecordKind::Other,
+        };
+        let lsn = line.lsn;
+        Self { lsn, kind }
+    }
+}
+
 /// What to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Dump<'a> {
@@ -55,7 +69,21 @@ pub struct Dump<'a> {
 
 impl Dump<'_> {
     /// Gives each record to `take`, as it comes.
-    pub fn read(&self, cancel: &Cancel, take: impl FnMut(Record) + Send) -> Result<()> {
+    pub fn read(&self, cancel: &Cancel, mut take: impl FnMut(Record) + Send) -> Result<()> {
+        let all = |line: &WalLine<'_>| {
+            take(Record::of(line));
+            ControlFlow::Continue(())
+        };
+        self.lines(cancel, all).map(drop)
+    }
+
+    /// Gives the line of each record to `take` until that has seen enough. What pg_waldump complained about
+    /// at the end, if it came that far: mostly that the WAL goes on behind the last segment.
+    pub fn lines(
+        &self,
+        cancel: &Cancel,
+        take: impl FnMut(&WalLine<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<Option<String>> {
         let mut command = Command::new(self.waldump);
         command
             .arg("--path")
@@ -67,12 +95,18 @@ impl Dump<'_> {
             .env("LC_ALL", "C");
         let mut lines = Lines {
             rest: Vec::new(),
+            enough: false,
             take,
         };
-        let end = process::run_to_any_end(&mut command, &mut lines, PATIENCE, cancel)?;
-        // It nearly always complains: the WAL goes on behind the last segment.
+        let end = process::run_to_any_end(&mut command, &mut lines, PATIENCE, cancel);
+        if lines.enough {
+            cancel.check()?;
+            return Ok(None);
+        }
+        let end = end?;
         match end.status.code() {
-            Some(0 | 1) => Ok(()),
+            Some(0) => Ok(None),
+            Some(1) => Ok(Some(end.words().to_owned())),
             _ => Err(end.failure()),
         }
     }
@@ -81,16 +115,21 @@ impl Dump<'_> {
 /// Cuts the output into lines.
 struct Lines<F> {
     rest: Vec<u8>,
+    enough: bool,
     take: F,
 }
 
-impl<F: FnMut(Record)> Write for Lines<F> {
+impl<F: FnMut(&WalLine<'_>) -> ControlFlow<()>> Write for Lines<F> {
+    /// An error once it was enough: so the program ends.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.rest.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                if let Some(record) = read_record(&String::from_utf8_lossy(&self.rest)) {
-                    (self.take)(record);
+        let mut left = bytes;
+        while left.read_until(b'\n', &mut self.rest)? > 0 {
+            if self.rest.ends_with(b"\n") {
+                if let Some(line) = WalLine::parse(&self.rest)
+                    && (self.take)(&line).is_break()
+                {
+                    self.enough = true;
+                    return Err(io::ErrorKind::BrokenPipe.into());
                 }
                 self.rest.clear();
             }
@@ -101,41 +140,6 @@ impl<F: FnMut(Record)> Write for Lines<F> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn read_record(line: &str) -> Option<Record> {
-    let line = line.trim_end().strip_prefix("rmgr: ")?;
-    let (head, desc) = line.split_once("desc: ")?;
-    let field = |name: &str| {
-        let (_, rest) = head.split_once(name)?;
-        rest.split(',').next().map(str::trim)
-    };
-    let lsn = field("lsn: ")?.parse().ok()?;
-    let (op, rest) = desc.split_once(' ').unwrap_or((desc, ""));
-    let kind = match op {
-        "COMMIT" | "ABORT" => RecordKind::End {
-            xid: field("tx: ")?.parse().ok()?,
-            time: read_time(rest),
-        },
-        "COMMIT_PREPARED" | "ABORT_PREPARED" => {
-            let (xid, rest) = rest.split_once(": ")?;
-            RecordKind::End {
-                xid: xid.parse().ok()?,
-                time: read_time(rest),
-            }
-        }
-        "RESTORE_POINT" => RecordKind::RestorePoint(rest.to_owned()),
-        _ => RecordKind::Other,
-    };
-    Some(Record { lsn, kind })
-}
-
-/// `2026-11-21 02:00:00.123456 UTC; ...`
-fn read_time(text: &str) -> Option<Time> {
-    let (time, _) = text.split_once(" UTC")?;
-    NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f")
-        .ok()
-        .map(|time| time.and_utc())
 }
 
 #[cfg(test)]
@@ -183,11 +187,12 @@ mod tests {
             ("pg_waldump: first record is after 0/1".to_owned(), None),
             (String::new(), None),
         ] {
-            let record = read_record(&line);
-            assert_eq!(record.map(|record| record.kind), kind, "{line}");
+            let line = WalLine::parse(line.as_bytes());
+            assert_eq!(line.map(|line| Record::of(&line).kind), kind, "{line:?}");
         }
+        let switch = head("XLOG", "SWITCH");
         assert_eq!(
-            read_record(&head("XLOG", "SWITCH")).unwrap().lsn,
+            WalLine::parse(switch.as_bytes()).unwrap().lsn,
             Lsn(0x151_6A48)
         );
     }
@@ -200,7 +205,11 @@ mod tests {
             let mut found = Vec::new();
             let mut lines = Lines {
                 rest: Vec::new(),
-                take: |record: Record| found.push(record),
+                enough: false,
+                take: |line: &WalLine<'_>| {
+                    found.push(Record::of(line));
+                    ControlFlow::Continue(())
+                },
             };
             for piece in text.as_bytes().chunks(size) {
                 lines.write_all(piece).unwrap();

@@ -22,6 +22,7 @@ pub mod location;
 pub mod object_writer;
 pub mod order;
 pub mod pins;
+pub mod relations;
 pub mod repository;
 pub mod reserve;
 pub mod restoring;

@@ -117,6 +117,11 @@ impl End {
         }
     }
 
+    /// The last lines of what it said on its standard error.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+
     /// For who takes this end for a failure.
     pub fn failure(self) -> Error {
         let error = Error::failed(format!("{} failed ({})", self.program, self.status));

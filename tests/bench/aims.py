@@ -52,6 +52,7 @@ AIMS = [
     *memory("archive-wal, one by one"),
     *work("restore-wal, one by one", wall=0.5),
     Aim("restore and replay", "wall", 0.8),
+    Aim("find-target, one core", "wall", 1.2),
     *(Aim(f"dump, {name}", "wall", 1.03) for name in FORMATS),
     *(Aim(f"dump, {name}", "peak memory", 64 * MIB, alone=True) for name in FORMATS),
     Aim("start of the program", "wall", 0.3),

@@ -14,6 +14,7 @@ import report
 from bench import Bench, say
 from delta import delta
 from dump import dump
+from find import find
 from full import full
 from growth import growth
 from incremental import incremental
@@ -28,8 +29,8 @@ from workplace import Workplace
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/benchmarks.md"
 # In this order: the first ones need the filled cluster, the later of those change it, and the rest makes others.
-PARTS = {"full": full, "dump": dump, "delta": delta, "incremental": incremental, "replay": replay, "summaries": summaries, "wal": wal, "growth": growth,
-         "program": program}
+PARTS = {"full": full, "dump": dump, "delta": delta, "incremental": incremental, "replay": replay, "summaries": summaries, "wal": wal, "find": find,
+         "growth": growth, "program": program}
 
 NEEDED = "What is needed: tests/bench/setup.sh"
 

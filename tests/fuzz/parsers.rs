@@ -48,6 +48,7 @@ use pgstow::{
         timeline::TimelineHistory,
         tls_verify,
         wal_header::WalHeader,
+        wal_line::{Happened, WalLine},
         wal_name::WalName,
         wal_records::WalRecords,
         wal_stream,
@@ -63,6 +64,7 @@ use pgstow::{
         layout::{ClusterName, Layout},
         lease::Held,
         pins::Pin,
+        relations,
         repository::System,
         restoring::Restoring,
         verified::Verified,
@@ -75,6 +77,7 @@ pub type Parser = fn(&[u8]);
 pub const PARSERS: &[(&str, Parser)] = &[
     ("wal_header", |bytes| drop(WalHeader::parse(bytes))),
     ("wal_records", wal_records),
+    ("wal_line", wal_line),
     ("wal_summary", |bytes| {
         SummaryName::parse(bytes);
         drop(wal_summary::read(bytes, &mut |_, _, _| Ok(())));
@@ -190,6 +193,9 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("file_index", |bytes| {
         drop(file_index::read(bytes, |_| Ok(())))
     }),
+    ("relations", |bytes| {
+        drop(relations::read(bytes, &mut |_, _| ()))
+    }),
     ("zstd", |bytes| decode(Codec::Zstd, bytes)),
     ("gzip", |bytes| decode(Codec::Gzip, bytes)),
     ("lz4", |bytes| decode(Codec::Lz4, bytes)),
@@ -219,6 +225,17 @@ fn wal_records(bytes: &[u8]) {
         let followed = records.finish();
         if let (Some(mut open), Some(rest)) = (followed.open, &followed.rest) {
             let _ = open.go_on(rest);
+        }
+    }
+}
+
+fn wal_line(bytes: &[u8]) {
+    for line in bytes.split(|byte| *byte == b'\n') {
+        if let Some(line) = WalLine::parse(line)
+            && let Happened::Ended(ended) = line.happened()
+        {
+            let count = ended.parts().count() + ended.removed().count();
+            assert!(count + ended.dropped().count() <= bytes.len());
         }
     }
 }

@@ -15,10 +15,12 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 17] = [
+const SUBJECTS: [(&str, &str); 19] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
+    ("history", "restore"),
+    ("history", "wal"),
     ("list", "backup"),
     ("logical", "backup"),
     ("logical", "retention"),

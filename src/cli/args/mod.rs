@@ -2,6 +2,7 @@
 
 mod backup;
 mod dump;
+mod find_target;
 mod inspect;
 mod monitor;
 mod restore;
@@ -17,6 +18,7 @@ use clap::{Parser, Subcommand};
 
 pub use backup::BaseArgs;
 pub use dump::DumpArgs;
+pub use find_target::FindTargetArgs;
 pub use inspect::{ListArgs, VerifyArgs};
 pub use monitor::MonitorArgs;
 pub use restore::{RestoreArgs, RestoreDoneArgs};
@@ -91,6 +93,7 @@ pub enum Command {
     RestoreDone(RestoreDoneArgs),
     RestoreDump(Box<RestoreDumpArgs>),
     List(ListArgs),
+    FindTarget(FindTargetArgs),
     Verify(VerifyArgs),
     Cleanup(CleanupArgs),
     Pin(PinArgs),

@@ -106,7 +106,7 @@ pub struct RestoreArgs {
 pub struct RestoreDoneArgs {}
 
 /// PostgreSQL reads recovery_target_timeline as C does: decimal, or hexadecimal with `0x`.
-fn timeline(text: &str) -> Result<TimelineWish, String> {
+pub(super) fn timeline(text: &str) -> Result<TimelineWish, String> {
     let number = match text {
         "latest" => return Ok(TimelineWish::Latest),
         "current" => return Ok(TimelineWish::Current),

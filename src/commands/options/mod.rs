@@ -3,6 +3,7 @@
 mod base;
 mod connection;
 mod dump;
+mod find_target;
 mod restore;
 mod restore_dump;
 mod retention;
@@ -16,6 +17,7 @@ use std::{path::PathBuf, time::Duration};
 pub use base::{BaseOptions, Checkpoint};
 pub use connection::ConnectionSettings;
 pub use dump::{DumpOptions, DumpSettings};
+pub use find_target::FindTargetOptions;
 pub use restore::RestoreOptions;
 pub use restore_dump::{DumpFrom, RestoreDumpOptions};
 pub use retention::{CleanupOptions, PinOptions};

@@ -7,27 +7,16 @@ use serde::Serialize;
 use crate::{
     error::{Error, Result},
     postgres::{connection::Session, conninfo::ConnInfo, row::Row},
-    repo::{document::FORMAT, object_writer::ObjectWriter},
+    repo::{document::FORMAT, object_writer::ObjectWriter, relations::Relation},
     util::cancel::Cancel,
 };
 
 /// All that has a file of its own; names by pg_relation_filenode, since pg_class has no file
 /// name for the relations that are mapped.
 const RELATIONS: &str = "
-    SELECT pg_relation_filenode(c.oid), c.reltablespace, n.nspname, c.relname, c.relkind
+    SELECT pg_relation_filenode(c.oid), c.reltablespace, n.nspname, c.relname, c.relkind, c.oid
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE pg_relation_filenode(c.oid) IS NOT NULL";
-
-#[derive(Serialize)]
-struct Relation {
-    relfilenode: u32,
-    /// 0: the database's own tablespace.
-    tablespace: u32,
-    schema: String,
-    name: String,
-    /// As pg_class.relkind.
-    kind: String,
-}
 
 /// Writes the relations of all databases that accept connections, one a line; the databases
 /// that could not be read, each with the reason.
@@ -75,6 +64,7 @@ fn write_database(session: &Session, out: &mut ObjectWriter<'_>) -> Result<()> {
 
 fn relation(row: &Row) -> Result<Relation> {
     Ok(Relation {
+        oid: Some(row.parse(5)?),
         relfilenode: row.parse(0)?,
         tablespace: row.parse(1)?,
         schema: row.text(2)?,

@@ -55,7 +55,7 @@ mod shown;
 pub mod start;
 pub mod tablespaces;
 pub mod target;
-mod timelines;
+pub mod timelines;
 pub mod unpack;
 pub mod windows;
 

@@ -210,6 +210,24 @@ pub fn spool_one(
     path: &Path,
     made: Time,
 ) -> Result<()> {
+    let mut unpacked = NewFile::create(path, FILE_MODE)?;
+    read(repository, system, file, |bytes| {
+        unpacked.write_all(bytes).at("write", path)
+    })?;
+    unpacked
+        .file()
+        .set_modified(made.into())
+        .at("set the time of", path)?;
+    unpacked.appear_over()
+}
+
+/// Gives the plain bytes of a stored file to `sink`. Only when it returns is it known that they were the right ones.
+pub fn read(
+    repository: &Repository,
+    system: &System,
+    file: WalName,
+    sink: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let object = repository.wal_object(system, file);
     let stored = Stored {
         repository,
@@ -217,13 +235,7 @@ pub fn spool_one(
         object: &object,
         file,
     };
-    let reader = repository.storage().get(&object, None)?;
-    let mut unpacked = unpack(&stored, path, reader)?;
-    unpacked
-        .file()
-        .set_modified(made.into())
-        .at("set the time of", path)?;
-    unpacked.appear_over()
+    stored.read(repository.storage().get(&object, None)?, sink)
 }
 
 /// Whole and checked, but without a name yet.

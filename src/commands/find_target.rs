@@ -1,0 +1,49 @@
+//! `pgstow find-target`: what happened around a time, and how to get back to before it.
+
+mod text;
+mod told;
+
+use serde::Serialize;
+
+use super::{context::Context, options::FindTargetOptions, report::Outcome};
+use crate::{
+    domain::history::{self, History},
+    error::Result,
+};
+
+#[derive(Debug, Serialize)]
+pub struct FindTargetReport {
+    repository: String,
+    cluster: String,
+    /// What is to be typed before each event's `restore`.
+    call: Vec<String>,
+    #[serde(flatten)]
+    history: History,
+    /// Transactions that did no harm are told one by one.
+    #[serde(skip)]
+    in_full: bool,
+}
+
+pub fn run(context: &Context, options: FindTargetOptions) -> Result<FindTargetReport> {
+    let FindTargetOptions { request, call } = options;
+    let repository = context.repository()?;
+    let info = context.settings.cluster.connection.resolve();
+    let history = history::look(&repository, &request, info, &context.cancel, &context.meter)?;
+    Ok(FindTargetReport {
+        repository: repository.location().to_string(),
+        cluster: context.settings.cluster.name.to_string(),
+        call,
+        history,
+        in_full: request.all,
+    })
+}
+
+impl FindTargetReport {
+    /// What happened in a time that could not be read nobody knows.
+    fn how_it_went(&self) -> Outcome {
+        match self.history.has_gaps() {
+            true => Outcome::Findings,
+            false => Outcome::Done,
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What happened, with names, and how to get back to just before it.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{
+    fate::{Fate, Fates},
+    ledger::{Ended, Found, FoundKind},
+    names::{Name, Names, Unnamed},
+    work::{Oid, Rows, is_of_users},
+};
+use crate::{
+    domain::restore::{
+        archive::Archive,
+        choice::choose,
+        target::{Action, Target, TimelineWish, Wish},
+    },
+    postgres::{
+        lsn::{Lsn, TimelineId},
+        wal_summary::Locator,
+    },
+    util::clock::Time,
+};
+
+#[derive(Debug, Serialize)]
+pub struct Event {
+    /// Of the record before which the state was as before.
+    pub lsn: Lsn,
+    /// Of what has no time of its own: when the transaction before it ended.
+    pub time: Option<Time>,
+    #[serde(flatten)]
+    pub what: What,
+    /// The words behind `pgstow` that restore to just before it; None where that can't be done.
+    pub restore: Option<Vec<String>>,
+    /// Why it can't.
+    pub no_restore: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum What {
+    Transaction(Transaction),
+    RestorePoint {
+        name: String,
+    },
+    Checkpoint,
+    Promotion {
+        timeline: TimelineId,
+        before: TimelineId,
+    },
+    /// Nothing was committed since then.
+    Quiet {
+        since: Time,
+    },
+    ClockSetBack {
+        from: Time,
+    },
+    /// What happened there is not known.
+    Unread {
+        segment: String,
+        why: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+pub struct Transaction {
+    pub xid: u32,
+    pub committed: bool,
+    /// Rows or relations of the user's went, or changed in large numbers.
+    pub loss: bool,
+    pub databases: Vec<DroppedDatabase>,
+    pub relations: Vec<Touched>,
+    /// Rows of more relations than are told by name.
+    pub others: Rows,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DroppedDatabase {
+    pub oid: u32,
+    pub name: Option<String>,
+}
+
+/// A relation that a transaction touched.
+#[derive(Debug, Serialize)]
+pub struct Touched {
+    /// None of these where nobody knows them.
+    pub database: Option<String>,
+    pub schema: Option<String>,
+    pub name: Option<String>,
+    /// As pg_class.relkind.
+    pub relation_kind: Option<String>,
+    /// Database and relfilenode before the transaction; None where only the relation's OID is known.
+    pub file: Option<String>,
+    pub fate: Option<Fate>,
+    #[serde(flatten)]
+    pub rows: Rows,
+}
+
+impl Touched {
+    /// Whether the user's rows are in it, as far as is known.
+    pub fn holds_rows(&self) -> bool {
+        let kind = self.relation_kind.as_deref();
+        kind.is_none_or(|kind| matches!(kind, "r" | "m"))
+    }
+}
+
+/// Whose names are wanted for what was found.
+pub fn unnamed(found: &[Found]) -> Unnamed {
+    let mut unnamed = Unnamed::default();
+    for found in found {
+        let FoundKind::Transaction(transaction) = &found.kind else {
+            continue;
+        };
+        let Ended { end, .. } = &**transaction;
+        let rows = end.work.rows().map(|(file, _)| file);
+        let files = end.removed.iter().copied().chain(rows);
+        unnamed
+            .files
+            .extend(files.map(|file| (file.database, file.number)));
+        unnamed.oids.extend(&end.dropped);
+        unnamed.databases |= !end.dropped_databases.is_empty();
+        // Only where files went, locks say of which relations.
+        if !end.removed.is_empty() {
+            unnamed.oids.extend(&end.work.locked);
+        }
+    }
+    unnamed
+}
+
+/// Makes events of what was found.
+pub struct Teller<'a> {
+    pub names: &'a Names,
+    pub archive: &'a Archive,
+    pub timeline: TimelineId,
+    /// From so many rows on it is a loss.
+    pub min_rows: u64,
+    /// Only what touches a table, and drops of what nobody knows, were asked for.
+    pub of_table: bool,
+    /// Also what did nothing to users' relations.
+    pub all: bool,
+}
+
+impl Teller<'_> {
+    /// None of what is of no interest, now that names are known.
+    pub fn tell(&self, found: Found) -> Option<Event> {
+        let what = match found.kind {
+            FoundKind::Transaction(ended) => What::Transaction(self.transaction(*ended)?),
+            FoundKind::RestorePoint(name) => What::RestorePoint { name },
+            FoundKind::Checkpoint => What::Checkpoint,
+            FoundKind::Promoted { timeline, before } => What::Promotion { timeline, before },
+            FoundKind::Quiet { since } => What::Quiet { since },
+            FoundKind::ClockSetBack { from } => What::ClockSetBack { from },
+            FoundKind::Unread { segment, why } => What::Unread { segment, why },
+        };
+        let (restore, no_restore) = match self.restore(found.lsn) {
+            Ok(words) => (Some(words), None),
+            Err(why) => (None, Some(why)),
+        };
+        Some(Event {
+            lsn: found.lsn,
+            time: found.time,
+            what,
+            restore,
+            no_restore,
+        })
+    }
+
+    /// An LSN stops just before its record, whatever that is; numbers of transactions come round again, and which
+    /// backup lies before one can't be told.
+    fn restore(&self, lsn: Lsn) -> Result<Vec<String>, String> {
+        let wish = Wish {
+            backup: None,
+            target: Target::Lsn(lsn),
+            exclusive: true,
+            timeline: TimelineWish::Number(self.timeline),
+            action: Action::Promote,
+            standby: false,
+        };
+        choose(self.archive, &wish).map_err(|error| error.message().to_owned())?;
+        Ok(vec![
+            "restore".to_owned(),
+            "--target-lsn".to_owned(),
+            lsn.to_string(),
+            "--target-exclusive".to_owned(),
+            "--target-timeline".to_owned(),
+            self.timeline.to_string(),
+        ])
+    }
+
+    fn transaction(&self, ended: Ended) -> Option<Transaction> {
+        let Ended { end, touches_table } = ended;
+        let mut fates = Fates::of(&end.removed, &end.dropped, &end.work.created);
+        let files: Vec<(Locator, Option<&Name>)> = end
+            .removed
+            .iter()
+            .map(|file| (*file, self.name_of(*file, &end.dropped)))
+            .filter(|(_, name)| !name.is_some_and(Name::is_of_system))
+            .collect();
+        let replaced = files.iter().filter(|(file, name)| {
+            name.is_none_or(Name::holds_rows) && !fates.is_dropped(*file, *name)
+        });
+        fates.alone = replaced.count() < 2;
+        let mut relations: Vec<Touched> = files
+            .iter()
+            .map(|(file, name)| {
+                let fate = fates.of_file(*file, *name);
+                self.touched(Some(*file), file.database, *name, Some(fate))
+            })
+            .collect();
+        let unknown = files.iter().any(|(_, name)| name.is_none());
+        if unknown {
+            let named = self.by_oid(&end.dropped, fates, &end.work.locked, &relations);
+            if !named.is_empty() {
+                relations.retain(|one| one.name.is_some());
+                relations.extend(named);
+            }
+        }
+        let mut rows: Vec<(Locator, Rows)> = end.work.rows().collect();
+        rows.retain(|(file, _)| match self.names.of_file(*file) {
+            Some(name) => !name.is_of_system(),
+            None => is_of_users(*file),
+        });
+        for (file, rows) in rows {
+            let label = label(file);
+            match relations
+                .iter_mut()
+                .find(|one| one.file.as_ref() == Some(&label))
+            {
+                Some(known) => known.rows = rows,
+                None => {
+                    let name = self.names.of_file(file);
+                    let mut touched = self.touched(Some(file), file.database, name, None);
+                    touched.rows = rows;
+                    relations.push(touched);
+                }
+            }
+        }
+        if self.of_table && !touches_table && !unknown {
+            return None;
+        }
+        let databases = end.dropped_databases.iter().map(|oid| DroppedDatabase {
+            oid: *oid,
+            name: self.names.databases.get(oid).cloned(),
+        });
+        let databases: Vec<DroppedDatabase> = databases.collect();
+        let lost = |one: &Touched| {
+            let gone = one.fate.is_some_and(|fate| fate != Fate::Rewritten);
+            gone && one.holds_rows() || one.rows.most() >= self.min_rows
+        };
+        let others = end.work.others;
+        let did_nothing = databases.is_empty() && relations.is_empty() && others.most() == 0;
+        if did_nothing && !self.all {
+            return None;
+        }
+        let many = others.most() >= self.min_rows;
+        Some(Transaction {
+            xid: end.xid,
+            committed: end.committed,
+            loss: end.committed && (!databases.is_empty() || relations.iter().any(lost) || many),
+            databases,
+            relations,
+            others,
+        })
+    }
+
+    /// By its file, or by its number where it was dropped: the first file of a relation has that.
+    fn name_of(&self, file: Locator, dropped: &[Oid]) -> Option<&Name> {
+        let oid = Oid {
+            database: file.database,
+            relation: file.number,
+        };
+        let by_oid = || self.names.oids.get(&oid).filter(|_| dropped.contains(&oid));
+        self.names.of_file(file).or_else(by_oid)
+    }
+
+    /// Relations that are known by their OIDs alone, since nobody knows their files: those that were dropped, and of
+    /// those that were locked those that may have got new files.
+    fn by_oid(
+        &self,
+        dropped: &[Oid],
+        mut fates: Fates,
+        locked: &[Oid],
+        known: &[Touched],
+    ) -> Vec<Touched> {
+        let replaced = locked.iter().filter(|oid| !dropped.contains(oid));
+        let replaced: BTreeSet<&Oid> = replaced.filter(|_| fates.replaces()).collect();
+        let named = |oid: &Oid| self.names.oids.get(oid);
+        let tables = replaced.iter().filter_map(|oid| named(oid));
+        fates.alone = tables.filter(|name| name.holds_rows()).count() < 2;
+        let dropped = dropped.iter().map(|oid| (oid, Fate::Dropped));
+        let all = dropped.chain(replaced.into_iter().map(|oid| (oid, fates.replaced())));
+        let touched = all.filter_map(|(oid, fate)| {
+            let name = named(oid)?;
+            let is_known = |one: &Touched| {
+                one.name.as_ref() == Some(&name.name) && one.schema.as_ref() == Some(&name.schema)
+            };
+            let told = name.is_of_system() || known.iter().any(is_known);
+            (!told).then(|| self.touched(None, oid.database, Some(name), Some(fate)))
+        });
+        touched.collect()
+    }
+
+    fn touched(
+        &self,
+        file: Option<Locator>,
+        database: u32,
+        name: Option<&Name>,
+        fate: Option<Fate>,
+    ) -> Touched {
+        Touched {
+            database: self.names.databases.get(&database).cloned(),
+            schema: name.map(|name| name.schema.clone()),
+            name: name.map(|name| name.name.clone()),
+            relation_kind: name.map(|name| name.kind.clone()),
+            file: file.map(label),
+            fate,
+            rows: Rows::default(),
+        }
+    }
+}
+
+/// Database and relfilenode.
+fn label(file: Locator) -> String {
+    format!("{}/{}", file.database, file.number)
+}

@@ -1,0 +1,134 @@
+//! The live server's names. It need not be there: what only it knows is then told by number.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    ledger::Relations,
+    names::{Name, Names, TableName, Unnamed},
+    work::Oid,
+};
+use crate::{
+    error::{Error, Result},
+    postgres::{connection::Session, conninfo::ConnInfo, lsn::SystemId, server_facts::ServerFacts},
+    util::cancel::Cancel,
+};
+
+/// How long it may take to connect, and to answer: a server in trouble must not keep anybody waiting.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// More databases than these are not connected to.
+const MOST: usize = 50;
+
+const RELATIONS: &str = "
+    SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), n.nspname, c.relname, c.relkind
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'm', 'i', 'S', 't')";
+
+/// A server that is the one whose WAL is looked into.
+pub struct Live<'a> {
+    info: ConnInfo,
+    databases: BTreeMap<u32, String>,
+    cancel: &'a Cancel,
+}
+
+impl<'a> Live<'a> {
+    pub fn connect(info: Result<ConnInfo>, system: SystemId, cancel: &'a Cancel) -> Result<Self> {
+        let mut info = info?;
+        info.connect_timeout = info.connect_timeout.min(PATIENCE);
+        let session = Session::connect(&info, cancel)?;
+        session.with_limit(PATIENCE, |session| {
+            let found = ServerFacts::gather(session)?.system_id;
+            if found != system {
+                return Err(Error::failed(format!(
+                    "the server is another one: its system identifier is {found}, that of the WAL {system}"
+                )));
+            }
+            let rows = session.query_rows(
+                "SELECT oid, datname FROM pg_catalog.pg_database WHERE datallowconn",
+                &[],
+            )?;
+            let databases = rows.iter().map(|row| Ok((row.parse(0)?, row.text(1)?)));
+            Ok(Self {
+                databases: databases.collect::<Result<_>>()?,
+                info: info.clone(),
+                cancel,
+            })
+        })
+    }
+
+    /// What of `unnamed` is not named yet.
+    pub fn name(&self, unnamed: &Unnamed, names: &mut Names) -> Result<()> {
+        for (oid, name) in &self.databases {
+            names.databases.entry(*oid).or_insert_with(|| name.clone());
+        }
+        let files = unnamed
+            .files
+            .iter()
+            .filter(|file| !names.files.contains_key(*file));
+        let oids = unnamed
+            .oids
+            .iter()
+            .filter(|oid| !names.oids.contains_key(*oid));
+        let wanted: BTreeSet<u32> = files
+            .map(|(database, _)| *database)
+            .chain(oids.map(|oid| oid.database))
+            .collect();
+        for database in wanted.into_iter().take(MOST) {
+            self.each(database, |oid, file, name| {
+                let oid = Oid {
+                    database,
+                    relation: oid,
+                };
+                if unnamed.oids.contains(&oid) {
+                    names.oids.entry(oid).or_insert_with(|| name.clone());
+                }
+                if let Some(file) = file.filter(|file| unnamed.files.contains(&(database, *file))) {
+                    names.files.entry((database, file)).or_insert(name);
+                }
+            })?;
+        }
+        names.told_by.push("the live server".to_owned());
+        Ok(())
+    }
+
+    /// All files and OIDs of tables of that name.
+    pub fn find_table(&self, wanted: &TableName, found: &mut Relations) -> Result<()> {
+        for (database, its_name) in self.databases.iter().take(MOST) {
+            self.each(*database, |relation, file, name| {
+                if wanted.fits(its_name, &name.schema, &name.name) {
+                    found.files.extend(file.map(|file| (*database, file)));
+                    found.oids.insert(Oid {
+                        database: *database,
+                        relation,
+                    });
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn each(&self, database: u32, mut take: impl FnMut(u32, Option<u32>, Name)) -> Result<()> {
+        // What all share is in every one; a dropped one is in none.
+        let Some(name) = self.databases.get(&database) else {
+            return Ok(());
+        };
+        let session = Session::connect(&self.info.clone().with_database(name), self.cancel)?;
+        session.with_limit(PATIENCE, |session| {
+            session.for_each_row(RELATIONS, &[], |row| {
+                let oid = row.parse(0)?;
+                let file = row.optional(1)?.and_then(|file| file.parse().ok());
+                let name = Name {
+                    schema: row.text(2)?,
+                    name: row.text(3)?,
+                    kind: row.text(4)?,
+                    oid: Some(oid),
+                };
+                take(oid, file, name);
+                Ok(())
+            })
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! What is told of a time: by table, by transaction, all of it; and what can't be told.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{Place, events, losses, of_kind, of_xid, rows, transaction, with_fate};
+use crate::harness::{Shutdown, pg};
+
+/// Some transactions among others, and what is asked about them.
+#[test]
+fn a_table_a_transaction_or_all_of_it() {
+    let place = Place::new(pg(15));
+    let main = place.main();
+    let tables = "create table a (id int); insert into a select generate_series(1, 100);
+                  create table b (id int); insert into b select generate_series(1, 5000)";
+    main.psql(tables);
+    place.stow.backup(&[]);
+    // More than one segment before, and more behind.
+    let filler = "select count(pg_logical_emit_message(true, 'x', repeat('x', 100000)))
+                  from generate_series(1, 50)";
+    main.psql(filler);
+    main.switch_wal();
+    let since = place.now();
+    let small = transaction(main, "postgres", "delete from a where id = 7");
+    main.psql("select pg_create_restore_point('here')");
+    let parts = transaction(
+        main,
+        "postgres",
+        "do $$ begin
+             begin delete from b where id <= 1500; exception when division_by_zero then null; end;
+             begin delete from b where id <= 3000; perform 1 / 0; exception when division_by_zero then null; end;
+         end $$",
+    );
+    let undone = "begin; delete from b; rollback";
+    main.psql(undone);
+    let moved = transaction(main, "postgres", "alter table b alter id type bigint");
+    let after = transaction(
+        main,
+        "postgres",
+        "update b set id = id + 1 where id <= 2000",
+    );
+    main.psql("vacuum full a");
+    main.psql("reindex table b");
+    let until = place.now();
+    main.psql(filler);
+    main.psql("delete from b");
+    main.switch_wal();
+
+    let within = ["--since", &since, "--until", &until];
+    let asked = |more: &[&str]| place.found(&[&within, more].concat());
+    let found = asked(&[]);
+    let xids = |found: &Value| -> Vec<u64> {
+        let transactions = of_kind(found, "transaction").into_iter();
+        let transactions = transactions.filter(|event| event["committed"] == true);
+        transactions
+            .map(|event| event["xid"].as_u64().unwrap())
+            .collect()
+    };
+    let lost: Vec<_> = losses(&found)
+        .iter()
+        .map(|event| event["xid"].clone())
+        .collect();
+    assert_eq!(lost, [parts, after], "{found:#}");
+    // The rows of a part that was rolled back are still there.
+    assert_eq!(rows(of_xid(&found, parts), "postgres.public.b"), (1500, 0));
+    assert_eq!(
+        with_fate(of_xid(&found, moved), "rewritten"),
+        ["postgres.public.b"]
+    );
+    assert_eq!(of_kind(&found, "restore_point")[0]["name"], "here");
+    let deleted = found["chart"]["steps"].as_array().unwrap().iter();
+    let deleted: u64 = deleted.map(|step| step["deleted"].as_u64().unwrap()).sum();
+    assert!(deleted >= 1501, "{found:#}");
+    // It was not all read.
+    let total = place.stow.list()["wal"][0]["segments"].as_u64().unwrap();
+    let read = found["segments"].as_u64().unwrap();
+    assert!(read + 8 < total, "{read} of {total}");
+
+    assert_eq!(xids(&asked(&["--table", "a"]))[0], small);
+    assert_eq!(
+        xids(&asked(&["--table", "public.b"]))[..3],
+        [parts, moved, after]
+    );
+    assert_eq!(xids(&asked(&["--xid", &small.to_string()])), [small]);
+    let part = (parts + 1).to_string();
+    assert_eq!(xids(&asked(&["--xid", &part])), [parts]);
+    let all = asked(&["--all"]);
+    let undone = of_kind(&all, "transaction");
+    let undone = undone.iter().find(|event| event["committed"] == false);
+    assert_eq!(rows(undone.unwrap(), "postgres.public.b").0, 3500);
+    // However many read at once, it is told in the same order.
+    assert_eq!(all, asked(&["--all", "--jobs", "1"]));
+    assert_eq!(all, asked(&["--all", "--jobs", "7"]));
+
+    let text = place.pgstow(&[&["find-target"], &within[..]].concat()).ok();
+    text.stdout_contains("LOST:\n")
+        .stdout_contains(&format!(
+            "transaction {parts} deleted 1500 rows of postgres.public.b"
+        ))
+        .stdout_contains("restore point \"here\"")
+        .stdout_contains(" < ");
+    for (arguments, code) in [
+        (&["--around", "2026-11-21 14:30:00"][..], 2),
+        (&["--table", "a"], 2),
+        (&["--since", &until, "--until", &since], 2),
+        (&["--since", &since, "--table", "shop.a"], 1),
+    ] {
+        place
+            .pgstow(&[&["find-target"], arguments].concat())
+            .fails(code);
+    }
+}
+
+/// A segment that is gone or damaged, a time that the archive does not reach, and two timelines.
+#[test]
+fn what_is_not_known_is_said() {
+    let mut place = Place::new(pg(17));
+    let main = place.main();
+    main.psql("create table a as select generate_series(1, 9000) as id");
+    place.stow.backup(&[]);
+    main.switch_wal();
+    let since = place.now();
+    // Larger than a segment, so that it goes on in others.
+    let large = transaction(
+        main,
+        "postgres",
+        "delete from a where id <= 3000; \
+        select count(pg_logical_emit_message(true, 'x', repeat('x', 100000))) from generate_series(1, 40); \
+        delete from a where id <= 5000",
+    );
+    main.switch_wal();
+    let found = place.found(&["--since", &since]);
+    assert_eq!(rows(of_xid(&found, large), "postgres.public.a"), (5000, 0));
+    assert!(found["segments"].as_u64().unwrap() > 4, "{found:#}");
+    assert!(
+        found["ends"].is_string() && found["begins"].is_null(),
+        "{found:#}"
+    );
+
+    let early = place
+        .pgstow(&["find-target", "--around", "2020-01-01 00:00:00+00"])
+        .ok();
+    early
+        .stdout_contains("the repository has no WAL of that time")
+        .stdout_contains("begins with");
+
+    // On the new timeline, from before its fork to behind it.
+    place.stow.cluster.stop(Shutdown::Fast);
+    place.pgstow(&["restore", "--replace"]).ok();
+    place.stow.cluster.recover();
+    let main = place.main();
+    let later = transaction(main, "postgres", "delete from a");
+    main.switch_wal();
+    let found = place.found(&["--since", &since]);
+    assert_eq!(found["timeline"], 2);
+    assert_eq!(losses(&found).len(), 2, "{found:#}");
+    assert_eq!(rows(of_xid(&found, large), "postgres.public.a"), (5000, 0));
+    assert_eq!(rows(of_xid(&found, later), "postgres.public.a"), (4000, 0));
+    let promotion = of_kind(&found, "promotion");
+    assert_eq!(
+        (&promotion[0]["timeline"], &promotion[0]["before"]),
+        (&2.into(), &1.into())
+    );
+    let old = place.found(&["--since", &since, "--timeline", "1"]);
+    assert_eq!(losses(&old).len(), 1);
+
+    let first = found["first_segment"].as_str().unwrap();
+    let number = u64::from_str_radix(&first[16..], 16).unwrap();
+    let name = |behind: u64| format!("{}{:08X}", &first[..16], number + behind);
+    let gone = place.stow.wal_object(&name(1));
+    fs::remove_file(&gone).unwrap();
+    let damaged = place.stow.wal_object(&name(3));
+    let mut bytes = fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xFF;
+    fs::write(&damaged, bytes).unwrap();
+    let output = place
+        .pgstow(&["--json", "find-target", "--since", &since])
+        .fails(3)
+        .json();
+    let unread = of_kind(&output, "unread");
+    let unread: Vec<&str> = unread
+        .iter()
+        .map(|event| event["segment"].as_str().unwrap())
+        .collect();
+    assert_eq!(unread, [name(1), name(3)], "{output:#}");
+    // Behind the hole nothing can be restored, and the reason is said.
+    let later = of_xid(&output, later);
+    assert!(later["restore"].is_null(), "{later:#}");
+    assert!(
+        later["no_restore"].as_str().unwrap().contains(&name(1)),
+        "{later:#}"
+    );
+    assert!(!events(&output).is_empty());
+}
