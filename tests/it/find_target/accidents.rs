@@ -14,11 +14,12 @@ on_every_major!(accidents_are_found_and_undone);
 /// The table of who writes on meanwhile.
 const WITNESS: &str = "witness";
 
+/// Without sequences, which every recovery leaves up to 32 numbers ahead (SEQ_LOG_VALS of `sequence.c`).
 const TABLES: &str = "
     create table orders (id int primary key, note text);
     insert into orders select g, 'order ' || g from generate_series(1, 2000) g;
-    create table log (id bigserial primary key, line text);
-    insert into log (line) select 'line ' || g from generate_series(1, 2000) g;
+    create table log (id int primary key, line text);
+    insert into log select g, 'line ' || g from generate_series(1, 2000) g;
     create table items (id int primary key, price int);
     insert into items select g, g from generate_series(1, 2000) g;
     create table invoices (id int primary key, order_id int);
@@ -46,7 +47,7 @@ fn accidents_are_found_and_undone(pg: PgBin) {
     main.psql_in("shop", "truncate log");
     main.psql_in(
         "shop",
-        "insert into log (line) select 'new ' || g from generate_series(1, 100) g",
+        "insert into log select g, 'new ' || g from generate_series(1, 100) g",
     );
     let since = place.now();
 

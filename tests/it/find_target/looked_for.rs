@@ -38,7 +38,7 @@ fn a_table_a_transaction_or_all_of_it() {
     let after = transaction(
         main,
         "postgres",
-        "update b set id = id + 1 where id <= 2000",
+        "update b set id = id + 1 where id <= 4000",
     );
     main.psql("vacuum full a");
     main.psql("reindex table b");
