@@ -18,6 +18,7 @@ mod globals;
 mod making;
 mod migrations;
 pub mod request;
+mod reread;
 pub mod restore;
 pub mod retention;
 pub mod run;

@@ -104,6 +104,11 @@ impl Request {
 }
 
 impl Selection {
+    /// Whether nothing of a database is left out.
+    pub fn is_all(&self) -> bool {
+        self.options().is_empty()
+    }
+
     pub fn options(&self) -> Vec<String> {
         let mut options = Vec::new();
         match self.content {
