@@ -7,6 +7,7 @@ use tracing::{info, warn};
 use super::{
     census, claim,
     class::{self, ClassWish},
+    remains::OF_DUMP,
     request::Request,
     snapshot::Held,
     store::{self, DataWriter, Shelf},
@@ -33,9 +34,6 @@ use crate::{
     },
 };
 
-/// Of the folder that the directory format goes through.
-pub const SCRATCH: &str = "pgstow-dump";
-
 /// What all dumps of a run have in common.
 pub struct Maker<'a> {
     pub repository: &'a Repository,
@@ -47,7 +45,7 @@ pub struct Maker<'a> {
     pub server_version: u32,
     /// When the run began: in the names of all its dumps.
     pub time: Time,
-    /// Good dumps that the repository has.
+    /// Good dumps that the repository has, of the same part of their databases.
     pub earlier: Vec<(Subject, Time, Class)>,
     pub meter: &'a Meter,
     pub cancel: &'a Cancel,
@@ -260,7 +258,7 @@ impl Maker<'_> {
         snapshot: &str,
         cancel: &Cancel,
     ) -> Result<StoredDump> {
-        let scratch = Scratch::make(SCRATCH, false)?;
+        let scratch = Scratch::make(OF_DUMP, false)?;
         let folder = scratch.path().join("dump");
         info!(
             "the directory format goes through {}",

@@ -17,6 +17,7 @@ mod databases;
 mod globals;
 mod making;
 mod migrations;
+mod remains;
 pub mod request;
 mod reread;
 pub mod restore;

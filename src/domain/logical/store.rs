@@ -47,7 +47,10 @@ impl<'a> DataWriter<'a> {
         let storage = shelf.repository.storage();
         let (object, trail) = match shelf.reread {
             true => ObjectWriter::begin_with_trail(storage, name.clone(), compression)?,
-            false => (ObjectWriter::begin(storage, name.clone(), compression)?, None),
+            false => (
+                ObjectWriter::begin(storage, name.clone(), compression)?,
+                None,
+            ),
         };
         Ok(Self {
             follower: trail.map(|trail| Follower::start(trail, shelf.cancel)),
@@ -122,7 +125,9 @@ pub fn commit(repository: &Repository, dump: &Dump) -> Result<()> {
             error.in_one_line()
         );
     }
-    if let Err(error) = repository.link_latest(&dump.subject(), Some(dump)) {
+    if dump.part().is_none()
+        && let Err(error) = repository.link_latest(&dump.subject(), Some(dump))
+    {
         warn!("the link to dump {}: {}", dump.name, error.in_one_line());
     }
     Ok(())
