@@ -1,19 +1,27 @@
 //! `pgstow check`: proves the set-up from the server to the repository, or one store alone.
 
-use std::io;
+use std::{io, time::Duration};
 
 use serde::Serialize;
 
 use super::{
     context::Context,
+    monitor,
     options::CheckOptions,
     report::{Outcome, Report},
 };
 use crate::{
-    domain::setup::{
-        check::{self, Subject},
-        finding::{self, Finding, State},
-        places::Configured,
+    domain::{
+        monitor::{
+            checks::dumps::{self, Made},
+            facts::timers,
+            runs,
+        },
+        setup::{
+            check::{self, Subject},
+            finding::{self, Finding, State},
+            places::Configured,
+        },
     },
     error::Result,
     postgres::programs::Search,
@@ -58,6 +66,7 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
             wal_limit: options.wal_timeout,
             state_folder: &settings.state_folder(),
             dump_programs: options.dumps.then_some(&search),
+            only_dumps: only_dumps(context)?,
         };
         check::all(&subject, &context.cancel, &context.meter)?
     };
@@ -65,6 +74,21 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
         state: finding::worst(&findings),
         findings,
     })
+}
+
+/// As `monitor` judges it, but that dumps must have been made: before, nobody knows what else is wanted.
+fn only_dumps(context: &Context) -> Result<bool> {
+    /// For a look at the repositories, and for systemd.
+    const LIMIT: Duration = Duration::from_secs(30);
+    let subject = monitor::subject(context, LIMIT)?;
+    let cancel = &context.cancel;
+    let made = Made {
+        repositories: &subject.holdings(cancel)?,
+        runs: &runs::read(&subject.state_folder),
+        timers: &timers::gather(subject.cluster.as_str(), LIMIT, cancel),
+    };
+    cancel.check()?;
+    Ok(dumps::nothing_else(made, false))
 }
 
 impl Report for CheckReport {

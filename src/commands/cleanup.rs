@@ -192,6 +192,6 @@ pub(super) fn clean(
                 error: one.error.in_one_line(),
             })
             .collect(),
-        warnings: done.plan.warnings,
+        warnings: [done.plan.warnings, dumps.warnings].concat(),
     })
 }

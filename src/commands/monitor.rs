@@ -62,7 +62,7 @@ pub struct MonitorReport {
 pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport> {
     let begun = clock::now();
     context.meter.begin("looking at server and repositories", 0);
-    let subject = subject(context, options)?;
+    let subject = subject(context, options.limit)?;
     let until = Instant::now() + options.limit;
     let notifiers = Asked::send(context, &options.alerts);
     let stock = options.page.is_some().then(|| {
@@ -150,7 +150,8 @@ fn yardstick<'a>(
     }
 }
 
-fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
+/// All that is looked at, within `limit`.
+pub(super) fn subject(context: &Context, limit: Duration) -> Result<Subject> {
     let settings = &context.settings;
     // Refuses where none is set.
     settings.repo()?;
@@ -163,7 +164,7 @@ fn subject(context: &Context, options: &MonitorOptions) -> Result<Subject> {
             .collect(),
         synced: settings.synced.clone(),
         state_folder: settings.state_folder(),
-        limit: options.limit,
+        limit,
     })
 }
 
@@ -295,7 +296,7 @@ pub struct HealthReport {
 
 /// Judges the ages of the newest good backup and of the newest good dump alone, of whatever there is.
 pub fn healthcheck(context: &Context, options: &MonitorOptions) -> Result<HealthReport> {
-    let subject = subject(context, options)?;
+    let subject = subject(context, options.limit)?;
     let holdings = subject.holdings(&context.cancel)?;
     let command = context.archive_command(&options.archive_call)?;
     let by = yardstick(options, &command, clock::now());

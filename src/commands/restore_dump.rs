@@ -102,6 +102,12 @@ impl Report for RestoreDumpReport {
             _ => "restored into",
         };
         writeln!(out, "database {database:?}: {done} from {dump}")?;
+        if let Some(left) = &restored.left {
+            writeln!(
+                out,
+                "  The one that was there before could not be dropped, and is {left:?} now."
+            )?;
+        }
         let errors = &restored.errors;
         if errors.count == 0 {
             let line =
@@ -121,7 +127,7 @@ impl Report for RestoreDumpReport {
 
     fn outcome(&self) -> Outcome {
         match self.restored.errors.count {
-            0 => Outcome::Done,
+            0 if self.restored.left.is_none() => Outcome::Done,
             _ => Outcome::Findings,
         }
     }

@@ -22,6 +22,12 @@ const STAMP: &str = "%Y%m%dT%H%M%SZ";
 /// Bytes of a database in a name. PostgreSQL's own names have up to 63, of which each may need three.
 const LONGEST: usize = 100;
 
+/// What roles and tablespaces are called, as no file of a database is.
+const GLOBALS: &str = "@globals";
+
+/// The folder of links, beside those of databases.
+pub(super) const LATEST: &str = "latest";
+
 /// How long a dump is meant to stay: each has a rule of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -92,7 +98,7 @@ impl Subject {
     pub fn in_names(&self) -> String {
         match self {
             Subject::Database(name) => plain(name),
-            Subject::Globals => "@globals".to_owned(),
+            Subject::Globals => GLOBALS.to_owned(),
         }
     }
 }
@@ -100,18 +106,22 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Subject::Database(name) if name == GLOBALS => f.pad("\"@globals\""),
             Subject::Database(name) => f.pad(name),
-            Subject::Globals => f.pad("@globals"),
+            Subject::Globals => f.pad(GLOBALS),
         }
     }
 }
 
 /// A database's name where it has to be one of a file: letters and digits of any script, `-`, `_` and
-/// `.` stay, all else becomes `%` and two hexadecimal digits for each byte.
+/// `.` stay, all else becomes `%` and two hexadecimal digits for each byte; and the first of a name that is ours.
 fn plain(name: &str) -> String {
     let mut plain = String::new();
     for (at, letter) in name.char_indices() {
-        if letter.is_alphanumeric() || matches!(letter, '-' | '_') || (letter == '.' && at > 0) {
+        let is_ours = at == 0 && name == LATEST;
+        let stays =
+            letter.is_alphanumeric() || matches!(letter, '-' | '_') || (letter == '.' && at > 0);
+        if stays && !is_ours {
             plain.push(letter);
             continue;
         }
@@ -416,6 +426,9 @@ mod tests {
             ("..", "%2E."),
             ("a/b c", "a%2Fb%20c"),
             ("@globals", "%40globals"),
+            // The folder of links.
+            ("latest", "%6Catest"),
+            ("latest2", "latest2"),
             ("%41", "%2541"),
             ("a\nb", "a%0Ab"),
         ] {

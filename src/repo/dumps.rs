@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    util::clock::Time,
+    util::clock::{self, Time},
 };
 
 /// What is there under a dump's name.
@@ -61,7 +61,8 @@ impl DumpEntry {
     }
 }
 
-/// Which dump is meant: its name, a database, whose newest one that is, or `latest`.
+/// Which dump is meant: its name, a database, whose newest one that is, or `latest`. One of a part of a database is
+/// meant by its name alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DumpChoice {
     /// A dump's stem, with or without its folder or an ending; a database; or `latest`. None: the newest.
@@ -79,11 +80,11 @@ impl DumpChoice {
             None => true,
         };
         let of_class = self.class.is_none_or(|class| dump.class == class);
-        of_database && of_class
+        of_database && of_class && dump.part().is_none()
     }
 }
 
-/// What there is of one database.
+/// What there is of one database, but for dumps of a part of it.
 #[derive(Clone, Debug, Default)]
 pub struct Newest {
     /// None: not one dump of it is good.
@@ -138,8 +139,12 @@ impl Repository {
     }
 
     /// What there is of each database, and of the globals; `verdicts`: what `verify` said last. Of most
-    /// dumps only the names are read.
-    pub fn newest_dumps(&self, verdicts: &Verdicts) -> Result<BTreeMap<Subject, Newest>> {
+    /// dumps only the names are read. One of tomorrow (by `now`) is the newest only where there is no other.
+    pub fn newest_dumps(
+        &self,
+        verdicts: &Verdicts,
+        now: Time,
+    ) -> Result<BTreeMap<Subject, Newest>> {
         let mut of_series: BTreeMap<String, Vec<Group>> = BTreeMap::new();
         for group in self.dump_groups()?.into_values() {
             of_series
@@ -149,9 +154,9 @@ impl Repository {
         }
         let mut all: BTreeMap<Subject, Newest> = BTreeMap::new();
         for mut groups in of_series.into_values() {
-            let mut classes = groups.iter().map(|group| group.name.class());
-            let is_regular = classes.any(|class| class != Class::Manual);
             groups.sort_by_key(|group| group.name.time());
+            let is_regular = |group: &&Group| group.name.class() != Class::Manual;
+            let mut regular = groups.iter().filter(is_regular).count();
             for group in groups.iter().rev() {
                 let (dump, is_good) = match self.dump_state(group)? {
                     Some(DumpState::Complete(dump)) => {
@@ -161,15 +166,25 @@ impl Repository {
                     Some(DumpState::Damaged(dump, _)) => (dump, false),
                     _ => continue,
                 };
+                if dump.part().is_some() {
+                    regular -= usize::from(is_regular(&group));
+                    continue;
+                }
                 // Another prefix begins another series.
                 let newest = all.entry(dump.subject()).or_default();
-                newest.is_regular |= is_regular;
+                newest.is_regular |= regular > 0;
                 if is_good {
-                    let time = |dump: &Dump| dump.name.time();
-                    if newest.good.as_deref().map(time) < Some(time(&dump)) {
+                    let is_ahead = clock::is_ahead(dump.name.time(), now);
+                    let rank = |dump: &Dump| {
+                        let time = dump.name.time();
+                        (!clock::is_ahead(time, now), time)
+                    };
+                    if newest.good.as_deref().map(rank) < Some(rank(&dump)) {
                         newest.good = Some(dump);
                     }
-                    break;
+                    if !is_ahead {
+                        break;
+                    }
                 }
             }
         }
@@ -178,6 +193,15 @@ impl Repository {
 
     /// The newest whole dump that is meant; an error of kind `NotFound` if there is none.
     pub fn find_dump(&self, choice: &DumpChoice) -> Result<Box<Dump>> {
+        self.find(choice, false)
+    }
+
+    /// The same, or one that is named and has lost its data, for who says so.
+    pub fn find_dump_to_verify(&self, choice: &DumpChoice) -> Result<Box<Dump>> {
+        self.find(choice, true)
+    }
+
+    fn find(&self, choice: &DumpChoice, also_damaged: bool) -> Result<Box<Dump>> {
         let entries = self.dumps()?;
         let wanted = choice.wanted.as_deref().filter(|word| *word != "latest");
         let named = wanted.map(|word| DumpObject::split(word).map_or(word, |(name, _)| name));
@@ -186,7 +210,7 @@ impl Repository {
             let is_it =
                 |entry: &&DumpEntry| entry.name.stem() == named || entry.name.to_string() == named;
             if let Some(entry) = entries.iter().find(is_it) {
-                return self.usable(entry);
+                return self.usable(entry, also_damaged);
             }
         }
         let mut choice = choice.clone();
@@ -207,10 +231,11 @@ impl Repository {
             .ok_or_else(|| self.no_such_dump(&choice))
     }
 
-    fn usable(&self, entry: &DumpEntry) -> Result<Box<Dump>> {
+    fn usable(&self, entry: &DumpEntry, also_damaged: bool) -> Result<Box<Dump>> {
         let name = &entry.name;
         let error = match &entry.state {
             DumpState::Complete(dump) => return Ok(dump.clone()),
+            DumpState::Damaged(dump, _) if also_damaged => return Ok(dump.clone()),
             DumpState::Damaged(_, problem) => {
                 Error::damaged(format!("dump {name} can't be used: {problem}"))
             }

@@ -7,7 +7,7 @@ use chrono::NaiveDateTime;
 use super::{
     backup_id::BackupId,
     codec::Codec,
-    dump_name::{DumpName, DumpObject, Subject},
+    dump_name::{DumpName, DumpObject, LATEST, Subject},
 };
 use crate::{
     error::{Error, Result},
@@ -249,12 +249,16 @@ impl Layout {
     /// The link to the newest dump of a database.
     pub fn latest_dump(&self, subject: &Subject, object: DumpObject) -> ObjectName {
         let (subject, ending) = (subject.in_names(), object.ending());
-        self.name(format_args!("dumps/latest/{subject}{ending}"))
+        self.name(format_args!("dumps/{LATEST}/{subject}{ending}"))
     }
 
-    /// Which dump's which object a name below `dumps()` is; None for what we don't know.
+    /// Which dump's which object a name below `dumps()` is; None for what we don't know, and for links: a database
+    /// may have the name of a dump.
     pub fn read_dump_object(&self, name: &ObjectName) -> Option<(DumpName, DumpObject)> {
         let rest = name.as_str().strip_prefix(self.dumps().as_str())?;
+        if rest.starts_with(&format!("{LATEST}/")) {
+            return None;
+        }
         let (rest, object) = DumpObject::split(rest)?;
         Some((DumpName::read(rest)?, object))
     }

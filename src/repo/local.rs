@@ -13,11 +13,14 @@ use rustix::process::geteuid;
 
 use super::{
     layout::{ObjectName, Prefix},
-    storage::{Listing, ObjectInfo, Storage, Upload},
+    storage::{Listing, ObjectInfo, Storage, Trail, Upload},
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    util::fs::{NewFile, TEMPORARY, create_folders, folder_of, link_over, sync_file, sync_folder},
+    util::{
+        fs::{NewFile, TEMPORARY, create_folders, folder_of, link_over, sync_file, sync_folder},
+        read_behind::ReadBehind,
+    },
 };
 
 /// Only the server's user and its group may see what a backup holds.
@@ -188,6 +191,13 @@ impl Upload for LocalUpload {
         self.file.sync()
     }
 
+    fn trail(&self) -> Result<Option<Box<dyn Trail>>> {
+        Ok(Some(Box::new(LocalTrail {
+            file: self.file.read_behind()?,
+            path: self.path.clone(),
+        })))
+    }
+
     fn finish(self: Box<Self>) -> Result<()> {
         let Self { file, path } = *self;
         let published = file.publish_new();
@@ -199,6 +209,20 @@ impl Upload for LocalUpload {
             sync_folder(folder_of(&path))?;
         }
         published
+    }
+}
+
+struct LocalTrail {
+    file: ReadBehind,
+    path: PathBuf,
+}
+
+impl Trail for LocalTrail {
+    fn follow(&mut self, least: u64, sink: &mut dyn Write) -> Result<()> {
+        let followed = self.file.follow(least, sink);
+        followed.map_err(|error| {
+            Error::passed(error, |error| Error::io("read again", &self.path, error))
+        })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod document;
 pub mod dump;
 pub mod dump_name;
+pub mod dump_part;
 pub mod dumps;
 pub mod file_index;
 pub mod gap;

@@ -6,7 +6,7 @@ use super::{
     catalog::StoredObject,
     codec::{Codec, Compression, Encoder},
     layout::ObjectName,
-    storage::{Storage, Upload},
+    storage::{Storage, Trail, Upload},
 };
 use crate::{error::Result, util::hash::Sha256Writer};
 
@@ -30,11 +30,31 @@ impl<'a> ObjectWriter<'a> {
         name: ObjectName,
         compression: Compression,
     ) -> Result<Self> {
-        let stream = compression.encoder(Sha256Writer::new(storage.put_part(&name)?))?;
+        let upload = storage.put_part(&name)?;
+        Self::onto(upload, storage, name, compression)
+    }
+
+    /// With what reads the object again behind it, if the store can do that.
+    pub fn begin_with_trail(
+        storage: &'a dyn Storage,
+        name: ObjectName,
+        compression: Compression,
+    ) -> Result<(Self, Option<Box<dyn Trail>>)> {
+        let upload = storage.put_part(&name)?;
+        let trail = upload.trail()?;
+        Ok((Self::onto(upload, storage, name, compression)?, trail))
+    }
+
+    fn onto(
+        upload: Box<dyn Upload>,
+        storage: &'a dyn Storage,
+        name: ObjectName,
+        compression: Compression,
+    ) -> Result<Self> {
         Ok(Self {
             storage,
             name,
-            stream,
+            stream: compression.encoder(Sha256Writer::new(upload))?,
         })
     }
 

@@ -56,7 +56,19 @@ pub trait Upload: Write + Send {
         Ok(())
     }
 
+    /// For who reads the object again behind its writer; None where it can't be read before it is whole.
+    fn trail(&self) -> Result<Option<Box<dyn Trail>>> {
+        Ok(None)
+    }
+
     fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Reads an object that is on its way, from its beginning. Its errors are those of the object: once there was one,
+/// what `finish` says holds no longer.
+pub trait Trail: Send {
+    /// Gives `sink` what was written until now, as the store keeps it; nothing if that is less than `least` bytes.
+    fn follow(&mut self, least: u64, sink: &mut dyn Write) -> Result<()>;
 }
 
 impl dyn Storage + '_ {

@@ -95,7 +95,7 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use std::io::Write;
 
     use super::*;
@@ -103,7 +103,7 @@ mod tests {
     const PAGE: usize = 4096;
 
     /// Bytes of a file that are in the page cache, as util-linux's fincore counts them.
-    fn resident(file: &tempfile::NamedTempFile) -> usize {
+    pub fn resident(file: &tempfile::NamedTempFile) -> usize {
         let counted = std::process::Command::new("fincore")
             .args(["--bytes", "--noheadings", "--output", "RES"])
             .arg(file.path())

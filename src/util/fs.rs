@@ -22,7 +22,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::early_writing::EarlyWriting;
+use super::{early_writing::EarlyWriting, read_behind::ReadBehind};
 use crate::error::{IoContext, Result};
 
 /// The ending of files that are still being written.
@@ -77,6 +77,12 @@ impl NewFile {
     pub fn file(&mut self) -> &mut File {
         self.synced = false;
         &mut self.file
+    }
+
+    /// For who reads the content while it is still being written.
+    pub fn read_behind(&self) -> Result<ReadBehind> {
+        let same = self.file.try_clone().at("read", &self.target)?;
+        Ok(ReadBehind::new(same))
     }
 
     /// Makes the content durable, so that publishing it needs no more than the name.

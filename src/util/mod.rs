@@ -15,6 +15,7 @@ pub mod meter;
 pub mod moment;
 pub mod private_file;
 pub mod process;
+pub mod read_behind;
 pub mod scratch;
 pub mod secret;
 pub mod terminal;

@@ -18,8 +18,12 @@ use crate::repo::dump_name::Class;
   pgstow restore-dump shop --to-file - | less
   pgstow restore-dump --from /mnt/usb/shop.sql.gz --to-database shop_copy")]
 pub struct RestoreDumpArgs {
-    /// The dump: its name, or a database, whose newest it is (default: the newest of all)
-    #[arg(value_name = "DUMP", conflicts_with = "from")]
+    /// The dump: its name, a database, whose newest whole one it is, or latest
+    #[arg(
+        value_name = "DUMP",
+        conflicts_with = "from",
+        required_unless_present = "from"
+    )]
     pub dump: Option<String>,
     /// A dump file (or pg_dump's folder) in the place of one of the repository
     #[arg(long, value_name = "FILE")]

@@ -57,10 +57,19 @@ struct Proven {
     server: Option<String>,
 }
 
+impl Proven {
+    /// Roles and tablespaces are read only.
+    fn was_restored(&self) -> bool {
+        self.server.is_some()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum LineState {
     Good,
+    /// Whole, but when it was restored something was found.
+    Bad,
     Damaged,
     Unreadable,
     Running,
@@ -79,6 +88,10 @@ struct Told {
     ended: Time,
     /// Of the state that it holds.
     snapshot_time: Option<Time>,
+    /// What of pg_dump's options leaves out a part of the database; None: it holds all of it.
+    part: Option<String>,
+    /// As pg_dump was called, but for the connection.
+    options: Vec<String>,
     server_version: u32,
     database_bytes: Option<u64>,
     tables: Option<u64>,
@@ -97,10 +110,11 @@ pub fn run(context: &Context, options: &ListDumpsOptions) -> Result<DumpsReport>
         Line::of(entry, word, now)
     });
     let lines = lines.filter(|line| {
-        let database = line.told.as_ref().and_then(|told| told.database.as_ref());
         let wanted = options.database.as_ref();
+        // Of what can't be read nobody knows that it is of another one.
+        let told = line.told.as_ref().zip(wanted);
         options.class.is_none_or(|class| line.class == class)
-            && wanted.is_none_or(|wanted| database == Some(wanted))
+            && told.is_none_or(|(told, wanted)| told.database.as_ref() == Some(wanted))
     });
     Ok(DumpsReport {
         cluster: repository.layout().cluster().to_string(),
@@ -112,7 +126,10 @@ pub fn run(context: &Context, options: &ListDumpsOptions) -> Result<DumpsReport>
 impl Line {
     fn of(entry: DumpEntry, word: Option<(Time, VerifiedDump)>, now: Time) -> Self {
         let (state, note, dump) = match entry.state {
-            DumpState::Complete(dump) => (LineState::Good, None, Some(dump)),
+            DumpState::Complete(dump) => match &word {
+                Some((_, word)) if !word.good => (LineState::Bad, None, Some(dump)),
+                _ => (LineState::Good, None, Some(dump)),
+            },
             DumpState::Damaged(dump, problem) => (LineState::Damaged, Some(problem), Some(dump)),
             DumpState::Unreadable { why, hint } => {
                 let note = format!("{why}: {}", hint.trim_end_matches('.'));
@@ -143,6 +160,7 @@ impl Line {
                 let counted =
                     contents.map(|contents| contents.tables.iter().filter_map(|one| one.rows));
                 Told {
+                    part: dump.part(),
                     tables: contents.map(|contents| contents.counts.tables),
                     rows: counted.map(Iterator::sum),
                     snapshot_time: dump.snapshot.as_ref().map(|snapshot| snapshot.time),
@@ -154,6 +172,7 @@ impl Line {
                     ended: dump.ended,
                     server_version: dump.server_version,
                     database_bytes: dump.database_bytes,
+                    options: dump.options,
                     missing: dump.missing,
                 }
             }),
@@ -162,12 +181,14 @@ impl Line {
 }
 
 impl Line {
-    /// Its state; of one that is good, whether that was proven.
+    /// Its state; of one that is good, whether it holds a part alone, and whether a restore has proven it.
     fn word(&self) -> &'static str {
-        match (self.state, &self.verified) {
-            (LineState::Good, Some(proven)) if proven.good => "proven",
-            (LineState::Good, Some(_)) => "NOT GOOD",
-            (state, _) => state.word(),
+        let is_proven = self.verified.as_ref().is_some_and(Proven::was_restored);
+        let is_part = self.told.as_ref().is_some_and(|told| told.part.is_some());
+        match self.state {
+            LineState::Good if is_part => "part",
+            LineState::Good if is_proven => "proven",
+            state => state.word(),
         }
     }
 }
@@ -176,6 +197,7 @@ impl LineState {
     fn word(self) -> &'static str {
         match self {
             LineState::Good => "good",
+            LineState::Bad => "NOT GOOD",
             LineState::Damaged => "DAMAGED",
             LineState::Unreadable => "UNREADABLE",
             LineState::Running => "running",
@@ -230,6 +252,9 @@ impl Report for DumpsReport {
             let stem = line.name.stem();
             if let Some(note) = &line.note {
                 writeln!(out, "\n{stem}: {note}")?;
+            }
+            if let Some(part) = line.told.as_ref().and_then(|told| told.part.as_ref()) {
+                writeln!(out, "\n{stem}: a part of the database alone: {part}")?;
             }
             for missing in line.told.iter().flat_map(|told| &told.missing) {
                 writeln!(out, "\n{stem}: not included: {missing}")?;

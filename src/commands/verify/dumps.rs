@@ -52,7 +52,7 @@ pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDump
     }
     let repository = context.repository()?;
     let dumps = match &options.which {
-        WhichDumps::One(choice) => vec![*repository.find_dump(choice)?],
+        WhichDumps::One(choice) => vec![*repository.find_dump_to_verify(choice)?],
         _ => newest_of_each(&repository)?,
     };
     Ok(VerifyDumpsReport {
@@ -137,7 +137,8 @@ fn newest_of_each(repository: &Repository) -> Result<Vec<Dump>> {
     let entries = repository.dumps()?;
     let mut known = BTreeSet::new();
     let whole = entries.iter().rev().filter_map(DumpEntry::whole);
-    let newest = whole.filter(|dump| dump.database.is_some() && known.insert(dump.subject()));
+    let whole = whole.filter(|dump| dump.database.is_some() && dump.part().is_none());
+    let newest = whole.filter(|dump| known.insert(dump.subject()));
     let newest: Vec<Dump> = newest.cloned().collect();
     match newest.is_empty() {
         false => Ok(newest),

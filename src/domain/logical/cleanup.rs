@@ -20,7 +20,7 @@ use crate::{
     },
     util::{
         cancel::Cancel,
-        clock::{self, Time},
+        clock::{self, Time, readable},
         meter::Meter,
     },
 };
@@ -31,6 +31,8 @@ pub struct Outcome {
     /// Oldest first.
     pub decisions: Vec<Decision>,
     pub removed: Removed,
+    /// What a person must look at.
+    pub warnings: Vec<String>,
 }
 
 pub fn run(
@@ -55,7 +57,11 @@ pub fn run(
             removed.bytes += decision.stored_bytes;
             removed.objects += repository.count_dump_objects(&decision.name)?;
         }
-        return Ok(Outcome { decisions, removed });
+        return Ok(Outcome {
+            warnings: of_tomorrow(&entries, now),
+            decisions,
+            removed,
+        });
     }
     let mut lease = repository.take_lease(lease::CLEANUP)?;
     let done = carry_out(repository, rules, &mut lease, meter, cancel);
@@ -98,7 +104,27 @@ fn carry_out(
         repository.remove_dump_claim(&entry.name)?;
     }
     link_newest(repository, &entries, &decisions);
-    Ok(Outcome { decisions, removed })
+    Ok(Outcome {
+        warnings: of_tomorrow(&entries, now),
+        decisions,
+        removed,
+    })
+}
+
+/// Dumps that were made by a wrong clock, or this host has one.
+fn of_tomorrow(entries: &[DumpEntry], now: Time) -> Vec<String> {
+    let whole = entries.iter().filter(|entry| entry.whole().is_some());
+    let ahead = whole.filter(|entry| clock::is_ahead(entry.name.time(), now));
+    let warning = |entry: &DumpEntry| {
+        format!(
+            "dump {} is dated {}, and here it is {}: a clock was or is wrong, and the dump stands before newer ones; \
+             delete its files, the .json first",
+            entry.name,
+            readable(entry.name.time()),
+            readable(now)
+        )
+    };
+    ahead.map(warning).collect()
 }
 
 /// What `verify` said against dumps, all of it.
@@ -148,6 +174,7 @@ fn known(entry: &DumpEntry, verdicts: &Verdicts) -> Option<Known> {
     Some(Known {
         name: entry.name.clone(),
         subject: dump.subject(),
+        part: dump.part(),
         stored_bytes: entry.stored_bytes,
         problem,
     })
@@ -183,7 +210,7 @@ fn link_newest(repository: &Repository, entries: &[DumpEntry], decisions: &[Deci
         };
         lost |= !decision.keep;
         let own = newest.entry(dump.subject()).or_default();
-        if decision.keep && entry.whole().is_some() {
+        if decision.keep && entry.whole().is_some() && dump.part().is_none() {
             *own = Some(dump);
         }
     }

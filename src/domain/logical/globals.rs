@@ -1,15 +1,12 @@
 //! Roles and tablespaces, which belong to no database: pg_dumpall's.
 
-use super::{
-    making::{Maker, Read, tell},
-    store::DataWriter,
-};
+use super::making::{Maker, Read, tell};
 use crate::{
     error::Result,
     postgres::connection::Session,
     repo::{
         dump::Dump,
-        dump_name::{DumpFormat, DumpObject, Subject},
+        dump_name::{DumpFormat, Subject},
     },
     util::process::{self, NO_LIMIT},
 };
@@ -36,9 +33,7 @@ impl Maker<'_> {
             self.meter.begin("dumping globals", 0);
             let mut command = self.programs.command("pg_dumpall", self.info)?;
             command.args(&options);
-            let object = DumpObject::Data(DumpFormat::Plain, compression.codec);
-            let mut data =
-                DataWriter::begin(self.repository, name, object, compression, self.meter)?;
+            let mut data = self.begin(name, DumpFormat::Plain, compression)?;
             let end = process::run_to_any_end(&mut command, &mut data, NO_LIMIT, self.cancel)?;
             tell(&end.success()?);
             Ok(Read {

@@ -7,9 +7,10 @@ use tracing::{info, warn};
 use super::{
     census, claim,
     class::{self, ClassWish},
+    remains::OF_DUMP,
     request::Request,
     snapshot::Held,
-    store::{self, DataWriter},
+    store::{self, DataWriter, Shelf},
     tap::{self, Head, Tap, Tapped},
     toc::Toc,
 };
@@ -33,9 +34,6 @@ use crate::{
     },
 };
 
-/// Of the folder that the directory format goes through.
-pub const SCRATCH: &str = "pgstow-dump";
-
 /// What all dumps of a run have in common.
 pub struct Maker<'a> {
     pub repository: &'a Repository,
@@ -47,7 +45,7 @@ pub struct Maker<'a> {
     pub server_version: u32,
     /// When the run began: in the names of all its dumps.
     pub time: Time,
-    /// Good dumps that the repository has.
+    /// Good dumps that the repository has, of the same part of their databases.
     pub earlier: Vec<(Subject, Time, Class)>,
     pub meter: &'a Meter,
     pub cancel: &'a Cancel,
@@ -84,11 +82,6 @@ impl Maker<'_> {
             DumpName::new(request.path, &request.prefix, subject, time, class)
         })?;
         let made = read(&name).and_then(|read| {
-            if request.reread {
-                let data = DumpObject::Data(read.format, read.compression.codec);
-                let data = repository.layout().dump_object(&name, data);
-                store::read_again(repository, &data, &read.data, self.meter, self.cancel)?;
-            }
             let dump = self.describe(subject, &name, begun, read);
             store::commit(repository, &dump).map(|()| dump)
         });
@@ -162,13 +155,13 @@ impl Maker<'_> {
         let held = Held::take(info, &part)?;
         self.meter.begin(&format!("dumping {}", info.database), 0);
         let (head, tapped) = match request.format {
-            DumpFormat::Custom | DumpFormat::Tar => {
+            DumpFormat::Custom | DumpFormat::Tar if !request.selection.is_all() => {
                 let (head, tapped) = tap::head();
                 (Some(head), Some(tapped))
             }
-            DumpFormat::Plain | DumpFormat::Directory => (None, None),
+            _ => (None, None),
         };
-        let (data, seen) = thread::scope(|scope| {
+        let (data, seen, database_bytes) = thread::scope(|scope| {
             let dumping = scope.spawn(|| {
                 let stored = match request.format {
                     DumpFormat::Directory => self.store_directory(info, name, &held.id, &part),
@@ -180,8 +173,9 @@ impl Maker<'_> {
                 }
                 stored
             });
+            let database_bytes = held.database_bytes().ok();
             let seen = self.look(&held, info, tapped, &part);
-            (dumping.join(), seen)
+            (dumping.join(), seen, database_bytes)
         });
         let data = data.map_err(|_| Error::failed("the dump's thread ended early"))??;
         self.cancel.check()?;
@@ -194,7 +188,7 @@ impl Maker<'_> {
             format: request.format,
             compression: request.own_compression(),
             options: request.options(),
-            database_bytes: Some(held.database_bytes),
+            database_bytes,
             snapshot: Some(held.snapshot.clone()),
             contents,
             missing,
@@ -209,10 +203,12 @@ impl Maker<'_> {
         cancel: &Cancel,
     ) -> Result<(DumpContents, Vec<String>)> {
         let toc = match tapped {
-            Some(archive) => Toc::of_archive(self.programs, archive, cancel),
-            None => self.toc_beside(held, info, cancel),
+            // All that there is.
+            None if self.request.selection.is_all() => None,
+            None => Some(self.toc_beside(held, info, cancel)?),
+            Some(archive) => Some(Toc::of_archive(self.programs, archive, cancel)?),
         };
-        census::look(&held.session, Some(&toc?), self.request.row_counts)
+        census::look(&held.session, toc.as_ref(), self.request.row_counts)
     }
 
     /// What a dump without a table of contents holds, as a second pg_dump tells, which is stopped before
@@ -244,9 +240,11 @@ impl Maker<'_> {
         head: Option<Head>,
         cancel: &Cancel,
     ) -> Result<StoredDump> {
+        let request = self.request;
         let mut command = self.pg_dump(info, snapshot)?;
-        command.args(self.request.options());
-        let mut tap = Tap::new(self.begin(name)?, head);
+        command.args(request.options());
+        let data = self.begin(name, request.format, request.own_compression())?;
+        let mut tap = Tap::new(data, head);
         let end = process::run_to_any_end(&mut command, &mut tap, NO_LIMIT, cancel)?;
         tell(&end.success()?);
         tap.into_inner().finish()
@@ -260,7 +258,7 @@ impl Maker<'_> {
         snapshot: &str,
         cancel: &Cancel,
     ) -> Result<StoredDump> {
-        let scratch = Scratch::make(SCRATCH, false)?;
+        let scratch = Scratch::make(OF_DUMP, false)?;
         let folder = scratch.path().join("dump");
         info!(
             "the directory format goes through {}",
@@ -276,15 +274,26 @@ impl Maker<'_> {
             &process::run_to_any_end(&mut command, &mut std::io::sink(), NO_LIMIT, cancel)?
                 .success()?,
         );
-        let mut data = self.begin(name)?;
+        let mut data = self.begin(name, DumpFormat::Directory, self.request.own_compression())?;
         archive(&folder, name.stem(), &mut data, cancel)?;
         data.finish()
     }
 
-    fn begin(&self, name: &DumpName) -> Result<DataWriter<'_>> {
-        let compression = self.request.own_compression();
-        let object = DumpObject::Data(self.request.format, compression.codec);
-        DataWriter::begin(self.repository, name, object, compression, self.meter)
+    /// Data of this format, compressed by us.
+    pub(super) fn begin(
+        &self,
+        name: &DumpName,
+        format: DumpFormat,
+        compression: Compression,
+    ) -> Result<DataWriter<'_>> {
+        let shelf = Shelf {
+            repository: self.repository,
+            reread: self.request.reread,
+            meter: self.meter,
+            cancel: self.cancel,
+        };
+        let object = DumpObject::Data(format, compression.codec);
+        DataWriter::begin(shelf, name, object, compression)
     }
 }
 

@@ -104,6 +104,11 @@ impl Request {
 }
 
 impl Selection {
+    /// Whether nothing of a database is left out.
+    pub fn is_all(&self) -> bool {
+        self.options().is_empty()
+    }
+
     pub fn options(&self) -> Vec<String> {
         let mut options = Vec::new();
         match self.content {
@@ -146,10 +151,11 @@ const FLAGS: &str = "abBcCORsvxwW?V";
 
 /// The option of ours that `word` is, if it is one; getopt_long takes any beginning of a name for it.
 fn takes_over(word: &str, format: DumpFormat) -> Option<String> {
-    let compresses = [("compress", 'Z')];
+    // Whoever reads the object goes by its name's ending; a script goes into a database that somebody chose.
+    let of_scripts = [("compress", 'Z'), ("clean", 'c'), ("create", 'C')];
     let ours = OURS.iter().chain(match format {
-        // Whoever reads the object goes by its name's ending.
-        DumpFormat::Plain | DumpFormat::Tar => &compresses[..],
+        DumpFormat::Plain => &of_scripts[..],
+        DumpFormat::Tar => &of_scripts[..1],
         DumpFormat::Custom | DumpFormat::Directory => &[],
     });
     if let Some(long) = word.strip_prefix("--") {
@@ -197,7 +203,19 @@ mod tests {
                 "{word}"
             );
         }
-        let plain = takes_over("-Z9", DumpFormat::Plain);
-        assert_eq!(plain.as_deref(), Some("-Z"));
+        for (word, plain, tar) in [
+            ("-Z9", Some("-Z"), Some("-Z")),
+            ("-C", Some("-C"), None),
+            ("--cle", Some("--clean"), None),
+            ("--create", Some("--create"), None),
+            ("--column-inserts", None, None),
+        ] {
+            assert_eq!(
+                takes_over(word, DumpFormat::Plain).as_deref(),
+                plain,
+                "{word}"
+            );
+            assert_eq!(takes_over(word, DumpFormat::Tar).as_deref(), tar, "{word}");
+        }
     }
 }

@@ -40,6 +40,8 @@ impl Rules {
 pub struct Known {
     pub name: DumpName,
     pub subject: Subject,
+    /// Of a dump of a part of the database: which.
+    pub part: Option<String>,
     pub stored_bytes: u64,
     /// Why it is no good.
     pub problem: Option<String>,
@@ -54,11 +56,12 @@ pub struct Decision {
     pub stored_bytes: u64,
 }
 
-/// Decides, for each database by itself; in the order of `dumps`.
+/// Decides, for each database by itself, and for each part that is dumped of it; in the order of `dumps`.
 pub fn decide(dumps: &[Known], rules: &Rules, now: Time) -> Vec<Decision> {
-    let mut of_subjects: BTreeMap<&Subject, Vec<&Known>> = BTreeMap::new();
+    let mut of_subjects: BTreeMap<_, Vec<&Known>> = BTreeMap::new();
     for dump in dumps {
-        of_subjects.entry(&dump.subject).or_default().push(dump);
+        let own = of_subjects.entry((&dump.subject, &dump.part));
+        own.or_default().push(dump);
     }
     let mut reasons: BTreeMap<&DumpName, Vec<String>> = BTreeMap::new();
     for mut own in of_subjects.into_values() {
@@ -163,6 +166,7 @@ mod tests {
         Known {
             name: DumpName::new(PathFormat::Flat, &prefix, &subject, time(day), class),
             subject,
+            part: None,
             stored_bytes: 1,
             problem: None,
         }
@@ -214,6 +218,26 @@ mod tests {
                 "-no rule wants it",
             ]
         );
+    }
+
+    #[test]
+    fn dumps_of_a_part_take_the_place_of_no_other() {
+        let rules = Rules {
+            daily: Some(Keep::Count(1)),
+            ..Rules::default()
+        };
+        let part = |day, options: &str| Known {
+            part: Some(options.to_owned()),
+            ..dump("a", day, Class::Daily)
+        };
+        let dumps = [
+            dump("a", "2026-11-01", Class::Daily),
+            part("2026-11-02", "-t x"),
+            part("2026-11-03", "-t x"),
+            part("2026-11-04", "-s"),
+        ];
+        let (stays, goes) = ("daily: 1 of 1", "-no rule wants it");
+        assert_eq!(said(&dumps, rules), [stays, goes, stays, stays]);
     }
 
     #[test]

@@ -2,19 +2,15 @@
 
 use tracing::warn;
 
-use super::{
-    claim, databases,
-    making::{Maker, SCRATCH},
-    request::Request,
-};
+use super::{claim, databases, making::Maker, remains, request::Request};
 use crate::{
     error::{Error, Kind, Result},
     postgres::{
         client_programs::ClientPrograms, connection::Session, conninfo::ConnInfo, lsn::SystemId,
         programs::Search, version::Major,
     },
-    repo::{dump::Dump, dump_name::Subject, dumps::DumpEntry, repository::Repository},
-    util::{cancel::Cancel, clock, meter::Meter, scratch::Scratch},
+    repo::{dump::Dump, dump_name::Subject, dump_part, dumps::DumpEntry, repository::Repository},
+    util::{cancel::Cancel, clock, meter::Meter},
 };
 
 /// What came of a run.
@@ -54,10 +50,12 @@ pub fn run(
     let verdicts = repository.verdicts(|_| false)?;
     let whole = entries.iter().filter_map(DumpEntry::whole);
     let good = whole.filter(|dump| verdicts.against(&dump.name).is_none());
-    let earlier = good
+    let part = dump_part::part(&request.selection.options());
+    let alike = good.filter(|dump| dump.database.is_none() || dump.part() == part);
+    let earlier = alike
         .map(|dump| (dump.subject(), dump.name.time(), dump.class))
         .collect();
-    Scratch::sweep(SCRATCH);
+    remains::sweep();
     let maker = Maker {
         repository,
         programs: &programs,

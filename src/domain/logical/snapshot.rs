@@ -13,12 +13,10 @@ pub struct Held {
     /// For `pg_dump --snapshot`.
     pub id: String,
     pub snapshot: Snapshot,
-    pub database_bytes: u64,
 }
 
 const EXPORT: &str = "SELECT pg_export_snapshot(), CASE WHEN pg_is_in_recovery() \
-     THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
-     pg_database_size(current_database())";
+     THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END";
 
 impl Held {
     pub fn take(info: &ConnInfo, cancel: &Cancel) -> Result<Self> {
@@ -43,8 +41,13 @@ impl Held {
         Ok(Self {
             id: row.text(0)?,
             snapshot,
-            database_bytes: row.parse(2)?,
             session,
         })
+    }
+
+    /// Takes a look at each file of the database.
+    pub fn database_bytes(&self) -> Result<u64> {
+        let size = "SELECT pg_database_size(current_database())";
+        self.session.query_one(size, &[])?.parse(0)
     }
 }

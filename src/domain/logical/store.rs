@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use tracing::warn;
 
+use super::reread::{self, Follower};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     repo::{
         codec::Compression,
         dump::{Dump, StoredDump},
@@ -14,89 +15,97 @@ use crate::{
         object_writer::ObjectWriter,
         repository::Repository,
     },
-    util::{
-        cancel::Cancel,
-        hash::Sha256,
-        meter::{Meter, Watched},
-    },
+    util::{cancel::Cancel, meter::Meter},
 };
+
+/// What becomes of the data that is written.
+pub struct Shelf<'a> {
+    pub repository: &'a Repository,
+    /// Read what was stored once more before it counts.
+    pub reread: bool,
+    pub meter: &'a Meter,
+    pub cancel: &'a Cancel,
+}
 
 /// The data on its way. Dropped without `finish`, it never existed.
 pub struct DataWriter<'a> {
+    shelf: Shelf<'a>,
+    name: ObjectName,
     object: ObjectWriter<'a>,
+    follower: Option<Follower>,
     plain_bytes: u64,
-    meter: &'a Meter,
 }
 
 impl<'a> DataWriter<'a> {
     pub fn begin(
-        repository: &'a Repository,
+        shelf: Shelf<'a>,
         name: &DumpName,
         object: DumpObject,
         compression: Compression,
-        meter: &'a Meter,
     ) -> Result<Self> {
-        let object = repository.layout().dump_object(name, object);
+        let name = shelf.repository.layout().dump_object(name, object);
+        let storage = shelf.repository.storage();
+        let (object, trail) = match shelf.reread {
+            true => ObjectWriter::begin_with_trail(storage, name.clone(), compression)?,
+            false => (
+                ObjectWriter::begin(storage, name.clone(), compression)?,
+                None,
+            ),
+        };
         Ok(Self {
-            object: ObjectWriter::begin(repository.storage(), object, compression)?,
+            follower: trail.map(|trail| Follower::start(trail, shelf.cancel)),
+            shelf,
+            name,
+            object,
             plain_bytes: 0,
-            meter,
         })
     }
 
+    /// Makes the data durable, and reads it again.
+    ///
+    /// # Errors
+    /// Of kind `Damaged` where the store has something else than was written.
     pub fn finish(self) -> Result<StoredDump> {
         let stored = self.object.finish()?;
-        Ok(StoredDump {
+        let data = StoredDump {
             name: stored.name,
             plain_bytes: self.plain_bytes,
             stored_bytes: stored.stored_bytes,
             sha256: stored.sha256,
-        })
+        };
+        let Shelf {
+            repository,
+            reread,
+            meter,
+            cancel,
+        } = self.shelf;
+        if reread {
+            let storage = repository.storage();
+            meter.begin("reading it again", data.stored_bytes);
+            let found = match self.follower {
+                Some(follower) => follower.finish()?,
+                None => reread::read(storage, &self.name, meter, cancel)?,
+            };
+            reread::compare(found, &data, &storage.place(&self.name))?;
+        }
+        Ok(data)
     }
 }
 
 impl Write for DataWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(follower) = &mut self.follower {
+            follower.check()?;
+        }
         let count = self.object.write(bytes)?;
         self.plain_bytes += count as u64;
-        self.meter.add(count as u64);
+        self.shelf.meter.add(count as u64);
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.object.flush()
     }
-}
-
-/// Reads what was stored once more: an error of kind `Damaged` unless it is what was written.
-pub fn read_again(
-    repository: &Repository,
-    object: &ObjectName,
-    data: &StoredDump,
-    meter: &Meter,
-    cancel: &Cancel,
-) -> Result<()> {
-    meter.begin("reading it again", data.stored_bytes);
-    let storage = repository.storage();
-    let found = Sha256::of_reader(Watched {
-        inner: storage.get(object, None)?,
-        meter,
-        cancel,
-    });
-    let (sha256, length) = found
-        .map_err(|error| Error::passed(error, |error| storage.failed("read", object, error)))?;
-    if (sha256, length) == (data.sha256, data.stored_bytes) {
-        return Ok(());
-    }
-    Err(Error::damaged(format!(
-        "{} is not what was written: {length} bytes with SHA-256 {sha256} instead of {} with {}",
-        storage.place(object),
-        data.stored_bytes,
-        data.sha256
-    ))
-    .hint(
-        "the disk or the memory of this host fails: look at the kernel's log, and dump to another disk.",
-    ))
 }
 
 /// Makes a dump of what is stored.
@@ -116,7 +125,9 @@ pub fn commit(repository: &Repository, dump: &Dump) -> Result<()> {
             error.in_one_line()
         );
     }
-    if let Err(error) = repository.link_latest(&dump.subject(), Some(dump)) {
+    if dump.part().is_none()
+        && let Err(error) = repository.link_latest(&dump.subject(), Some(dump))
+    {
         warn!("the link to dump {}: {}", dump.name, error.in_one_line());
     }
     Ok(())

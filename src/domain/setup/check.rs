@@ -39,6 +39,8 @@ pub struct Subject<'a> {
     pub state_folder: &'a Path,
     /// Where the programs are that make dumps; None: none are made.
     pub dump_programs: Option<&'a Search>,
+    /// Dumps are all that was ever made, as far as repositories and this host tell.
+    pub only_dumps: bool,
 }
 
 /// Checks everything; an error only if a stop was asked for.
@@ -110,6 +112,10 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
             system,
         })
         .collect();
+    if subject.only_dumps && !facts.server.archiving.is_on(facts.server.standby) {
+        let findings = findings.into_iter();
+        return Ok(findings.map(checks::without_backups).collect());
+    }
     findings.extend(arrive(
         subject, &session, &facts, &readiness, &ready, cancel, meter,
     )?);

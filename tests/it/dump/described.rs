@@ -8,7 +8,7 @@ use super::{
     Site,
     everything::{self, NAME, ROWS},
 };
-use crate::harness::{PgBin, on_every_major, pg};
+use crate::harness::{Cluster, PgBin, on_every_major, pg};
 
 fn table<'a>(description: &'a Value, name: &str) -> &'a Value {
     let mut tables = description["contents"]["tables"].as_array().unwrap().iter();
@@ -124,6 +124,56 @@ fn rows_are_counted_in_the_snapshot_of_the_dump() {
         }
         done.send(()).unwrap();
     });
+}
+
+#[test]
+fn a_standby_is_dumped_without_what_it_has_not_got() {
+    let site = Site::start(pg(17));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create table kept as select n from generate_series(1, 3) n");
+    cluster.psql("create unlogged table passing as select 1 as n");
+    let copy = site.scratch.join("copy");
+    cluster.basebackup(&copy, &["--write-recovery-conf"]);
+    let mut standby = Cluster::existing(&site.scratch, pg(17), "standby", &copy);
+    standby.start();
+    for format in ["custom", "plain"] {
+        let dump = site.dump(&["postgres", "--no-globals", "--format", format]);
+        let report = dump.env("PGSTOW_CLUSTER_HOST", standby.host()).ok().json();
+        let told = site.stored(&report["dumps"][0]).json;
+        assert_eq!(told["missing"], json!([]));
+        assert_eq!(rows(&told), [("public".to_owned(), "kept".to_owned(), 3)]);
+        assert_eq!(table(&told, "passing")["rows"], Value::Null);
+    }
+}
+
+#[test]
+fn what_could_not_be_counted_is_told() {
+    let site = Site::start(pg(18));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create table t as select n from generate_series(1, 3) n");
+    // Once both pg_dump and who counts wait for it.
+    let truncate = "begin; lock table t;
+        do $$ begin loop
+          exit when (select count(*) from pg_locks where relation = 't'::regclass and not granted) = 2;
+          perform pg_sleep(0.02);
+        end loop; end $$;
+        truncate t; commit";
+    let mut psql = cluster.client("psql");
+    let mut other = psql.args(["-Xq", "-c", truncate]).spawn().unwrap();
+    let locked = "select count(*) from pg_locks where relation = 't'::regclass and granted
+        and mode = 'AccessExclusiveLock'";
+    cluster.wait_until(locked, "1");
+    let told = site.dumped(&["postgres"]).json;
+    other.wait().unwrap();
+    let [missing] = told["missing"].as_array().unwrap().as_slice() else {
+        panic!("{told}");
+    };
+    let missing = missing.as_str().unwrap();
+    assert!(
+        missing.ends_with("it was truncated or rewritten meanwhile"),
+        "{missing}"
+    );
+    assert_eq!(table(&told, "t")["rows"], Value::Null);
 }
 
 #[test]

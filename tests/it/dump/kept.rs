@@ -87,6 +87,11 @@ fn rules_by_class_by_days_and_a_floor() {
     assert!(site.list().iter().all(|dump| dump["state"] == "good"));
     let again = decided(&site.stow.tool, &[]);
     assert!(again.iter().all(|(_, keep, _)| *keep), "{again:?}");
+    // A clock was wrong, and what it dated stands before what comes now.
+    let dump = ["dump", "postgres", "--no-globals", "--class", "daily"];
+    drop(site.stow.tool.shifted("+400d", &dump).ok());
+    let warned = site.stow.tool.command(&["cleanup"]).fails(3);
+    warned.stdout_contains("a clock was or is wrong");
 }
 
 #[test]

@@ -70,6 +70,20 @@ fn odd_names_are_listed_as_they_are() {
         .command(&["list", "--dumps", "--database", everything::NAME])
         .ok();
     assert!(output.stdout.contains(everything::NAME), "{output}");
+    // Names that are ours.
+    let ours = ["latest", "main_shop_20261121T020000Z_daily", "@globals"];
+    for name in ours {
+        site.stow
+            .cluster
+            .psql(&format!("create database {}", everything::quoted(name)));
+        site.dumped(&[name]);
+    }
+    site.stow.tool.command(&["cleanup"]).ok();
+    let listed = site.list();
+    let states: Vec<_> = listed.iter().map(|dump| &dump["state"]).collect();
+    assert_eq!(states, ["good"; 4], "{listed:#?}");
+    let names = || listed.iter().map(|dump| &dump["database"]);
+    assert!(ours.iter().all(|name| names().any(|listed| listed == name)));
 }
 
 #[test]

@@ -71,6 +71,15 @@ fn the_age_of_each_databases_newest_dump() {
             "not needed: dumps are all that is made here"
         );
     }
+    // Nor does `check`.
+    let report = site.stow.tool.command(&["--json", "check"]);
+    let report = report.spawn().wait().json();
+    let findings = report["findings"].as_array().unwrap().iter();
+    let archive_mode = findings.clone().find(|one| one["name"] == "archive_mode");
+    let said = &archive_mode.unwrap()["what"];
+    assert_eq!(said, "not needed: dumps are all that is made here");
+    let critical: Vec<_> = findings.filter(|one| one["state"] == "critical").collect();
+    assert!(critical.is_empty(), "{critical:?}");
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("The newest dump of each database"), "{html}");
     assert!(!html.contains("Nothing can be restored"));

@@ -52,4 +52,61 @@ fn the_result_is_stored_with_the_dump() {
     assert!(metrics.contains(proven), "{metrics}");
     site.pgstow(&["cleanup"]).ok();
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    // What the list says of one that is not good, of one that is, and of what was read alone.
+    site.describe(&data, |json| {
+        json["contents"]["counts"]["enum_types"] = 7.into();
+    });
+    site.pgstow(&["verify", "shop"]).fails(3);
+    site.pgstow(&["dump", "shop"]).ok();
+    for what in ["shop", &globals(&site)] {
+        site.pgstow(&["verify", what]).ok();
+    }
+    let report = site.pgstow(&["list", "--dumps"]).ok().json();
+    let told = |dump: &Value| {
+        let verified = &dump["verified"];
+        let words = ["database", "state"].map(|field| dump[field].clone());
+        (
+            words,
+            verified["good"].clone(),
+            verified["server"].is_null(),
+        )
+    };
+    let told: Vec<_> = report["dumps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(told)
+        .collect();
+    assert!(
+        told.contains(&(["shop".into(), "bad".into()], false.into(), false)),
+        "{report:#}"
+    );
+    assert!(
+        told.contains(&(["shop".into(), "good".into()], true.into(), false)),
+        "{report:#}"
+    );
+    assert!(
+        told.contains(&([Value::Null, "good".into()], true.into(), true)),
+        "{report:#}"
+    );
+    let text = site.stow.tool.command(&["list", "--dumps"]).ok();
+    let states: Vec<&str> = text.stdout.lines().filter_map(state).collect();
+    assert_eq!(states, ["NOT GOOD", "good", "proven"], "{text}");
+}
+
+/// The name of the only dump of globals.
+fn globals(site: &Site) -> String {
+    let report = site.pgstow(&["list", "--dumps"]).ok().json();
+    let mut dumps = report["dumps"].as_array().unwrap().iter();
+    let globals = dumps.find(|dump| dump["database"].is_null()).unwrap();
+    globals["name"].as_str().unwrap().to_owned()
+}
+
+/// Of a line of the list.
+fn state(line: &str) -> Option<&str> {
+    let states = ["NOT GOOD", "proven", "good"];
+    let of_dump = line.starts_with("main_");
+    states
+        .into_iter()
+        .find(|state| of_dump && line.contains(&format!(" {state} ")))
 }

@@ -3,8 +3,10 @@
 
 mod checks;
 mod kept;
+mod parts;
 mod places;
 mod properties;
+mod replaced;
 mod round_trip;
 mod trouble;
 

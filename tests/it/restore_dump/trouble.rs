@@ -54,6 +54,17 @@ fn a_damaged_dump_is_never_restored() {
     ];
     site.pgstow(&restore).fails(1).stderr_contains("\\connect");
     assert_eq!(site.sql("postgres", "select to_regclass('harm')"), "");
+    // Cut, and gone.
+    let data = site.dump("shop", &[]);
+    let stem = data.file_stem().unwrap().to_str().unwrap();
+    let cut = fs::OpenOptions::new().write(true).open(&data).unwrap();
+    cut.set_len(10).unwrap();
+    for _ in 0..2 {
+        site.pgstow(&["restore-dump", stem, "-d", "copy"]).fails(1);
+        let proven = site.pgstow(&["verify", stem]).fails(3);
+        assert_eq!(results(&proven), ["intact failed"], "{proven}");
+        let _ = fs::remove_file(&data);
+    }
     site.assert_clean("shop");
 }
 

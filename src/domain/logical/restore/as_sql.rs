@@ -4,11 +4,12 @@ use std::io::Write;
 
 use super::{
     extract,
+    fit::check_stays,
     load::{self, Loader},
     material::{Checked, Material, is_script},
     programs,
     ready::Ready,
-    run::{Request, Restorer, check_stays},
+    run::{Request, Restorer},
 };
 use crate::{
     error::{Error, Result},

@@ -28,12 +28,12 @@ const TAKEN: [&str; 8] = [
 impl Creation {
     pub fn of(about: &About) -> Self {
         match about {
-            About::Archive(toc) => Self::of_archive(toc),
+            About::Archive(toc) => Self::of_toc(toc),
             About::Script(script) => Self::of_script(script),
         }
     }
 
-    fn of_archive(toc: &ArchiveToc) -> Self {
+    pub fn of_toc(toc: &ArchiveToc) -> Self {
         match toc.creation() {
             Some(creation) => Self {
                 options: taken(creation),

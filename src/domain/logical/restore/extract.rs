@@ -7,9 +7,10 @@ use super::{
     load::{How, Loader},
     material::{Checked, Material},
     pick::Picked,
-    ready::{Ready, SCRATCH},
+    ready::Ready,
 };
 use crate::{
+    domain::logical::remains::OF_RESTORE,
     error::{Error, Kind, Result},
     postgres::{connection::Session, sql::identifier},
     util::{
@@ -47,7 +48,7 @@ pub fn extract(
     };
     inside.script(material.plain()?, &How::all(false))?;
     let options = options(&Session::connect(&info, loader.cancel)?, picked)?;
-    let scratch = Scratch::make(SCRATCH, false)?;
+    let scratch = Scratch::make(OF_RESTORE, false)?;
     let path = scratch.path().join("picked");
     let mut command = loader.programs.command("pg_dump", &info)?;
     command

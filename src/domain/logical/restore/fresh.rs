@@ -53,7 +53,7 @@ impl Fresh {
         cancel: &Cancel,
     ) -> Result<Self> {
         let session = Session::connect(beside, cancel)?;
-        sweep(&session, purpose)?;
+        sweep(&session)?;
         let name = Owner::own().name(purpose);
         drop(session);
         Self::make(beside, &name, how, cancel)
@@ -111,10 +111,7 @@ impl Fresh {
 
 /// Whether a database is here for a while alone, by its name.
 pub fn is_passing(name: &str) -> bool {
-    let behind = name
-        .strip_prefix(BEGIN)
-        .and_then(|rest| rest.split_once('_'));
-    behind.is_some_and(|(_, owner)| Owner::read(owner).is_some())
+    Owner::of_name(name).is_some()
 }
 
 impl Drop for Fresh {
@@ -161,14 +158,22 @@ fn comment_on(session: &Session, name: &str) -> Result<Option<String>> {
     rows.first().map(|row| row.text(0)).transpose()
 }
 
-/// Drops what processes of this host that are gone have left.
-fn sweep(session: &Session, purpose: &str) -> Result<()> {
+/// Drops what processes of this host that are gone have left, whatever it was for.
+pub fn sweep(session: &Session) -> Result<()> {
     let sql = "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname::text, $1)";
     for row in session.query_rows(sql, &[BEGIN])? {
         let name = row.text(0)?;
-        if Owner::of_name(&name, purpose).is_some_and(|owner| owner.is_gone()) {
+        if Owner::of_name(&name).is_some_and(|owner| owner.is_gone()) {
             info!("dropping database {name:?}, which an interrupted run left");
-            drop_database(session, &name)?;
+            match drop_database(session, &name) {
+                Err(error) if error.kind() != Kind::Interrupted => {
+                    let why = error.in_one_line();
+                    warn!(
+                        "database {name:?}, which an interrupted run left, is still there: {why}"
+                    );
+                }
+                dropped => dropped?,
+            }
         }
     }
     Ok(())
@@ -220,9 +225,10 @@ impl Owner {
         format!("{BEGIN}{purpose}_{}", self.text())
     }
 
-    fn of_name(name: &str, purpose: &str) -> Option<Self> {
-        let rest = name.strip_prefix(BEGIN)?.strip_prefix(purpose)?;
-        Self::read(rest.strip_prefix('_')?)
+    /// Behind what the database was for.
+    fn of_name(name: &str) -> Option<Self> {
+        let (_, owner) = name.strip_prefix(BEGIN)?.split_once('_')?;
+        Self::read(owner)
     }
 
     /// Surely: of another host nothing is known.
@@ -249,8 +255,7 @@ mod tests {
         let own = Owner::own();
         let name = own.name("verify");
         assert!(name.len() <= 63, "{name}");
-        assert_eq!(Owner::of_name(&name, "verify"), Some(Owner::own()));
-        assert_eq!(Owner::of_name(&name, "clean"), None);
+        assert_eq!(Owner::of_name(&name), Some(Owner::own()));
         assert!(is_passing(&name) && !is_passing("pgstow_verify"));
         assert!(!own.is_gone());
         let dead = Owner {
@@ -274,7 +279,7 @@ mod tests {
             "pgstow_verify_a_b_1_2_3",
             "verify_a_b_1_2",
         ] {
-            assert_eq!(Owner::of_name(other, "verify"), None, "{other}");
+            assert_eq!(Owner::of_name(other), None, "{other}");
         }
     }
 }

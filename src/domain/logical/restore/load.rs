@@ -9,8 +9,9 @@ use std::{
 use serde::Serialize;
 use tracing::warn;
 
-use super::ready::{Ready, SCRATCH};
+use super::ready::Ready;
 use crate::{
+    domain::logical::remains::OF_RESTORE,
     error::{Error, Kind, Result},
     postgres::{client_programs::ClientPrograms, conninfo::ConnInfo},
     util::{
@@ -248,7 +249,7 @@ struct List(Scratch);
 
 impl List {
     fn make(entries: &[u32]) -> Result<Self> {
-        let list = Self(Scratch::make(SCRATCH, false)?);
+        let list = Self(Scratch::make(OF_RESTORE, false)?);
         let path = list.path();
         let mut file = create_file(&path)?;
         let text: String = entries.iter().map(|id| format!("{id};\n")).collect();

@@ -99,6 +99,8 @@ impl<'a> Material<'a> {
 
     /// A file, with what lies beside it: `.sha256` in sha256sum's format, `.json` of pgstow.
     pub fn file(path: &Path) -> Result<Self> {
+        // What lies beside it lies beside what a link leads to.
+        let path = &fs::canonicalize(path).at("read", path)?;
         let shape = Shape::of(path)?;
         let description = description_beside(path)?;
         let sum = match &description {

@@ -3,11 +3,14 @@
 mod as_sql;
 pub mod creation;
 mod extract;
+pub mod fit;
 pub mod fresh;
 mod globals;
+mod lexer;
 pub mod load;
 pub mod mark;
 pub mod material;
+mod old;
 pub mod pick;
 pub mod programs;
 pub mod properties;

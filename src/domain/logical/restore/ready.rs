@@ -12,6 +12,7 @@ use super::{
     shape::Shape,
 };
 use crate::{
+    domain::logical::remains::OF_RESTORE,
     error::{Error, IoContext, Result},
     postgres::archive_toc::MAGIC,
     util::{
@@ -22,9 +23,6 @@ use crate::{
         units,
     },
 };
-
-/// Of the folder that a dump goes through.
-pub const SCRATCH: &str = "pgstow-restore-dump";
 
 /// Left free on the disk of that folder.
 const RESERVE: u64 = 64 << 20;
@@ -57,7 +55,7 @@ impl<'a> Ready<'a> {
         if ready.path.is_some() || !wants_path || matches!(material.shape, Shape::Plain(_)) {
             return Ok(ready);
         }
-        let scratch = Scratch::make(SCRATCH, false)?;
+        let scratch = Scratch::make(OF_RESTORE, false)?;
         let needed = material.description.as_ref();
         let needed = needed.map_or(checked.bytes, |dump| dump.data.plain_bytes);
         check_room(scratch.path(), needed)?;

@@ -9,23 +9,26 @@ use serde::Serialize;
 use super::{
     creation::Creation,
     extract,
-    fresh::Fresh,
+    fit::{check_is_all, check_stays, name_of},
+    fresh::{self, Fresh},
     globals,
     load::{Complaints, How, Loader},
     mark::Mark,
     material::{About, Checked, Material},
+    old,
     pick::Picked,
     programs, properties,
-    ready::{Ready, SCRATCH},
+    ready::Ready,
     target::{Target, check_name},
 };
 use crate::{
+    domain::logical::remains,
     error::{Error, Kind, Result},
     postgres::{
         client_programs::ClientPrograms, connection::Session, conninfo::ConnInfo, programs::Search,
         version::Major,
     },
-    util::{cancel::Cancel, fs::NewFile, meter::Meter, scratch::Scratch},
+    util::{cancel::Cancel, fs::NewFile, meter::Meter},
 };
 
 /// Where a dump goes.
@@ -66,8 +69,10 @@ pub struct Restored {
     pub file: Option<PathBuf>,
     /// Whether the database was made.
     pub created: bool,
-    /// Whether one of that name was there, and was dropped.
+    /// Whether one of that name was there, and this took its place.
     pub replaced: bool,
+    /// What that one is called now, if it could not be dropped.
+    pub left: Option<String>,
     /// Whether its SHA-256 was known, and is right.
     pub checked: bool,
     pub bytes: u64,
@@ -95,7 +100,7 @@ impl Restorer<'_> {
         output: &mut (dyn Write + Send),
     ) -> Result<Restored> {
         let begun = Instant::now();
-        Scratch::sweep(SCRATCH);
+        remains::sweep();
         let _mark = Mark::leave(material);
         let checked = material.check(self.meter, self.cancel)?;
         let mut restored = Restored {
@@ -104,6 +109,7 @@ impl Restorer<'_> {
             file: None,
             created: false,
             replaced: false,
+            left: None,
             checked: checked.compared,
             bytes: checked.bytes,
             errors: Complaints::default(),
@@ -139,6 +145,7 @@ impl Restorer<'_> {
         check_name(name)?;
         let beside = beside(self.info, name);
         let session = Session::connect(&beside, self.cancel)?;
+        fresh::sweep(&session)?;
         let programs = self.programs(&session, &checked.about)?;
         let target = Target {
             session: &session,
@@ -148,6 +155,7 @@ impl Restorer<'_> {
         };
         let exists = target.exists(name)?;
         if exists && request.clean {
+            check_is_all(material)?;
             target.check_may_go(name)?;
         }
         if exists {
@@ -174,7 +182,16 @@ impl Restorer<'_> {
             owners: request.owners,
             ..How::all(request.keep_going)
         };
-        let creation = Creation::of(&checked.about);
+        let old = match &checked.about {
+            About::Script(_) if exists && request.clean => {
+                let info = beside.clone().with_database(name);
+                Some(old::properties(&programs, &info, self.cancel)?)
+            }
+            _ => None,
+        };
+        let creation = old
+            .as_ref()
+            .map_or_else(|| Creation::of(&checked.about), Creation::of_toc);
         let fresh = match (exists, request.clean) {
             (true, true) => Some(target.make_beside(name, creation)?),
             (true, false) => None,
@@ -187,7 +204,7 @@ impl Restorer<'_> {
         let errors_before = restored.errors.count;
         let loaded = self.load(material, checked, &request.picked, &loader(&info), how)?;
         restored.errors.add(loaded);
-        if let (Some(fresh), Some(toc)) = (&fresh, checked.about.toc())
+        if let (Some(fresh), Some(toc)) = (&fresh, checked.about.toc().or(old.as_ref()))
             && request.picked.is_everything()
         {
             let (owners, keep_going) = (request.owners, request.keep_going);
@@ -197,13 +214,15 @@ impl Restorer<'_> {
         }
         match fresh {
             Some(fresh) if exists && restored.errors.count == errors_before => {
-                target.replace(name, fresh)?;
+                restored.left = target.replace(name, fresh)?;
                 restored.replaced = true;
             }
-            Some(mut fresh) if exists => {
-                fresh.keep();
+            Some(fresh) if exists => {
                 // Nobody gives up a whole database for one with errors.
-                return Err(self.left_beside(name, fresh.name(), &restored.errors));
+                let Complaints { list, count } = &restored.errors;
+                let first = list.first().map_or("", String::as_str);
+                let why = format!("restored with {count} errors, such as: {first}");
+                return Err(target.leave_beside(name, fresh, &why));
             }
             Some(fresh) => {
                 target.call(name, fresh)?;
@@ -212,16 +231,6 @@ impl Restorer<'_> {
             None => {}
         }
         Ok(())
-    }
-
-    fn left_beside(&self, name: &str, beside: &str, errors: &Complaints) -> Error {
-        let first = errors.list.first().cloned().unwrap_or_default();
-        Error::failed(first)
-            .context(format!(
-                "database {name:?} is as it was; the dump was restored with {} errors, as {beside:?}",
-                errors.count
-            ))
-            .hint("look at it, and drop or rename it by hand.")
     }
 
     /// It gets its name when all is in it: what is killed before leaves nothing that looks like a database
@@ -302,44 +311,4 @@ fn beside(info: &ConnInfo, name: &str) -> ConnInfo {
         }),
         false => info.clone(),
     }
-}
-
-fn name_of(wanted: Option<&str>, material: &Material<'_>, checked: &Checked) -> Result<String> {
-    let of_description = || material.description.as_ref()?.database.clone();
-    let of_archive = || checked.about.toc()?.database.clone();
-    let is_globals = material
-        .description
-        .as_ref()
-        .is_some_and(|dump| dump.database.is_none());
-    if is_globals {
-        let what = format!(
-            "{} holds roles and tablespaces, no database",
-            material.name()
-        );
-        return Err(Error::usage(what).hint(
-            "restore a database with --globals, which restores them first; or write them with --to-file.",
-        ));
-    }
-    let name = wanted
-        .map(str::to_owned)
-        .or_else(of_description)
-        .or_else(of_archive);
-    name.ok_or_else(|| {
-        let what = format!("{} does not say which database it holds", material.name());
-        Error::usage(what).hint("name one with --to-database.")
-    })
-}
-
-/// A script that goes to other databases would do so whatever we say.
-pub fn check_stays(about: &About, name: &str) -> Result<()> {
-    let About::Script(script) = about else {
-        return Ok(());
-    };
-    let Some(line) = &script.connects else {
-        return Ok(());
-    };
-    let what = format!("{name} chooses its database itself: {line}");
-    Err(Error::failed(what).hint(
-        "it was made by pg_dumpall, or by pg_dump with --create: look at it, and give it to psql by hand.",
-    ))
 }

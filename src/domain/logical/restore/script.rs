@@ -6,6 +6,8 @@ use std::{
     io::{self, Write},
 };
 
+use super::lexer::Lexer;
+
 /// What is looked at of a line: pg_dump's own are shorter.
 const LONGEST: usize = 8192;
 
@@ -38,12 +40,12 @@ impl Script {
         (self.of_pg_dump || self.of_pg_dumpall) && !self.complete
     }
 
-    fn line(&mut self, line: &str) {
+    /// `is_quoted`: it begins within a text, a name or a comment.
+    fn line(&mut self, line: &str, is_quoted: bool) {
         let first = line.split(' ').next().unwrap_or_default();
         match first {
             "--" => self.comment(line),
-            // In rows of COPY no line begins like that: a backslash is doubled there.
-            "\\connect" | "\\c" if self.connects.is_none() => {
+            "\\connect" | "\\c" if self.connects.is_none() && !is_quoted => {
                 self.connects = Some(line.chars().take(200).collect());
             }
             "SET" => {
@@ -174,7 +176,17 @@ pub struct Scan {
     script: Script,
     /// The beginning of the present line.
     line: Vec<u8>,
+    /// The end of the present line: the statement before rows may be longer.
+    tail: Vec<u8>,
+    /// Where the present line ends so far, and whether it began in quotes.
+    lexer: Lexer,
+    is_quoted: bool,
+    /// Among rows: no line of them begins with a single backslash, but the last.
+    in_rows: bool,
 }
+
+/// What ends a statement that rows follow.
+const ROWS: &[u8] = b" FROM stdin;";
 
 impl Scan {
     pub fn finish(mut self) -> Script {
@@ -189,9 +201,32 @@ impl Scan {
             Some(b'-' | b'\\' | b'S' | b'A' | b'G' | b'R' | b'C')
         ) {
             let line = String::from_utf8_lossy(&self.line);
-            self.script.line(line.trim_end_matches('\r'));
+            self.script
+                .line(line.trim_end_matches('\r'), self.is_quoted || self.in_rows);
         }
+        if self
+            .line
+            .starts_with(b"SET standard_conforming_strings = off")
+        {
+            self.lexer.escapes = true;
+        }
+        self.in_rows = match self.in_rows {
+            true => self.line != b"\\.",
+            false => {
+                !self.is_quoted && self.line.starts_with(b"COPY ") && self.tail.ends_with(ROWS)
+            }
+        };
+        self.is_quoted = self.lexer.is_inside();
         self.line.clear();
+        self.tail.clear();
+    }
+
+    /// Keeps as much of a line's end as is asked for.
+    fn note_end(&mut self, text: &[u8]) {
+        let from = text.len().saturating_sub(ROWS.len());
+        self.tail.extend_from_slice(&text[from..]);
+        let more = self.tail.len().saturating_sub(ROWS.len());
+        self.tail.drain(..more);
     }
 }
 
@@ -204,6 +239,10 @@ impl Write for Scan {
             };
             let room = LONGEST - self.line.len();
             self.line.extend_from_slice(&text[..text.len().min(room)]);
+            if !self.in_rows {
+                self.note_end(text);
+                self.lexer.read(part);
+            }
             if ends {
                 self.end_line();
             }
@@ -248,6 +287,11 @@ mod tests {
         let cut = scanned(&whole[..whole.len() - 10]);
         assert!(cut.is_cut_off());
         assert!(!scanned("SELECT 1;\n").is_cut_off());
+        let quoted = "CREATE TABLE t (x text DEFAULT 'a\n\\connect b\n');\nCOPY t (x) FROM stdin;\nit's\n\\.\n\
+             COMMENT ON TABLE t IS E'\\'\n\\connect c';\nCREATE FUNCTION f() AS $_$\n\\connect d\n$_$;\n";
+        assert_eq!(scanned(quoted).connects, None);
+        let behind = format!("{quoted}\\connect e\n");
+        assert_eq!(scanned(&behind).connects.as_deref(), Some("\\connect e"));
         let script = scanned("\\connect -reuse-previous=on \"dbname='x'\"");
         assert!(script.connects.unwrap().starts_with("\\connect "));
         let all = "-- PostgreSQL database cluster dump\n-- PostgreSQL database dump complete\n";

@@ -13,6 +13,33 @@ use crate::{
 /// Bytes of a database's name (NAMEDATALEN in `src/include/pg_config_manual.h`, less one).
 const LONGEST_NAME: usize = 63;
 
+/// What keeps PostgreSQL from dropping a database, or would be lost with it (`dropdb` in
+/// `src/backend/commands/dbcommands.c`): a question, what its answer means, and what to do. Autovacuum gives way.
+const IN_THE_WAY: [(&str, &str, &str); 4] = [
+    (
+        "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = $1 \
+         AND pid <> pg_catalog.pg_backend_pid() AND backend_type <> 'autovacuum worker' HAVING count(*) > 0",
+        "it is in use, {} sessions are in it",
+        "end its sessions first: applications, poolers, psql.",
+    ),
+    (
+        "SELECT datname FROM pg_catalog.pg_database WHERE datname = $1 AND datistemplate",
+        "it is a template",
+        "make it none first: ALTER DATABASE ... IS_TEMPLATE false.",
+    ),
+    (
+        "SELECT s.subname FROM pg_catalog.pg_subscription s \
+         JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1 ORDER BY 1",
+        "it has the subscription {}, which would go on to receive",
+        "drop the subscription first, or restore into another database (--to-database).",
+    ),
+    (
+        "SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1 ORDER BY 1",
+        "the replication slot {} would go with it, and who reads from it would lose changes",
+        "drop the slot first, or restore into another database (--to-database).",
+    ),
+];
+
 pub struct Target<'a> {
     pub session: &'a Session,
     /// To connect by; its database is another than the one that is restored.
@@ -40,13 +67,26 @@ impl Target<'_> {
             let what = format!("database {name:?} is PostgreSQL's own, which is never dropped");
             return Err(Error::failed(what).hint("restore into another database (--to-database)."));
         }
-        let sql = "SELECT count(*) FROM pg_catalog.pg_stat_activity \
-                   WHERE datname = $1 AND pid <> pg_backend_pid()";
-        let sessions: u64 = self.session.query_one(sql, &[name])?.parse(0)?;
-        match sessions {
-            0 => Ok(()),
-            _ => Err(in_use(name, &format!("{sessions} sessions are in it"))),
+        let aside = aside(name);
+        if self.exists(&aside)? {
+            return Err(Error::new(
+                Kind::AlreadyExists,
+                format!("there is a database {aside:?}, as the one that is replaced is called for a while"),
+            )
+            .hint(
+                "it may be what an earlier restore replaced and could not drop: look at it, then drop it or rename it.",
+            ));
         }
+        for (question, what, hint) in IN_THE_WAY {
+            let found = self.session.query_rows(question, &[name])?;
+            if let Some(row) = found.first() {
+                let what = what.replace("{}", &row.text(0)?);
+                return Err(
+                    Error::failed(format!("database {name:?} can't be dropped: {what}")).hint(hint),
+                );
+            }
+        }
+        Ok(())
     }
 
     /// An empty database to restore into, which takes the place of `name` later on.
@@ -57,42 +97,65 @@ impl Target<'_> {
         Fresh::temporary(self.beside, "replace", &how, self.cancel)
     }
 
-    /// Puts `fresh` in the place of database `name`, which is dropped then. In an order in which at each
-    /// step one of the two is whole: until the second has the name, the first is only renamed.
-    pub fn replace(&self, name: &str, mut fresh: Fresh) -> Result<()> {
-        self.check_may_go(name)?;
+    /// Puts `fresh` in the place of database `name`, which is dropped then: both are renamed at once, so that at
+    /// each moment one of them has the name. What is left over, if it can't be dropped.
+    pub fn replace(&self, name: &str, mut fresh: Fresh) -> Result<Option<String>> {
         let aside = aside(name);
-        self.rename(name, &aside)
-            .map_err(|error| in_use(name, &error.in_one_line()))?;
-        if let Err(error) = self.rename(fresh.name(), name) {
-            let back = self.rename(&aside, name);
-            return Err(match back {
-                Ok(()) => error,
-                Err(back) => {
-                    fresh.keep();
-                    Error::failed(format!(
-                        "database {name:?} is now called {aside:?}, and what was restored {:?}: {}",
-                        fresh.name(),
-                        back.in_one_line()
-                    ))
-                    .hint(
-                        "rename one of them to the old name by hand: ALTER DATABASE ... RENAME TO.",
-                    )
-                }
-            });
+        let renamed = self.check_may_go(name).and_then(|()| {
+            self.session.execute("BEGIN", &[])?;
+            self.rename(name, &aside)?;
+            self.rename(fresh.name(), name)
+        });
+        if let Err(error) = renamed {
+            // Nothing was begun, or the server does it itself where even that fails.
+            let _ = self.session.execute("ROLLBACK", &[]);
+            // Who has to ask for the database first need not restore once more.
+            return Err(self.leave_beside(name, fresh, &error.in_one_line()));
+        }
+        if let Err(error) = self.session.execute("COMMIT", &[]) {
+            fresh.keep();
+            let what = format!(
+                "nobody knows whether {name:?} was replaced: if so the old one is {aside:?} now, else the restored one is {:?}",
+                fresh.name()
+            );
+            return Err(error.context(what).hint("look at the server's databases."));
         }
         fresh.keep();
         let sql = format!("DROP DATABASE {}", identifier(&aside));
         let dropped = self
             .session
             .with_limit(NO_LIMIT, |session| session.execute(&sql, &[]));
-        if let Err(error) = dropped {
-            warn!(
-                "the database that was replaced is left as {aside:?}: {}",
-                error.in_one_line()
-            );
-        }
-        Ok(())
+        let Err(error) = dropped else {
+            return Ok(None);
+        };
+        warn!(
+            "the database that was replaced is left as {aside:?}: {}",
+            error.in_one_line()
+        );
+        Ok(Some(aside))
+    }
+
+    /// What was restored stays, under a name that nobody sweeps away; the error that says so.
+    pub fn leave_beside(&self, name: &str, mut fresh: Fresh, why: &str) -> Error {
+        let names = ["_restored", "_restored_2", "_restored_3"].map(|end| with_end(name, end));
+        let mut names = names.into_iter();
+        let free = names.find(|beside| matches!(self.exists(beside), Ok(false)));
+        // Who sits in it keeps it from being renamed, too.
+        let free = free.filter(|beside| self.rename(fresh.name(), beside).is_ok());
+        let hint = match free {
+            Some(_) => {
+                "when nothing is in the way any more, rename the old one, and the restored one to its name (ALTER DATABASE \
+                 ... RENAME TO); or drop the restored one."
+            }
+            None => "rename it, or the next run drops it, which takes it for remains.",
+        };
+        let beside = free.unwrap_or_else(|| fresh.name().to_owned());
+        fresh.keep();
+        Error::failed(why)
+            .context(format!(
+                "database {name:?} is as it was; what was restored is beside it, as {beside:?}"
+            ))
+            .hint(hint)
     }
 
     /// Gives `fresh` its name, by which it stays.
@@ -123,22 +186,18 @@ pub fn check_name(name: &str) -> Result<()> {
     }
 }
 
-fn in_use(name: &str, why: &str) -> Error {
-    Error::new(
-        Kind::Failed,
-        format!("database {name:?} is in use, and is not dropped: {why}"),
-    )
-    .hint("end its sessions first: applications, poolers, psql.")
-}
-
 /// Where a database that is replaced waits to be dropped.
 fn aside(name: &str) -> String {
-    const END: &str = "_before_restore";
-    let mut end = name.len().min(LONGEST_NAME - END.len());
-    while !name.is_char_boundary(end) {
-        end -= 1;
+    with_end(name, "_before_restore")
+}
+
+/// A name for a database, cut off so that it fits.
+fn with_end(name: &str, end: &str) -> String {
+    let mut at = name.len().min(LONGEST_NAME - end.len());
+    while !name.is_char_boundary(at) {
+        at -= 1;
     }
-    format!("{}{END}", &name[..end])
+    format!("{}{end}", &name[..at])
 }
 
 #[cfg(test)]
@@ -148,6 +207,7 @@ mod tests {
     #[test]
     fn names_aside_fit() {
         assert_eq!(aside("shop"), "shop_before_restore");
+        assert_eq!(with_end("shop", "_restored"), "shop_restored");
         assert!(aside(&"ä".repeat(31)).len() <= LONGEST_NAME);
     }
 }

@@ -11,13 +11,16 @@ use tracing::{debug, warn};
 
 use super::place;
 use crate::{
-    domain::logical::restore::{
-        creation::Creation,
-        fresh::Fresh,
-        material::{About, Checked, Material},
-        programs,
-        ready::check_room,
-        script::roles,
+    domain::logical::{
+        remains::{self, OF_VERIFY},
+        restore::{
+            creation::Creation,
+            fresh::Fresh,
+            material::{About, Checked, Material},
+            programs,
+            ready::check_room,
+            script::roles,
+        },
     },
     error::{Error, IoContext, Kind, Result},
     postgres::{
@@ -31,9 +34,6 @@ use crate::{
     },
     util::{cancel::Cancel, scratch::Scratch},
 };
-
-/// Of the folder of a server of our own.
-const SCRATCH: &str = "pgstow-verify";
 
 /// Until such a server accepts connections.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -117,8 +117,8 @@ impl Ground {
         let description = material.description.as_ref();
         let dumped = description.map(|dump| dump.major()).or(about.majors().0);
         let programs = server_programs(search, dumped)?;
-        Scratch::sweep(SCRATCH);
-        let scratch = Scratch::make(SCRATCH, false)?;
+        remains::sweep();
+        let scratch = Scratch::make(OF_VERIFY, false)?;
         let of_database = description.and_then(|dump| dump.database_bytes);
         let of_database = of_database.unwrap_or(checked.bytes.saturating_mul(UNPACKED));
         check_room(scratch.path(), of_database.saturating_add(OF_SERVER))?;

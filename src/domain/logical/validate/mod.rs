@@ -21,11 +21,11 @@ use self::{ground::Ground, place::Server};
 use super::{
     census,
     restore::{
+        fit::check_stays,
         load::{How, Loader, is_about_the_dump},
         mark::Mark,
         material::{About, Checked, Material},
         ready::Ready,
-        run::check_stays,
     },
 };
 use crate::{
@@ -79,6 +79,14 @@ pub struct Validator<'a> {
     pub cancel: &'a Cancel,
 }
 
+/// Whether the data is damaged or gone; an error where the whole repository is.
+fn is_lost(error: &Error, material: &Material<'_>) -> Result<bool> {
+    match (error.kind(), material.in_repository()) {
+        (Kind::NotFound, Some((repository, _))) => repository.confirm().map(|()| true),
+        (kind, _) => Ok(kind == Kind::Damaged),
+    }
+}
+
 impl Validator<'_> {
     /// # Errors
     /// It could not be found out: no server, no room, no rights, a stop that was asked for. What is wrong
@@ -116,7 +124,7 @@ impl Validator<'_> {
                     false => self.restore(material, &checked, &mut validated)?,
                 }
             }
-            Err(error) if error.kind() == Kind::Damaged => {
+            Err(error) if is_lost(&error, material)? => {
                 validated
                     .checks
                     .push(VerifiedCheck::failed("intact", error.in_one_line()));
@@ -172,6 +180,14 @@ impl Validator<'_> {
                 format!("on {}", ground.name()),
             )),
             Err(error) if is_about_the_dump(&error) && ground.answers(self.cancel) => {
+                let part = material.description.as_ref().and_then(|dump| dump.part());
+                if let Some(part) = part {
+                    // What it lacks is where it belongs: that says nothing against it.
+                    return Err(error.context(format!(
+                        "a part of a database can't be tried out alone ({part})"
+                    ))
+                    .hint("restore it into a database that has what it needs, or verify a dump of all."));
+                }
                 validated
                     .checks
                     .push(VerifiedCheck::failed("restored", error.in_one_line()));

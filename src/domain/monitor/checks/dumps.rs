@@ -5,15 +5,20 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{
-        facts::{Facts, GoodDump, Holding},
+        facts::{Facts, GoodDump, Holding, timers::Timer},
+        runs::Run,
         verdict::{State, Unit, Verdict},
     },
     known::{Yardstick, is_timer_of_backups},
 };
 use crate::{
     domain::setup::stored::Stored,
+    error::Result,
     repo::dump_name::Subject,
-    util::{clock::Time, units},
+    util::{
+        clock::{self, Time, readable},
+        units,
+    },
 };
 
 const NAME: &str = "dump_age";
@@ -24,7 +29,7 @@ const HINT: &str = "see why by `pgstow list --runs`, then make one with `pgstow 
 
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let unread = facts.repositories.iter().find(|one| one.dumps.is_err());
-    let mut newest = newest(&facts.repositories);
+    let mut newest = newest(&facts.repositories, by.now);
     if let Ok(server) = &facts.server {
         // Dumps of a database that was dropped grow old and are kept.
         newest.retain(|subject, _| {
@@ -52,9 +57,31 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
         .collect()
 }
 
-/// Whether dumps are all that the cluster is backed up by: they are made, there never was a base backup, nobody
-/// tries to take one, and no WAL is archived. What can't be read may hold one.
+/// Whether dumps are all that the cluster is backed up by: no WAL is archived, and [`nothing_else`] is made.
 pub fn are_all(facts: &Facts, by: Yardstick<'_>) -> bool {
+    let archives = facts.server.as_ref().is_ok_and(|server| {
+        let asked = &server.facts.server;
+        asked.archiving.is_on(asked.standby)
+    });
+    let made = Made {
+        repositories: &facts.repositories,
+        runs: &facts.runs,
+        timers: &facts.timers,
+    };
+    !archives && nothing_else(made, by.dumps)
+}
+
+/// What tells which kinds of backups are made here.
+#[derive(Clone, Copy)]
+pub struct Made<'a> {
+    pub repositories: &'a [Holding],
+    pub runs: &'a Result<Vec<Run>>,
+    pub timers: &'a Result<Option<Vec<Timer>>>,
+}
+
+/// Whether dumps are made again and again, or, with `spoken_of`, wanted at least; there never was a base backup, and
+/// nobody tries to take one. What can't be read may hold one.
+pub fn nothing_else(made: Made<'_>, spoken_of: bool) -> bool {
     let has_none = |holding: &Holding| {
         holding.stored.as_ref().is_ok_and(|stored| {
             let archive = &stored.archive;
@@ -62,16 +89,13 @@ pub fn are_all(facts: &Facts, by: Yardstick<'_>) -> bool {
             backups == 0 && archive.wal.segments() == 0
         })
     };
-    let archives = facts.server.as_ref().is_ok_and(|server| {
-        let asked = &server.facts.server;
-        asked.archiving.is_on(asked.standby)
-    });
-    let mut runs = facts.runs.iter().flatten();
-    let mut timers = facts.timers.iter().flatten().flatten();
+    let is_regular = |holding: &Holding| holding.dumps.iter().flatten().any(|dump| dump.is_regular);
+    let are_made = spoken_of || made.repositories.iter().any(is_regular);
+    let mut runs = made.runs.iter().flatten();
+    let mut timers = made.timers.iter().flatten().flatten();
     let is_tried = runs.any(|run| run.job == "base")
         || timers.any(|timer| is_timer_of_backups(&timer.name) && timer.active == "active");
-    let are_made = by.dumps || !newest(&facts.repositories).is_empty();
-    are_made && !archives && !is_tried && facts.repositories.iter().all(has_none)
+    are_made && !is_tried && made.repositories.iter().all(has_none)
 }
 
 /// When a dump of this repository was restored and found good. Where nobody tries them out, nobody misses it.
@@ -123,24 +147,29 @@ pub fn proven(stored: &Stored) -> Option<Time> {
 
 /// Of the newest dump of any database; None where no dumps are made.
 pub fn newest_of_all(holdings: &[Holding], by: Yardstick<'_>) -> Option<Verdict> {
-    let newest = newest(holdings).into_values();
-    let last = newest.max_by_key(|found| found.map(|(dump, _)| dump.time))?;
+    let newest = newest(holdings, by.now).into_values();
+    let last = newest.max_by_key(|found| found.map(|(dump, _)| rank(dump, by.now)))?;
     Some(judge(last, by))
 }
 
 /// A dump, and the repository that has it; None: not one is good.
 type Found<'a> = Option<(&'a GoodDump, &'a str)>;
 
+/// A date of tomorrow is no reason to prefer what has it.
+fn rank(dump: &GoodDump, now: Time) -> (bool, Time) {
+    (!clock::is_ahead(dump.time, now), dump.time)
+}
+
 /// Of each database of which dumps are made again and again.
-fn newest(holdings: &[Holding]) -> BTreeMap<&Subject, Found<'_>> {
+fn newest(holdings: &[Holding], now: Time) -> BTreeMap<&Subject, Found<'_>> {
     let mut newest: BTreeMap<&Subject, Found<'_>> = BTreeMap::new();
     for holding in holdings {
         let regular = holding.dumps.iter().flatten();
         for dump in regular.filter(|dump| dump.is_regular) {
             let known = newest.entry(&dump.subject).or_default();
-            let time = |(dump, _): &(&GoodDump, &str)| dump.time;
             let here = dump.good.as_ref().map(|good| (good, holding.name.as_str()));
-            if known.as_ref().map(time) < here.as_ref().map(time) {
+            let rank = |found: Found<'_>| found.map(|(dump, _)| rank(dump, now));
+            if rank(*known) < rank(here) {
                 *known = here;
             }
         }
@@ -150,8 +179,18 @@ fn newest(holdings: &[Holding]) -> BTreeMap<&Subject, Found<'_>> {
 
 fn judge(found: Found<'_>, by: Yardstick<'_>) -> Verdict {
     let Some((dump, repository)) = found else {
-        return Verdict::new(NAME, State::Critical, "not one dump is good", HINT);
+        let hint = "see by `pgstow list --dumps` what is wrong with them, then make one with `pgstow dump`.";
+        return Verdict::new(NAME, State::Critical, "not one dump is good", hint);
     };
+    if clock::is_ahead(dump.time, by.now) {
+        let what = format!(
+            "the newest good dump is dated {}, and here it is {}: its age is not known, since a clock was or is wrong",
+            readable(dump.time),
+            readable(by.now)
+        );
+        let hint = "synchronize the clocks of server and host, then run `pgstow dump`, and delete that dump's files.";
+        return Verdict::new(NAME, State::Unknown, what, hint);
+    }
     let limits = by.thresholds.dump_age;
     let age = (by.now - dump.time).to_std().unwrap_or_default();
     let what = format!(

@@ -40,11 +40,12 @@ pub const OF_REPOSITORY: [&str; 10] = [
 ];
 
 /// Of base backups and their WAL.
-const OF_BACKUPS: [&str; 9] = [
+const OF_BACKUPS: [&str; 10] = [
     HERE,
     "wal_level",
     "archive_mode",
     "archive_command",
+    "archiver",
     "waiting",
     "timeline",
     "wal_lag",

@@ -19,6 +19,7 @@ pub use host::{RUNS, STATE, job};
 pub use known::{Yardstick, is_consequence, names};
 
 use super::{facts::Facts, verdict::Verdict};
+use crate::domain::setup::checks::NOT_NEEDED;
 
 /// All verdicts.
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
@@ -32,7 +33,7 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
             let object = verdict.object.take();
             *verdict = Verdict {
                 object,
-                ..Verdict::ok(verdict.check, "not needed: dumps are all that is made here")
+                ..Verdict::ok(verdict.check, NOT_NEEDED)
             };
         }
     }

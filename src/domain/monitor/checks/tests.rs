@@ -342,6 +342,16 @@ fn dumps_are_missed_where_they_are_made() {
         dumps: Result::Ok(vec![dump("blog", 2)]),
     });
     assert_eq!(told(&facts, false)[0], about("blog", Ok));
+    // One of tomorrow hides no other, and is never ok.
+    facts.repositories[1].dumps = Result::Ok(vec![dump("blog", -48)]);
+    assert_eq!(told(&facts, false)[0], about("blog", Warning));
+    let by_wrong_clock = |facts: &mut Facts, hours| {
+        facts.repositories[0].dumps.as_mut().unwrap()[1] = dump("blog", hours);
+    };
+    by_wrong_clock(&mut facts, -48);
+    assert_eq!(told(&facts, false)[0], about("blog", Unknown));
+    by_wrong_clock(&mut facts, 27);
+    facts.repositories[1].dumps = Result::Ok(vec![dump("blog", 2)]);
     // Where not one is good, or is but was made by hand.
     let dumps = facts.repositories[1].dumps.as_mut().unwrap();
     dumps[0].good = None;

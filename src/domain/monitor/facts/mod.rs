@@ -329,14 +329,16 @@ fn look(
         time: dump.snapshot.map_or(dump.begun, |snapshot| snapshot.time),
         stored_bytes: dump.data.stored_bytes,
     };
-    let dumps = repository.newest_dumps(verdicts).map(|dumps| {
-        let newest = dumps.into_iter().map(|(subject, newest)| NewestDump {
-            subject,
-            is_regular: newest.is_regular,
-            good: newest.good.map(good),
+    let dumps = repository
+        .newest_dumps(verdicts, clock::now())
+        .map(|dumps| {
+            let newest = dumps.into_iter().map(|(subject, newest)| NewestDump {
+                subject,
+                is_regular: newest.is_regular,
+                good: newest.good.map(good),
+            });
+            newest.collect()
         });
-        newest.collect()
-    });
     Ok((stored, dumps))
 }
 

@@ -15,6 +15,28 @@ use super::{
 };
 use crate::{postgres::version::Major, util::units};
 
+/// What base backups alone need, where there are none.
+pub const NOT_NEEDED: &str = "not needed: dumps are all that is made here";
+
+/// Findings that are without meaning there.
+const OF_BACKUPS: [&str; 7] = [
+    "rights",
+    "replication",
+    "max_wal_senders",
+    "wal_level",
+    "archive_mode",
+    "archive_command",
+    "archiver",
+];
+
+/// As it is where dumps are all that is made.
+pub fn without_backups(finding: Finding) -> Finding {
+    match OF_BACKUPS.contains(&finding.name) {
+        true => Finding::ok(finding.name, NOT_NEEDED),
+        false => finding,
+    }
+}
+
 /// Recovery targets are times of the server's clock, which operators read off their own.
 const CLOCK_DIFFERENCE: TimeDelta = TimeDelta::seconds(2);
 
