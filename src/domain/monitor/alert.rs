@@ -135,13 +135,17 @@ pub fn untold(known: &Known, news: &News) -> Known {
 
 /// Has it be known that something was told as critical since then, of which there is no note.
 pub fn was_told(known: &mut Known, title: &str, since: Time) {
-    known.entry(title.to_owned()).or_insert(Entry {
-        state: State::Critical,
-        since,
-        reason: "nothing could be noted".to_owned(),
-        told: State::Critical,
-        told_at: Some(since),
-    });
+    let is_noted = known.get(title).is_some_and(|one| one.told != State::Ok);
+    if !is_noted {
+        let told = Entry {
+            state: State::Critical,
+            since,
+            reason: "nothing could be noted".to_owned(),
+            told: State::Critical,
+            told_at: Some(since),
+        };
+        known.insert(title.to_owned(), told);
+    }
 }
 
 impl Plan {

@@ -108,9 +108,14 @@ fn what_can_not_be_pinned_is_refused() {
         .stderr_contains("over already");
     planted
         .tool
-        .command(&["pin", OLD, "--until", "2199-01-01 00:00:00"])
+        .command(&["pin", OLD, "--until", "next year"])
         .fails(2)
-        .stderr_contains("without a zone");
+        .stderr_contains("not a time");
+    planted
+        .tool
+        .command(&["pin", OLD, "--reason", &"so ".repeat(67)])
+        .fails(2)
+        .stderr_contains("201 characters, more than 200");
     planted
         .tool
         .command(&["pin", OLD, "--reason", "a\nb"])
