@@ -28,6 +28,9 @@ const WITHOUT_FILE: [&str; 3] = ["mail", WEBHOOK, DISCORD];
 
 impl Layers {
     pub fn alerts(&self) -> Result<AlertOptions> {
+        if let Some(exposed) = &self.file.exposed_alert {
+            return Err(exposed.error());
+        }
         let names = self.alert_names()?;
         let notifiers = names.into_iter().map(|name| self.notifier(name));
         Ok(AlertOptions {

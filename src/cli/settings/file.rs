@@ -25,6 +25,33 @@ pub struct ConfigFile {
     pub clusters: Vec<String>,
     /// `[alert.NAME]`, in the order of the file.
     pub alerts: Vec<String>,
+    /// A secret of an alert that every user can read: refused where alerts are read, since WAL must not wait
+    /// for it.
+    pub exposed_alert: Option<Exposed>,
+}
+
+/// A secret in a file that every user can read.
+#[derive(Debug)]
+pub struct Exposed {
+    path: Rc<Path>,
+    line: usize,
+    name: String,
+}
+
+impl Exposed {
+    fn new(path: &Rc<Path>, entry: &Entry) -> Self {
+        Self {
+            path: path.clone(),
+            line: entry.line,
+            name: entry.key.path(&entry.section),
+        }
+    }
+
+    pub fn error(&self) -> Error {
+        let (path, name) = (self.path.display(), &self.name);
+        let what = format!("{path}:{}: {name} can be read by every user", self.line);
+        Error::usage(what).hint(format!("run: chmod o-rwx {path}, or use {name}_file."))
+    }
 }
 
 #[derive(Debug)]
@@ -46,19 +73,15 @@ pub fn read(path: &Rc<Path>) -> Result<Option<ConfigFile>> {
     };
     let mut text = String::new();
     file.read_to_string(&mut text).at("read", path)?;
-    let parsed = parse(path, &text)?;
-    let secret = parsed.entries.iter().find(|e| e.key.secret && !e.by_file);
-    if let Some(entry) = secret
-        && file.metadata().at("read the mode of", path)?.mode() & 0o007 != 0
-    {
-        let name = entry.key.path(&entry.section);
-        let place = format!("{}:{}", path.display(), entry.line);
-        return Err(
-            Error::usage(format!("{place}: {name} can be read by every user")).hint(format!(
-                "run: chmod o-rwx {}, or use {name}_file.",
-                path.display()
-            )),
-        );
+    let mut parsed = parse(path, &text)?;
+    if file.metadata().at("read the mode of", path)?.mode() & 0o007 != 0 {
+        let secrets = parsed.entries.iter().filter(|e| e.key.secret && !e.by_file);
+        let (of_alerts, others): (Vec<&Entry>, Vec<&Entry>) =
+            secrets.partition(|entry| entry.key.scope == Scope::Alert);
+        if let Some(entry) = others.first() {
+            return Err(Exposed::new(path, entry).error());
+        }
+        parsed.exposed_alert = of_alerts.first().map(|entry| Exposed::new(path, entry));
     }
     Ok(Some(parsed))
 }

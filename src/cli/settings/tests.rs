@@ -532,7 +532,10 @@ mod alerts {
         }
         let secret = Host::new().file("[alert.x]\nurl = 'https://x'", 0o644);
         let said = "pgstow.toml:2: alert.x.url can be read by every user";
-        assert_eq!(secret.error(), said);
+        let layers = secret.layers().unwrap();
+        assert!(layers.settings().is_ok());
+        let error = layers.alerts().unwrap_err().in_one_line();
+        assert!(error.ends_with(said), "{error}");
         let odd = Host::new().file("[repo.local]\nurl = ['/x']", 0o600);
         assert!(odd.error().contains("bad value for repo.local.url"));
     }

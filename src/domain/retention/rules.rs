@@ -48,12 +48,12 @@ impl Planner<'_> {
                     .iter()
                     .enumerate()
                     .take_while(|(number, _)| full.wants_more_than(*number));
-                self.since(wanted.last().map(|(_, chain)| chain), "full")
+                self.since(wanted.map(|(_, chain)| chain), "full")
             }
             (None, None) => {
                 // The newest good one stays all the same.
                 let rule = if min == 0 { "a cleanup always" } else { "min" };
-                self.since(chains.get(..min.max(1)).unwrap_or(&chains).last(), rule)
+                self.since(chains.iter().take(min.max(1)), rule)
             }
         };
         if let Begin::Backup(first) = begin {
@@ -217,13 +217,14 @@ impl Planner<'_> {
         )
     }
 
-    /// The window begins at the end of the oldest good backup of `chain`.
-    fn since(&self, chain: Option<&Chain>, rule: &str) -> (Begin, Window) {
-        let oldest = chain.map(|chain| chain.oldest_good);
+    /// The window begins at the end of the oldest good backup of these chains: not of the last of them, since one
+    /// with a new incremental backup may have begun long before another.
+    fn since<'c>(&self, chains: impl Iterator<Item = &'c Chain>, rule: &str) -> (Begin, Window) {
+        let oldest: Vec<BackupId> = chains.map(|chain| chain.oldest_good).collect();
         let place = self
             .order
             .iter()
-            .position(|placed| Some(placed.backup.id) == oldest);
+            .position(|placed| oldest.contains(&placed.backup.id));
         match place {
             Some(place) => {
                 let placed = &self.order[place];
@@ -247,12 +248,12 @@ impl Planner<'_> {
     }
 
     /// Where the past was restored, all that was counted may be of a timeline that was left. To each timeline
-    /// of the window, the living server's above all, a good backup must lead.
+    /// of the window, the living server's above all, a good backup must lead, and to all of it that is in the
+    /// window.
     fn keep_ways(&mut self, begin: Time) {
-        for (timeline, id) in window::ways(self.facts, &self.good, begin) {
+        for (id, why) in window::ways(self.facts, &self.good, begin) {
             self.covers.insert(id);
             if !self.is_wanted(id) {
-                let why = format!("the newest good one that leads to timeline {timeline}");
                 self.want(id, why);
             }
         }

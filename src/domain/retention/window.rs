@@ -72,15 +72,25 @@ pub fn covers(facts: &Facts, good: &[Placed<'_>], begin: Time) -> BTreeSet<Backu
     covers
 }
 
-/// For each timeline that has moments behind `begin`, the newest good backup on the way to it.
-pub fn ways(facts: &Facts, good: &[Placed<'_>], begin: Time) -> Vec<(TimelineId, BackupId)> {
+/// For each timeline that has moments behind `begin`, good backups on the way to it, and why: the newest, and
+/// the one from which all these moments can be restored that ever could.
+pub fn ways(facts: &Facts, good: &[Placed<'_>], begin: Time) -> Vec<(BackupId, String)> {
     let mut ways = Vec::new();
     for system in &facts.systems {
         for timeline in timelines(facts, system) {
-            if reaches_into(system, timeline, begin, good) {
-                let leading = newest_to(system, timeline, good.iter());
-                ways.extend(leading.into_iter().map(|id| (timeline, id)));
+            if !reaches_into(system, timeline, begin, good) {
+                continue;
             }
+            let newest_one = leading(system, timeline, good.iter(), newest);
+            let why = format!("the newest good one that leads to timeline {timeline}");
+            ways.extend(newest_one.into_iter().map(|id| (id, why.clone())));
+            let before = good.iter().filter(|placed| placed.ended <= begin);
+            let mut first = leading(system, timeline, before, newest);
+            if first.is_empty() {
+                first = leading(system, timeline, good.iter(), oldest);
+            }
+            let why = format!("all of timeline {timeline} in the window can be restored from it");
+            ways.extend(first.into_iter().map(|id| (id, why.clone())));
         }
     }
     ways
@@ -131,23 +141,32 @@ fn cover(
     good: &[Placed<'_>],
 ) -> Vec<BackupId> {
     let before = good.iter().filter(|placed| placed.ended < begin);
-    newest_to(system, timeline, before)
+    leading(system, timeline, before, newest)
 }
 
-/// Of these backups the newest that leads to `timeline`.
-fn newest_to<'a>(
+fn newest<'a>(backups: &mut dyn Iterator<Item = &'a Placed<'a>>) -> Option<&'a Placed<'a>> {
+    backups.max_by_key(|placed| (placed.backup.timeline, placed.backup.stop))
+}
+
+fn oldest<'a>(backups: &mut dyn Iterator<Item = &'a Placed<'a>>) -> Option<&'a Placed<'a>> {
+    backups.min_by_key(|placed| (placed.backup.timeline, placed.backup.stop))
+}
+
+/// Of these backups the one that leads to `timeline` and that `which` takes.
+fn leading<'a>(
     system: &SystemFacts,
     timeline: TimelineId,
     backups: impl Iterator<Item = &'a Placed<'a>> + Clone,
+    which: fn(&mut dyn Iterator<Item = &'a Placed<'a>>) -> Option<&'a Placed<'a>>,
 ) -> Vec<BackupId> {
     let before = backups.filter(|placed| placed.backup.system == system.id);
     let Some(history) = system.history(timeline) else {
         // The history may be found again: it leads through any of the earlier timelines.
         let earlier = |timeline: TimelineId| {
-            let of_it = before
+            let mut of_it = before
                 .clone()
                 .filter(move |placed| placed.backup.timeline == timeline);
-            of_it.max_by_key(|placed| placed.backup.stop)
+            which(&mut of_it)
         };
         let timelines: BTreeSet<TimelineId> = before
             .clone()
@@ -156,10 +175,10 @@ fn newest_to<'a>(
         let earlier = timelines.range(..=timeline).filter_map(|one| earlier(*one));
         return earlier.map(|placed| placed.backup.id).collect();
     };
-    let on_the_way =
+    let mut on_the_way =
         before.filter(|placed| history.contains(placed.backup.timeline, placed.backup.stop));
-    let newest = on_the_way.max_by_key(|placed| (placed.backup.timeline, placed.backup.stop));
-    newest.into_iter().map(|placed| placed.backup.id).collect()
+    let one = which(&mut on_the_way);
+    one.into_iter().map(|placed| placed.backup.id).collect()
 }
 
 /// For people.

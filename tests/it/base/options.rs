@@ -84,14 +84,15 @@ fn memory_stays_bounded() {
         .start();
     make_tables(&stow.cluster, tables);
     // Much data beside the many files, so that all queues are full.
-    let rows = "select n, md5(n::text) from generate_series(1, 400000) n";
+    let rows = "select n, md5(n::text) from generate_series(1, 1000000) n";
     stow.cluster.psql(&format!("create table large as {rows}"));
 
     let bound = |files| (32 << 20) + 2 * (16 << 20) + 200 * files;
     let mut files = 0;
-    for method in ["stream", "local"] {
+    for (method, compression) in [("stream", "zstd:1"), ("local", "zstd:1"), ("local", "none")] {
         let running = stow
             .base(&["--jobs", "2", "--method", method])
+            .env("PGSTOW_REPO_COMPRESSION", compression)
             .limit(Duration::from_secs(600))
             .spawn();
         let (output, peak) = running.watch();
@@ -100,10 +101,13 @@ fn memory_stays_bounded() {
         files = backup.json()["files"].as_u64().unwrap();
         assert!(files > tables);
         let bound = bound(files);
-        println!("{method}: {files} files: {peak} bytes of {bound}");
-        assert!(peak < bound, "{method}: {peak} bytes, {bound} are allowed");
+        println!("{method} {compression}: {files} files: {peak} bytes of {bound}");
+        assert!(
+            peak < bound,
+            "{method} {compression}: {peak} bytes, {bound} are allowed"
+        );
 
-        let copy = scratch.join(method);
+        let copy = scratch.join(&format!("{method}-{compression}"));
         backup.unpack(&copy);
         stow.cluster.pg.verifybackup(&copy).unwrap();
         let relations = backup.text("relations.json.zst");

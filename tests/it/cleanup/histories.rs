@@ -371,10 +371,11 @@ impl Life {
         assert!(newest.is_none_or(|newest| kept.contains(&newest.id)));
 
         // Every moment of the window.
-        let Some(Keep::Count(days)) = policy.days else {
-            return;
+        let begin = match (policy.days, plan.window.from) {
+            (Some(Keep::Count(days)), _) => self.now - TimeDelta::days(days.into()),
+            (None, Some(from)) => from,
+            _ => return,
         };
-        let begin = self.now - TimeDelta::days(days.into());
         for (place, arrived) in self
             .arrived
             .iter()

@@ -116,7 +116,7 @@ pub struct Written {
 /// Fills and compresses frames until there are no more jobs.
 pub fn work(compression: Compression, queue: &Mutex<Receiver<Job>>, pool: &Pool) {
     let mut framer = compression.framer();
-    // What a worker reads into: never given away, so that it is cleared only once.
+    // What a worker reads into: given away without compression alone, so that it is cleared only once.
     let mut own = Vec::new();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -167,7 +167,8 @@ fn make(
             let laid = load.read(&mut filling)?;
             let plain_bytes = filling.finish() as u64;
             let stored = match codec {
-                Codec::None => mem::take(own),
+                // The writer has put one into the pool for each that it was given.
+                Codec::None => mem::replace(own, pool.take()),
                 // What has no bytes has no frame.
                 _ if own.is_empty() => Vec::new(),
                 _ => {
