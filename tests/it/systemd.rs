@@ -353,20 +353,20 @@ fn what_is_there_goes_whatever_the_settings_say() {
         .fails(1)
         .stderr_contains("no cluster has jobs");
 
-    // cron's, which have no dot in their names.
+    // cron's.
     let folder = scratch.folder("cron.d");
     let cron = ["--cron", "--into", folder.to_str().unwrap()];
     let run = |tool: &Tool, words: &[&str]| tool.command(&[words, &cron].concat());
-    let both = "[cluster.a]\n[cluster.\"b.c\"]\n";
+    let both = "[cluster.a]\n[cluster.b-c]\n";
     let tool = tool.config(&format!("[repo.local]\nurl = \"/srv\"\n{both}"));
-    for cluster in ["a", "b.c"] {
+    for cluster in ["a", "b-c"] {
         run(&tool, &["--cluster", cluster, "systemd", "install"]).ok();
     }
     let tool = tool.config("[repo.local\n");
     run(&tool, &["systemd", "remove"])
         .fails(2)
-        .stderr_contains("several clusters: a, b_c");
-    run(&tool, &["--cluster", "b.c", "systemd", "remove"]).ok();
+        .stderr_contains("several clusters: a, b-c");
+    run(&tool, &["--cluster", "b-c", "systemd", "remove"]).ok();
     run(&tool, &["systemd", "remove"]).ok();
     assert!(files(&folder).is_empty());
 }
