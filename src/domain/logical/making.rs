@@ -208,7 +208,7 @@ impl Maker<'_> {
             None => Some(self.toc_beside(held, info, cancel)?),
             Some(archive) => Some(Toc::of_archive(self.programs, archive, cancel)?),
         };
-        census::look(&held.session, toc.as_ref(), self.request.row_counts)
+        held.ask(|session| census::look(session, toc.as_ref(), self.request.row_counts))
     }
 
     /// What a dump without a table of contents holds, as a second pg_dump tells, which is stopped before

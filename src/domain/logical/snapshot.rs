@@ -9,7 +9,7 @@ use crate::{
 
 /// Held until it is dropped.
 pub struct Held {
-    pub session: Session,
+    session: Session,
     /// For `pg_dump --snapshot`.
     pub id: String,
     pub snapshot: Snapshot,
@@ -45,9 +45,19 @@ impl Held {
         })
     }
 
+    /// Asks something in the snapshot. An error would end the transaction, and the snapshot with it, before
+    /// pg_dump has taken it over.
+    pub fn ask<T>(&self, ask: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+        self.session.execute("SAVEPOINT asked", &[])?;
+        ask(&self.session).inspect_err(|_| {
+            // Where this fails too, pg_dump says why.
+            let _ = self.session.execute("ROLLBACK TO SAVEPOINT asked", &[]);
+        })
+    }
+
     /// Takes a look at each file of the database.
     pub fn database_bytes(&self) -> Result<u64> {
         let size = "SELECT pg_database_size(current_database())";
-        self.session.query_one(size, &[])?.parse(0)
+        self.ask(|session| session.query_one(size, &[])?.parse(0))
     }
 }

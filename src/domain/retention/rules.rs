@@ -249,8 +249,15 @@ impl Planner<'_> {
 
     /// Where the past was restored, all that was counted may be of a timeline that was left. To each timeline
     /// of the window, the living server's above all, a good backup must lead, and to all of it that is in the
-    /// window.
+    /// window: over a hole in the archive only those behind it do, so that none goes that was taken meanwhile.
     fn keep_ways(&mut self, begin: Time) {
+        let why = format!("ended in {}", window::describe(begin));
+        let inside = self.good.iter().filter(|placed| placed.ended >= begin);
+        let inside: Vec<BackupId> = inside.map(|placed| placed.backup.id).collect();
+        let unwanted = inside.into_iter().filter(|id| !self.is_wanted(*id));
+        for id in unwanted.collect::<Vec<_>>() {
+            self.want(id, why.clone());
+        }
         for (id, why) in window::ways(self.facts, &self.good, begin) {
             self.covers.insert(id);
             if !self.is_wanted(id) {

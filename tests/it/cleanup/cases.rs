@@ -352,6 +352,20 @@ fn across_timelines() {
         told += &story.told(rules);
     }
 
+    let mut story = Story::new(
+        "a restore to the past, gone on from an incremental one: the branch that was left has a newer full one",
+        "11-21 12:00",
+    );
+    let first = story.full("11-16", 10);
+    story.full("11-18", 30);
+    story.wal(1, 8..=45, "11-19");
+    story.fork(2, 1, 25);
+    story.wal(2, 25..=40, "11-21 11:00");
+    story.backup("11-20", "incr", 2, 32..=32, Some(first));
+    for rules in ["full=1", "full=2", "min=2 weekly=1"] {
+        told += &story.told(rules);
+    }
+
     let mut story = forked("nobody knows where a timeline comes from");
     story.facts.systems[0].histories.clear();
     story.facts.systems[0].rootless.insert(tli(2));

@@ -379,7 +379,7 @@ impl Life {
         for (place, arrived) in self
             .arrived
             .iter()
-            .filter(|(_, arrived)| **arrived >= begin)
+            .filter(|(_, arrived)| **arrived > begin)
         {
             let (system, timeline, segment) = *place;
             let way = self.way_of(system, timeline);

@@ -211,11 +211,21 @@ fn names(folder: &Path, which: impl Fn(WalName) -> Option<Segment>) -> Result<BT
     Ok(found)
 }
 
-/// Where to go on: the beginning of the newest segment in progress, or the end of the newest whole one.
+/// Where to go on: the beginning of the newest segment in progress, or the end of the newest whole one. Of two
+/// neighbours in progress the first never got its name: it was stopped between the two, by a full disk or a crash,
+/// and the server was not told of it.
 pub fn newest(folder: &Path, size: SegmentSize) -> Result<Option<(TimelineId, Lsn)>> {
-    let begun = partial(folder)?
-        .last()
-        .map(|last| (last.timeline, last.start(size)));
+    let partial = partial(folder)?;
+    let mut newest = partial.last().copied();
+    let before = |segment: Segment| {
+        let number = segment.number(size).checked_sub(1)?;
+        let before = Segment::nth(segment.timeline, number, size);
+        partial.contains(&before).then_some(before)
+    };
+    while let Some(segment) = newest.and_then(before) {
+        newest = Some(segment);
+    }
+    let begun = newest.map(|segment| (segment.timeline, segment.start(size)));
     let whole = whole(folder)?
         .last()
         .map(|last| (last.timeline, last.end(size)));
@@ -295,6 +305,29 @@ mod tests {
             fs::remove_file(path.join(segment.to_string())).unwrap();
         }
         assert_eq!(newest(path, size()).unwrap(), Some((tli(2), Lsn(5 * MIB))));
+    }
+
+    #[test]
+    fn a_segment_that_was_stopped_before_it_got_its_name_is_received_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let mut files = Files::new(path, || ());
+        files.begin(tli(1), Lsn(2 * MIB), size()).unwrap();
+        receive(&mut files, 2 * MIB, 3 * MIB - 10);
+        // There is no room for the next one.
+        let next = path.join(WalName::Partial(nth(1, 3)).to_string());
+        fs::create_dir(&next).unwrap();
+        let last = wal(3 * MIB - 10, 3 * MIB);
+        assert!(files.write(Lsn(3 * MIB - 10), &last).is_err());
+        fs::remove_dir(&next).unwrap();
+        fs::write(&next, "").unwrap();
+        let from = newest(path, size()).unwrap();
+        assert_eq!(from, Some((tli(1), Lsn(2 * MIB))));
+        let mut files = Files::new(path, || ());
+        files.begin(tli(1), Lsn(2 * MIB), size()).unwrap();
+        receive(&mut files, 2 * MIB, 3 * MIB);
+        assert_eq!(whole(path).unwrap(), [nth(1, 2)].into());
+        assert_eq!(newest(path, size()).unwrap(), Some((tli(1), Lsn(3 * MIB))));
     }
 
     #[test]
