@@ -337,9 +337,22 @@ impl Receiver<'_> {
             }
             if answer || told.elapsed() >= STATUS {
                 files.sync()?;
-                server.confirm_wal(files.written, files.flushed)?;
+                if let Err(error) = server.confirm_wal(files.written, files.flushed) {
+                    return has_shut_down(server).then_some(None).ok_or(error);
+                }
                 told = Instant::now();
             }
+        }
+    }
+}
+
+/// Whether the last word of a server that hears no more was a farewell.
+fn has_shut_down(server: &mut Replication) -> bool {
+    loop {
+        match server.next_wal(LISTEN) {
+            Ok(Streamed::End(None)) => return true,
+            Ok(Streamed::Alive { .. }) => {}
+            _ => return false,
         }
     }
 }
