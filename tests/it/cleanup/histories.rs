@@ -376,11 +376,7 @@ impl Life {
             (None, Some(from)) => from,
             _ => return,
         };
-        for (place, arrived) in self
-            .arrived
-            .iter()
-            .filter(|(_, arrived)| **arrived > begin)
-        {
+        for (place, arrived) in self.arrived.iter().filter(|(_, arrived)| **arrived > begin) {
             let (system, timeline, segment) = *place;
             let way = self.way_of(system, timeline);
             let restorable = |sound: &BTreeSet<BackupId>, there: &dyn Fn(Place) -> bool| {
