@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize, de};
 use super::{codec::Codec, document::FORMAT};
 use crate::{
     error::{Error, Result},
-    util::hash::{Sha256, from_hex},
+    util::{
+        hash::{Sha256, from_hex},
+        json_list::Each,
+    },
 };
 
 /// A member of a part: a file or a folder of the data directory.
@@ -286,7 +289,7 @@ impl<'de, F: FnMut(FileEntry) -> Result<()>> de::Visitor<'de> for DocumentVisito
         f.write_str("an index of files")
     }
 
-    fn visit_map<A: de::MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut complete = false;
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
@@ -295,7 +298,7 @@ impl<'de, F: FnMut(FileEntry) -> Result<()>> de::Visitor<'de> for DocumentVisito
                 }
                 "format" => {}
                 "files" => {
-                    map.next_value_seed(FilesSeed(&mut self))?;
+                    map.next_value_seed(Each::new("files", &mut *self.take, self.failed))?;
                     complete = true;
                 }
                 _ => {
@@ -308,34 +311,6 @@ impl<'de, F: FnMut(FileEntry) -> Result<()>> de::Visitor<'de> for DocumentVisito
         } else {
             Err(de::Error::missing_field("files"))
         }
-    }
-}
-
-struct FilesSeed<'a, 'b, F>(&'a mut DocumentVisitor<'b, F>);
-
-impl<'de, F: FnMut(FileEntry) -> Result<()>> de::DeserializeSeed<'de> for FilesSeed<'_, '_, F> {
-    type Value = ();
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, F: FnMut(FileEntry) -> Result<()>> de::Visitor<'de> for FilesSeed<'_, '_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row of files")
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut files: A) -> Result<(), A::Error> {
-        while let Some(entry) = files.next_element::<FileEntry>()? {
-            if let Err(error) = (self.0.take)(entry) {
-                *self.0.failed = Some(error);
-                return Err(de::Error::custom("stopped"));
-            }
-        }
-        Ok(())
     }
 }
 

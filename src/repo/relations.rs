@@ -11,7 +11,10 @@ use serde::{
 };
 
 use super::{codec::Codec, document::FORMAT};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    util::json_list::Each,
+};
 
 /// A relation that has a file of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,41 +140,14 @@ impl<'de> Visitor<'de> for One<'_, '_> {
                 "name" => database.name = map.next_value()?,
                 "relations" => {
                     (self.take)(&database, None);
-                    map.next_value_seed(Relations {
-                        database: &database,
-                        take: &mut *self.take,
-                    })?;
+                    let take = |relation: Relation| {
+                        (self.take)(&database, Some(relation));
+                        Ok(())
+                    };
+                    map.next_value_seed(Each::new("relations", take, &mut None))?;
                 }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
-        }
-        Ok(())
-    }
-}
-
-struct Relations<'a, 'b> {
-    database: &'a Database,
-    take: &'a mut Take<'b>,
-}
-
-impl<'de> DeserializeSeed<'de> for Relations<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Relations<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row of relations")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut relations: A) -> Result<(), A::Error> {
-        while let Some(relation) = relations.next_element()? {
-            (self.take)(self.database, Some(relation));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ pub mod fs;
 pub mod hash;
 pub mod host;
 pub mod http;
+pub mod json_list;
 pub mod meter;
 pub mod moment;
 pub mod private_file;

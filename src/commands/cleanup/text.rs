@@ -67,38 +67,46 @@ impl Action {
 
 impl CleanupReport {
     fn backups(&self) -> Table {
-        let columns = [
-            ("", Align::Left),
-            ("backup", Align::Left),
-            ("stored", Align::Right),
-            ("because", Align::Left),
-        ];
-        let mut table = Table::new(&columns);
-        for line in &self.backups {
-            table.row([
-                line.action.word(self.dry_run),
-                line.id.to_string(),
-                units::bytes(line.stored_bytes),
-                line.reasons.join("; "),
-            ]);
-        }
-        table
+        let lines = self.backups.iter();
+        let lines = lines.map(|one| {
+            (
+                one.action,
+                one.id.to_string(),
+                one.stored_bytes,
+                &one.reasons,
+            )
+        });
+        self.decided("backup", lines)
     }
 
     fn dumps(&self) -> Table {
+        let lines = self.dumps.iter();
+        let lines = lines.map(|one| {
+            let name = one.name.stem().to_owned();
+            (one.action, name, one.stored_bytes, &one.reasons)
+        });
+        self.decided("dump", lines)
+    }
+
+    /// What becomes of each, its name, stored bytes and the reasons.
+    fn decided<'a>(
+        &self,
+        what: &'static str,
+        lines: impl Iterator<Item = (Action, String, u64, &'a Vec<String>)>,
+    ) -> Table {
         let columns = [
             ("", Align::Left),
-            ("dump", Align::Left),
+            (what, Align::Left),
             ("stored", Align::Right),
             ("because", Align::Left),
         ];
         let mut table = Table::new(&columns);
-        for line in &self.dumps {
+        for (action, name, stored_bytes, reasons) in lines {
             table.row([
-                line.action.word(self.dry_run),
-                line.name.stem().to_owned(),
-                units::bytes(line.stored_bytes),
-                line.reasons.join("; "),
+                action.word(self.dry_run),
+                name,
+                units::bytes(stored_bytes),
+                reasons.join("; "),
             ]);
         }
         table

@@ -14,11 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::state_file;
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     util::{
         cancel::Cancel,
         clock::{self, Time},
-        errand::Errand,
         fs::{Room, read_if_there},
     },
 };
@@ -112,20 +111,7 @@ pub fn note(
     if !noted {
         return Ok(());
     }
-    let state = state.to_owned();
-    let write = Errand::send("leaving a note of disks", move || {
-        let json = serde_json::to_vec(&measures)
-            .map_err(|error| Error::failed("can't note disks").because(error))?;
-        state_file::write(&state, FILE, &json)
-    });
-    match write.wait(until, cancel) {
-        Err(error) if error.kind() == Kind::Interrupted => Err(error),
-        Err(error) => {
-            tracing::debug!("no note of disks is left: {}", error.in_one_line());
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    }
+    state_file::note(state, FILE, "disks", measures, until, cancel)
 }
 
 #[cfg(test)]

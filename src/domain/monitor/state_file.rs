@@ -10,10 +10,15 @@ use std::{
 };
 
 use rustix::process::geteuid;
+use serde::Serialize;
 
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    util::fs::{create_folders, open_lock, write_over},
+    util::{
+        cancel::Cancel,
+        errand::Errand,
+        fs::{create_folders, open_lock, write_over},
+    },
 };
 
 const FILE_MODE: u32 = 0o640;
@@ -36,6 +41,35 @@ pub fn lock(state: &Path, name: &str, patience: Duration) -> Result<File> {
             }
             Err(fs::TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
         }
+    }
+}
+
+/// Leaves `value` as the file `name`, of which only a later run makes use: where that does not work in time, the
+/// log alone hears of it, since the check of the state folder says what is wrong there. `what` as in "no note of
+/// disks".
+///
+/// # Errors
+/// A stop that was asked for.
+pub fn note<T: Serialize + Send + 'static>(
+    state: &Path,
+    name: &'static str,
+    what: &'static str,
+    value: T,
+    until: Instant,
+    cancel: &Cancel,
+) -> Result<()> {
+    let state = state.to_owned();
+    let write = Errand::send(format!("leaving a note of {what}"), move || {
+        let json = serde_json::to_vec(&value)
+            .map_err(|error| Error::failed(format!("can't note {what}")).because(error))?;
+        self::write(&state, name, &json)
+    });
+    match write.wait(until, cancel) {
+        Err(error) if error.kind() != Kind::Interrupted => {
+            tracing::debug!("no note of {what} is left: {}", error.in_one_line());
+            Ok(())
+        }
+        other => other,
     }
 }
 

@@ -189,11 +189,11 @@ impl Planner<'_> {
                 format!("days: ended in {}", window::describe(begin)),
             );
         }
-        let covers = window::covers(self.facts, &self.good, begin);
-        self.covers.clone_from(&covers);
-        for id in &covers {
+        let covers = window::covers(self.facts, &self.good, begin, Time::lt);
+        self.covers = covers.into_iter().map(|(_, id)| id).collect();
+        for id in self.covers.clone() {
             self.want(
-                *id,
+                id,
                 format!(
                     "days: the newest good one before {}",
                     window::describe(begin)
@@ -204,7 +204,7 @@ impl Planner<'_> {
             Keep::Count(1) => "day".to_owned(),
             other => format!("{other} days"),
         };
-        let what = match covers.is_empty() {
+        let what = match self.covers.is_empty() {
             true => format!("the last {days}; no good backup is as old as that yet"),
             false => format!("the last {days}"),
         };
@@ -251,18 +251,28 @@ impl Planner<'_> {
     /// of the window, the living server's above all, a good backup must lead, and to all of it that is in the
     /// window: over a hole in the archive only those behind it do, so that none goes that was taken meanwhile.
     fn keep_ways(&mut self, begin: Time) {
-        let why = format!("ended in {}", window::describe(begin));
-        let inside = self.good.iter().filter(|placed| placed.ended >= begin);
-        let inside: Vec<BackupId> = inside.map(|placed| placed.backup.id).collect();
-        let unwanted = inside.into_iter().filter(|id| !self.is_wanted(*id));
-        for id in unwanted.collect::<Vec<_>>() {
-            self.want(id, why.clone());
-        }
-        for (id, why) in window::ways(self.facts, &self.good, begin) {
-            self.covers.insert(id);
-            if !self.is_wanted(id) {
-                self.want(id, why);
+        for placed in self.good.clone() {
+            if placed.ended >= begin {
+                self.want_too(
+                    placed.backup.id,
+                    format!("ended in {}", window::describe(begin)),
+                );
             }
+        }
+        // That at whose end the window begins is one of its own.
+        for (timeline, id) in window::covers(self.facts, &self.good, begin, Time::le) {
+            self.covers.insert(id);
+            self.want_too(
+                id,
+                format!("the newest good one that leads to timeline {timeline}"),
+            );
+        }
+    }
+
+    /// Has a backup stay that nothing else wants.
+    fn want_too(&mut self, id: BackupId, why: String) {
+        if !self.is_wanted(id) {
+            self.want(id, why);
         }
     }
 

@@ -59,41 +59,26 @@ pub fn days_before(reference: Time, days: u32) -> Option<Time> {
 }
 
 /// The good backups without which moments behind `begin` could not be restored: on the way to each
-/// timeline that reaches into the window, the newest that ended before it.
-pub fn covers(facts: &Facts, good: &[Placed<'_>], begin: Time) -> BTreeSet<BackupId> {
-    let mut covers = BTreeSet::new();
+/// timeline that reaches into the window, the newest of those whose end `is_before` it.
+pub fn covers(
+    facts: &Facts,
+    good: &[Placed<'_>],
+    begin: Time,
+    is_before: fn(&Time, &Time) -> bool,
+) -> Vec<(TimelineId, BackupId)> {
+    let before = good
+        .iter()
+        .filter(|placed| is_before(&placed.ended, &begin));
+    let mut covers = Vec::new();
     for system in &facts.systems {
         for timeline in timelines(facts, system) {
             if reaches_into(system, timeline, begin, good) {
-                covers.extend(cover(system, timeline, begin, good));
+                let newest = newest_to(system, timeline, before.clone());
+                covers.extend(newest.into_iter().map(|id| (timeline, id)));
             }
         }
     }
     covers
-}
-
-/// For each timeline that has moments behind `begin`, good backups on the way to it, and why: the newest, and
-/// the one from which all these moments can be restored that ever could.
-pub fn ways(facts: &Facts, good: &[Placed<'_>], begin: Time) -> Vec<(BackupId, String)> {
-    let mut ways = Vec::new();
-    for system in &facts.systems {
-        for timeline in timelines(facts, system) {
-            if !reaches_into(system, timeline, begin, good) {
-                continue;
-            }
-            let newest_one = leading(system, timeline, good.iter(), newest);
-            let why = format!("the newest good one that leads to timeline {timeline}");
-            ways.extend(newest_one.into_iter().map(|id| (id, why.clone())));
-            let before = good.iter().filter(|placed| placed.ended <= begin);
-            let mut first = leading(system, timeline, before, newest);
-            if first.is_empty() {
-                first = leading(system, timeline, good.iter(), oldest);
-            }
-            let why = format!("all of timeline {timeline} in the window can be restored from it");
-            ways.extend(first.into_iter().map(|id| (id, why.clone())));
-        }
-    }
-    ways
 }
 
 /// All of which anything is there.
@@ -134,39 +119,20 @@ fn reaches_into(
         || !good.iter().any(replaces)
 }
 
-fn cover(
-    system: &SystemFacts,
-    timeline: TimelineId,
-    begin: Time,
-    good: &[Placed<'_>],
-) -> Vec<BackupId> {
-    let before = good.iter().filter(|placed| placed.ended < begin);
-    leading(system, timeline, before, newest)
-}
-
-fn newest<'a>(backups: &mut dyn Iterator<Item = &'a Placed<'a>>) -> Option<&'a Placed<'a>> {
-    backups.max_by_key(|placed| (placed.backup.timeline, placed.backup.stop))
-}
-
-fn oldest<'a>(backups: &mut dyn Iterator<Item = &'a Placed<'a>>) -> Option<&'a Placed<'a>> {
-    backups.min_by_key(|placed| (placed.backup.timeline, placed.backup.stop))
-}
-
-/// Of these backups the one that leads to `timeline` and that `which` takes.
-fn leading<'a>(
+/// Of these backups the newest that leads to `timeline`.
+fn newest_to<'a>(
     system: &SystemFacts,
     timeline: TimelineId,
     backups: impl Iterator<Item = &'a Placed<'a>> + Clone,
-    which: fn(&mut dyn Iterator<Item = &'a Placed<'a>>) -> Option<&'a Placed<'a>>,
 ) -> Vec<BackupId> {
     let before = backups.filter(|placed| placed.backup.system == system.id);
     let Some(history) = system.history(timeline) else {
         // The history may be found again: it leads through any of the earlier timelines.
         let earlier = |timeline: TimelineId| {
-            let mut of_it = before
+            let of_it = before
                 .clone()
                 .filter(move |placed| placed.backup.timeline == timeline);
-            which(&mut of_it)
+            of_it.max_by_key(|placed| placed.backup.stop)
         };
         let timelines: BTreeSet<TimelineId> = before
             .clone()
@@ -175,10 +141,10 @@ fn leading<'a>(
         let earlier = timelines.range(..=timeline).filter_map(|one| earlier(*one));
         return earlier.map(|placed| placed.backup.id).collect();
     };
-    let mut on_the_way =
+    let on_the_way =
         before.filter(|placed| history.contains(placed.backup.timeline, placed.backup.stop));
-    let one = which(&mut on_the_way);
-    one.into_iter().map(|placed| placed.backup.id).collect()
+    let newest = on_the_way.max_by_key(|placed| (placed.backup.timeline, placed.backup.stop));
+    newest.into_iter().map(|placed| placed.backup.id).collect()
 }
 
 /// For people.

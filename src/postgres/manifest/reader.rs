@@ -7,7 +7,7 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+    de::{self, DeserializeSeed, MapAccess, Visitor},
 };
 use sha2::Digest;
 
@@ -18,7 +18,10 @@ use crate::{
         file_checksum::Checksum,
         lsn::{Lsn, SystemId, TimelineId},
     },
-    util::hash::{Sha256, from_hex},
+    util::{
+        hash::{Sha256, from_hex},
+        json_list::Each,
+    },
 };
 
 /// Reads a manifest and gives each of its files to `each`, whose error ends the reading.
@@ -144,10 +147,9 @@ impl<'de, F: FnMut(File) -> Result<()>> Visitor<'de> for Document<'_, F> {
                     once(&mut system, &key, SystemId(map.next_value()?))?;
                 }
                 "Files" => {
-                    let seed = Files {
-                        each: &mut *self.each,
-                        failed: &mut *self.failed,
-                    };
+                    let each = &mut *self.each;
+                    let take = |Listed(file)| each(file);
+                    let seed = Each::new("files", take, &mut *self.failed);
                     once(&mut files, &key, map.next_value_seed(seed)?)?;
                 }
                 "WAL-Ranges" => {
@@ -179,40 +181,9 @@ fn once<T, E: de::Error>(slot: &mut Option<T>, key: &str, value: T) -> Result<()
     }
 }
 
-/// The list of files; counts them.
-struct Files<'a, F> {
-    each: &'a mut F,
-    failed: &'a mut Option<Error>,
-}
-
-impl<'de, F: FnMut(File) -> Result<()>> DeserializeSeed<'de> for Files<'_, F> {
-    type Value = u64;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, F: FnMut(File) -> Result<()>> Visitor<'de> for Files<'_, F> {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of files")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<u64, A::Error> {
-        let mut count = 0;
-        while let Some(entry) = files.next_element::<Entry>()? {
-            let file = entry.file().map_err(de::Error::custom)?;
-            if let Err(error) = (self.each)(file) {
-                *self.failed = Some(error);
-                return Err(de::Error::custom("stopped"));
-            }
-            count += 1;
-        }
-        Ok(count)
-    }
-}
+#[derive(Deserialize)]
+#[serde(try_from = "Entry")]
+struct Listed(File);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -231,9 +202,11 @@ struct Entry {
     checksum: Option<String>,
 }
 
-impl Entry {
-    fn file(self) -> Result<File> {
-        let path = match (self.path, self.encoded_path) {
+impl TryFrom<Entry> for Listed {
+    type Error = Error;
+
+    fn try_from(entry: Entry) -> Result<Self> {
+        let path = match (entry.path, entry.encoded_path) {
             (Some(path), None) => path.into_bytes(),
             (None, Some(hex)) => {
                 from_hex(&hex).ok_or_else(|| Error::damaged("Encoded-Path is not hexadecimal"))?
@@ -241,17 +214,17 @@ impl Entry {
             (Some(_), Some(_)) => return Err(Error::damaged("both Path and Encoded-Path")),
             (None, None) => return Err(Error::damaged("neither Path nor Encoded-Path")),
         };
-        let checksum = match (self.algorithm, self.checksum) {
+        let checksum = match (entry.algorithm, entry.checksum) {
             (Some(algorithm), Some(hex)) => Some(Checksum::parse(algorithm.parse()?, &hex)?),
             (None, None) => None,
             _ => return Err(Error::damaged("a checksum without its algorithm")),
         };
-        Ok(File {
+        Ok(Self(File {
             path,
-            size: self.size,
-            last_modified: self.last_modified,
+            size: entry.size,
+            last_modified: entry.last_modified,
             checksum,
-        })
+        }))
     }
 }
 

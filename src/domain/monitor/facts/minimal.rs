@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::state_file, server::Server};
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     postgres::lsn::{Lsn, SystemId, TimelineId},
     util::{
         cancel::Cancel,
         clock::{self, Time, readable},
-        errand::Errand,
         fs::read_if_there,
     },
 };
@@ -57,23 +56,9 @@ impl Spell {
         })
     }
 
-    /// Leaves a note of it. Without one the next run that sees it tries again; the check of the state
-    /// folder says what is wrong there.
+    /// Leaves a note of it. Without one the next run that sees it tries again.
     pub fn note(&self, state: &Path, until: Instant, cancel: &Cancel) -> Result<()> {
-        let (spell, state) = (self.clone(), state.to_owned());
-        let write = Errand::send("leaving a note of wal_level", move || {
-            let json = serde_json::to_vec_pretty(&spell)
-                .map_err(|error| Error::failed("can't note wal_level").because(error))?;
-            state_file::write(&state, FILE, &json)
-        });
-        match write.wait(until, cancel) {
-            Err(error) if error.kind() == Kind::Interrupted => Err(error),
-            Err(error) => {
-                tracing::debug!("no note of wal_level is left: {}", error.in_one_line());
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
+        state_file::note(state, FILE, "wal_level", self.clone(), until, cancel)
     }
 
     /// For people.
