@@ -1,6 +1,6 @@
 //! Runs of jobs tell of themselves as `monitor` would, and end as they would without it.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::Receiver;
 use crate::harness::{Scratch, Stow, pg};
@@ -52,6 +52,33 @@ fn a_failed_run_is_told_at_once_and_once() {
     assert_eq!(web.kinds()[2..], ["recovery"]);
     drop(monitor().ok());
     assert_eq!(web.got().len(), 3);
+}
+
+/// `monitor` and `check` refuse it, since it is they who would tell; what works without alerts goes on.
+#[test]
+fn an_address_that_all_can_read_holds_no_wal_up() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(15));
+    let config = scratch.join("pgstow-home/pgstow.toml");
+    let address = "[alert.x]\nurl = \"http://127.0.0.1:1/secret\"\n";
+    let text = fs::read_to_string(&config).unwrap() + address;
+    fs::write(&config, text).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = "alert.x.url can be read by every user";
+    let main = &stow.cluster;
+    let segment = main.switch_wal();
+    let copy = scratch.folder("out").join("copy");
+    let restore_wal = ["restore-wal", &segment, copy.to_str().unwrap()];
+    let restore_wal = stow.tool.command(&restore_wal);
+    drop(restore_wal.current_dir(main.data_dir()).ok());
+    let there = main.data_dir().join("pg_wal").join(&segment);
+    assert!(fs::read(&copy).unwrap() == fs::read(there).unwrap());
+    drop(stow.base(&[]).expect_warning(said).ok());
+    // Of a check that can't be made Nagios wants a 3.
+    for (command, code) in [("check", 2), ("monitor", 3)] {
+        let refused = stow.tool.command(&[command]).fails(code);
+        refused.stderr_contains(said).stderr_contains("chmod o-rwx");
+    }
 }
 
 #[test]

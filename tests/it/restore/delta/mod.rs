@@ -380,6 +380,32 @@ fn times_are_trusted_only_where_they_prove_something() {
     site.judge();
 }
 
+/// A file that no link of a chain changed is written once, by the oldest, when its time proved nothing yet; the
+/// newest one knows better.
+#[test]
+fn a_chain_gives_files_the_times_of_its_newest_backup() {
+    let site = Site::begin(pg(16));
+    let main = &site.stow.cluster;
+    main.psql("create table fresh as select 1 as n");
+    main.psql("checkpoint");
+    let fresh = main.psql("select pg_relation_filepath('fresh')");
+    drop(site.stow.backup(&[]));
+    thread::sleep(Duration::from_secs(4));
+    let backup = site.stow.backup(&["--incremental"]);
+    main.switch_wal();
+    let there = mtime(&main.data_dir().join(&fresh));
+    let site = Site { backup, ..site };
+    site.restore("copy", &[]).ok();
+    let copy = site.path("copy").join(&fresh);
+    assert_eq!(mtime(&copy), there);
+    // So it is not read again where times are trusted.
+    flip(&copy, 10);
+    let done = site.delta("copy", &["--trust-times"]);
+    assert!(mtime(&copy) == there, "{done}");
+    let pg = &site.stow.cluster.pg;
+    pg.verifybackup(&site.path("copy")).unwrap_err();
+}
+
 #[test]
 fn a_plan_tells_all_and_changes_nothing() {
     let site = Site::begin(pg(18));
