@@ -289,12 +289,13 @@ fn finish(form: Form, quiet: bool, report: &impl Report) -> Result<Outcome> {
     Ok(report.outcome())
 }
 
-/// The server's log would have each of them once for every segment.
+/// Who calls for PostgreSQL leaves most to others: the server's log would have each of them once for every segment.
 fn tell_notes(row: Row, layers: &Layers) -> Result<()> {
-    if row.is_called_by_postgresql() {
-        return Ok(());
+    let mut notes = Vec::from_iter(layers.exposed_password());
+    if !row.is_called_by_postgresql() {
+        notes.extend(layers.notes()?);
     }
-    for note in layers.notes()? {
+    for note in notes {
         match note {
             Note::Warning(text) => tracing::warn!("{text}"),
             Note::Info(text) => tracing::info!("{text}"),

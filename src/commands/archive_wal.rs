@@ -13,6 +13,7 @@ use crate::{
     domain::wal::{
         ahead::{Limits, LookAhead, Order},
         archive::{How, Wish},
+        failed::Failed,
         push::Pushed,
         stores::Store,
     },
@@ -92,7 +93,9 @@ pub fn run(
         },
         drop_above: settings.wal.drop_above,
     };
-    let archived = wish.fulfil(&context.meter)?;
+    let archived = wish.fulfil(&context.meter);
+    Failed::note(&state, options.name, &archived);
+    let archived = archived?;
     let mut report = ArchivedWal {
         name: options.name.to_string(),
         system_id: archived.system,

@@ -86,6 +86,7 @@ fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Res
         part_size: settings.repo()?.part_size,
         workers: options.jobs,
         wal_limit: options.wal_timeout,
+        state_folder: settings.state_folder(),
         annotations: options.annotations,
         primary: settings.cluster.primary(&info)?,
     };

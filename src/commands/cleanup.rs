@@ -62,6 +62,8 @@ enum Action {
 struct UndeletedLine {
     id: BackupId,
     error: String,
+    /// What to do; None where nothing but the others has to be mended.
+    hint: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -190,6 +192,7 @@ pub(super) fn clean(
             .map(|one| UndeletedLine {
                 id: one.id,
                 error: one.error.in_one_line(),
+                hint: one.error.hint_text().map(str::to_owned),
             })
             .collect(),
         warnings: [done.plan.warnings, dumps.warnings].concat(),

@@ -1,6 +1,7 @@
 //! `pgstow verify`: re-reads what is stored and says what is damaged, and what that means.
 
 pub mod dumps;
+mod minimal;
 mod text;
 
 use std::path::Path;
@@ -80,6 +81,8 @@ struct CheckedWal {
     checked: WalChecked,
     /// What it means for each backup that can't be restored to all that came after it.
     affected: Vec<String>,
+    /// What recovery would end at, and no backup needs any more that one would take.
+    past: Vec<WalFinding>,
 }
 
 pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
@@ -102,7 +105,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     }
     judge_chains(&mut report.backups);
     keep_results(&repository, &report.backups);
-    if options.wal || options.all {
+    if options.wal {
         let all = complete(&repository)?;
         for system in repository.systems()? {
             let mut checked = wal::verify(
@@ -114,6 +117,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
             )?;
             let own = all.iter().filter(|one| one.system_id == system.system_id);
             let archive = load::archive(&repository, &system, own.cloned().collect())?;
+            let past = minimal::judge(&repository, &system, &archive, &mut checked);
             let damaged: Vec<Missing> = checked
                 .findings
                 .iter()
@@ -127,8 +131,11 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
                 system_id: system.system_id,
                 checked,
                 affected,
+                past,
             });
         }
+    }
+    if options.wal || options.all {
         let entries = repository.backups()?;
         let lost = repository.unregistered(&entries)?;
         report.wal.extend(lost.into_iter().map(unregistered));
@@ -139,8 +146,10 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
                 what: format!("{what}; restores don't use it"),
             }
         };
-        let wal = repository.strays_in_wal()?.into_iter();
-        report.strays.extend(wal.map(stray("is no system's WAL")));
+        if options.wal {
+            let wal = repository.strays_in_wal()?.into_iter();
+            report.strays.extend(wal.map(stray("is no system's WAL")));
+        }
         if options.all {
             let base = repository.strays_in_base(&entries)?.into_iter();
             report.strays.extend(base.map(stray("is no backup")));
@@ -285,6 +294,7 @@ fn unregistered(lost: Unregistered) -> CheckedWal {
             }],
             ..WalChecked::default()
         },
+        past: Vec::new(),
     }
 }
 

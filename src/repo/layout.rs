@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     postgres::{
-        lsn::{SystemId, TimelineId},
+        lsn::{Lsn, SystemId, TimelineId},
         wal_name::{Segment, WalName},
     },
     util::clock::Time,
@@ -338,6 +338,25 @@ impl Layout {
         (first.timeline == last.timeline && first <= last).then_some((first, last))
     }
 
+    /// Where WAL of `wal_level = minimal` begins at `position` of `timeline`.
+    pub fn minimal(&self, system: SystemId, timeline: TimelineId, position: Lsn) -> ObjectName {
+        let (timeline, position) = (timeline.get(), position.0);
+        self.name(format_args!(
+            "wal/{system}/minimal/{timeline:08X}-{position:016X}.json"
+        ))
+    }
+
+    /// Which such place `name` is; None for what is none.
+    pub fn read_minimal(&self, system: SystemId, name: &ObjectName) -> Option<(TimelineId, Lsn)> {
+        let wal = self.wal(system);
+        let file = name.as_str().strip_prefix(wal.as_str())?;
+        let file = file.strip_prefix("minimal/")?.strip_suffix(".json")?;
+        let (timeline, position) = file.split_once('-')?;
+        let timeline = TimelineId::new(u32::from_str_radix(timeline, 16).ok()?)?;
+        let position = Lsn(u64::from_str_radix(position, 16).ok()?);
+        (self.minimal(system, timeline, position) == *name).then_some((timeline, position))
+    }
+
     /// A name that sorts behind all WAL of `segment`'s kind up to it and before what follows.
     pub fn behind_segment(&self, system: SystemId, segment: Segment) -> ObjectName {
         self.name(format_args!("wal/{system}/{}/{segment}~", segment.folder()))
@@ -502,6 +521,22 @@ mod tests {
         }
         let stray = ObjectName("main/wal/7/000000010000000B/000000010000000A000000FE.zst".into());
         assert_eq!(layout().read_wal_file(system, &stray), None);
+    }
+
+    #[test]
+    fn places_of_minimal_wal_read_as_they_are_written() {
+        let (system, timeline) = (SystemId(7), TimelineId::new(17).unwrap());
+        let name = layout().minimal(system, timeline, Lsn(0xA_0300_0028));
+        assert_eq!(
+            name.as_str(),
+            "main/wal/7/minimal/00000011-0000000A03000028.json"
+        );
+        let read = layout().read_minimal(system, &name);
+        assert_eq!(read, Some((timeline, Lsn(0xA_0300_0028))));
+        for stray in ["0-0.json", "11-A03000028.json", "00000011-0000000a03000028.json", "x"] {
+            let name = ObjectName(format!("main/wal/7/minimal/{stray}"));
+            assert_eq!(layout().read_minimal(system, &name), None, "{stray}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::process::geteuid;
+use rustix::{io::Errno, process::geteuid};
 
 use super::{
     layout::{ObjectName, Prefix},
@@ -157,7 +157,7 @@ impl Storage for LocalStorage {
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
         let path = self.path(name);
-        fs::remove_file(&path).at("delete", &path)?;
+        fs::remove_file(&path).map_err(|error| self.undeleted(&path, error))?;
         let mut folder = folder_of(&path);
         // Folders are no objects: an empty one goes, except for the repository's own.
         while folder != self.root && fs::remove_dir(folder).is_ok() {
@@ -168,6 +168,24 @@ impl Storage for LocalStorage {
 
     fn place(&self, name: &ObjectName) -> String {
         self.path(name).display().to_string()
+    }
+}
+
+impl LocalStorage {
+    /// Who may delete a file is decided by its folder.
+    fn undeleted(&self, path: &Path, error: io::Error) -> Error {
+        let (root, folder) = (self.root.display(), folder_of(path).display());
+        let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::ACCESS) => format!(
+                "give this folder to whom the repository belongs, as root: chown -R --reference={root} {folder}; and let its owner write there: chmod u+w {folder}"
+            ),
+            Some(Errno::PERM) => format!(
+                "something beside owner and mode protects it: see what `lsattr -d {folder}` says (chattr -i), and whether the folder is sticky."
+            ),
+            _ => return Error::io("delete", path, error),
+        };
+        let what = format!("can't delete {}", path.display());
+        Error::failed(what).because(error).hint(hint)
     }
 }
 

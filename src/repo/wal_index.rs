@@ -12,7 +12,7 @@ use super::repository::{Repository, System};
 use crate::{
     error::Result,
     postgres::{
-        lsn::TimelineId,
+        lsn::{Lsn, TimelineId},
         wal_name::{Segment, SegmentSize, WalName},
     },
     util::clock::Time,
@@ -29,6 +29,7 @@ pub struct WalIndex {
     histories: BTreeSet<TimelineId>,
     /// First and last segment of ranges that were given up.
     gaps: Vec<(Segment, Segment)>,
+    minimal: BTreeSet<(TimelineId, Lsn)>,
     newest: Option<(Segment, Time)>,
     /// The newest one that has no byte.
     empty: Option<Segment>,
@@ -82,6 +83,7 @@ impl WalIndex {
             partial: BTreeSet::new(),
             histories: BTreeSet::new(),
             gaps: Vec::new(),
+            minimal: BTreeSet::new(),
             newest: None,
             empty: None,
             arrived: BTreeMap::new(),
@@ -102,6 +104,8 @@ impl WalIndex {
                 index
                     .gaps
                     .extend(layout.read_gap(system.system_id, &info.name));
+                let minimal = layout.read_minimal(system.system_id, &info.name);
+                index.minimal.extend(minimal);
                 continue;
             };
             index.stored_bytes += info.size;
@@ -297,6 +301,16 @@ impl WalIndex {
             joins
         });
         lost
+    }
+
+    /// Where WAL of `wal_level = minimal` is known to begin.
+    pub fn minimal(&self) -> &BTreeSet<(TimelineId, Lsn)> {
+        &self.minimal
+    }
+
+    /// Notes such a place.
+    pub fn add_minimal(&mut self, timeline: TimelineId, position: Lsn) {
+        self.minimal.insert((timeline, position));
     }
 
     /// Timelines whose history file is there.

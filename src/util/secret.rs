@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::private_file;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Shows nothing in `Debug` and has no `Display`, so that it can't slip into a log or an error.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ impl fmt::Debug for Secret {
 pub enum SecretFrom {
     Setting(Secret),
     File(PathBuf),
+    /// Every user can read it where it stands, so it is not used.
+    Exposed { what: String, cure: String },
 }
 
 impl SecretFrom {
@@ -41,6 +43,7 @@ impl SecretFrom {
                 let text = private_file::read(path)?;
                 Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
             }
+            SecretFrom::Exposed { what, cure } => Err(Error::usage(what.as_str()).hint(cure.as_str())),
         }
     }
 }

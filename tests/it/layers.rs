@@ -15,7 +15,8 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 19] = [
+const SUBJECTS: [(&str, &str); 20] = [
+    ("backup", "wal"),
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),

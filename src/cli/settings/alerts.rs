@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::{
     build::parsed,
-    connection::secret_from,
-    keys::{self, Key},
+    keys::{self, Key, Scope},
     layers::{Found, Layers},
     notes::Note,
     old_names::{DISCORD, DISCORD_NOTIFY_FAILURE, DISCORD_NOTIFY_SUCCESS, WEBHOOK},
@@ -28,8 +27,9 @@ const WITHOUT_FILE: [&str; 3] = ["mail", WEBHOOK, DISCORD];
 
 impl Layers {
     pub fn alerts(&self) -> Result<AlertOptions> {
-        if let Some(exposed) = &self.file.exposed_alert {
-            return Err(exposed.error());
+        let mut exposed = self.file.exposed.iter();
+        if let Some(exposed) = exposed.find(|one| one.scope == Scope::Alert) {
+            return Err(Error::usage(exposed.what()).hint(exposed.cure()));
         }
         let names = self.alert_names()?;
         let notifiers = names.into_iter().map(|name| self.notifier(name));
@@ -77,7 +77,7 @@ impl Layers {
         let to = self.optional(keys::ALERT_TO, name, Recipients::parse)?;
         let way = match (url, to) {
             (Some(url), None) => Way::Webhook(Webhook {
-                url: secret_from(url),
+                url: self.secret(url),
                 form: match name {
                     // Whatever its host is called.
                     DISCORD if self.is_auto(name)? => parse::form(DISCORD)?,
@@ -110,7 +110,8 @@ impl Layers {
     fn mail(&self, name: &str, to: Recipients) -> Result<Mail> {
         let security = self.of_alert(name, keys::ALERT_TLS, parse::mail_tls)?;
         let user = self.optional(keys::ALERT_USER, name, parse::text)?;
-        let password = self.find(keys::ALERT_PASSWORD, name)?.map(secret_from);
+        let password = self.find(keys::ALERT_PASSWORD, name)?;
+        let password = password.map(|found| self.secret(found));
         let login = match (user, password) {
             (Some(user), Some(password)) => Some(Login { user, password }),
             (None, None) => None,

@@ -8,6 +8,7 @@ use super::{
     layers::{Found, Layers},
     old_names::OLD_NAMES,
     parse,
+    source::Source,
 };
 use crate::{
     commands::options::ConnectionSettings,
@@ -36,7 +37,7 @@ impl Layers {
     pub(super) fn connection_settings(&self, cluster: &str) -> Result<ConnectionSettings> {
         let password = self.find(keys::PASSWORD, cluster)?;
         let is_old = password.as_ref().is_some_and(|found| found.old);
-        let password = password.map(secret_from);
+        let password = password.map(|found| self.secret(found));
         let (password, environment_password) = match is_old {
             true => (None, password),
             false => (password, None),
@@ -93,6 +94,22 @@ impl Layers {
         })
     }
 
+    /// One that every user can read is refused when it is needed.
+    pub(super) fn secret(&self, found: Found) -> SecretFrom {
+        if found.by_file {
+            return SecretFrom::File(found.text.into());
+        }
+        let mut exposed = self.file.exposed.iter();
+        let is_it = |line| matches!(found.source, Source::File { line: own, .. } if own == line);
+        match exposed.find(|one| is_it(one.line)) {
+            None => SecretFrom::Setting(Secret::new(found.text)),
+            Some(one) => SecretFrom::Exposed {
+                what: one.what(),
+                cure: one.cure(),
+            },
+        }
+    }
+
     /// Refuses a bad value while its source is known.
     fn check(&self, key: Key, section: &str, found: &Found) -> Result<()> {
         match key {
@@ -102,13 +119,6 @@ impl Layers {
             keys::CONNECT_TIMEOUT => parsed(key, section, found, parse::time_limit).map(drop),
             _ => Ok(()),
         }
-    }
-}
-
-pub(super) fn secret_from(found: Found) -> SecretFrom {
-    match found.by_file {
-        true => SecretFrom::File(found.text.into()),
-        false => SecretFrom::Setting(Secret::new(found.text)),
     }
 }
 

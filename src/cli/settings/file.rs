@@ -25,16 +25,16 @@ pub struct ConfigFile {
     pub clusters: Vec<String>,
     /// `[alert.NAME]`, in the order of the file.
     pub alerts: Vec<String>,
-    /// A secret of an alert that every user can read: refused where alerts are read, since WAL must not wait
-    /// for it.
-    pub exposed_alert: Option<Exposed>,
+    /// Secrets that every user can read: refused where they are needed, since WAL must not wait for them.
+    pub exposed: Vec<Exposed>,
 }
 
 /// A secret in a file that every user can read.
 #[derive(Debug)]
 pub struct Exposed {
     path: Rc<Path>,
-    line: usize,
+    pub line: usize,
+    pub scope: Scope,
     name: String,
 }
 
@@ -43,14 +43,19 @@ impl Exposed {
         Self {
             path: path.clone(),
             line: entry.line,
+            scope: entry.key.scope,
             name: entry.key.path(&entry.section),
         }
     }
 
-    pub fn error(&self) -> Error {
+    pub fn what(&self) -> String {
         let (path, name) = (self.path.display(), &self.name);
-        let what = format!("{path}:{}: {name} can be read by every user", self.line);
-        Error::usage(what).hint(format!("run: chmod o-rwx {path}, or use {name}_file."))
+        format!("{path}:{}: {name} can be read by every user", self.line)
+    }
+
+    pub fn cure(&self) -> String {
+        let (path, name) = (self.path.display(), &self.name);
+        format!("run: chmod o-rwx {path}, or use {name}_file.")
     }
 }
 
@@ -76,12 +81,7 @@ pub fn read(path: &Rc<Path>) -> Result<Option<ConfigFile>> {
     let mut parsed = parse(path, &text)?;
     if file.metadata().at("read the mode of", path)?.mode() & 0o007 != 0 {
         let secrets = parsed.entries.iter().filter(|e| e.key.secret && !e.by_file);
-        let (of_alerts, others): (Vec<&Entry>, Vec<&Entry>) =
-            secrets.partition(|entry| entry.key.scope == Scope::Alert);
-        if let Some(entry) = others.first() {
-            return Err(Exposed::new(path, entry).error());
-        }
-        parsed.exposed_alert = of_alerts.first().map(|entry| Exposed::new(path, entry));
+        parsed.exposed = secrets.map(|entry| Exposed::new(path, entry)).collect();
     }
     Ok(Some(parsed))
 }

@@ -67,6 +67,14 @@ impl Layers {
         Ok(notes)
     }
 
+    /// A password that is not used, since every user can read it: also for commands that need none.
+    pub fn exposed_password(&self) -> Option<Note> {
+        let mut exposed = self.file.exposed.iter();
+        let one = exposed.find(|one| one.scope != Scope::Alert)?;
+        let (what, cure) = (one.what(), one.cure());
+        Some(Note::Warning(format!("{what}, so it is not used; {cure}")))
+    }
+
     fn unknown_variables(&self) -> Vec<Note> {
         let known: Vec<String> = KEYS
             .iter()

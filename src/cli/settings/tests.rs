@@ -276,10 +276,6 @@ fn bad_values_are_blamed_on_their_source() {
             "pgstow.toml has several clusters: a, b",
         ),
         (
-            config("[cluster.main]\npassword = 'x'"),
-            "pgstow.toml:2: cluster.main.password can be read by every user",
-        ),
-        (
             config("[cluster.main]\npassword = 'x'\npassword_file = '/y'").file_mode(0o600),
             "pgstow.toml:2 and pgstow.toml:3 contradict",
         ),
@@ -539,6 +535,37 @@ mod alerts {
         let odd = Host::new().file("[repo.local]\nurl = ['/x']", 0o600);
         assert!(odd.error().contains("bad value for repo.local.url"));
     }
+}
+
+/// WAL must not wait for it.
+#[test]
+fn an_exposed_password_is_refused_where_it_is_needed() {
+    let text = "[cluster.main]\npassword = 'x'\n[verify]\npassword = 'y'\n[cluster.other]\npassword_file = '/z'";
+    let host = Host::new().flag(keys::HOST, "--host", "h");
+    let mut host = host.file(text, 0o644);
+    let said = "pgstow.toml:2: cluster.main.password can be read by every user";
+    for cluster in ["main", "other"] {
+        host.places.cluster = Some(cluster.to_owned());
+        let layers = host.layers().unwrap();
+        let Some(Note::Warning(warning)) = layers.exposed_password() else {
+            panic!("nothing is said");
+        };
+        assert!(warning.contains(said) && warning.contains("chmod o-rwx"), "{warning}");
+        let needed = layers.settings().unwrap().cluster.connection.resolve();
+        match cluster {
+            "main" => {
+                let error = needed.unwrap_err();
+                assert!(error.message().ends_with(said), "{error}");
+                assert!(error.hint_text().unwrap().contains("chmod o-rwx"));
+            }
+            _ => assert!(!needed.unwrap_err().message().contains(said)),
+        }
+        let dumps = layers.verify_dump_settings().unwrap().password.unwrap();
+        let error = dumps.read().unwrap_err();
+        assert!(error.message().contains("pgstow.toml:4: verify.password"), "{error}");
+    }
+    let host = Host::new().file(text, 0o640);
+    assert_eq!(host.layers().unwrap().exposed_password(), None);
 }
 
 #[test]

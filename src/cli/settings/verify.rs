@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{connection::secret_from, keys, layers::Layers, parse};
+use super::{keys, layers::Layers, parse};
 use crate::{
     commands::options::{HealthSettings, Place, VerifyDumpSettings},
     error::Result,
@@ -31,7 +31,8 @@ impl Layers {
             text(keys::VERIFY_DATABASE)?,
         );
         let port = self.optional(keys::VERIFY_PORT, "", parse::port)?;
-        let password = self.find(keys::VERIFY_PASSWORD, "")?.map(secret_from);
+        let password = self.find(keys::VERIFY_PASSWORD, "")?;
+        let password = password.map(|found| self.secret(found));
         let passfile = self.optional(keys::VERIFY_PASSFILE, "", parse::path)?;
         let sslmode = self.optional(keys::VERIFY_SSLMODE, "", parse::sslmode)?;
         let named = host.is_some() || port.is_some() || user.is_some() || database.is_some();

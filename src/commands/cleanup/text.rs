@@ -163,8 +163,11 @@ impl Report for CleanupReport {
         for warning in &self.warnings {
             writeln!(out, "\nwarning: {warning}")?;
         }
-        for UndeletedLine { id, error } in &self.undeleted {
+        for UndeletedLine { id, error, hint } in &self.undeleted {
             writeln!(out, "\nERROR: {id} can't be deleted: {error}")?;
+            if let Some(hint) = hint {
+                writeln!(out, "hint: {hint}")?;
+            }
         }
         let DeletedSums {
             backups,
@@ -220,8 +223,11 @@ impl Report for CleanupReport {
             .collect();
         (!told.is_empty()).then(|| {
             let count = units::count(told.len() as u64, "backup");
-            Error::failed(format!("{count} can't be deleted: {}", told.join("; ")))
-                .hint("all else that should go is gone; mend it, and run `pgstow cleanup` again.")
+            let hint = self.undeleted.iter().find_map(|one| one.hint.as_deref());
+            let mend = hint.unwrap_or("mend what is wrong there.");
+            Error::failed(format!("{count} can't be deleted: {}", told.join("; "))).hint(format!(
+                "{mend} All else that should go is gone; run `pgstow cleanup` again."
+            ))
         })
     }
 

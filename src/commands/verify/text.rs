@@ -138,10 +138,11 @@ impl CheckedWal {
         if checked.findings.is_empty() {
             let files = units::count(checked.objects, "file");
             let stored = units::bytes(checked.bytes);
-            return writeln!(
+            writeln!(
                 out,
                 "WAL of system {system}: all right ({files}, {stored} stored)"
-            );
+            )?;
+            return self.write_past(out);
         }
         let findings = units::count(checked.findings.len() as u64, "finding");
         writeln!(out, "WAL of system {system}: DAMAGED, {findings}")?;
@@ -153,6 +154,13 @@ impl CheckedWal {
         }
         for affected in &self.affected {
             writeln!(out, "  {affected}")?;
+        }
+        self.write_past(out)
+    }
+
+    fn write_past(&self, out: &mut dyn Write) -> io::Result<()> {
+        for past in &self.past {
+            writeln!(out, "  in the past: {}: {}", past.object, past.what)?;
         }
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! Why WAL may not arrive: what the server and the repository tell about archiving.
 
+use std::path::Path;
+
 use tracing::warn;
 
 use crate::{
+    domain::wal::failed::Failed,
     error::{Error, Kind, Result},
     postgres::{
         connection::Session,
@@ -19,6 +22,7 @@ pub fn before_copy(
     facts: &ServerFacts,
     repository: &Repository,
     system: &System,
+    state_folder: &Path,
 ) -> Result<()> {
     if facts.wal_level == "minimal" {
         return Err(Error::failed(
@@ -35,7 +39,7 @@ pub fn before_copy(
             .hint("set up archiving with `pgstow init`, or take a backup that holds its own WAL with --standalone."));
     }
     let state = ArchiverState::gather(session)?;
-    if let Some(trouble) = trouble(facts, &state, repository, system) {
+    if let Some(trouble) = trouble(facts, &state, state_folder, repository, system) {
         warn!(
             "archiving may not work, and the backup counts only when its WAL has arrived: {trouble}"
         );
@@ -43,36 +47,64 @@ pub fn before_copy(
     Ok(())
 }
 
-/// Why the WAL that is waited for may not come, in one line.
+/// Why the WAL that is waited for may not come.
+#[derive(Clone, Debug)]
+pub struct Diagnosis {
+    /// In one line.
+    pub why: String,
+    /// It won't come before somebody mends something.
+    pub is_trouble: bool,
+}
+
+impl Diagnosis {
+    pub fn patience(why: String) -> Self {
+        Self {
+            why,
+            is_trouble: false,
+        }
+    }
+
+    fn trouble(why: String) -> Self {
+        Self {
+            why,
+            is_trouble: true,
+        }
+    }
+}
+
+/// What the server and its archiver show. `state_folder`: where archive-wal leaves notes.
 pub fn while_waiting(
     session: &Session,
     facts: &ServerFacts,
     repository: &Repository,
     system: &System,
-) -> String {
+    state_folder: &Path,
+) -> Diagnosis {
     if facts.standby && !facts.archiving.is_on(true) {
-        return "this server is a standby, its primary has to switch to a new segment and archive it; \
-                name the primary (cluster.primary_host) to let pgstow ask for that"
-            .to_owned();
+        let why = "this server is a standby, its primary has to switch to a new segment and archive it; \
+                name the primary (cluster.primary_host) to let pgstow ask for that";
+        return Diagnosis::patience(why.to_owned());
     }
-    match ArchiverState::gather(session) {
-        Err(error) => format!(
-            "the server doesn't tell how its archiver fares: {}",
-            error.in_one_line()
-        ),
-        Ok(state) => trouble(facts, &state, repository, system).unwrap_or_else(|| {
-            format!(
-                "{}, which has not failed; it may be slow",
-                facts.archiving.describe()
-            )
-        }),
+    let state = match ArchiverState::gather(session) {
+        Ok(state) => state,
+        Err(error) => {
+            let error = error.in_one_line();
+            let why = format!("the server doesn't tell how its archiver fares: {error}");
+            return Diagnosis::patience(why);
+        }
+    };
+    if let Some(why) = trouble(facts, &state, state_folder, repository, system) {
+        return Diagnosis::trouble(why);
     }
+    let what = facts.archiving.describe();
+    Diagnosis::patience(format!("{what}, which has not failed; it may be slow"))
 }
 
 /// The first thing that is wrong with archiving.
 fn trouble(
     facts: &ServerFacts,
     state: &ArchiverState,
+    state_folder: &Path,
     repository: &Repository,
     system: &System,
 ) -> Option<String> {
@@ -82,9 +114,10 @@ fn trouble(
     }
     if let (true, Some((wal, time))) = (state.is_failing(), &state.last_failed) {
         return Some(format!(
-            "{what} fails: {} failures, the last at {} with {wal}; the server's log tells why",
+            "{what} fails: {} failures, the last at {} with {wal}: {}",
             state.failed,
-            readable(*time)
+            readable(*time),
+            Failed::why(Failed::read(state_folder).as_ref(), wal)
         ));
     }
     let (wal, time) = state.last_archived.as_ref()?;

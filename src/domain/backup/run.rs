@@ -9,7 +9,8 @@ use super::{
     claim::{self, Intent, SignsOfLife},
     complete::Expected,
     contents::Contents,
-    diagnosis, method,
+    diagnosis::{self, Diagnosis},
+    method,
     options::{Options, Outcome},
     pack::Destination,
     parent::Parent,
@@ -64,7 +65,8 @@ pub fn run(
     let system = repository.system(facts.system_id)?;
     let mut source = method::source(options, info, &session, &facts, cancel)?;
     if !options.standalone {
-        diagnosis::before_copy(&session, &facts, repository, &system)?;
+        let state = &options.state_folder;
+        diagnosis::before_copy(&session, &facts, repository, &system, state)?;
     }
     seal::finish_all(repository)?;
     let checkpoint = Checkpoint::gather(&session)?;
@@ -365,10 +367,13 @@ impl Run<'_> {
             self.meter.begin("waiting for WAL", 0);
             let refused = self.switch_on_primary();
             let mut diagnose = || {
-                refused.clone().unwrap_or_else(|| {
-                    let (repository, system) = (self.repository, self.system);
-                    diagnosis::while_waiting(self.session, self.facts, repository, system)
-                })
+                let (repository, system) = (self.repository, self.system);
+                let look = || {
+                    let state = &self.options.state_folder;
+                    diagnosis::while_waiting(self.session, self.facts, repository, system, state)
+                };
+                // What was refused was warned of.
+                refused.clone().map_or_else(look, Diagnosis::patience)
             };
             let limit = self.options.wal_limit;
             let lacks = seal::wait_for_wal(
@@ -384,7 +389,7 @@ impl Run<'_> {
                 return Ok(Outcome::Pending {
                     backup: Box::new(backup),
                     lacks: lacks.describe(self.system),
-                    why: diagnose(),
+                    why: diagnose().why,
                 });
             }
         }

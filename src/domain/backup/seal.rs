@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::{
     claim::FORGOTTEN,
+    diagnosis::Diagnosis,
     note::{self, Whose},
 };
 use crate::{
@@ -34,6 +35,10 @@ use crate::{
 
 /// How often the waiting tells what it waits for.
 const REPORT: Duration = Duration::from_secs(30);
+
+/// When it tells so first, where archiving fails: PostgreSQL tries a file three times, a second apart
+/// (NUM_ARCHIVE_RETRIES in src/backend/postmaster/pgarch.c), before it rests for a minute.
+const EARLY: Duration = Duration::from_secs(3);
 
 /// The segments of a backup that are not in the repository.
 pub fn missing_wal(
@@ -109,24 +114,28 @@ pub fn wait_for_wal(
     backup: &Backup,
     limit: Duration,
     cancel: &Cancel,
-    diagnose: &mut dyn FnMut() -> String,
+    diagnose: &mut dyn FnMut() -> Diagnosis,
 ) -> Result<Lacks> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(20);
-    let mut next_report = REPORT;
+    let mut next_look = EARLY;
     loop {
         let lacks = Lacks::of(repository, system, backup)?;
         if lacks.is_nothing() || lacks.is_lost() || begun.elapsed() >= limit {
             return Ok(lacks);
         }
-        if begun.elapsed() >= next_report {
-            next_report += REPORT;
-            warn!(
-                "waiting since {}: {}; {}",
-                units::duration(begun.elapsed()),
-                lacks.describe(system),
-                diagnose()
-            );
+        let waited = begun.elapsed();
+        if waited >= next_look {
+            let diagnosis = diagnose();
+            if diagnosis.is_trouble || waited >= REPORT {
+                warn!(
+                    "waiting since {}: {}; {}",
+                    units::duration(waited),
+                    lacks.describe(system),
+                    diagnosis.why
+                );
+            }
+            next_look = if waited < REPORT { REPORT } else { next_look + REPORT };
         }
         cancel.check()?;
         thread::sleep(pause.min(limit.saturating_sub(begun.elapsed())));

@@ -301,6 +301,7 @@ impl Story<'_> {
             part_size: 1 << 30,
             workers: WORKERS,
             wal_limit: PATIENCE,
+            state_folder: self.place.state_folder(),
             annotations: Default::default(),
             primary: None,
         };

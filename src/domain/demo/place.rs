@@ -73,6 +73,10 @@ impl Place {
         self.folder().join("repository")
     }
 
+    pub fn state_folder(&self) -> PathBuf {
+        self.folder().join("state").join(CLUSTER)
+    }
+
     pub fn start_live(&self, patience: Duration, cancel: &Cancel) -> Result<Server> {
         // archive_mode takes a restart, archive_command a reload: WAL waits until it is set.
         let settings = [("archive_mode", "on"), ("shared_buffers", "16MB")];

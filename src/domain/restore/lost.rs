@@ -2,12 +2,12 @@
 
 use super::{archive::Archive, windows::Window};
 use crate::{
-    postgres::wal_name::Segment,
+    postgres::{lsn::TimelineId, wal_name::Segment},
     repo::{catalog::Backup, wal_index::Missing},
 };
 
 impl Archive {
-    /// A sentence for each window of `backup` that ends before WAL that is missing, or that is
+    /// A sentence for each place at which windows of `backup` end before WAL that is missing, or that is
     /// there and `damaged`; none if all windows are whole.
     pub fn consequences(&self, backup: &Backup, damaged: &[Missing]) -> Vec<String> {
         let (id, size) = (backup.id, self.wal.size());
@@ -19,20 +19,34 @@ impl Archive {
             return vec![format!("{id} can't be restored at all: it needs {needed}")];
         }
         let left = self.windows_in(backup, &sound);
-        let shown = self.windows(backup).into_iter();
-        let consequences = shown.filter_map(|shown| {
+        // What is lost on a timeline is lost on those that left it later, too.
+        let mut ends: Vec<(Segment, Vec<TimelineId>)> = Vec::new();
+        let mut unreachable = Vec::new();
+        for shown in self.windows(backup) {
             let timeline = shown.timeline;
             let Some(left) = left.iter().find(|left| left.timeline == timeline) else {
-                return Some(format!(
+                unreachable.push(format!(
                     "{id} can't be restored to any moment on timeline {timeline}: its first WAL is damaged"
                 ));
+                continue;
             };
-            let lost = self.first_lost(&shown, left)?;
-            Some(format!(
-                "{id} can be restored to any moment before {lost} on timeline {timeline}, and to none after it"
-            ))
+            let Some(lost) = self.first_lost(&shown, left) else {
+                continue;
+            };
+            match ends.iter_mut().find(|(end, _)| *end == lost) {
+                Some((_, timelines)) => timelines.push(timeline),
+                None => ends.push((lost, vec![timeline])),
+            }
+        }
+        let told = ends.into_iter().map(|(lost, timelines)| {
+            let names: Vec<String> = timelines.iter().map(TimelineId::to_string).collect();
+            let several = if names.len() > 1 { "s" } else { "" };
+            format!(
+                "{id} can be restored to any moment before {lost} on timeline{several} {}, and to none after it",
+                names.join(", ")
+            )
         });
-        consequences.collect()
+        told.chain(unreachable).collect()
     }
 
     /// The segment behind the sound end of a window, if there is anything behind that.

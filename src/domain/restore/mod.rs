@@ -13,6 +13,7 @@ mod again;
 pub mod archive;
 pub mod aside;
 pub mod auto_conf;
+mod behind;
 mod chain;
 pub mod choice;
 #[cfg(test)]

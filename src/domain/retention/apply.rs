@@ -232,9 +232,12 @@ impl Apply<'_> {
                     | WalName::BackupHistory(segment, _),
                     _,
                 )) => keeps.keeps(segment),
-                None => layout
-                    .read_gap(keeps.system, &info.name)
-                    .is_none_or(|gap| keeps.keeps_gap(gap)),
+                None => match layout.read_minimal(keeps.system, &info.name) {
+                    Some((timeline, position)) => keeps.keeps_position(timeline, position),
+                    None => layout
+                        .read_gap(keeps.system, &info.name)
+                        .is_none_or(|gap| keeps.keeps_gap(gap)),
+                },
             };
             if !stays {
                 each(&info)?;

@@ -145,6 +145,12 @@ impl WalKeeps {
         self.keeps_any_of(first.timeline, &numbers)
     }
 
+    /// Whether the segment that holds `position` would stay.
+    pub fn keeps_position(&self, timeline: TimelineId, position: Lsn) -> bool {
+        let number = position.0 / self.size.bytes();
+        self.keeps_any_of(timeline, &(number..=number))
+    }
+
     /// Whether any of these numbers stays, if it is there.
     fn keeps_any_of(&self, timeline: TimelineId, numbers: &Numbers) -> bool {
         let of_timeline = self.timelines.get(&timeline);

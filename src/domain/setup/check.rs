@@ -14,6 +14,7 @@ use super::{
     probe,
 };
 use crate::{
+    domain::wal::failed::Failed,
     error::{Kind, Result},
     postgres::{
         connection::Session, conninfo::ConnInfo, programs::Search, server_facts::ServerFacts,
@@ -75,7 +76,9 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
         }
         Ok(gathered) => gathered,
     };
-    findings.extend(checks::server(&facts, &readiness, subject.command));
+    let failed = Failed::read(subject.state_folder);
+    let own = checks::server(&facts, &readiness, subject.command, failed.as_ref());
+    findings.extend(own);
     findings.push(places::state_folder(subject.state_folder));
     let programs = subject.dump_programs;
     findings.extend(programs.map(|search| dump_programs::installed(search, facts.server.version)));

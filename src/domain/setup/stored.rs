@@ -22,6 +22,7 @@ use crate::{
 };
 
 const BACKUP: &str = "backup";
+pub const TAKE_FULL: &str = "see that wal_level is replica (a change needs a restart), and take a full backup with `pgstow base --full`.";
 const TAKE: &str = "take a new backup with `pgstow base`, from which WAL leads on again.";
 
 /// What a repository has of one system.
@@ -68,6 +69,8 @@ impl Destination<'_> {
             Some(way) => {
                 findings.insert(0, way);
                 findings.extend(given_up::stored(&stored.archive, self.name));
+                let minimal = stored.minimal(timeline, None);
+                findings.extend(minimal.map(|(_, what)| Finding::critical(BACKUP, what, TAKE_FULL)));
             }
             // Before the first backup there is nothing to be lost.
             None if findings.is_empty() => {}
@@ -188,6 +191,29 @@ impl Stored {
                 Finding::ok(BACKUP, what)
             }
         }
+    }
+
+    /// Where WAL of `wal_level = minimal` begins on the server's way, if no good backup is behind that, and what it
+    /// means; `seen`: such a place that the repository may not know of.
+    pub fn minimal(
+        &self,
+        timeline: Option<TimelineId>,
+        seen: Option<(TimelineId, Lsn)>,
+    ) -> Option<((TimelineId, Lsn), String)> {
+        let archive = &self.archive;
+        let way = timeline.and_then(|timeline| archive.history(timeline));
+        let is_ahead = |(on, at): &(TimelineId, Lsn)| {
+            let mut behind = archive.behind_minimal(*on, *at);
+            way.as_ref().is_none_or(|way| way.contains(*on, *at))
+                && !behind.any(|backup| self.leads_to(backup, timeline))
+        };
+        let mut known = seen.into_iter().chain(archive.wal.minimal().iter().copied());
+        let (on, at) = known.find(is_ahead)?;
+        let what = format!(
+            "wal_level was minimal at LSN {at} of timeline {on}: nothing behind that can be restored from repository {} before its next backup",
+            self.name
+        );
+        Some(((on, at), what))
     }
 
     pub fn none(&self) -> Finding {

@@ -108,7 +108,7 @@ fn fork(
     while let Some(object) = store.list(&layout.wal(id), Some(&from))?.next() {
         let name = object?.name;
         let Some((file, _)) = layout.read_wal_file(id, &name) else {
-            if layout.read_gap(id, &name).is_some() {
+            if layout.read_gap(id, &name).is_some() || layout.read_minimal(id, &name).is_some() {
                 // They sort behind all WAL.
                 break;
             }

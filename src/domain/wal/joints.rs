@@ -12,6 +12,14 @@ use crate::postgres::{
 /// A segment: its timeline and its number.
 type Place = (TimelineId, u64);
 
+/// What recovery ends at.
+#[derive(Debug)]
+pub enum Trouble {
+    Damage(String),
+    /// WAL of `wal_level = minimal` begins there.
+    Minimal(Lsn),
+}
+
 #[derive(Debug, Default)]
 pub struct Joints {
     /// What each segment ends in, under the one that follows.
@@ -31,7 +39,7 @@ enum Begin {
 impl Joints {
     /// Takes what a whole segment begins and ends with; the segments whose last record does not
     /// go on in the next one as it should, or says there what recovery ends at.
-    pub fn add(&mut self, (timeline, number): Place, followed: Followed) -> Vec<(Place, String)> {
+    pub fn add(&mut self, (timeline, number): Place, followed: Followed) -> Vec<(Place, Trouble)> {
         let Followed {
             rest,
             overwrites,
@@ -57,7 +65,7 @@ impl Joints {
     }
 
     /// Joins the segment at `place` to the one before it, if both are there.
-    fn join(&mut self, (timeline, mut number): Place) -> Option<(Place, String)> {
+    fn join(&mut self, (timeline, mut number): Place) -> Option<(Place, Trouble)> {
         loop {
             let place = (timeline, number);
             if !(self.ends.contains_key(&place) && self.begins.contains_key(&place)) {
@@ -78,8 +86,8 @@ impl Joints {
                     Err(problem) => problem,
                     Ok(()) if record.left == 0 => {
                         let minimal = record.begins_minimal_wal();
-                        let what = minimal.then(|| minimal_wal(record.start))?;
-                        return Some(((timeline, number.saturating_sub(1)), what));
+                        let trouble = minimal.then_some(Trouble::Minimal(record.start))?;
+                        return Some(((timeline, number.saturating_sub(1)), trouble));
                     }
                     Ok(()) => {
                         number += 1;
@@ -89,14 +97,8 @@ impl Joints {
                 },
             };
             let what = format!("{problem}: one of the segments that hold it is damaged");
-            return Some(((timeline, number.saturating_sub(1)), what));
+            let place = (timeline, number.saturating_sub(1));
+            return Some((place, Trouble::Damage(what)));
         }
     }
-}
-
-/// What it means that WAL of `wal_level = minimal` begins there.
-pub fn minimal_wal(at: Lsn) -> String {
-    format!(
-        "at {at} wal_level was set to minimal: recovery ends there, so no backup from before it can be restored to anything behind it"
-    )
 }

@@ -8,6 +8,7 @@ pub mod archive;
 mod compare;
 mod content;
 pub mod continuity;
+pub mod failed;
 pub mod fetch;
 mod follow;
 pub mod gaps;

@@ -4,7 +4,7 @@
 //! is stored.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, sync_channel},
@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{
     content::TEXT_LIMIT,
     continuity::holes,
-    joints::{Joints, minimal_wal},
+    joints::{Joints, Trouble},
     stored::Stored,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
-        wal_name::{Segment, WalName},
+        wal_name::{Segment, SegmentSize, WalName},
         wal_records::{Followed, WalRecords},
     },
     repo::{
@@ -55,8 +55,26 @@ pub struct WalChecked {
     /// As stored.
     pub bytes: u64,
     pub findings: Vec<WalFinding>,
+    /// Where WAL of `wal_level = minimal` begins, oldest first. What that means depends on the backups.
+    #[serde(skip)]
+    pub minimal: BTreeSet<MinimalWal>,
     /// Findings that are not among these.
     pub more: u64,
+}
+
+/// A record that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MinimalWal {
+    /// On which it was written.
+    pub timeline: TimelineId,
+    pub position: Lsn,
+}
+
+impl MinimalWal {
+    /// The segment that holds it.
+    pub fn place(self, size: SegmentSize) -> Missing {
+        lost(self.timeline, self.position.0 / size.bytes())
+    }
 }
 
 impl WalChecked {
@@ -84,6 +102,7 @@ pub fn verify(
         system,
         meter,
         forks: forks(&histories, system),
+        histories: &histories,
         joints: Mutex::default(),
         checked: Mutex::default(),
     };
@@ -127,6 +146,8 @@ struct Check<'a> {
     /// Segments in which a timeline was left, and where: what they have behind that may be
     /// anything.
     forks: BTreeMap<(TimelineId, u64), Lsn>,
+    /// Those that can be read.
+    histories: &'a [TimelineHistory],
     joints: Mutex<Joints>,
     checked: Mutex<WalChecked>,
 }
@@ -152,7 +173,8 @@ impl Check<'_> {
     fn is_stray(&self, info: &ObjectInfo) -> bool {
         let (layout, system) = (self.repository.layout(), self.system.system_id);
         let known = layout.read_wal_file(system, &info.name).is_some()
-            || layout.read_gap(system, &info.name).is_some();
+            || layout.read_gap(system, &info.name).is_some()
+            || layout.read_minimal(system, &info.name).is_some();
         !known && !layout.is_reserved_in_wal(system, &info.name)
     }
 
@@ -249,18 +271,36 @@ impl Check<'_> {
         if matches!(file, WalName::Partial(_)) {
             return Ok(Vec::new());
         }
-        let minimal = followed.minimal.map(|at| (place, minimal_wal(at)));
+        let minimal = followed.minimal.map(|at| (place, Trouble::Minimal(at)));
         let problems = lock(&self.joints).add(place, followed).into_iter();
-        let findings = problems.chain(minimal).map(|((timeline, number), what)| {
+        let findings = problems.chain(minimal).filter_map(|((timeline, number), trouble)| {
+            let what = match trouble {
+                Trouble::Damage(what) => what,
+                Trouble::Minimal(at) => {
+                    self.note_minimal(timeline, at);
+                    return None;
+                }
+            };
             let name = WalName::Segment(Segment::nth(timeline, number, size));
             let object = self.repository.wal_object(self.system, name);
-            WalFinding {
+            Some(WalFinding {
                 object: self.repository.storage().place(&object),
                 what,
                 lost: Some(lost(timeline, number)),
-            }
+            })
         });
         Ok(findings.collect())
+    }
+
+    /// The first segment of a timeline begins with what the one before it wrote, which has it too.
+    fn note_minimal(&self, timeline: TimelineId, position: Lsn) {
+        let mut histories = self.histories.iter();
+        let history = histories.find(|history| history.own == timeline);
+        let written_on = history.map_or(timeline, |history| history.timeline_at(position));
+        lock(&self.checked).minimal.insert(MinimalWal {
+            timeline: written_on,
+            position,
+        });
     }
 }
 

@@ -3,13 +3,14 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt, chown},
+    process::Command,
 };
 
 use pgstow::repo::{backup_id::BackupId, lease::CLEANUP};
 use serde_json::Value;
 
 use super::{planted::Planted, story::time};
-use crate::harness::{Scratch, user};
+use crate::harness::Scratch;
 
 /// Four full backups, of which the newest stays; one builds on the second.
 fn plant(scratch: &Scratch) -> (Planted, [BackupId; 5]) {
@@ -51,6 +52,18 @@ fn one_that_cannot_be_deleted_keeps_no_other_from_going() {
     };
     assert!(why(first).contains("Permission denied"), "{report:#}");
     assert!(why(child).contains("Permission denied"), "{report:#}");
+    let hint = |id: BackupId| {
+        let undeleted = report["undeleted"].as_array().unwrap().iter();
+        let mut of_id = undeleted.filter(|one| one["id"] == id.to_string());
+        of_id.next().unwrap()["hint"].clone()
+    };
+    // What it says is done below.
+    let mend = |id: BackupId| {
+        let hint = hint(id).as_str().unwrap().to_owned();
+        let begin = hint.find("chown -R").unwrap();
+        hint[begin..].split(';').next().unwrap().to_owned()
+    };
+    assert_eq!(hint(second), Value::Null, "{report:#}");
     // It would leave the other one in the catalog, and worth nothing.
     assert_eq!(why(second), format!("{child} builds on it"));
     let there = planted.objects();
@@ -72,7 +85,9 @@ fn one_that_cannot_be_deleted_keeps_no_other_from_going() {
         .command(&["cleanup"])
         .fails(1)
         .stdout_contains("NOT DELETED")
-        .stdout_contains(&format!("ERROR: {first} can't be deleted"));
+        .stdout_contains(&format!("ERROR: {first} can't be deleted"))
+        .stdout_contains("hint: give this folder")
+        .stdout_contains(&mend(first));
     let runs = planted.tool.command(&["list", "--runs", "--json"]).ok();
     let runs = runs.json()["runs"].clone();
     let newest_run = runs.as_array().unwrap().last().unwrap();
@@ -81,7 +96,8 @@ fn one_that_cannot_be_deleted_keeps_no_other_from_going() {
     assert!(error.contains("3 backups can't be deleted"), "{error}");
 
     for id in [first, child] {
-        user::own(&folder(id));
+        let done = Command::new("sh").args(["-c", &mend(id)]).status().unwrap();
+        assert!(done.success(), "{}", mend(id));
     }
     let report = planted.tool.command(&["--json", "cleanup"]).ok().json();
     assert_eq!(actions(&report), ["delete", "delete", "delete", "keep"]);

@@ -78,6 +78,7 @@ fn the_log_is_opened_anew_after_a_hangup() {
     let running = base
         .env("PGSTOW_LOG_FILE", &log)
         .expect_warning("archiving may not work")
+        .expect_warning("waiting since")
         .spawn();
     let pending = || watched.stow.folders().len() == 2;
     while !pending() || !std::fs::read_to_string(&log).is_ok_and(|text| !text.is_empty()) {

@@ -11,7 +11,10 @@ use super::super::{
     verdict::{State, Unit, Verdict},
 };
 use crate::{
-    domain::setup::{checks as setup, stored::Stored},
+    domain::{
+        setup::{checks as setup, stored::Stored},
+        wal::failed::Failed,
+    },
     error::Result,
     postgres::{
         lsn::{Lsn, TimelineId},
@@ -42,19 +45,19 @@ pub fn timeout(server: &Server, limits: &Thresholds) -> Verdict {
     )
 }
 
-/// Failing now, as PostgreSQL's statistics tell.
-pub fn archiver(server: &Server) -> Verdict {
+/// Failing now, as PostgreSQL's statistics tell, and why, as archive-wal noted it.
+pub fn archiver(server: &Server, failed: Option<&Failed>) -> Verdict {
     const NAME: &str = "archiver";
     let state = &server.facts.archiver;
     if let (true, Some((wal, time))) = (state.is_failing(), &state.last_failed) {
         let what = format!(
-            "archiving fails: {} failures, the last at {} with {wal}{}",
+            "archiving fails: {} failures, the last at {} with {wal}{}: {}",
             state.failed,
             readable(*time),
-            setup::waiting(server.facts.waiting)
+            setup::waiting(server.facts.waiting),
+            Failed::why(failed, wal)
         );
-        let hint = "the server's log tells why; PostgreSQL goes on trying.";
-        return Verdict::new(NAME, State::Critical, what, hint);
+        return Verdict::new(NAME, State::Critical, what, setup::MEND);
     }
     match &state.last_archived {
         Some((wal, time)) => Verdict::ok(NAME, format!("{wal} at {}", readable(*time))),

@@ -43,7 +43,7 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
             setup::archiving::archive_command(asked, by.command),
         ),
         archiving::timeout(server, limits),
-        archiving::archiver(server),
+        archiving::archiver(server, facts.archive_failed.as_ref()),
         archiving::waiting(server, limits, by.now),
         one("recovery_target", setup::recovery_target(asked)),
         one("full_page_writes", setup::full_page_writes(asked)),

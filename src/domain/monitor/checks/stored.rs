@@ -9,7 +9,11 @@ use super::{
     good,
 };
 use crate::{
-    domain::setup::{finding::Finding, given_up as gaps, stored::Stored},
+    domain::setup::{
+        finding::Finding,
+        given_up as gaps,
+        stored::{Stored, TAKE_FULL},
+    },
     error::Result,
     postgres::lsn::TimelineId,
     repo::{catalog::Backup, gap::Gap},
@@ -55,25 +59,22 @@ pub fn restorable(
         return Verdict::ok(NAME, "there is no backup yet");
     };
     let verdict = Verdict::of_findings(NAME, "", vec![way]);
+    if verdict.state != State::Ok {
+        return verdict;
+    }
+    let system = stored.system.system_id;
+    let noted = minimal.as_ref().ok().and_then(Option::as_ref);
+    let noted = noted.filter(|spell| spell.system_id == system);
+    let seen = noted.map(|spell| (spell.timeline, spell.position));
+    if let Some((place, what)) = stored.minimal(timeline, seen) {
+        let of_note = noted.filter(|_| seen == Some(place));
+        let what = of_note.map_or(what, Spell::describe);
+        return Verdict::new(NAME, State::Critical, what, TAKE_FULL);
+    }
     match minimal {
-        _ if verdict.state != State::Ok => verdict,
         Err(error) => Verdict::of_error(NAME, State::Unknown, error),
-        Ok(Some(spell)) if stands_before(spell, stored, timeline) => {
-            let hint = "set wal_level = replica, restart the server, and take a backup with `pgstow base`.";
-            Verdict::new(NAME, State::Critical, spell.describe(), hint)
-        }
         Ok(_) => verdict,
     }
-}
-
-/// Whether no good backup behind the spell leads along the timeline, which has it on its way.
-fn stands_before(spell: &Spell, stored: &Stored, timeline: Option<TimelineId>) -> bool {
-    let history = timeline.and_then(|timeline| stored.archive.history(timeline));
-    let is_passed = history.is_none_or(|way| way.contains(spell.timeline, spell.position));
-    let backups = good::leading(stored, timeline);
-    spell.system_id == stored.system.system_id
-        && is_passed
-        && !backups.iter().any(|one| one.start_lsn > spell.position)
 }
 
 /// WAL that the safety valve gave up behind the newest full backup, as the repository has it and as it

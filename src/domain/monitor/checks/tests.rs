@@ -156,6 +156,7 @@ fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
         synced: Vec::new(),
         given_up: Ok(Vec::new()),
         minimal: Ok(None),
+        archive_failed: None,
         disks: vec![Disk {
             name: "data".to_owned(),
             path: PathBuf::from("/data"),

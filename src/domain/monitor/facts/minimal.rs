@@ -1,4 +1,5 @@
-//! When `monitor` last saw the server with `wal_level = minimal`, in the state folder: `minimal.json`.
+//! When `monitor` last saw the server with `wal_level = minimal`: in the state folder as `minimal.json`, and in the
+//! repositories, which may be away meanwhile.
 //!
 //! Recovery from an archive ends where such WAL begins (CheckRequiredParameterValues in
 //! `src/backend/access/transam/xlogrecovery.c`), and once the setting is right again nothing but a record
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::state_file, server::Server};
 use crate::{
+    domain::setup::stored::Stored,
     error::{Error, Result},
     postgres::lsn::{Lsn, SystemId, TimelineId},
+    repo::repository::Repository,
     util::{
         cancel::Cancel,
         clock::{self, Time, readable},
@@ -59,6 +62,25 @@ impl Spell {
     /// Leaves a note of it. Without one the next run that sees it tries again.
     pub fn note(&self, state: &Path, until: Instant, cancel: &Cancel) -> Result<()> {
         state_file::note(state, FILE, "wal_level", self.clone(), until, cancel)
+    }
+
+    /// Leaves a note of it in the repository, too, once for each spell: the state folder may be lost, and other hosts
+    /// have another. Who may only read there does without.
+    pub fn tell(&self, repository: &Repository, stored: &Stored) {
+        let archive = &stored.archive;
+        let is_open = |timeline, at| archive.behind_minimal(timeline, at).next().is_none();
+        let mut known = archive.wal.minimal().iter();
+        if self.system_id != stored.system.system_id
+            || !is_open(self.timeline, self.position)
+            || known.any(|(timeline, at)| is_open(*timeline, *at))
+        {
+            return;
+        }
+        let noted = repository.add_minimal(self.system_id, self.timeline, self.position);
+        if let Err(error) = noted {
+            let error = error.in_one_line();
+            tracing::debug!("no note of wal_level is left in {}: {error}", stored.name);
+        }
     }
 
     /// For people.

@@ -23,7 +23,10 @@ use super::{
     state_file,
 };
 use crate::{
-    domain::{setup::stored::Stored, wal::gaps},
+    domain::{
+        setup::stored::Stored,
+        wal::{failed::Failed, gaps},
+    },
     error::{Error, Kind, Result},
     postgres::{conninfo::ConnInfo, lsn::SystemId},
     repo::{
@@ -71,6 +74,8 @@ pub struct Facts {
     pub given_up: Result<Vec<Gap>>,
     /// The last time when the server wrote WAL of which none can be replayed.
     pub minimal: Result<Option<Spell>>,
+    /// Why archive-wal failed last on this host; None, too, where that can't be read.
+    pub archive_failed: Option<Failed>,
     pub disks: Vec<Disk>,
     /// The room of the state folder, in which something could be written just now.
     pub state: Result<Room>,
@@ -143,7 +148,12 @@ impl Facts {
         }))?;
 
         let system = server.as_ref().ok().map(|one| one.facts.server.system_id);
-        let repositories = subject.send_to_repositories(system);
+        let seen = server.as_ref().ok().and_then(Spell::seen);
+        let noted = Noted {
+            seen: seen.clone(),
+            state: subject.state_folder.clone(),
+        };
+        let repositories = subject.send_to_repositories(system, Some(&noted));
         let synced = subject.send_to_synced();
         let disks = disks::send(&subject.places(server.as_ref().ok()));
         let writable = subject.send_to_state();
@@ -152,6 +162,7 @@ impl Facts {
             Ok(State {
                 given_up: gaps::noted(&state),
                 minimal: Spell::read(&state),
+                archive_failed: Failed::read(&state),
                 runs: runs::read(&state),
                 measures: Measures::read(&state),
             })
@@ -184,7 +195,6 @@ impl Facts {
             Some((disk.name.clone(), *room))
         });
         measures::note(&subject.state_folder, measures, rooms, until, cancel)?;
-        let seen = server.as_ref().ok().and_then(Spell::seen);
         if let Some(spell) = &seen {
             spell.note(&subject.state_folder, until, cancel)?;
         }
@@ -197,6 +207,7 @@ impl Facts {
                 Some(spell) => Ok(Some(spell)),
                 None => state.minimal,
             },
+            archive_failed: state.archive_failed,
             disks,
             state: heard(writable.wait(until, cancel))?,
             runs: state.runs,
@@ -209,6 +220,7 @@ impl Facts {
 struct State {
     given_up: Result<Vec<Gap>>,
     minimal: Result<Option<Spell>>,
+    archive_failed: Option<Failed>,
     runs: Result<Vec<Run>>,
     measures: Result<Measures>,
 }
@@ -219,6 +231,7 @@ impl State {
         Self {
             given_up: Err(again()),
             minimal: Err(again()),
+            archive_failed: None,
             runs: Err(again()),
             measures: Err(again()),
         }
@@ -233,6 +246,22 @@ fn heard<T>(result: Result<T>) -> Result<Result<T>> {
     }
 }
 
+/// What this host knows of `wal_level = minimal`.
+#[derive(Clone, Debug)]
+struct Noted {
+    /// Just now.
+    seen: Option<Spell>,
+    state: PathBuf,
+}
+
+impl Noted {
+    /// What can't be read is told by who reads it for the checks.
+    fn spell(&self) -> Option<Spell> {
+        let before = || Spell::read(&self.state).ok().flatten();
+        self.seen.clone().or_else(before)
+    }
+}
+
 type Looked = (Stored, Result<Vec<NewestDump>>);
 
 type Sent = (String, String, Errand<Looked>);
@@ -241,7 +270,7 @@ impl Subject {
     /// What all repositories have of `system`, else of the newest, without any server.
     pub fn holdings(&self, cancel: &Cancel) -> Result<Vec<Holding>> {
         let until = Instant::now() + self.limit;
-        let sent = self.send_to_repositories(None).into_iter();
+        let sent = self.send_to_repositories(None, None).into_iter();
         sent.map(|(name, place, errand)| {
             let looked = heard(errand.wait(until, cancel))?;
             Ok(Holding::heard(name, place, looked))
@@ -249,12 +278,15 @@ impl Subject {
         .collect()
     }
 
-    fn send_to_repositories(&self, system: Option<SystemId>) -> Vec<Sent> {
+    fn send_to_repositories(&self, system: Option<SystemId>, noted: Option<&Noted>) -> Vec<Sent> {
         let send = |(name, location): &(String, Location)| {
             let place = location.to_string();
             let what = format!("looking at repository {name} at {place}");
             let (own, location, cluster) = (name.clone(), location.clone(), self.cluster.clone());
-            let errand = Errand::send(what, move || look(&own, &location, cluster, system));
+            let noted = noted.cloned();
+            let errand = Errand::send(what, move || {
+                look(&own, &location, cluster, system, noted.as_ref())
+            });
             (name.clone(), place, errand)
         };
         self.repositories.iter().map(send).collect()
@@ -315,6 +347,7 @@ fn look(
     location: &Location,
     cluster: ClusterName,
     system: Option<SystemId>,
+    noted: Option<&Noted>,
 ) -> Result<Looked> {
     let repository = Repository::open(location, cluster)?;
     let system = match system {
@@ -322,6 +355,9 @@ fn look(
         None => newest(&repository)?,
     };
     let stored = Stored::gather(name, &repository, &system)?;
+    if let Some(spell) = noted.and_then(Noted::spell) {
+        spell.tell(&repository, &stored);
+    }
     let verdicts = &stored.archive.verdicts;
     let good = |dump: Box<Dump>| GoodDump {
         class: dump.class,

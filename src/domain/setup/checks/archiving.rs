@@ -7,7 +7,12 @@ use super::super::{
     facts::{Facts, Waiting},
     finding::Finding,
 };
-use crate::util::{clock::readable, units};
+use crate::{
+    domain::wal::failed::Failed,
+    util::{clock::readable, units},
+};
+
+pub const MEND: &str = "mend what hinders it; PostgreSQL goes on trying by itself.";
 
 /// More waiting files than a healthy archiver leaves for longer than a moment.
 const BACKLOG: u64 = 10;
@@ -99,19 +104,21 @@ fn other_call(facts: &Facts, command: &ArchiveCommand, call: &Call) -> Finding {
     Finding::ok(NAME, existing)
 }
 
-pub fn archiver(facts: &Facts) -> Finding {
+/// `failed`: what archive-wal noted here.
+pub fn archiver(facts: &Facts, failed: Option<&Failed>) -> Finding {
     const NAME: &str = "archiver";
     let state = &facts.archiver;
     if let (true, Some((wal, time))) = (state.is_failing(), &state.last_failed) {
         return Finding::critical(
             NAME,
             format!(
-                "fails: {} failures, the last at {} with {wal}{}",
+                "fails: {} failures, the last at {} with {wal}{}: {}",
                 state.failed,
                 readable(*time),
-                waiting(facts.waiting)
+                waiting(facts.waiting),
+                Failed::why(failed, wal)
             ),
-            "the server's log tells why; PostgreSQL goes on trying.",
+            MEND,
         );
     }
     if let Some(count @ BACKLOG..) = facts.waiting.map(|waiting| waiting.files) {

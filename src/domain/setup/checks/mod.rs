@@ -6,14 +6,14 @@ pub(in crate::domain) mod tests;
 
 use chrono::TimeDelta;
 
-pub use archiving::waiting;
+pub use archiving::{MEND, waiting};
 
 use super::{
     archive_command::ArchiveCommand,
     facts::{Facts, Leftover, Readiness},
     finding::Finding,
 };
-use crate::{postgres::version::Major, util::units};
+use crate::{domain::wal::failed::Failed, postgres::version::Major, util::units};
 
 /// What base backups alone need, where there are none.
 pub const NOT_NEEDED: &str = "not needed: dumps are all that is made here";
@@ -41,7 +41,12 @@ pub fn without_backups(finding: Finding) -> Finding {
 const CLOCK_DIFFERENCE: TimeDelta = TimeDelta::seconds(2);
 
 /// All findings about the server itself.
-pub fn server(facts: &Facts, readiness: &Readiness, command: &ArchiveCommand) -> Vec<Finding> {
+pub fn server(
+    facts: &Facts,
+    readiness: &Readiness,
+    command: &ArchiveCommand,
+    failed: Option<&Failed>,
+) -> Vec<Finding> {
     let mut findings = vec![
         version(facts),
         rights(facts, readiness),
@@ -52,7 +57,7 @@ pub fn server(facts: &Facts, readiness: &Readiness, command: &ArchiveCommand) ->
         archiving::wal_level(facts),
         archiving::archive_mode(facts),
         archiving::archive_command(facts, command),
-        archiving::archiver(facts),
+        archiving::archiver(facts, failed),
         recovery_target(facts),
         full_page_writes(facts),
         clock(facts.clock_ahead),

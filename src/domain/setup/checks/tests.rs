@@ -100,7 +100,7 @@ fn bad(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, State)> {
 fn bad_ready(change: impl FnOnce(&mut Facts, &mut Readiness)) -> Vec<(&'static str, State)> {
     let (mut facts, mut readiness) = (facts(), readiness());
     change(&mut facts, &mut readiness);
-    let findings = server(&facts, &readiness, &command()).into_iter();
+    let findings = server(&facts, &readiness, &command(), None).into_iter();
     findings
         .filter(|one| one.state != State::Ok)
         .inspect(|one| assert!(one.hint.is_some()))
