@@ -533,7 +533,12 @@ mod tests {
         );
         let read = layout().read_minimal(system, &name);
         assert_eq!(read, Some((timeline, Lsn(0xA_0300_0028))));
-        for stray in ["0-0.json", "11-A03000028.json", "00000011-0000000a03000028.json", "x"] {
+        for stray in [
+            "0-0.json",
+            "11-A03000028.json",
+            "00000011-0000000a03000028.json",
+            "x",
+        ] {
             let name = ObjectName(format!("main/wal/7/minimal/{stray}"));
             assert_eq!(layout().read_minimal(system, &name), None, "{stray}");
         }

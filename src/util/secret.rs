@@ -32,7 +32,10 @@ pub enum SecretFrom {
     Setting(Secret),
     File(PathBuf),
     /// Every user can read it where it stands, so it is not used.
-    Exposed { what: String, cure: String },
+    Exposed {
+        what: String,
+        cure: String,
+    },
 }
 
 impl SecretFrom {
@@ -43,7 +46,9 @@ impl SecretFrom {
                 let text = private_file::read(path)?;
                 Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
             }
-            SecretFrom::Exposed { what, cure } => Err(Error::usage(what.as_str()).hint(cure.as_str())),
+            SecretFrom::Exposed { what, cure } => {
+                Err(Error::usage(what.as_str()).hint(cure.as_str()))
+            }
         }
     }
 }

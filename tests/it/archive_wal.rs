@@ -2,6 +2,7 @@
 
 mod ahead;
 mod given_up;
+mod secrets;
 
 use std::{
     fs,

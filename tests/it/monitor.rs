@@ -5,6 +5,7 @@ mod archiving;
 mod backups;
 mod hangs;
 mod history;
+mod minimal;
 mod page;
 mod prometheus;
 mod server;

@@ -187,6 +187,31 @@ fn systemd_understands_the_units() {
 }
 
 #[test]
+fn the_exposure_that_the_page_tells_is_what_systemd_says() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/systemd.md"));
+    let page = page.unwrap();
+    let told = |name: &str| {
+        let unit = format!("-{name}@`");
+        let row = page
+            .lines()
+            .find(|line| line.starts_with("| `pgstow-base@`, ") && line.contains(&unit));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in the table"));
+        row.rsplit('|').nth(1).unwrap().trim().to_owned()
+    };
+    for (name, _) in files(&shipped()) {
+        let Some(job) = name.strip_suffix("@.service") else {
+            continue;
+        };
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["security", "--offline=true", "--no-pager"]);
+        let said = user::run_ok(analyze.arg(shipped().join(&name)));
+        let (_, level) = said.trim_end().rsplit_once(".service: ").unwrap();
+        let level = level.split(' ').next().unwrap();
+        assert_eq!(told(job.strip_prefix("pgstow-").unwrap()), level, "{name}");
+    }
+}
+
+#[test]
 fn cron_and_systemd_agree_on_the_times() {
     /// The days and times of a week in which systemd starts a job.
     fn of_systemd(expression: &str) -> Vec<String> {

@@ -304,6 +304,22 @@ fn wal(sound: &Sound) {
     fs::rename(&aside, &object).unwrap();
 }
 
+#[test]
+fn all_backups_are_not_all_wal() {
+    let scratch = Scratch::new();
+    let sound = Sound::new(&scratch, 16, "zstd:1");
+    // Needed by no backup to become consistent.
+    let object = sound.stow.wal_object(&sound.stow.cluster.switch_wal());
+    put(&object, b"damaged");
+    for words in [&["--all"][..], &[]] {
+        let words = [&["--json", "verify"], words].concat();
+        let report = sound.stow.tool.command(&words).ok().json();
+        assert_eq!(report["wal"], serde_json::json!([]), "{words:?}");
+    }
+    assert_eq!(sound.findings(&["--wal"], 3).len(), 1);
+    assert_eq!(sound.findings(&["--all", "--wal"], 3).len(), 1);
+}
+
 /// What a server can do without is no reason to give a backup up, and a lost part does not drown
 /// the rest in its files.
 #[test]

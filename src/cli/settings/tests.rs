@@ -550,7 +550,10 @@ fn an_exposed_password_is_refused_where_it_is_needed() {
         let Some(Note::Warning(warning)) = layers.exposed_password() else {
             panic!("nothing is said");
         };
-        assert!(warning.contains(said) && warning.contains("chmod o-rwx"), "{warning}");
+        assert!(
+            warning.contains(said) && warning.contains("chmod o-rwx"),
+            "{warning}"
+        );
         let needed = layers.settings().unwrap().cluster.connection.resolve();
         match cluster {
             "main" => {
@@ -562,7 +565,10 @@ fn an_exposed_password_is_refused_where_it_is_needed() {
         }
         let dumps = layers.verify_dump_settings().unwrap().password.unwrap();
         let error = dumps.read().unwrap_err();
-        assert!(error.message().contains("pgstow.toml:4: verify.password"), "{error}");
+        assert!(
+            error.message().contains("pgstow.toml:4: verify.password"),
+            "{error}"
+        );
     }
     let host = Host::new().file(text, 0o640);
     assert_eq!(host.layers().unwrap().exposed_password(), None);

@@ -8,8 +8,11 @@ use crate::{
         restore::archive::Archive,
         wal::verify::{WalChecked, WalFinding},
     },
-    postgres::wal_name::{Segment, WalName},
-    repo::repository::{Repository, System},
+    postgres::wal_name::WalName,
+    repo::{
+        repository::{Repository, System},
+        wal_index::Missing,
+    },
 };
 
 /// What is of no consequence any more; the others become findings of `checked`.
@@ -20,14 +23,11 @@ pub fn judge(
     checked: &mut WalChecked,
 ) -> Vec<WalFinding> {
     let mut past = Vec::new();
-    for minimal in std::mem::take(&mut checked.minimal) {
-        let (timeline, at) = (minimal.timeline, minimal.position);
+    for ((timeline, at), segment) in std::mem::take(&mut checked.minimal) {
         if let Err(error) = repository.add_minimal(system.system_id, timeline, at) {
             let error = error.in_one_line();
             warn!("WAL of wal_level = minimal can't be noted in the repository: {error}");
         }
-        let lost = minimal.place(system.segment_size);
-        let segment = Segment::nth(timeline, lost.first, system.segment_size);
         let object = repository.wal_object(system, WalName::Segment(segment));
         let object = repository.storage().place(&object);
         let what = format!(
@@ -37,7 +37,11 @@ pub fn judge(
             None => checked.findings.push(WalFinding {
                 object,
                 what: format!("{what}; take a new full backup now (`pgstow base --full`)"),
-                lost: Some(lost),
+                lost: Some(Missing {
+                    timeline: segment.timeline,
+                    first: segment.number(system.segment_size),
+                    last: segment.number(system.segment_size),
+                }),
             }),
             Some(behind) => past.push(WalFinding {
                 object,

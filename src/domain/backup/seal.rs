@@ -135,7 +135,11 @@ pub fn wait_for_wal(
                     diagnosis.why
                 );
             }
-            next_look = if waited < REPORT { REPORT } else { next_look + REPORT };
+            next_look = if waited < REPORT {
+                REPORT
+            } else {
+                next_look + REPORT
+            };
         }
         cancel.check()?;
         thread::sleep(pause.min(limit.saturating_sub(begun.elapsed())));

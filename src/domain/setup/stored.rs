@@ -70,7 +70,8 @@ impl Destination<'_> {
                 findings.insert(0, way);
                 findings.extend(given_up::stored(&stored.archive, self.name));
                 let minimal = stored.minimal(timeline, None);
-                findings.extend(minimal.map(|(_, what)| Finding::critical(BACKUP, what, TAKE_FULL)));
+                findings
+                    .extend(minimal.map(|(_, what)| Finding::critical(BACKUP, what, TAKE_FULL)));
             }
             // Before the first backup there is nothing to be lost.
             None if findings.is_empty() => {}
@@ -207,7 +208,9 @@ impl Stored {
             way.as_ref().is_none_or(|way| way.contains(*on, *at))
                 && !behind.any(|backup| self.leads_to(backup, timeline))
         };
-        let mut known = seen.into_iter().chain(archive.wal.minimal().iter().copied());
+        let mut known = seen
+            .into_iter()
+            .chain(archive.wal.minimal().iter().copied());
         let (on, at) = known.find(is_ahead)?;
         let what = format!(
             "wal_level was minimal at LSN {at} of timeline {on}: nothing behind that can be restored from repository {} before its next backup",

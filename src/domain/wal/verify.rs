@@ -4,7 +4,7 @@
 //! is stored.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, sync_channel},
@@ -25,7 +25,7 @@ use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
-        wal_name::{Segment, SegmentSize, WalName},
+        wal_name::{Segment, WalName},
         wal_records::{Followed, WalRecords},
     },
     repo::{
@@ -55,26 +55,12 @@ pub struct WalChecked {
     /// As stored.
     pub bytes: u64,
     pub findings: Vec<WalFinding>,
-    /// Where WAL of `wal_level = minimal` begins, oldest first. What that means depends on the backups.
+    /// Where WAL of `wal_level = minimal` begins, and in which segment that was read. What it means depends on the
+    /// backups.
     #[serde(skip)]
-    pub minimal: BTreeSet<MinimalWal>,
+    pub minimal: BTreeMap<(TimelineId, Lsn), Segment>,
     /// Findings that are not among these.
     pub more: u64,
-}
-
-/// A record that says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MinimalWal {
-    /// On which it was written.
-    pub timeline: TimelineId,
-    pub position: Lsn,
-}
-
-impl MinimalWal {
-    /// The segment that holds it.
-    pub fn place(self, size: SegmentSize) -> Missing {
-        lost(self.timeline, self.position.0 / size.bytes())
-    }
 }
 
 impl WalChecked {
@@ -273,34 +259,38 @@ impl Check<'_> {
         }
         let minimal = followed.minimal.map(|at| (place, Trouble::Minimal(at)));
         let problems = lock(&self.joints).add(place, followed).into_iter();
-        let findings = problems.chain(minimal).filter_map(|((timeline, number), trouble)| {
-            let what = match trouble {
-                Trouble::Damage(what) => what,
-                Trouble::Minimal(at) => {
-                    self.note_minimal(timeline, at);
-                    return None;
-                }
-            };
-            let name = WalName::Segment(Segment::nth(timeline, number, size));
-            let object = self.repository.wal_object(self.system, name);
-            Some(WalFinding {
-                object: self.repository.storage().place(&object),
-                what,
-                lost: Some(lost(timeline, number)),
-            })
-        });
+        let findings = problems
+            .chain(minimal)
+            .filter_map(|((timeline, number), trouble)| {
+                let what = match trouble {
+                    Trouble::Damage(what) => what,
+                    Trouble::Minimal(at) => {
+                        self.note_minimal(Segment::nth(timeline, number, size), at);
+                        return None;
+                    }
+                };
+                let name = WalName::Segment(Segment::nth(timeline, number, size));
+                let object = self.repository.wal_object(self.system, name);
+                Some(WalFinding {
+                    object: self.repository.storage().place(&object),
+                    what,
+                    lost: Some(lost(timeline, number)),
+                })
+            });
         Ok(findings.collect())
     }
 
     /// The first segment of a timeline begins with what the one before it wrote, which has it too.
-    fn note_minimal(&self, timeline: TimelineId, position: Lsn) {
+    fn note_minimal(&self, read: Segment, position: Lsn) {
         let mut histories = self.histories.iter();
-        let history = histories.find(|history| history.own == timeline);
-        let written_on = history.map_or(timeline, |history| history.timeline_at(position));
-        lock(&self.checked).minimal.insert(MinimalWal {
-            timeline: written_on,
-            position,
-        });
+        let history = histories.find(|history| history.own == read.timeline);
+        let written_on = history.map_or(read.timeline, |history| history.timeline_at(position));
+        let mut checked = lock(&self.checked);
+        let first = checked
+            .minimal
+            .entry((written_on, position))
+            .or_insert(read);
+        *first = read.min(*first);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Units of systemd that failed: what the job could not tell is told for it, and nothing twice.
 
-use std::{fs, net::TcpListener, thread, time::Duration};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, thread, time::Duration};
 
 use pgstow::repo::{location::Location, repository::Repository};
 use rustix::process::Signal;
@@ -186,6 +186,21 @@ fn broken_settings_are_told() {
     assert_eq!(got[0]["path"], "/ops");
     assert_eq!(got[0]["body"]["alerts"][0]["object"], "base");
     drop(plain(&["monitor", "--failed-unit", "pgstow-base@main"]).fails(3));
+
+    // Nor does an address that every user can read keep anybody from hearing that `monitor` refuses it.
+    fs::write(config, format!("{first}{alert}[cluster.main]{rest}")).unwrap();
+    fs::set_permissions(config, fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = plain(&["monitor"]).fails(3);
+    drop(refused.stderr_contains("alert.ops.url can be read by every user"));
+    assert_eq!(watched.web.got().len(), 1);
+    let told = plain(&["monitor", "--failed-unit", "pgstow-monitor@main"])
+        .env("MONITOR_SERVICE_RESULT", "exit-code")
+        .env("MONITOR_EXIT_STATUS", "3")
+        .env("MONITOR_INVOCATION_ID", "b");
+    drop(told.ok());
+    let got = watched.web.got();
+    assert_eq!(got[1]["path"], "/ops");
+    assert_eq!(got[1]["body"]["alerts"][0]["object"], "monitor");
 }
 
 #[test]

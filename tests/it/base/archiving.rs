@@ -1,8 +1,12 @@
 //! A backup counts only when its WAL has arrived; until then `base` says what is wrong.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    time::{Duration, Instant},
+};
 
-use crate::harness::{Scratch, Stow, pg};
+use crate::harness::{Scratch, Stow, pg, user};
 
 #[test]
 fn without_archiving_only_standalone() {
@@ -126,6 +130,56 @@ fn a_command_that_stores_nothing_is_named() {
         .fails(1);
     let error = output.stderr.split("error:").nth(1).unwrap();
     assert!(error.contains("archive_command is \"true\""), "{output}");
+}
+
+/// PostgreSQL's statistics tell that it fails, and the reason would stand in the server's log alone.
+#[test]
+fn the_reason_is_told_early_and_at_the_end() {
+    const REASON: &str = "Permission denied";
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(16));
+    stow.backup(&[]);
+    let segment = stow.cluster.switch_wal();
+    // Of what is archived nothing new gets in.
+    let object = stow.wal_object(&segment);
+    let folder = object.parent().unwrap();
+    chown(folder, Some(0), None).unwrap();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let begun = Instant::now();
+    let output = stow
+        .base(&["--full", "--wal-timeout", "12s"])
+        .expect_warning("waiting since")
+        .fails(1);
+    assert!(begun.elapsed() >= Duration::from_secs(12));
+    let (before, error) = output.stderr.split_once("error:").unwrap();
+    assert_eq!(before.matches("waiting since").count(), 1, "{output}");
+    assert!(
+        before.contains(REASON) && error.contains(REASON),
+        "{output}"
+    );
+    // Who starts another one hears it before the copy.
+    stow.base(&["--full", "--wal-timeout", "1s"])
+        .expect_warning("archiving may not work")
+        .expect_warning("still pending")
+        .fails(1)
+        .stderr_contains(REASON);
+    // So do those who watch.
+    let check = stow
+        .tool
+        .command(&["check", "--wal-timeout", "1s"])
+        .fails(1);
+    assert!(check.stdout.contains(REASON), "{check}");
+    let words = ["monitor", "--only", "archiver"];
+    let monitor = stow.tool.command(&words).fails(2);
+    assert!(monitor.stdout.contains(REASON), "{monitor}");
+
+    user::own(folder);
+    stow.cluster.switch_wal();
+    let first = stow.folders().remove(1);
+    stow.base(&["--finish", &first]).ok();
+    stow.tool.command(&words).ok();
+    assert!(!scratch.join("state/main/archive-failed.json").exists());
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod cases;
 mod faults;
 mod histories;
 mod kills;
+mod notes;
 mod pins;
 pub mod planted;
 mod real;

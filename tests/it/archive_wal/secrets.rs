@@ -1,0 +1,62 @@
+//! A password in a pgstow.toml that every user can read: what needs it refuses, all else goes on and warns. WAL must
+//! not wait for it.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use crate::harness::{Scratch, Stow, pg};
+
+#[test]
+fn a_password_that_all_can_read_holds_no_wal_up() {
+    const SAID: &str = "cluster.main.password can be read by every user";
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(17));
+    stow.backup(&[]);
+    let config = stow.tool.config_file();
+    let text = fs::read_to_string(config).unwrap();
+    let section = "[cluster.main]\n";
+    assert!(text.contains(section), "{text}");
+    let with_password = text.replace(section, "[cluster.main]\npassword = \"hush\"\n");
+    fs::write(config, with_password).unwrap();
+    fs::set_permissions(config, fs::Permissions::from_mode(0o644)).unwrap();
+
+    let main = &stow.cluster;
+    let segment = main.switch_wal();
+    assert!(main.log().contains(SAID), "{}", main.log());
+    let copy = scratch.folder("out").join("copy");
+    let restore_wal = ["restore-wal", &segment, copy.to_str().unwrap()];
+    let restore_wal = stow.tool.command(&restore_wal).expect_warning(SAID);
+    drop(restore_wal.current_dir(main.data_dir()).ok());
+    let there = main.data_dir().join("pg_wal").join(&segment);
+    assert!(fs::read(&copy).unwrap() == fs::read(there).unwrap());
+    for words in [&["list"][..], &["cleanup"], &["verify", "--all", "--wal"]] {
+        drop(stow.tool.command(words).expect_warning(SAID).ok());
+    }
+    for words in [&["base"][..], &["check"], &["dump", "postgres"]] {
+        let refused = stow.tool.command(words).expect_warning(SAID).fails(2);
+        let error = refused.stderr.split_once("error:").unwrap().1;
+        assert!(
+            error.contains(SAID) && error.contains("chmod o-rwx"),
+            "{refused}"
+        );
+        assert!(!refused.stderr.contains("hush"), "{refused}");
+    }
+    // It looks at all that it can without the server.
+    let words = ["--json", "monitor", "--only", "connection,restorable"];
+    let report = stow
+        .tool
+        .command(&words)
+        .expect_warning(SAID)
+        .fails(2)
+        .json();
+    let of = |check: &str| {
+        let mut checks = report["checks"].as_array().unwrap().iter();
+        checks.find(|one| one["check"] == check).unwrap().clone()
+    };
+    assert_eq!(of("connection")["state"], "critical", "{report:#}");
+    assert!(of("connection")["reason"].as_str().unwrap().contains(SAID));
+    assert!(of("connection")["hint"].as_str().unwrap().contains("chmod"));
+    assert_eq!(of("restorable")["state"], "ok", "{report:#}");
+
+    fs::set_permissions(config, fs::Permissions::from_mode(0o640)).unwrap();
+    drop(stow.tool.command(&["list"]).ok());
+}
