@@ -10,6 +10,7 @@ mod page;
 mod prometheus;
 mod server;
 mod standby;
+mod two;
 
 use serde_json::Value;
 

@@ -345,6 +345,14 @@ mod tests {
     }
 
     #[test]
+    fn a_success_is_said_once_whether_it_arrives_or_not() {
+        let mut listener = Listener::new(ALL);
+        assert_eq!(listener.hears(0, Ok, true, false), [Kind::Success]);
+        assert_eq!(listener.hears(5, Ok, false, true), []);
+        assert_eq!(listener.hears(10, Ok, true, true), [Kind::Success]);
+    }
+
+    #[test]
     fn each_hears_what_it_wants() {
         let on = |failure, recovery, success| Wishes {
             failure,

@@ -35,6 +35,12 @@ fn what_cannot_be_noted_is_told_at_every_run() {
     warn_once(&host, &alerts);
     assert_eq!(web.kinds(), ["failure"]);
 
+    // Before it is full, it is filling up.
+    disk.fill(85);
+    assert!(state(1).contains(" % of its file system used"));
+    disk.fill(95);
+    assert!(state(2).contains(" % of its file system used"));
+
     // Full, so that a second time can't be told from the first.
     disk.fill(100);
     assert!(state(2).contains("No space left on device"));

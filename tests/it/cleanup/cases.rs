@@ -1,5 +1,19 @@
 //! Tables of cases: what each rule keeps, and what nothing may take away. Among them are those that
-//! the tests of pgBackRest's `expire` and WAL-G's `delete` name, told anew in terms of these rules.
+//! the tests of pgBackRest's `expire` and WAL-G's `delete` name, told anew in terms of these rules:
+//!
+//! | there | here |
+//! | --- | --- |
+//! | `delete_retain_full`, `retention-full=2`, `=1` with dependants, not enough to expire any | `counted` |
+//! | `retention-full` not set, `delete_without_confirm` | `counted`: nothing is set; a dry run in `kills` |
+//! | `delete_before_time_find_full`, `delete_before_name_find_full`, time-based retention | `by_days` |
+//! | `delete_retain_after`, `delete_retain_find_full` | `by_days`: rules add up; an incremental one at the start |
+//! | `delete_before_permanent_full`, `_delta`, `backup_mark_permanent`, `_impermanent` | `pinned`, and `pins` |
+//! | `delete_garbage`, a backup without a manifest, one that runs | `in_progress` |
+//! | archive retention across timelines, across db-ids and versions | `across_timelines`, `across_systems` |
+//! | page errors in newer backups | `not_good` |
+//! | `delete_end_to_end` | `stories::retention` |
+//!
+//! `delete_target` has no like: no backup is deleted by its name, only by rules.
 
 use pgstow::domain::retention::facts::{Protects, What};
 

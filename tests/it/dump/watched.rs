@@ -90,6 +90,12 @@ fn the_age_of_each_databases_newest_dump() {
     older(0, "3600");
     std::thread::sleep(std::time::Duration::from_millis(1100));
     older(2, "1").stdout_contains("CRITICAL  dump_age shop");
+    let monitor = site.stow.tool.command(&["monitor", "--only", "dump_age"]);
+    let warned = monitor
+        .env("PGSTOW_MONITOR_DUMP_AGE_WARNING", "1s")
+        .fails(1);
+    warned.stdout_contains("warning   dump_age shop");
+    older(0, "3600");
     // Where the settings speak of dumps, there must be some.
     fs::remove_dir_all(site.dumps()).unwrap();
     let config = site.stow.tool.config_file();

@@ -47,6 +47,13 @@ fn the_result_is_stored_with_the_dump() {
     let judged = site.pgstow(&[&only[..], &to].concat()).ok().json();
     let what = judged["checks"][0]["reason"].as_str().unwrap();
     assert!(what.contains("was restored and found good"), "{judged}");
+    for (shift, code) in [("+7d", 0), ("+9d", 1), ("+32d", 2)] {
+        let aged = site.stow.tool.shifted(shift, &only);
+        drop(match code {
+            0 => aged.ok(),
+            _ => aged.fails(code),
+        });
+    }
     let metrics = fs::read_to_string(&file).unwrap();
     let proven = "pgstow_dump_verification_newest_timestamp_seconds{cluster=\"main\",repository=\"local\"} 1";
     assert!(metrics.contains(proven), "{metrics}");
@@ -57,10 +64,13 @@ fn the_result_is_stored_with_the_dump() {
         json["contents"]["counts"]["enum_types"] = 7.into();
     });
     site.pgstow(&["verify", "shop"]).fails(3);
+    // The newest that was tried out, then an older one.
+    site.pgstow(&only).fails(2);
     site.pgstow(&["dump", "shop"]).ok();
     for what in ["shop", &globals(&site)] {
         site.pgstow(&["verify", what]).ok();
     }
+    site.pgstow(&only).fails(1);
     let report = site.pgstow(&["list", "--dumps"]).ok().json();
     let told = |dump: &Value| {
         let verified = &dump["verified"];
