@@ -20,7 +20,7 @@ impl Watched {
             cluster.set(name, value);
         }
         cluster.restart();
-        cluster.psql("create table of_the_spell as select 1 as n");
+        cluster.psql("create table if not exists of_the_spell as select 1 as n");
     }
 
     /// The settings are right again, and the WAL of the spell is archived.
@@ -83,7 +83,8 @@ fn what_verify_finds_is_known_to_all_until_a_backup_is_behind_it() {
     // What the hint says helps, and ends it.
     let behind = watched.stow.backup(&["--full"]);
     watched.is_well();
-    watched.stow.tool.command(&["check", "--json"]).ok();
+    let check = watched.stow.tool.command(&["check"]).spawn().wait();
+    assert!(!check.stdout.contains("wal_level was minimal"), "{check}");
     let wal = watched.verified(0);
     assert_eq!(wal["findings"], serde_json::json!([]));
     let told = wal["past"][0]["what"].as_str().unwrap();
