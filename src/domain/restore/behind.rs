@@ -1,8 +1,11 @@
 //! Where recovery ends whatever WAL there is, and who begins behind it. Pure.
 
-use super::archive::Archive;
+use super::{archive::Archive, path::Reach};
 use crate::{
-    postgres::lsn::{Lsn, TimelineId},
+    postgres::{
+        lsn::{Lsn, TimelineId},
+        timeline::TimelineHistory,
+    },
     repo::catalog::Backup,
 };
 
@@ -27,5 +30,24 @@ impl Archive {
         };
         let newest_first = self.by_age().into_iter().rev();
         newest_first.filter(move |backup| !flawed.contains_key(&backup.id) && begins_behind(backup))
+    }
+
+    /// What is to be said of a way from `backup` that passes such a place, as far as it is known.
+    pub(super) fn passes_minimal(
+        &self,
+        backup: &Backup,
+        history: &TimelineHistory,
+        reach: &Reach,
+    ) -> Option<String> {
+        let size = self.wal.size();
+        let is_on_the_way = |(timeline, position): &&(TimelineId, Lsn)| {
+            *position > backup.start_lsn
+                && history.contains(*timeline, *position)
+                && reach.segment(position.0 / size.bytes(), size).is_some()
+        };
+        let (_, position) = self.wal.minimal().iter().find(is_on_the_way)?;
+        Some(format!(
+            "wal_level was minimal at LSN {position}: recovery ends there, and reaches nothing behind it from this backup"
+        ))
     }
 }

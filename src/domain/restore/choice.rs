@@ -277,6 +277,8 @@ impl Way<'_> {
         choice
             .reaches(archive, &wish.target)
             .map_err(|error| error.hint(possible(archive)))?;
+        let passes = archive.passes_minimal(backup, history, &choice.reach);
+        choice.warnings.extend(passes);
         Ok(choice)
     }
 }

@@ -73,6 +73,16 @@ fn what_verify_finds_is_known_to_all_until_a_backup_is_behind_it() {
     assert!(affected[0].as_str().unwrap().starts_with(&before));
     watched.lose_state();
     watched.is_lost();
+    let copy = watched.scratch.join("copy");
+    let plan = ["--json", "restore", "--plan", "--data-dir"];
+    let plan = [&plan[..], &[copy.to_str().unwrap()]].concat();
+    let warned = || {
+        let plan = watched.stow.tool.command(&plan).ok().json();
+        plan["warnings"]
+            .to_string()
+            .contains("wal_level was minimal at LSN")
+    };
+    assert!(warned());
     watched
         .stow
         .tool
@@ -85,6 +95,7 @@ fn what_verify_finds_is_known_to_all_until_a_backup_is_behind_it() {
     watched.is_well();
     let check = watched.stow.tool.command(&["check"]).spawn().wait();
     assert!(!check.stdout.contains("wal_level was minimal"), "{check}");
+    assert!(!warned());
     let wal = watched.verified(0);
     assert_eq!(wal["findings"], serde_json::json!([]));
     let told = wal["past"][0]["what"].as_str().unwrap();
