@@ -3,19 +3,19 @@
 //!
 //! Only a help: who can't leave or read the note does without. The next file that is stored removes it.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
     postgres::wal_name::WalName,
-    util::fs::{create_folders, read_if_there, write_over},
+    util::fs::{read_if_there, write_over},
 };
 
 const FILE: &str = "archive-failed.json";
 const FILE_MODE: u32 = 0o640;
-const FOLDER_MODE: u32 = 0o750;
 
 /// What it could not store, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +45,12 @@ impl Failed {
     }
 
     fn write(&self, state: &Path) -> Result<()> {
+        // A call by hand as root must leave nothing that the server's own calls can't read or change.
+        if fs::metadata(state).at("look at", state)?.uid() != geteuid().as_raw() {
+            return Ok(());
+        }
         let json = serde_json::to_vec(self)
             .map_err(|error| Error::failed("can't note why archiving fails").because(error))?;
-        create_folders(state, FOLDER_MODE, None)?;
         write_over(&state.join(FILE), FILE_MODE, &json)
     }
 
@@ -64,5 +67,41 @@ impl Failed {
             || "the server's log tells why".to_owned(),
             |noted| noted.error.clone(),
         )
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    #[test]
+    fn a_note_lies_in_a_folder_of_ones_own_until_the_next_success() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let file: WalName = "000000010000000000000003".parse().unwrap();
+        let failed: Result<()> = Err(Error::failed("no room").because("full"));
+        // None is made, and what is another's is left alone.
+        Failed::note(&state, file, &failed);
+        assert!(!state.exists());
+        fs::create_dir(&state).unwrap();
+        if geteuid().is_root() {
+            chown(&state, Some(1), None).unwrap();
+            Failed::note(&state, file, &failed);
+            assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+            chown(&state, Some(0), None).unwrap();
+        }
+        Failed::note(&state, file, &failed);
+        let noted = Failed::read(&state);
+        assert_eq!(
+            Failed::why(noted.as_ref(), &file.to_string()),
+            "no room: full"
+        );
+        let other = Failed::why(noted.as_ref(), "000000010000000000000004");
+        assert_eq!(other, "the server's log tells why");
+        Failed::note(&state, file, &Ok(()));
+        assert_eq!(Failed::read(&state), None);
     }
 }
