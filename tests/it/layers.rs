@@ -15,7 +15,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 19] = [
+const SUBJECTS: [(&str, &str); 20] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
@@ -28,6 +28,7 @@ const SUBJECTS: [(&str, &str); 19] = [
     ("retention", "backup"),
     ("retention", "restore"),
     ("monitor", "list"),
+    ("monitor", "logical"),
     ("monitor", "retention"),
     ("monitor", "setup"),
     ("monitor", "wal"),

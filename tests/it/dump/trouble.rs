@@ -10,21 +10,13 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::Site;
+use super::{Site, fill};
 use crate::harness::{
     Cluster, FullDisk, Scratch, Shutdown, Stow, pg,
     random::{Random, rounds},
     stow::ROLE,
     tool::Running,
 };
-
-/// A database whose dump takes a while.
-fn fill(cluster: &Cluster) {
-    cluster.psql(
-        "create table filler as
-         select n, repeat(md5(n::text), 20) as x from generate_series(1, 120000) n",
-    );
-}
 
 /// A dump of it, when its data is on its way.
 fn running(site: &Site, arguments: &[&str]) -> Running {
@@ -372,8 +364,17 @@ fn a_pg_dump_that_is_missing_or_too_old_is_named_with_its_package() {
         .tool
         .command(&["restore-dump", "postgres", "-d", "copy"])
         .fails(1)
-        .stderr_contains("made by pg_dump 18, and no pg_restore here reads it")
-        .stderr_contains("postgresql-client-18");
+        .stderr_contains("made by pg_dump 18: the newest here is 17.")
+        .stderr_contains("postgresql-client-18")
+        .stderr_contains("name that folder by bindir");
+    // Nor can a server of its own be of an older version.
+    site.stow
+        .tool
+        .command(&["verify", "postgres"])
+        .env("PGSTOW_CLUSTER_BINDIR", &older)
+        .fails(1)
+        .stderr_contains("the dump is of PostgreSQL 17, and the server programs in")
+        .stderr_contains("verify.place = \"server\"");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Site, conninfo, make_shop};
+use super::{Site, conninfo, make_shop, stem};
 use crate::harness::pg;
 
 /// Of `list --dumps`, the one whose name ends so.
@@ -11,11 +11,6 @@ fn listed(site: &Site, stem: &str) -> Value {
     let mut dumps = report["dumps"].as_array().unwrap().iter();
     let found = dumps.find(|dump| dump["name"].as_str().unwrap().ends_with(stem));
     found.unwrap().clone()
-}
-
-fn stem(data: &std::path::Path) -> String {
-    let name = data.file_name().unwrap().to_str().unwrap();
-    name.split_once('.').unwrap().0.to_owned()
 }
 
 #[test]
