@@ -189,6 +189,41 @@ fn a_repository_that_gets_full_is_an_error_and_nothing_is_left() {
     site.dumped(&["postgres"]);
 }
 
+/// Such as it is on hosts with a small /tmp.
+#[test]
+fn the_directory_format_alone_goes_through_a_temporary_folder() {
+    let site = Site::start(pg(16));
+    fill(&site.stow.cluster);
+    let small = FullDisk::mount(&site.scratch, "small", 1 << 20);
+    let dump = |arguments: &[&str]| {
+        let arguments = [&["postgres", "--no-globals"], arguments].concat();
+        site.dump(&arguments).env("TMPDIR", small.path())
+    };
+    for format in ["custom", "plain", "tar"] {
+        dump(&["--format", format]).ok();
+    }
+    let before = site.files();
+    let directory = ["--format", "directory", "--level", "0", "--jobs", "1"];
+    dump(&directory)
+        .fails(1)
+        .stderr_contains("No space left on device");
+    assert_eq!(site.files(), before);
+    small.resize(256 << 20);
+    dump(&directory).ok();
+    assert!(fs::read_dir(small.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn without_a_repository_nothing_is_dumped() {
+    let site = Site::start(pg(15));
+    let nowhere = site.scratch.folder("nowhere");
+    site.dump(&["postgres"])
+        .env("PGSTOW_REPO_URL", &nowhere)
+        .fails(1)
+        .stderr_contains("pgstow init");
+    assert!(fs::read_dir(nowhere).unwrap().next().is_none());
+}
+
 /// A disk that keeps other bytes than it was given.
 #[test]
 fn what_was_stored_is_read_again() {

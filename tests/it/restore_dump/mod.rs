@@ -5,6 +5,7 @@ mod altered;
 mod at_once;
 mod checks;
 mod chosen;
+mod foreign;
 mod kept;
 mod left;
 mod lost;

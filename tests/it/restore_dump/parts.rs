@@ -32,6 +32,10 @@ fn a_part_stands_for_the_database_nowhere() {
     }
     let latest = site.stow.root().join("main/dumps/latest/shop.dump");
     assert!(!latest.exists());
+    let ages = ["monitor", "--only", "dump_age"];
+    let judged = site.pgstow(&ages).fails(2).json();
+    let reason = &judged["checks"][0]["reason"];
+    assert_eq!(reason, "there is no good dump of another class than manual");
     let whole = site.dump("shop", &daily);
     let data_only = site.dump("shop", &["--class", "daily", "--data-only"]);
     let yearly = site.dump("shop", &["--class", "yearly", "--", "--section=pre-data"]);
