@@ -16,13 +16,15 @@ const WIDE: usize = 1 << 20;
 /// Bytes of a read.
 const PIECE: usize = 256 << 10;
 
-/// Who writes 500 MB/s has filled a wide pipe by then.
-const GATHER: Duration = Duration::from_millis(2);
+/// How long bytes gather: at first so long that who writes 500 MB/s has filled a wide pipe by then, later by what came.
+const SHORT: Duration = Duration::from_millis(2);
+const LONG: Duration = Duration::from_millis(16);
 
 /// Gives `sink` all that comes out of a program.
 pub fn drain(mut pipe: impl Read + AsFd, sink: &mut impl Write) -> io::Result<()> {
     let is_wide = widen(&pipe);
     let mut buffer = vec![0; PIECE];
+    let mut pause = SHORT;
     loop {
         let count = match pipe.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -32,9 +34,18 @@ pub fn drain(mut pipe: impl Read + AsFd, sink: &mut impl Write) -> io::Result<()
             return Ok(());
         }
         sink.write_all(&buffer[..count])?;
-        // Of more than that there is enough already, or it comes by itself.
-        if is_wide && count < PIECE / 2 {
-            thread::sleep(GATHER);
+        if !is_wide {
+            continue;
+        }
+        match count {
+            // There is enough already, or it comes by itself.
+            count if count >= PIECE / 2 => pause = SHORT,
+            count => {
+                thread::sleep(pause);
+                if count < PIECE / 8 {
+                    pause = (pause * 2).min(LONG);
+                }
+            }
         }
     }
 }

@@ -18,6 +18,14 @@ fn said(output: &Output, what: &str) {
     assert!(said.contains(what), "{what:?} in {output}");
 }
 
+/// Of `verify --dumps`, one of which is not good: which ones are.
+#[track_caller]
+fn all_newest(site: &Site) -> Vec<bool> {
+    let report = site.pgstow(&["verify", "--dumps"]).fails(3).json();
+    let dumps = report["dumps"].as_array().unwrap().iter();
+    dumps.map(|one| one["good"] == true).collect()
+}
+
 #[test]
 fn the_one_that_differs_is_named() {
     let site = Site::start(pg(18));
@@ -28,7 +36,11 @@ fn the_one_that_differs_is_named() {
     let verify =
         |arguments: &[&str], code| site.pgstow(&[&["verify"], arguments].concat()).fails(code);
     let from = ["--from", data.to_str().unwrap()];
-    let restore = || site.pgstow(&["restore-dump", "shop", "-d", "copy"]);
+    // It was verified before, each time.
+    let restore = || {
+        let restore = site.pgstow(&["restore-dump", "shop", "-d", "copy"]);
+        restore.expect_warning("found it not good")
+    };
     let (told, json) = (
         fs::read_to_string(&sums).unwrap(),
         fs::read(&description).unwrap(),
@@ -80,26 +92,12 @@ fn the_one_that_differs_is_named() {
     assert_eq!(results(&proven), ["intact failed"], "{proven}");
     said(&proven, &format!("{stem}.json is not what was written"));
     let newer = site.dump("shop", &[]);
-    let report = verify(&["--dumps"], 3).json();
-    let good: Vec<bool> = report["dumps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["good"].as_bool().unwrap())
-        .collect();
-    assert_eq!(good, [true, false], "{report}");
+    assert_eq!(all_newest(&site), [true, false]);
     fs::write(&description, json).unwrap();
 
     // The data itself, of the newest: the older one takes its place.
     fs::remove_file(&newer).unwrap();
-    let report = verify(&["--dumps"], 3).json();
-    let good: Vec<bool> = report["dumps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["good"].as_bool().unwrap())
-        .collect();
-    assert_eq!(good, [false, true], "{report}");
+    assert_eq!(all_newest(&site), [false, true]);
     let mut bytes = fs::read(&data).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -90,7 +90,7 @@ fn rows_that_a_policy_hides_are_missed() {
         "create role migrator;
          insert into schema_migrations values (20261122, false);
          alter table schema_migrations enable row level security;
-         create policy early on schema_migrations to migrator using (version < 20261122);
+         create policy late on schema_migrations to migrator using (version > 20261121);
          grant select on schema_migrations to migrator",
     );
     let part = [

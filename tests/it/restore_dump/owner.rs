@@ -8,7 +8,8 @@ const RIGHTS: &str =
 
 fn owner(cluster: &Cluster, name: &str) -> String {
     cluster.psql(&format!(
-        "select datdba::regrole, datacl from pg_database where datname = '{name}'"
+        "select datdba::regrole, (select array_agg(one::text order by one::text) from unnest(datacl) one)
+         from pg_database where datname = '{name}'"
     ))
 }
 
