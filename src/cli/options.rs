@@ -293,6 +293,7 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
 
 pub fn dump(args: DumpArgs, layers: &Layers) -> Result<DumpOptions> {
     let settings = layers.dump_settings()?;
+    dumps::check_typed(&args, &settings)?;
     let names = match (args.all, args.databases.is_empty()) {
         (true, _) => Vec::new(),
         (_, true) => settings.databases.clone(),

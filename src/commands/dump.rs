@@ -130,7 +130,7 @@ impl Report for DumpReport {
             }
         }
         for failed in &self.failed {
-            let subject = failed.database.as_deref().unwrap_or("@globals");
+            let subject = Subject::of(failed.database.as_deref());
             writeln!(out, "{subject}: FAILED: {}", failed.error)?;
         }
         for validated in self.verified.iter().flatten() {

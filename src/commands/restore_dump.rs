@@ -45,7 +45,7 @@ pub fn run(
             repository = context.repository()?;
             let dump = repository.find_dump(choice)?;
             tell_flaw(&repository, &dump.name);
-            material = Material::stored(&repository, dump);
+            material = Material::stored(&repository, dump)?;
         }
     }
     let restorer = Restorer {
@@ -102,6 +102,9 @@ impl Report for RestoreDumpReport {
             _ => "restored into",
         };
         writeln!(out, "database {database:?}: {done} from {dump}")?;
+        if let Some(owner) = &restored.owner {
+            writeln!(out, "  It belongs to {owner}.")?;
+        }
         if let Some(left) = &restored.left {
             writeln!(
                 out,

@@ -78,10 +78,19 @@ impl ArchiveToc {
         })
     }
 
-    /// The entry of the database itself: how it was made.
+    /// How the database itself was made.
     pub fn creation(&self) -> Option<&str> {
-        let found = self.entries.iter().find(|entry| entry.what == "DATABASE");
-        found?.definition.as_deref()
+        self.of_database()?.definition.as_deref()
+    }
+
+    /// Whose it was; None: it is not told.
+    pub fn owner(&self) -> Option<&str> {
+        let owner = self.of_database()?.owner.as_str();
+        (!owner.is_empty()).then_some(owner)
+    }
+
+    fn of_database(&self) -> Option<&TocEntry> {
+        self.entries.iter().find(|entry| entry.what == "DATABASE")
     }
 }
 

@@ -2,6 +2,7 @@
 //! server, and how they are told where it is.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -38,6 +39,23 @@ impl ClientPrograms {
     /// Those that fit a server of `server`: of its own major, else of the next newer one. An older
     /// pg_dump refuses the server, and an older psql may not understand it.
     pub fn find(search: &Search, server: Major) -> Result<Self> {
+        Self::newer(search, server).map_err(|older| missing(search, server, older.as_ref()))
+    }
+
+    /// Those whose pg_restore reads what pg_dump `maker` wrote: of its major, else of the next newer one.
+    pub fn reading(search: &Search, maker: Major) -> Result<Self> {
+        Self::newer(search, maker).map_err(|older| {
+            let here = match &older {
+                Some(older) => format!("the newest here is {older}, which can't read it"),
+                None => absent(search, "pg_restore"),
+            };
+            let what = format!("the dump was made by pg_dump {maker}: {here}");
+            Error::new(Kind::NotFound, what).hint(install(search, maker))
+        })
+    }
+
+    /// Of `least`, else of the next newer major; else the newest that there is.
+    fn newer(search: &Search, least: Major) -> Result<Self, Option<Self>> {
         let folders = match &search.bindir {
             Some(bindir) => std::slice::from_ref(bindir),
             None => &search.folders,
@@ -47,15 +65,15 @@ impl ClientPrograms {
         for programs in folders.iter().flat_map(|folder| Self::at(folder)) {
             // Of one major the first place counts. The others are not even asked: in PATH there may be
             // scripts that take their time (Debian's pg_wrapper).
-            if programs.major == server {
+            if programs.major == least {
                 return Ok(programs);
             }
             found.push(programs);
         }
         found.sort_by_key(|programs| programs.major);
-        match found.iter().position(|programs| programs.major > server) {
+        match found.iter().position(|programs| programs.major > least) {
             Some(fits) => Ok(found.swap_remove(fits)),
-            None => Err(missing(search, server, found.last())),
+            None => Err(found.pop()),
         }
     }
 
@@ -84,7 +102,7 @@ impl ClientPrograms {
     pub fn alone(&self, program: &str) -> Result<Command> {
         let path = process::find(program, [self.bindir.clone()]).ok_or_else(|| {
             let what = format!("no program {program} in {}", self.bindir.display());
-            Error::new(Kind::NotFound, what).hint(install(self.major))
+            Error::new(Kind::NotFound, what).hint(install(&Search::default(), self.major))
         })?;
         let mut command = Command::new(path);
         // What the environment says of servers has been heard already; half of it would mislead libpq.
@@ -100,24 +118,44 @@ impl ClientPrograms {
 }
 
 fn missing(search: &Search, server: Major, older: Option<&ClientPrograms>) -> Error {
-    let what = match (older, &search.bindir) {
-        (Some(older), _) => format!(
-            "the newest pg_dump here is {} (in {}), but the server is PostgreSQL {server}, and pg_dump must not be \
-             older than its server",
-            older.version,
-            older.bindir.display()
+    let what = match older {
+        Some(older) => format!(
+            "the newest pg_dump here is {older}, but the server is PostgreSQL {server}, and pg_dump must not be older \
+             than its server"
         ),
-        (None, Some(bindir)) => format!("no pg_dump in {}", bindir.display()),
-        (None, None) => "pg_dump is not installed on this host".to_owned(),
+        None => absent(search, "pg_dump"),
     };
-    Error::new(Kind::NotFound, what).hint(install(server))
+    Error::new(Kind::NotFound, what).hint(install(search, server))
 }
 
-fn install(major: Major) -> String {
-    format!(
-        "install the package postgresql-client-{major} (Debian, Ubuntu) or postgresql{major} (Red Hat), or name the \
-         folder of its programs by bindir in [cluster.NAME]."
-    )
+fn absent(search: &Search, program: &str) -> String {
+    match &search.bindir {
+        Some(bindir) => format!("no {program} in {}", bindir.display()),
+        None => format!("{program} is not installed on this host"),
+    }
+}
+
+/// Where bindir is set, nothing else is looked at, whatever is installed.
+fn install(search: &Search, major: Major) -> String {
+    let package = format!(
+        "install the package postgresql-client-{major} (Debian, Ubuntu: its programs are in \
+         /usr/lib/postgresql/{major}/bin) or postgresql{major} (Red Hat: /usr/pgsql-{major}/bin)"
+    );
+    match search.bindir {
+        Some(_) => format!(
+            "{package}, and name that folder by bindir in [cluster.NAME] or --bindir, or leave bindir out, so that it is \
+             found."
+        ),
+        None => {
+            format!("{package}, or name the folder of its programs by bindir in [cluster.NAME].")
+        }
+    }
+}
+
+impl fmt::Display for ClientPrograms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (in {})", self.version, self.bindir.display())
+    }
 }
 
 /// A database's name as a connection string, in which no sign of it means anything else.
@@ -211,6 +249,18 @@ mod tests {
         assert!(hint.contains("postgresql-client-18"), "{hint}");
         search.bindir = Some(scratch.path().join("16.3"));
         assert!(found(&search, Major::V17).is_err());
+        // Where it is set, what is installed elsewhere is not looked for.
+        let error = ClientPrograms::reading(&search, Major::V18).unwrap_err();
+        let told = format!(
+            "made by pg_dump 18: the newest here is 16.3 (x) (in {}/16.3)",
+            scratch.path().display()
+        );
+        assert!(error.message().contains(&told), "{error}");
+        let hint = error.hint_text().unwrap();
+        assert!(
+            hint.contains("/usr/lib/postgresql/18/bin") && hint.contains("leave bindir out"),
+            "{hint}"
+        );
         search.folders.clear();
         search.bindir = None;
         let error = found(&search, Major::V15).unwrap_err();

@@ -34,6 +34,9 @@ pub struct Dump {
     pub system_id: SystemId,
     /// None: the globals of the cluster.
     pub database: Option<String>,
+    /// Whose the database was; None of globals, and of those of earlier versions.
+    #[serde(default)]
+    pub owner: Option<String>,
     pub dump_format: DumpFormat,
     /// What pgstow compressed it with, which pg_dump did not.
     pub compression: Codec,
@@ -143,10 +146,7 @@ pub struct Migration {
 
 impl Dump {
     pub fn subject(&self) -> Subject {
-        match &self.database {
-            Some(name) => Subject::Database(name.clone()),
-            None => Subject::Globals,
-        }
+        Subject::of(self.database.as_deref())
     }
 
     /// The object that holds it.

@@ -87,10 +87,28 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// As descriptions have it: none is the globals.
+    pub fn of(database: Option<&str>) -> Self {
+        database.map_or(Subject::Globals, |name| Subject::Database(name.to_owned()))
+    }
+
     pub fn database(&self) -> Option<&str> {
         match self {
             Subject::Database(name) => Some(name),
             Subject::Globals => None,
+        }
+    }
+
+    /// What people mean by a word: `@globals` are the roles and tablespaces, and a database of that name is meant
+    /// where it is in quotes, as it is shown.
+    pub fn of_word(word: &str) -> Self {
+        let in_quotes = |word: &str| word.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
+        match word {
+            GLOBALS => Subject::Globals,
+            _ => match in_quotes(word) {
+                Some(name) if name == GLOBALS => Subject::Database(name),
+                _ => Subject::Database(word.to_owned()),
+            },
         }
     }
 
@@ -415,6 +433,23 @@ mod tests {
             "../main_shop_20261121T020000Z_daily",
         ] {
             assert_eq!(DumpName::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn roles_and_a_database_are_never_taken_for_each_other() {
+        let database = |name: &str| Subject::Database(name.to_owned());
+        for (word, subject) in [
+            ("shop", database("shop")),
+            ("\"shop\"", database("\"shop\"")),
+            ("@globals", Subject::Globals),
+            ("\"@globals\"", database("@globals")),
+            ("@Globals", database("@Globals")),
+        ] {
+            assert_eq!(Subject::of_word(word), subject, "{word}");
+        }
+        for subject in [Subject::Globals, database("@globals"), database("shop")] {
+            assert_eq!(Subject::of_word(&subject.to_string()), subject);
         }
     }
 

@@ -61,27 +61,14 @@ impl DumpEntry {
     }
 }
 
-/// Which dump is meant: its name, a database, whose newest one that is, or `latest`. One of a part of a database is
-/// meant by its name alone.
+/// Which dump is meant: its name, a database, whose newest one that is, `@globals`, or `latest`. One of a part of a
+/// database is meant by its name alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DumpChoice {
-    /// A dump's stem, with or without its folder or an ending; a database; or `latest`. None: the newest.
+    /// A dump's stem, with or without its folder or an ending; what was dumped ([`Subject::of_word`]); or `latest`.
+    /// None: the newest of a database.
     pub wanted: Option<String>,
-    /// Only dumps of this database.
-    pub database: Option<String>,
     pub class: Option<Class>,
-}
-
-impl DumpChoice {
-    /// Whether a dump is among those that are meant.
-    fn takes(&self, dump: &Dump) -> bool {
-        let of_database = match &self.database {
-            Some(database) => dump.database.as_ref() == Some(database),
-            None => true,
-        };
-        let of_class = self.class.is_none_or(|class| dump.class == class);
-        of_database && of_class && dump.part().is_none()
-    }
 }
 
 /// What there is of one database, but for dumps of a part of it.
@@ -213,22 +200,20 @@ impl Repository {
                 return self.usable(entry, also_damaged);
             }
         }
-        let mut choice = choice.clone();
-        if let Some(database) = named {
-            if choice
-                .database
-                .as_deref()
-                .is_some_and(|other| other != database)
-            {
-                return Err(self.no_such_dump(&choice));
-            }
-            choice.database = Some(database.to_owned());
-        }
+        let subject = named.map(Subject::of_word);
+        let is_meant = |dump: &&Dump| {
+            let of_subject = match &subject {
+                Some(subject) => dump.subject() == *subject,
+                None => dump.database.is_some(),
+            };
+            let of_class = choice.class.is_none_or(|class| dump.class == class);
+            of_subject && of_class && dump.part().is_none()
+        };
         let mut newest_first = entries.iter().rev();
-        let found = newest_first.find_map(|entry| entry.whole().filter(|dump| choice.takes(dump)));
+        let found = newest_first.find_map(|entry| entry.whole().filter(is_meant));
         found
             .map(|dump| Box::new(dump.clone()))
-            .ok_or_else(|| self.no_such_dump(&choice))
+            .ok_or_else(|| self.no_such_dump(subject.as_ref(), choice.class))
     }
 
     fn usable(&self, entry: &DumpEntry, also_damaged: bool) -> Result<Box<Dump>> {
@@ -250,19 +235,18 @@ impl Repository {
         Err(error.hint("`pgstow list --dumps` shows all dumps."))
     }
 
-    fn no_such_dump(&self, choice: &DumpChoice) -> Error {
-        let class = choice.class.map(|class| format!("{class} "));
-        let of = choice
-            .database
-            .as_ref()
-            .map(|name| format!(" of database {name:?}"));
+    fn no_such_dump(&self, subject: Option<&Subject>, class: Option<Class>) -> Error {
+        let class = class.map(|class| format!("{class} "));
+        let of = match subject {
+            None => String::new(),
+            Some(Subject::Database(name)) => format!(" of database {name:?}"),
+            Some(Subject::Globals) => " of roles and tablespaces (@globals)".to_owned(),
+        };
         Error::new(
             Kind::NotFound,
             format!(
-                "there is no whole {}dump{} in {}",
+                "there is no whole {}dump{of} in {}",
                 class.unwrap_or_default(),
-                of.or_else(|| choice.wanted.as_ref().map(|word| format!(" {word}")))
-                    .unwrap_or_default(),
                 self.location()
             ),
         )

@@ -14,6 +14,7 @@ pub mod http;
 pub mod json_list;
 pub mod meter;
 pub mod moment;
+pub mod pipe;
 pub mod private_file;
 pub mod process;
 pub mod read_behind;

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{cancel::Cancel, hash, units};
+use super::{cancel::Cancel, pipe, units};
 use crate::error::{Error, Kind, Result};
 
 /// How many lines of a program's standard error or log an error shows.
@@ -168,11 +168,11 @@ fn run_between(
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         let fed = scope.spawn(move || match (input, stdin) {
-            (Some(mut input), Some(mut stdin)) => feed(&mut input, &mut stdin),
+            (Some(mut input), Some(stdin)) => pipe::feed(&mut input, stdin),
             _ => Ok(()),
         });
         let copied = scope.spawn(move || match stdout {
-            Some(mut stdout) => hash::copy(&mut stdout, sink).map(drop),
+            Some(stdout) => pipe::drain(stdout, sink),
             None => Ok(()),
         });
         let words = scope.spawn(move || stderr.map_or_else(String::new, words));
@@ -197,20 +197,6 @@ fn run_between(
             words,
         })
     })
-}
-
-/// Gives `input` to a program until that takes no more: whether this is a failure shows in its exit code.
-fn feed(input: &mut impl Read, stdin: &mut impl Write) -> io::Result<()> {
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        let count = match input.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            other => other?,
-        };
-        if count == 0 || stdin.write_all(&buffer[..count]).is_err() {
-            return Ok(());
-        }
-    }
 }
 
 /// An error of who reads or writes beside a program; our own tell more than we could.

@@ -13,10 +13,7 @@ use pgstow::{
     domain::{
         logical::{
             restore::{
-                creation::Creation,
-                material::{About, sum_in},
-                properties,
-                script::Scan,
+                creation::Creation, material::About, properties, script::Scan, sums::sum_in,
             },
             toc::Toc,
         },

@@ -15,7 +15,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 20] = [
+const SUBJECTS: [(&str, &str); 21] = [
     ("backup", "wal"),
     ("demo", "backup"),
     ("demo", "restore"),
@@ -29,6 +29,7 @@ const SUBJECTS: [(&str, &str); 20] = [
     ("retention", "backup"),
     ("retention", "restore"),
     ("monitor", "list"),
+    ("monitor", "logical"),
     ("monitor", "retention"),
     ("monitor", "setup"),
     ("monitor", "wal"),

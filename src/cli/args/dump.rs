@@ -50,13 +50,14 @@ pub struct DumpArgs {
     /// custom, plain, directory or tar
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// How plain dumps and globals are compressed: none, gzip or zstd
+    /// How plain dumps and globals are compressed: none, gzip or zstd (with --format plain alone)
     #[arg(long, value_name = "CODEC")]
     pub compression: Option<String>,
-    /// Level of compression: ours of plain dumps, pg_dump's own of custom and directory
+    /// Level of compression: ours of plain dumps (gzip 1 to 9, zstd 1 to 22), pg_dump's own of custom and
+    /// directory (0 to 9)
     #[arg(long, value_name = "N")]
     pub level: Option<String>,
-    /// Workers of pg_dump, for the directory format (default: auto)
+    /// Workers of pg_dump, with --format directory alone (default: auto)
     #[arg(long, value_name = "N")]
     pub jobs: Option<String>,
     /// How rows are counted for the description: exact, estimated or none

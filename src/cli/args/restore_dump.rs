@@ -18,7 +18,7 @@ use crate::repo::dump_name::Class;
   pgstow restore-dump shop --to-file - | less
   pgstow restore-dump --from /mnt/usb/shop.sql.gz --to-database shop_copy")]
 pub struct RestoreDumpArgs {
-    /// The dump: its name, a database, whose newest whole one it is, or latest
+    /// The dump: its name, a database, whose newest whole one it is, latest, or @globals
     #[arg(
         value_name = "DUMP",
         conflicts_with = "from",

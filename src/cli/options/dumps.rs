@@ -4,18 +4,19 @@ use std::path::Path;
 
 use crate::{
     cli::{
-        args::{RestoreDumpArgs, VerifyArgs},
+        args::{DumpArgs, RestoreDumpArgs, VerifyArgs},
         settings::{Layers, keys, parse},
     },
     commands::options::{
-        DumpFrom, RestoreDumpOptions, VerifyDumpSettings, VerifyDumpsOptions, WhichDumps,
+        DumpFrom, DumpSettings, RestoreDumpOptions, VerifyDumpSettings, VerifyDumpsOptions,
+        WhichDumps,
     },
     domain::logical::restore::{
         pick::Picked,
         run::{Request, To},
     },
-    error::Result,
-    repo::{backup_id::BackupId, dumps::DumpChoice},
+    error::{Error, Result},
+    repo::{backup_id::BackupId, codec::Codec, dump_name::DumpFormat, dumps::DumpChoice},
 };
 
 /// What of `verify` is of dumps; None: it is of backups.
@@ -35,6 +36,50 @@ pub fn verify_dumps(args: &VerifyArgs, layers: &Layers) -> Result<Option<VerifyD
     };
     let settings = layers.verify_dump_settings()?;
     of_dumps(which, settings, layers).map(Some)
+}
+
+/// Refuses options that do nothing where they stand: who types them believes that they do. In a file they may be meant
+/// for other runs.
+pub fn check_typed(args: &DumpArgs, settings: &DumpSettings) -> Result<()> {
+    let format = settings.format;
+    let refuse = |option: &str, why: String, hint: &str| {
+        let what = format!("{option} does nothing with --format {format}: {why}");
+        Err(Error::usage(what).hint(hint))
+    };
+    let compresses_itself = match format {
+        DumpFormat::Plain => None,
+        DumpFormat::Tar => Some("pg_dump's tar format is not compressed"),
+        DumpFormat::Custom | DumpFormat::Directory => Some("pg_dump compresses it itself"),
+    };
+    if let (Some(_), Some(why)) = (&args.compression, compresses_itself) {
+        let hint = match format {
+            DumpFormat::Tar => "take another format; of the globals dump.compression says it.",
+            _ => "--level says how much, 0 is none; of the globals dump.compression says it.",
+        };
+        return refuse("--compression", why.to_owned(), hint);
+    }
+    let codec = settings.compression.codec;
+    let is_compressed = match format {
+        DumpFormat::Plain => codec != Codec::None,
+        DumpFormat::Tar => false,
+        DumpFormat::Custom | DumpFormat::Directory => true,
+    };
+    if args.level.is_some() && !is_compressed {
+        let why = "it is not compressed".to_owned();
+        return refuse(
+            "--level",
+            why,
+            "leave it out, or take another format or --compression.",
+        );
+    }
+    let jobs = args.jobs.as_deref().filter(|jobs| *jobs != "1");
+    if let Some(jobs) = jobs
+        && format != DumpFormat::Directory
+    {
+        let why = format!("only a folder can be written by {jobs} workers at once");
+        return refuse("--jobs", why, "add --format directory, or leave it out.");
+    }
+    Ok(())
 }
 
 /// Of dumps that were just made.
@@ -69,7 +114,6 @@ pub fn restore_dump(args: RestoreDumpArgs, layers: &Layers) -> Result<RestoreDum
             Some(path) => DumpFrom::File(path),
             None => DumpFrom::Repository(DumpChoice {
                 wanted: args.dump,
-                database: None,
                 class: args.class,
             }),
         },

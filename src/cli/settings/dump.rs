@@ -21,13 +21,13 @@ impl Layers {
     pub fn dump_settings(&self) -> Result<DumpSettings> {
         let format = self.always(keys::DUMP_FORMAT, parse::dump_format)?;
         let codec = self.always(keys::DUMP_COMPRESSION, parse::dump_codec)?;
-        let level = self.optional(keys::DUMP_LEVEL, "", parse::count)?;
+        let level = self.optional(keys::DUMP_LEVEL, "", |text| level(text, format, codec))?;
         let prefix = self.optional(keys::DUMP_PREFIX, "", str::parse)?;
         Ok(DumpSettings {
             databases: self.names(keys::DUMP_DATABASES)?,
             exclude: self.names(keys::DUMP_EXCLUDE)?,
             compression: compression(codec, level.filter(|_| format == DumpFormat::Plain))?,
-            level: own_level(level.filter(|_| format != DumpFormat::Plain))?,
+            level: level.filter(|_| format != DumpFormat::Plain),
             format,
             row_counts: self.always(keys::DUMP_ROW_COUNTS, parse::row_counts)?,
             globals: self.always(keys::DUMP_GLOBALS, parse::yes_or_no)?,
@@ -98,13 +98,26 @@ fn compression(codec: Codec, level: Option<u32>) -> Result<Compression> {
     text.parse().context(|| "dump.level".to_owned())
 }
 
-/// pg_dump's own.
-fn own_level(level: Option<u32>) -> Result<Option<u32>> {
-    match level {
-        Some(10..) => Err(
-            Error::usage("dump.level: pg_dump's own compression has levels 0 to 9")
-                .hint("write 0 to 9; plain dumps with zstd have levels up to 22."),
-        ),
-        level => Ok(level),
+/// Of plain dumps that of `codec`, else pg_dump's own.
+fn level(text: &str, format: DumpFormat, codec: Codec) -> Result<u32> {
+    let (of, levels) = match (format, codec) {
+        (DumpFormat::Plain, Codec::Zstd) => ("zstd", 1..=22),
+        (DumpFormat::Plain, Codec::Gzip) => ("gzip", 1..=9),
+        (DumpFormat::Custom | DumpFormat::Directory, _) => ("pg_dump's own compression", 0..=9),
+        // Nothing is compressed.
+        (DumpFormat::Plain | DumpFormat::Tar, _) => ("", 0..=u32::MAX),
+    };
+    let level = parse::count(text)?;
+    match levels.contains(&level) {
+        true => Ok(level),
+        false => {
+            let (first, last) = levels.into_inner();
+            Err(
+                Error::usage(format!("{of} has no level {level}")).hint(format!(
+                    "write {first} to {last}; zstd, which plain dumps may have (--format plain --compression zstd), has \
+                     levels 1 to 22."
+                )),
+            )
+        }
     }
 }

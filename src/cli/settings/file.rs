@@ -180,7 +180,17 @@ impl Leaf<'_, '_> {
     }
 
     fn texts(&self, all: &DeArray<'_>, separator: &str) -> Result<String> {
-        let texts = all.iter().map(|one| self.text(one.get_ref()));
+        let one = |value| {
+            let text = self.text(value)?;
+            match separator == "\n" && text.contains('\n') {
+                true => Err(
+                    Error::usage(format!("a line break in {}", self.path.join(".")))
+                        .hint("write each text of the list on one line."),
+                ),
+                false => Ok(text),
+            }
+        };
+        let texts = all.iter().map(|value| one(value.get_ref()));
         Ok(texts.collect::<Result<Vec<_>>>()?.join(separator))
     }
 

@@ -280,6 +280,10 @@ fn bad_values_are_blamed_on_their_source() {
             "pgstow.toml:2 and pgstow.toml:3 contradict",
         ),
         (
+            config("[verify]\nsql = ['SELECT 1', \"SELECT\\n2\"]"),
+            "pgstow.toml:2: a line break in verify.sql",
+        ),
+        (
             new().env("PGHOST", "a").env("POSTGRES_HOST", "b"),
             "variable PGHOST and variable POSTGRES_HOST contradict",
         ),

@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     postgres::version,
     repo::{
-        dump_name::{Class, DumpFormat, DumpName},
+        dump_name::{Class, DumpFormat, DumpName, Subject},
         dumps::{DumpEntry, DumpState},
         verified::VerifiedDump,
     },
@@ -109,12 +109,12 @@ pub fn run(context: &Context, options: &ListDumpsOptions) -> Result<DumpsReport>
         let word = words.remove(&entry.name);
         Line::of(entry, word, now)
     });
+    let wanted = options.database.as_deref().map(Subject::of_word);
     let lines = lines.filter(|line| {
-        let wanted = options.database.as_ref();
         // Of what can't be read nobody knows that it is of another one.
-        let told = line.told.as_ref().zip(wanted);
+        let told = line.told.as_ref().zip(wanted.as_ref());
         options.class.is_none_or(|class| line.class == class)
-            && told.is_none_or(|(told, wanted)| told.database.as_ref() == Some(wanted))
+            && told.is_none_or(|(told, wanted)| told.database.as_deref() == wanted.database())
     });
     Ok(DumpsReport {
         cluster: repository.layout().cluster().to_string(),
@@ -232,9 +232,7 @@ impl Report for DumpsReport {
                 let number =
                     |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
                 [
-                    told.database
-                        .clone()
-                        .unwrap_or_else(|| "@globals".to_owned()),
+                    Subject::of(told.database.as_deref()).to_string(),
                     readable(whole_seconds(told.snapshot_time.unwrap_or(told.begun))),
                     version::readable(told.server_version),
                     told.dump_format.to_string(),

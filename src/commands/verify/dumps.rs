@@ -17,7 +17,7 @@ use crate::{
     domain::{
         logical::{
             restore::material::Material,
-            validate::{Application, Validated, Validator},
+            validate::{Application, ScratchServers, Validated, Validator},
         },
         monitor::runs::Told,
     },
@@ -27,7 +27,7 @@ use crate::{
         document::FORMAT,
         dump::Dump,
         dump_name::DumpName,
-        dumps::DumpEntry,
+        dumps::{DumpChoice, DumpEntry, DumpState},
         repository::Repository,
         verified::{CheckState, Verified, VerifiedDump},
     },
@@ -44,21 +44,48 @@ pub struct VerifyDumpsReport {
 pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDumpsReport> {
     if let WhichDumps::File(path) = &options.which {
         let material = Material::file(path)?;
-        let validated = validate(context, options, &material)?;
+        let validated = validate(context, options, &ScratchServers::default(), &material)?;
         return Ok(VerifyDumpsReport {
             repository: None,
             dumps: vec![validated],
         });
     }
     let repository = context.repository()?;
-    let dumps = match &options.which {
-        WhichDumps::One(choice) => vec![*repository.find_dump_to_verify(choice)?],
+    let chosen = match &options.which {
+        WhichDumps::One(choice) => one(&repository, choice)?,
         _ => newest_of_each(&repository)?,
     };
+    let mut dumps = all(context, &repository, chosen.dumps, options)?;
+    dumps.extend(chosen.undescribed);
     Ok(VerifyDumpsReport {
-        dumps: all(context, &repository, dumps, options)?,
+        dumps,
         repository: Some(repository.location().to_string()),
     })
+}
+
+/// What is to be verified.
+struct Chosen {
+    dumps: Vec<Dump>,
+    /// What was found already of those whose description can't be read. No word on them is kept: the next version of
+    /// pgstow may read it.
+    undescribed: Vec<Validated>,
+}
+
+fn one(repository: &Repository, choice: &DumpChoice) -> Result<Chosen> {
+    match repository.find_dump_to_verify(choice) {
+        Ok(dump) => Ok(Chosen {
+            dumps: vec![*dump],
+            undescribed: Vec::new(),
+        }),
+        Err(error) if error.kind() == Kind::Damaged => {
+            let name = choice.wanted.clone().unwrap_or_default();
+            Ok(Chosen {
+                dumps: Vec::new(),
+                undescribed: vec![Validated::undescribed(name, &error)],
+            })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Validates dumps of `repository`, and stores beside them what was found of each.
@@ -69,11 +96,12 @@ pub fn all(
     options: &VerifyDumpsOptions,
 ) -> Result<Vec<Validated>> {
     let mut all = Vec::new();
+    let scratch = ScratchServers::default();
     for dump in dumps {
         let name = dump.name.clone();
-        let material = Material::stored(repository, Box::new(dump));
-        let validated =
-            validate(context, options, &material).map_err(|error| match error.kind() {
+        let validated = Material::stored(repository, Box::new(dump))
+            .and_then(|material| validate(context, options, &scratch, &material))
+            .map_err(|error| match error.kind() {
                 Kind::Interrupted => error,
                 _ => error.context(format!("can't verify dump {name}")),
             })?;
@@ -86,6 +114,7 @@ pub fn all(
 fn validate(
     context: &Context,
     options: &VerifyDumpsOptions,
+    scratch: &ScratchServers,
     material: &Material<'_>,
 ) -> Result<Validated> {
     let settings = &context.settings;
@@ -95,6 +124,7 @@ fn validate(
         server: options
             .settings
             .server(&|| settings.cluster.connection.resolve())?,
+        scratch,
         sql,
         application: &Application {
             url: health.url.clone(),
@@ -132,16 +162,34 @@ fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
     }
 }
 
-/// The newest whole dump of each database.
-fn newest_of_each(repository: &Repository) -> Result<Vec<Dump>> {
+/// The newest whole dump of each database, those after it that have lost their data, and all that can't be read: one of
+/// them may be the newest.
+fn newest_of_each(repository: &Repository) -> Result<Chosen> {
     let entries = repository.dumps()?;
     let mut known = BTreeSet::new();
-    let whole = entries.iter().rev().filter_map(DumpEntry::whole);
-    let whole = whole.filter(|dump| dump.database.is_some() && dump.part().is_none());
-    let newest = whole.filter(|dump| known.insert(dump.subject()));
-    let newest: Vec<Dump> = newest.cloned().collect();
-    match newest.is_empty() {
-        false => Ok(newest),
+    let mut chosen = Chosen {
+        dumps: Vec::new(),
+        undescribed: Vec::new(),
+    };
+    let is_of_all = |dump: &Dump| dump.database.is_some() && dump.part().is_none();
+    for DumpEntry { name, state, .. } in entries.into_iter().rev() {
+        match state {
+            DumpState::Complete(dump) if is_of_all(&dump) && known.insert(dump.subject()) => {
+                chosen.dumps.push(*dump);
+            }
+            DumpState::Damaged(dump, _) if is_of_all(&dump) && !known.contains(&dump.subject()) => {
+                chosen.dumps.push(*dump);
+            }
+            DumpState::Unreadable { why, .. } => {
+                let error = Error::damaged(why);
+                let found = Validated::undescribed(name.to_string(), &error);
+                chosen.undescribed.push(found);
+            }
+            _ => {}
+        }
+    }
+    match chosen.dumps.is_empty() && chosen.undescribed.is_empty() {
+        false => Ok(chosen),
         true => Err(Error::failed(format!(
             "there is no dump to verify in {}",
             repository.location()

@@ -41,6 +41,7 @@ impl Maker<'_> {
                 format: DumpFormat::Plain,
                 compression,
                 options,
+                owner: None,
                 database_bytes: None,
                 snapshot: None,
                 contents: None,

@@ -58,6 +58,7 @@ pub(super) struct Read {
     pub compression: Compression,
     /// As the program was told.
     pub options: Vec<String>,
+    pub owner: Option<String>,
     pub database_bytes: Option<u64>,
     pub snapshot: Option<Snapshot>,
     pub contents: Option<DumpContents>,
@@ -110,6 +111,7 @@ impl Maker<'_> {
             cluster: self.repository.layout().cluster().to_string(),
             system_id: self.system_id,
             database: subject.database().map(str::to_owned),
+            owner: read.owner,
             dump_format: read.format,
             compression: read.compression.codec,
             level: read.compression.level,
@@ -161,6 +163,7 @@ impl Maker<'_> {
             }
             _ => (None, None),
         };
+        let owner = held.owner()?;
         let (data, seen, database_bytes) = thread::scope(|scope| {
             let dumping = scope.spawn(|| {
                 let stored = match request.format {
@@ -177,7 +180,8 @@ impl Maker<'_> {
             let seen = self.look(&held, info, tapped, &part);
             (dumping.join(), seen, database_bytes)
         });
-        let data = data.map_err(|_| Error::failed("the dump's thread ended early"))??;
+        let data = data.map_err(|_| Error::failed("the dump's thread ended early"))?;
+        let data = data.map_err(with_cure)?;
         self.cancel.check()?;
         let (contents, missing) = match seen {
             Ok((contents, missing)) => (Some(contents), missing),
@@ -188,6 +192,7 @@ impl Maker<'_> {
             format: request.format,
             compression: request.own_compression(),
             options: request.options(),
+            owner: Some(owner),
             database_bytes,
             snapshot: Some(held.snapshot.clone()),
             contents,
@@ -326,6 +331,18 @@ pub(super) fn tell(words: &str) {
         } else {
             info!("{line}");
         }
+    }
+}
+
+/// With what to do about what servers say often.
+fn with_cure(error: Error) -> Error {
+    match error.in_one_line().contains("conflict with recovery") {
+        true => error.hint(
+            "this standby ends what is in the way of its replay: let it wait, by a longer max_standby_streaming_delay and \
+             max_standby_archive_delay there (-1: as long as it takes), or by hot_standby_feedback = on; or dump from the \
+             primary.",
+        ),
+        false => error,
     }
 }
 

@@ -55,6 +55,13 @@ impl Held {
         })
     }
 
+    /// Whose the database is.
+    pub fn owner(&self) -> Result<String> {
+        let owner =
+            "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()";
+        self.ask(|session| session.query_one(owner, &[])?.text(0))
+    }
+
     /// Takes a look at each file of the database.
     pub fn database_bytes(&self) -> Result<u64> {
         let size = "SELECT pg_database_size(current_database())";

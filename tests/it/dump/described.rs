@@ -8,16 +8,16 @@ use super::{
     Site,
     everything::{self, NAME, ROWS},
 };
-use crate::harness::{Cluster, PgBin, on_every_major, pg};
+use crate::harness::{PgBin, on_every_major, pg};
 
-fn table<'a>(description: &'a Value, name: &str) -> &'a Value {
+pub fn table<'a>(description: &'a Value, name: &str) -> &'a Value {
     let mut tables = description["contents"]["tables"].as_array().unwrap().iter();
     tables
         .find(|table| table["name"] == name)
         .unwrap_or_else(|| panic!("no table {name} in {description}"))
 }
 
-fn rows(description: &Value) -> Vec<(String, String, u64)> {
+pub fn rows(description: &Value) -> Vec<(String, String, u64)> {
     let tables = description["contents"]["tables"].as_array().unwrap().iter();
     let counted = tables.filter_map(|table| {
         let word = |key: &str| table[key].as_str().unwrap().to_owned();
@@ -124,26 +124,6 @@ fn rows_are_counted_in_the_snapshot_of_the_dump() {
         }
         done.send(()).unwrap();
     });
-}
-
-#[test]
-fn a_standby_is_dumped_without_what_it_has_not_got() {
-    let site = Site::start(pg(17));
-    let cluster = &site.stow.cluster;
-    cluster.psql("create table kept as select n from generate_series(1, 3) n");
-    cluster.psql("create unlogged table passing as select 1 as n");
-    let copy = site.scratch.join("copy");
-    cluster.basebackup(&copy, &["--write-recovery-conf"]);
-    let mut standby = Cluster::existing(&site.scratch, pg(17), "standby", &copy);
-    standby.start();
-    for format in ["custom", "plain"] {
-        let dump = site.dump(&["postgres", "--no-globals", "--format", format]);
-        let report = dump.env("PGSTOW_CLUSTER_HOST", standby.host()).ok().json();
-        let told = site.stored(&report["dumps"][0]).json;
-        assert_eq!(told["missing"], json!([]));
-        assert_eq!(rows(&told), [("public".to_owned(), "kept".to_owned(), 3)]);
-        assert_eq!(table(&told, "passing")["rows"], Value::Null);
-    }
 }
 
 #[test]

@@ -222,3 +222,44 @@ fn one_that_was_proven_not_good_counts_for_nothing() {
     site.stow.tool.command(&["verify", &newest]).ok();
     ages(0).stdout_contains("the newest good dump is of");
 }
+
+/// Who makes it on another host nobody here knows: a day without a new object tells.
+#[test]
+fn what_another_host_left_goes_after_a_day() {
+    let site = Site::start(pg(17));
+    let dumped = site.dumped(&["postgres"]);
+    for (name, host) in [
+        ("20250101T000000Z", "elsewhere"),
+        ("20250102T000000Z", "elsewhere"),
+    ] {
+        let folder = dumped.data.parent().unwrap();
+        let stem = format!("main_postgres_{name}_daily");
+        let started = serde_json::json!({
+            "format": 1, "name": format!("postgres/{stem}"), "time": "2025-01-01T00:00:00Z", "host": host,
+            "boot_id": "x", "process": 1, "process_start": 1
+        });
+        for (ending, text) in [
+            ("started.json", started.to_string()),
+            ("dump", "half".to_owned()),
+        ] {
+            let path = folder.join(format!("{stem}.{ending}"));
+            fs::write(&path, text).unwrap();
+            crate::harness::user::own(&path);
+            let hours = if name.starts_with("20250101") { 25 } else { 23 };
+            let then = std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3600);
+            fs::File::open(&path).unwrap().set_modified(then).unwrap();
+        }
+    }
+    let states = || {
+        let listed = site.list();
+        let states = listed
+            .iter()
+            .map(|dump| dump["state"].as_str().unwrap().to_owned());
+        states.collect::<Vec<_>>()
+    };
+    assert_eq!(states(), ["remains", "running", "good"]);
+    // Only a cleanup knows that a day is over by the store's clock.
+    site.dumped(&["postgres"]);
+    site.stow.tool.command(&["cleanup"]).ok();
+    assert_eq!(states(), ["running", "good", "good"]);
+}

@@ -2,10 +2,13 @@
 
 mod chosen;
 mod described;
-mod everything;
+pub mod everything;
 mod kept;
+mod memory;
 mod named;
+mod options;
 mod round_trip;
+mod standby;
 mod trouble;
 mod watched;
 
@@ -16,7 +19,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{PgBin, Scratch, Stow, tool::Invocation};
+use crate::harness::{Cluster, PgBin, Scratch, Stow, tool::Invocation};
 
 /// A cluster, a repository, and dumps of the one in the other.
 pub struct Site {
@@ -124,6 +127,14 @@ impl Site {
 
 fn below(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder).unwrap().display().to_string()
+}
+
+/// A database whose dump takes a while.
+fn fill(cluster: &Cluster) {
+    cluster.psql(
+        "create table filler as
+         select n, repeat(md5(n::text), 20) as x from generate_series(1, 120000) n",
+    );
 }
 
 /// A dump that is stored.

@@ -10,21 +10,13 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::Site;
+use super::{Site, fill};
 use crate::harness::{
     Cluster, FullDisk, Scratch, Shutdown, Stow, pg,
     random::{Random, rounds},
     stow::ROLE,
     tool::Running,
 };
-
-/// A database whose dump takes a while.
-fn fill(cluster: &Cluster) {
-    cluster.psql(
-        "create table filler as
-         select n, repeat(md5(n::text), 20) as x from generate_series(1, 120000) n",
-    );
-}
 
 /// A dump of it, when its data is on its way.
 fn running(site: &Site, arguments: &[&str]) -> Running {
@@ -195,6 +187,41 @@ fn a_repository_that_gets_full_is_an_error_and_nothing_is_left() {
     }
     disk.resize(64 << 20);
     site.dumped(&["postgres"]);
+}
+
+/// Such as it is on hosts with a small /tmp.
+#[test]
+fn the_directory_format_alone_goes_through_a_temporary_folder() {
+    let site = Site::start(pg(16));
+    fill(&site.stow.cluster);
+    let small = FullDisk::mount(&site.scratch, "small", 1 << 20);
+    let dump = |arguments: &[&str]| {
+        let arguments = [&["postgres", "--no-globals"], arguments].concat();
+        site.dump(&arguments).env("TMPDIR", small.path())
+    };
+    for format in ["custom", "plain", "tar"] {
+        dump(&["--format", format]).ok();
+    }
+    let before = site.files();
+    let directory = ["--format", "directory", "--level", "0", "--jobs", "1"];
+    dump(&directory)
+        .fails(1)
+        .stderr_contains("No space left on device");
+    assert_eq!(site.files(), before);
+    small.resize(256 << 20);
+    dump(&directory).ok();
+    assert!(fs::read_dir(small.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn without_a_repository_nothing_is_dumped() {
+    let site = Site::start(pg(15));
+    let nowhere = site.scratch.folder("nowhere");
+    site.dump(&["postgres"])
+        .env("PGSTOW_REPO_URL", &nowhere)
+        .fails(1)
+        .stderr_contains("pgstow init");
+    assert!(fs::read_dir(nowhere).unwrap().next().is_none());
 }
 
 /// A disk that keeps other bytes than it was given.
@@ -372,8 +399,17 @@ fn a_pg_dump_that_is_missing_or_too_old_is_named_with_its_package() {
         .tool
         .command(&["restore-dump", "postgres", "-d", "copy"])
         .fails(1)
-        .stderr_contains("made by pg_dump 18, and no pg_restore here reads it")
-        .stderr_contains("postgresql-client-18");
+        .stderr_contains("made by pg_dump 18: the newest here is 17.")
+        .stderr_contains("postgresql-client-18")
+        .stderr_contains("name that folder by bindir");
+    // Nor can a server of its own be of an older version.
+    site.stow
+        .tool
+        .command(&["verify", "postgres"])
+        .env("PGSTOW_CLUSTER_BINDIR", &older)
+        .fails(1)
+        .stderr_contains("the dump is of PostgreSQL 17, and the server programs in")
+        .stderr_contains("verify.place = \"server\"");
 }
 
 #[test]

@@ -108,9 +108,16 @@ fn what_is_missing_is_seen() {
 
 #[test]
 fn statements_of_the_configuration_must_return_true() {
-    let site = Site::start(pg(15));
+    let list = "[verify]\nsql = [\"SELECT 1 < 2, 'a,b'\", \"SELECT count(*) = 20 FROM orders\"]\n";
+    let site = Site::with(pg(15), list);
     make_shop(&site.stow.cluster, "shop");
     site.dump("shop", &[]);
+    let proven = site.pgstow(&["verify", "shop"]).ok();
+    assert!(
+        proven.stdout.contains("2 statements return true"),
+        "{proven}"
+    );
+    // In the environment there is one a line.
     let verify = |sql: &str| {
         site.pgstow(&["verify", "shop"])
             .env("PGSTOW_VERIFY_SQL", sql)

@@ -1,8 +1,16 @@
 //! `restore-dump`, and `verify` of dumps: what comes back is what was dumped, what is wrong is found, and
 //! nothing is left behind.
 
+mod altered;
+mod at_once;
 mod checks;
+mod chosen;
+mod foreign;
 mod kept;
+mod left;
+mod lost;
+mod one_server;
+mod owner;
 mod parts;
 mod places;
 mod properties;
@@ -10,7 +18,11 @@ mod replaced;
 mod round_trip;
 mod trouble;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -60,10 +72,8 @@ impl Site {
     }
 
     /// Changes the description of the dump whose data is `data`, as if it had always been so.
-    pub fn describe(&self, data: &std::path::Path, change: impl FnOnce(&mut Value)) {
-        let name = data.file_name().unwrap().to_str().unwrap();
-        let stem = name.split_once('.').unwrap().0;
-        let path = data.with_file_name(format!("{stem}.json"));
+    pub fn describe(&self, data: &Path, change: impl FnOnce(&mut Value)) {
+        let path = beside(data, "json");
         let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         change(&mut json);
         // Without it a document is taken as it is.
@@ -85,6 +95,61 @@ impl Site {
         )
     }
 
+    /// Its rows take long to be restored, each.
+    pub fn make_it_slow(&self) {
+        self.sql(
+            "shop",
+            "create function slow(int) returns bool language sql immutable as 'select true';
+             create table waits (x int check (slow(x)));
+             insert into waits values (1);
+             create or replace function slow(int) returns bool language sql immutable
+               as 'select pg_sleep(600) is not null'",
+        );
+    }
+
+    /// Its rows come back once the file is there whose path this is.
+    pub fn make_it_wait(&self) -> PathBuf {
+        let go = self.scratch.folder("go").join("now");
+        self.sql(
+            "shop",
+            &format!(
+                "create function slow(int) returns bool language sql immutable as 'select true';
+                 create table waits (x int check (slow(x)));
+                 insert into waits values (1);
+                 create or replace function slow(int) returns bool language plpgsql immutable as $$ begin
+                   while pg_stat_file('{}', true) is null loop perform pg_sleep(0.05); end loop;
+                   return true; end $$",
+                go.display()
+            ),
+        );
+        go
+    }
+
+    /// Waits until so many restores are among those rows.
+    #[track_caller]
+    pub fn wait_for_restores(&self, count: usize) {
+        self.stow.cluster.wait_until(
+            "select count(*) from pg_stat_activity where query like 'COPY public.waits%' and state = 'active'",
+            &count.to_string(),
+        );
+    }
+
+    /// The programs of `pg`, but for one that is this script; `REAL` stands for the folder of the others.
+    pub fn programs(&self, pg: &PgBin, program: &str, script: &str) -> PathBuf {
+        let folder = self.scratch.folder("programs");
+        for entry in fs::read_dir(&pg.bindir).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != program {
+                symlink(entry.path(), folder.join(entry.file_name())).unwrap();
+            }
+        }
+        let path = folder.join(program);
+        let script = script.replace("REAL", pg.bindir.to_str().unwrap());
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        folder
+    }
+
     /// Nothing passing is left, and these databases alone.
     #[track_caller]
     pub fn assert_clean(&self, databases: &str) {
@@ -92,6 +157,17 @@ impl Site {
         let left: Vec<_> = fs::read_dir(&self.temporary).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// What of a dump lies beside its data.
+pub fn beside(data: &Path, ending: &str) -> PathBuf {
+    data.with_file_name(format!("{}.{ending}", stem(data)))
+}
+
+/// By which people name a dump.
+pub fn stem(data: &Path) -> String {
+    let name = data.file_name().unwrap().to_str().unwrap();
+    name.split_once('.').unwrap().0.to_owned()
 }
 
 /// For programs that take a name with `=` for a connection string.

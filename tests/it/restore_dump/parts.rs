@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Site, conninfo, make_shop};
+use super::{Site, conninfo, make_shop, stem};
 use crate::harness::pg;
 
 /// Of `list --dumps`, the one whose name ends so.
@@ -11,11 +11,6 @@ fn listed(site: &Site, stem: &str) -> Value {
     let mut dumps = report["dumps"].as_array().unwrap().iter();
     let found = dumps.find(|dump| dump["name"].as_str().unwrap().ends_with(stem));
     found.unwrap().clone()
-}
-
-fn stem(data: &std::path::Path) -> String {
-    let name = data.file_name().unwrap().to_str().unwrap();
-    name.split_once('.').unwrap().0.to_owned()
 }
 
 #[test]
@@ -37,6 +32,10 @@ fn a_part_stands_for_the_database_nowhere() {
     }
     let latest = site.stow.root().join("main/dumps/latest/shop.dump");
     assert!(!latest.exists());
+    let ages = ["monitor", "--only", "dump_age"];
+    let judged = site.pgstow(&ages).fails(2).json();
+    let reason = &judged["checks"][0]["reason"];
+    assert_eq!(reason, "there is no good dump of another class than manual");
     let whole = site.dump("shop", &daily);
     let data_only = site.dump("shop", &["--class", "daily", "--data-only"]);
     let yearly = site.dump("shop", &["--class", "yearly", "--", "--section=pre-data"]);

@@ -83,20 +83,7 @@ fn who_comes_in_between_costs_nobody_a_database() {
     let site = Site::start(pg(15));
     let cluster = &site.stow.cluster;
     make_shop(cluster, "shop");
-    // Its rows come back once a file is there.
-    let go = site.scratch.folder("go").join("now");
-    site.sql(
-        "shop",
-        &format!(
-            "create function slow(int) returns bool language sql immutable as 'select true';
-             create table waits (x int check (slow(x)));
-             insert into waits values (1);
-             create or replace function slow(int) returns bool language plpgsql immutable as $$ begin
-               while pg_stat_file('{}', true) is null loop perform pg_sleep(0.05); end loop;
-               return true; end $$",
-            go.display()
-        ),
-    );
+    let go = site.make_it_wait();
     let source = cluster.dump("shop");
     site.dump("shop", &["--format", "plain"]);
     let restoring =

@@ -1,7 +1,10 @@
 //! What comes back, from every format and version.
 
 use super::{Site, conninfo, failed, make_shop, results};
-use crate::harness::{Cluster, PgBin, on_every_major, pg};
+use crate::{
+    dump::everything,
+    harness::{Cluster, PgBin, on_every_major, pg},
+};
 
 /// A name that has to be quoted everywhere.
 const NAME: &str = "Größe 'x' \"y\"=%";
@@ -41,6 +44,12 @@ fn every_format_comes_back_and_is_proven(pg: PgBin) {
             "orphans",
             "sequences",
             "indexes",
+            "migration_version",
+            "migration_clean",
+            "tables",
+            "enum_types",
+            "foreign_keys",
+            "extensions",
         ] {
             assert!(
                 all.contains(&format!("{check} passed")),
@@ -55,6 +64,37 @@ fn every_format_comes_back_and_is_proven(pg: PgBin) {
     }
 }
 on_every_major!(every_format_comes_back_and_is_proven);
+
+/// Partitions, generated columns, identity, domains, large objects, policies, publications, odd names and all else.
+fn everything_comes_back(pg: PgBin) {
+    let site = Site::start(pg);
+    let cluster = &site.stow.cluster;
+    everything::make(cluster);
+    let source = cluster.dump(&conninfo(everything::NAME));
+    for (number, format) in FORMATS.iter().enumerate() {
+        site.dump(everything::NAME, format);
+        let copy = format!("copy{number}");
+        let jobs = if number % 2 == 0 { "2" } else { "1" };
+        let restore = [
+            "restore-dump",
+            everything::NAME,
+            "-d",
+            &copy,
+            "--jobs",
+            jobs,
+        ];
+        site.pgstow(&restore).ok();
+        assert!(cluster.dump(&copy) == source, "{format:?}");
+        cluster.psql(&format!("drop database {copy}"));
+    }
+    // In the place of one that has lost something.
+    site.sql(everything::NAME, "drop table orders cascade");
+    site.pgstow(&["restore-dump", everything::NAME, "--clean", "--yes"])
+        .ok();
+    assert!(cluster.dump(&conninfo(everything::NAME)) == source);
+    site.assert_clean(everything::NAME);
+}
+on_every_major!(everything_comes_back);
 
 #[test]
 fn an_old_dump_goes_into_every_newer_server() {

@@ -68,23 +68,11 @@ fn a_damaged_dump_is_never_restored() {
     site.assert_clean("shop");
 }
 
-/// Its rows take long to be restored, each.
-fn make_it_slow(site: &Site) {
-    site.sql(
-        "shop",
-        "create function slow(int) returns bool language sql immutable as 'select true';
-         create table waits (x int check (slow(x)));
-         insert into waits values (1);
-         create or replace function slow(int) returns bool language sql immutable
-           as 'select pg_sleep(600) is not null'",
-    );
-}
-
 #[test]
 fn what_is_stopped_or_killed_leaves_no_server_and_no_database() {
     let site = Site::start(pg(15));
     make_shop(&site.stow.cluster, "shop");
-    make_it_slow(&site);
+    site.make_it_slow();
     site.dump("shop", &["--format", "plain"]);
     let waits = "select count(*) from pg_stat_activity where query like 'COPY public.waits%' and state = 'active'";
     let on_server =
@@ -144,7 +132,7 @@ fn is_loading(site: &Site) -> bool {
 fn a_wrong_password_and_a_server_that_stops_are_told() {
     let mut site = Site::start(pg(16));
     make_shop(&site.stow.cluster, "shop");
-    make_it_slow(&site);
+    site.make_it_slow();
     site.dump("shop", &["--format", "plain"]);
     let hba = site.stow.cluster.data_dir().join("pg_hba.conf");
     let before = fs::read_to_string(&hba).unwrap();
@@ -164,8 +152,7 @@ fn a_wrong_password_and_a_server_that_stops_are_told() {
         .env("PGSTOW_CONNECT_RETRIES", "0")
         .expect_warning("is left behind")
         .spawn();
-    let waits = "select count(*) from pg_stat_activity where query like 'COPY public.waits%' and state = 'active'";
-    site.stow.cluster.wait_until(waits, "1");
+    site.wait_for_restores(1);
     // Its arguments are everybody's to read.
     let processes = fs::read_dir("/proc").unwrap().flatten();
     for process in processes {
@@ -184,7 +171,7 @@ fn a_wrong_password_and_a_server_that_stops_are_told() {
 fn a_cleanup_leaves_alone_what_is_read() {
     let site = Site::with(pg(18), "[dump]\nretention = { daily = 1, min = 0 }\n");
     make_shop(&site.stow.cluster, "shop");
-    make_it_slow(&site);
+    site.make_it_slow();
     let daily = ["--format", "plain", "--class", "daily"];
     let older = site.dump("shop", &daily);
     let newer = site.dump("shop", &daily);
@@ -198,8 +185,7 @@ fn a_cleanup_leaves_alone_what_is_read() {
         (dump["action"].as_str().unwrap().to_owned(), reason)
     };
     let running = site.pgstow(&["restore-dump", stem, "-d", "copy"]).spawn();
-    let waits = "select count(*) from pg_stat_activity where query like 'COPY public.waits%' and state = 'active'";
-    site.stow.cluster.wait_until(waits, "1");
+    site.wait_for_restores(1);
     // Nothing has that name before it is whole.
     assert!(!Site::databases(&site.stow.cluster).contains("copy"));
     // Nor does anybody want a dump of it.

@@ -74,15 +74,13 @@ impl Fresh {
             info!("dropping database {name:?}, which an interrupted run left");
             drop_database(&session, name)?;
         }
-        let fresh = Self::make(beside, name, how, cancel)?;
-        session.execute(
-            &format!(
-                "COMMENT ON DATABASE {} IS {}",
-                identifier(name),
-                literal(&format!("{COMMENT}{}", Owner::own().text()))
-            ),
-            &[],
-        )?;
+        // Under a name of ours until its comment says whose it is.
+        let mut fresh = Self::temporary(beside, "verify", how, cancel)?;
+        let comment = literal(&format!("{COMMENT}{}", Owner::own().text()));
+        let (own, wanted) = (identifier(&fresh.name), identifier(name));
+        session.execute(&format!("COMMENT ON DATABASE {own} IS {comment}"), &[])?;
+        session.execute(&format!("ALTER DATABASE {own} RENAME TO {wanted}"), &[])?;
+        name.clone_into(&mut fresh.name);
         Ok(fresh)
     }
 
@@ -160,23 +158,34 @@ fn comment_on(session: &Session, name: &str) -> Result<Option<String>> {
 
 /// Drops what processes of this host that are gone have left, whatever it was for.
 pub fn sweep(session: &Session) -> Result<()> {
-    let sql = "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname::text, $1)";
-    for row in session.query_rows(sql, &[BEGIN])? {
-        let name = row.text(0)?;
-        if Owner::of_name(&name).is_some_and(|owner| owner.is_gone()) {
-            info!("dropping database {name:?}, which an interrupted run left");
-            match drop_database(session, &name) {
-                Err(error) if error.kind() != Kind::Interrupted => {
-                    let why = error.in_one_line();
-                    warn!(
-                        "database {name:?}, which an interrupted run left, is still there: {why}"
-                    );
-                }
-                dropped => dropped?,
+    for name in left_behind(session)? {
+        info!("dropping database {name:?}, which an interrupted run left");
+        match drop_database(session, &name) {
+            Err(error) if error.kind() != Kind::Interrupted => {
+                let why = error.in_one_line();
+                warn!("database {name:?}, which an interrupted run left, is still there: {why}");
             }
+            dropped => dropped?,
         }
     }
     Ok(())
+}
+
+/// The databases that processes of this host left which are gone.
+pub fn left_behind(session: &Session) -> Result<Vec<String>> {
+    let sql = "SELECT datname, comment FROM pg_catalog.pg_database, \
+               coalesce(pg_catalog.shobj_description(oid, 'pg_database'), '') comment \
+               WHERE pg_catalog.starts_with(datname::text, $1) OR pg_catalog.starts_with(comment, $2) ORDER BY 1";
+    let mut left = Vec::new();
+    for row in session.query_rows(sql, &[BEGIN, COMMENT])? {
+        let (name, comment) = (row.text(0)?, row.text(1)?);
+        let by_comment = || comment.strip_prefix(COMMENT).and_then(Owner::read);
+        let owner = Owner::of_name(&name).or_else(by_comment);
+        if owner.is_some_and(|owner| owner.is_gone()) {
+            left.push(name);
+        }
+    }
+    Ok(left)
 }
 
 /// The process that made one.

@@ -47,8 +47,8 @@ pub fn restore(
     meter: &Meter,
     cancel: &Cancel,
 ) -> Result<Complaints> {
-    let material = Material::stored(repository, globals);
-    material.check(meter, cancel)?;
+    let material = Material::stored(repository, globals)?;
+    material.check(meter, cancel)?.tell_flaw();
     meter.begin("restoring roles and tablespaces", 0);
     let mut complaints = loader.script(material.plain()?, &How::all(true))?;
     let all = complaints.list.len();

@@ -6,12 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracing::warn;
+
 use super::{
     script::{Scan, Script},
     shape::Shape,
+    sums::{Sums, read_small},
 };
 use crate::{
-    error::{Error, IoContext, Kind, Result},
+    error::{Error, IoContext, Result},
     postgres::{archive_toc::ArchiveToc, version::Major},
     repo::{
         codec::Codec,
@@ -22,7 +25,7 @@ use crate::{
     },
     util::{
         cancel::Cancel,
-        hash::{self, Sha256, Sha256Reader},
+        hash::{self, Sha256Reader},
         meter::{Meter, Watched},
     },
 };
@@ -33,7 +36,7 @@ pub struct Material<'a> {
     /// What is known of it; of a file what lies beside it.
     pub description: Option<Box<Dump>>,
     /// Of the bytes as they are stored.
-    sum: Option<Sha256>,
+    sums: Sums,
 }
 
 enum From<'a> {
@@ -47,6 +50,17 @@ pub struct Checked {
     pub compared: bool,
     pub bytes: u64,
     pub about: About,
+    /// What is wrong beside the data, which is right: its `.sha256` tells another sum, or nothing.
+    pub flaw: Option<String>,
+}
+
+impl Checked {
+    /// For who restores: the data is right, and that is what counts.
+    pub fn tell_flaw(&self) {
+        if let Some(flaw) = &self.flaw {
+            warn!("{flaw}; the data is restored, which is as its description tells");
+        }
+    }
 }
 
 /// What it says of itself.
@@ -84,17 +98,17 @@ impl About {
 }
 
 impl<'a> Material<'a> {
-    pub fn stored(repository: &'a Repository, dump: Box<Dump>) -> Self {
-        Self {
+    pub fn stored(repository: &'a Repository, dump: Box<Dump>) -> Result<Self> {
+        Ok(Self {
             shape: match dump.dump_format {
                 DumpFormat::Plain => Shape::Plain(dump.compression),
                 DumpFormat::Custom | DumpFormat::Tar => Shape::Archive(dump.compression),
                 DumpFormat::Directory => Shape::Packed(dump.compression),
             },
             description: Some(dump.clone()),
-            sum: Some(dump.data.sha256),
+            sums: Sums::stored(repository, &dump)?,
             from: From::Repository(repository, dump),
-        }
+        })
     }
 
     /// A file, with what lies beside it: `.sha256` in sha256sum's format, `.json` of pgstow.
@@ -103,15 +117,11 @@ impl<'a> Material<'a> {
         let path = &fs::canonicalize(path).at("read", path)?;
         let shape = Shape::of(path)?;
         let description = description_beside(path)?;
-        let sum = match &description {
-            Some(dump) => Some(dump.data.sha256),
-            None => sum_beside(path)?,
-        };
         Ok(Self {
             from: From::Path(path.to_owned()),
             shape,
+            sums: Sums::of_file(path, description.as_deref())?,
             description,
-            sum,
         })
     }
 
@@ -189,17 +199,7 @@ impl<'a> Material<'a> {
         rest.map_err(|error| self.damaged(error))?;
         let bytes = stored.length();
         let sum = stored.finish();
-        if let Some(expected) = self.sum
-            && expected != sum
-        {
-            return Err(Error::damaged(format!(
-                "{} is damaged: its SHA-256 is {sum} instead of {expected}",
-                self.name()
-            ))
-            .hint(
-                "use another dump (`pgstow list --dumps`), or a copy of this one from elsewhere.",
-            ));
-        }
+        let flaw = self.sums.compare(sum, &self.name())?;
         let about = read.map_err(|error| self.damaged(error))?;
         if let About::Script(script) = &about
             && script.is_cut_off()
@@ -208,9 +208,10 @@ impl<'a> Material<'a> {
             return Err(Error::damaged(what).hint("use another dump, or a whole copy of this one."));
         }
         Ok(Checked {
-            compared: self.sum.is_some(),
+            compared: self.sums.are_told(),
             bytes,
             about,
+            flaw,
         })
     }
 
@@ -248,6 +249,7 @@ impl<'a> Material<'a> {
             compared: false,
             bytes,
             about: About::Archive(ArchiveToc::read(io::BufReader::new(file))?),
+            flaw: None,
         })
     }
 }
@@ -289,46 +291,6 @@ fn description_beside(path: &Path) -> Result<Option<Box<Dump>>> {
     Ok((dump.data.name == name).then_some(dump))
 }
 
-/// Of `path` in `path.sha256`, or `x.sha256` of `x.sql.gz`.
-fn sum_beside(path: &Path) -> Result<Option<Sha256>> {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        return Ok(None);
-    };
-    let stem = DumpObject::stem(name).unwrap_or(name);
-    for beside in [format!("{name}.sha256"), format!("{stem}.sha256")] {
-        let beside = path.with_file_name(beside);
-        let Some(bytes) = read_small(&beside, 1 << 20)? else {
-            continue;
-        };
-        if let Some(sum) = sum_in(&String::from_utf8_lossy(&bytes), name) {
-            return sum.parse().map(Some).map_err(|error: Error| {
-                error.context(format!("{} can't be read", beside.display()))
-            });
-        }
-    }
-    Ok(None)
-}
-
-/// The sum of file `name`, as sha256sum writes it.
-pub fn sum_in<'a>(sums: &'a str, name: &str) -> Option<&'a str> {
-    sums.lines().find_map(|line| {
-        let (sum, file) = line.split_once(' ')?;
-        let file = file.trim_start_matches([' ', '*']);
-        let last = file.rsplit('/').next().unwrap_or(file);
-        (last == name).then_some(sum)
-    })
-}
-
-fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path).at("read", path) {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
-        other => other?,
-    };
-    let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes).at("read", path)?;
-    Ok(Some(bytes))
-}
-
 /// Whether what has this shape is SQL that is read as it comes.
 pub fn is_script(shape: Shape) -> bool {
     matches!(shape, Shape::Plain(_))
@@ -337,17 +299,4 @@ pub fn is_script(shape: Shape) -> bool {
 /// Whether pg_restore can read a file of this shape as it lies.
 pub fn is_archive_as_it_lies(shape: Shape) -> bool {
     matches!(shape, Shape::Archive(Codec::None) | Shape::Folder)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_are_found_by_the_name_of_the_file() {
-        let sums = "ab  x.dump\ncd *dir/y.dump\nbroken\n";
-        assert_eq!(sum_in(sums, "x.dump"), Some("ab"));
-        assert_eq!(sum_in(sums, "y.dump"), Some("cd"));
-        assert_eq!(sum_in(sums, "z.dump"), None);
-    }
 }

@@ -12,7 +12,7 @@ const SETS_MORE: Major = Major::V17;
 /// Those for an archive that `maker` wrote, into a server of `server`.
 pub fn for_server(search: &Search, server: Major, maker: Option<Major>) -> Result<ClientPrograms> {
     let programs = match maker {
-        Some(maker) if maker > server => reading(search, maker)?,
+        Some(maker) if maker > server => ClientPrograms::reading(search, maker)?,
         _ => ClientPrograms::find(search, server)?,
     };
     if programs.major() >= SETS_MORE && server < SETS_MORE {
@@ -35,16 +35,7 @@ pub fn for_server(search: &Search, server: Major, maker: Option<Major>) -> Resul
 /// Those that turn an archive of `maker` into SQL, for whatever server.
 pub fn for_script(search: &Search, maker: Option<Major>) -> Result<ClientPrograms> {
     match maker {
-        Some(maker) => reading(search, maker),
+        Some(maker) => ClientPrograms::reading(search, maker),
         None => ClientPrograms::find(search, Major::V15),
     }
-}
-
-/// Those that read what pg_dump `maker` wrote.
-fn reading(search: &Search, maker: Major) -> Result<ClientPrograms> {
-    ClientPrograms::find(search, maker).map_err(|error| {
-        let what = format!("the dump was made by pg_dump {maker}, and no pg_restore here reads it");
-        let hint = error.hint_text().unwrap_or_default();
-        Error::new(error.kind(), what).hint(hint)
-    })
 }

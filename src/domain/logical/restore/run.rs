@@ -15,7 +15,7 @@ use super::{
     load::{Complaints, How, Loader},
     mark::Mark,
     material::{About, Checked, Material},
-    old,
+    old, owner,
     pick::Picked,
     programs, properties,
     ready::Ready,
@@ -69,6 +69,8 @@ pub struct Restored {
     pub file: Option<PathBuf>,
     /// Whether the database was made.
     pub created: bool,
+    /// Whose the database is that was made, or took the place of another.
+    pub owner: Option<String>,
     /// Whether one of that name was there, and this took its place.
     pub replaced: bool,
     /// What that one is called now, if it could not be dropped.
@@ -103,11 +105,13 @@ impl Restorer<'_> {
         remains::sweep();
         let _mark = Mark::leave(material);
         let checked = material.check(self.meter, self.cancel)?;
+        checked.tell_flaw();
         let mut restored = Restored {
             dump: material.name(),
             database: None,
             file: None,
             created: false,
+            owner: None,
             replaced: false,
             left: None,
             checked: checked.compared,
@@ -204,13 +208,23 @@ impl Restorer<'_> {
         let errors_before = restored.errors.count;
         let loaded = self.load(material, checked, &request.picked, &loader(&info), how)?;
         restored.errors.add(loaded);
-        if let (Some(fresh), Some(toc)) = (&fresh, checked.about.toc().or(old.as_ref()))
+        if let Some(fresh) = &fresh
             && request.picked.is_everything()
         {
             let (owners, keep_going) = (request.owners, request.keep_going);
             let inside = Session::connect(&info, self.cancel)?;
-            let complaints = properties::restore(&inside, toc, fresh.name(), owners, keep_going)?;
-            restored.errors.add(complaints);
+            // Rights are given by the owner: first comes whose it is. One that is replaced leaves its own.
+            if let Some(owner) = owner::in_source(material, &checked.about)
+                && owners
+                && !exists
+            {
+                owner::give(&inside, fresh.name(), owner, name)?;
+            }
+            if let Some(toc) = checked.about.toc().or(old.as_ref()) {
+                let name = fresh.name();
+                let complaints = properties::restore(&inside, toc, name, owners, keep_going)?;
+                restored.errors.add(complaints);
+            }
         }
         match fresh {
             Some(fresh) if exists && restored.errors.count == errors_before => {
@@ -228,8 +242,9 @@ impl Restorer<'_> {
                 target.call(name, fresh)?;
                 restored.created = true;
             }
-            None => {}
+            None => return Ok(()),
         }
+        restored.owner = Some(owner::of(&session, name)?);
         Ok(())
     }
 

@@ -158,9 +158,15 @@ impl Target<'_> {
             .hint(hint)
     }
 
-    /// Gives `fresh` its name, by which it stays.
+    /// Gives `fresh` its name, by which it stays. Where somebody was faster with a database of that name, such as another
+    /// restore, both stay: what took hours is not thrown away.
     pub fn call(&self, name: &str, mut fresh: Fresh) -> Result<()> {
-        self.rename(fresh.name(), name)?;
+        let renamed = self.rename(fresh.name(), name);
+        if renamed.is_err() && self.exists(name)? {
+            let why = format!("somebody else made database {name:?} meanwhile");
+            return Err(self.leave_beside(name, fresh, &why));
+        }
+        renamed?;
         fresh.keep();
         Ok(())
     }
@@ -186,9 +192,12 @@ pub fn check_name(name: &str) -> Result<()> {
     }
 }
 
+/// Ends the name of a database that was replaced.
+pub const BEFORE: &str = "_before_restore";
+
 /// Where a database that is replaced waits to be dropped.
 fn aside(name: &str) -> String {
-    with_end(name, "_before_restore")
+    with_end(name, BEFORE)
 }
 
 /// A name for a database, cut off so that it fits.

@@ -1,114 +1,74 @@
 //! Where a dump is tried out: an empty database, on a server of our own or one that runs already.
 
-use std::{
-    collections::BTreeSet,
-    fs::{Permissions, set_permissions},
-    os::unix::fs::PermissionsExt,
-    time::Duration,
-};
+use std::{collections::BTreeSet, rc::Rc};
 
 use tracing::{debug, warn};
 
-use super::place;
+use super::{
+    place,
+    scratch_server::{ScratchServer, ScratchServers},
+};
 use crate::{
-    domain::logical::{
-        remains::{self, OF_VERIFY},
-        restore::{
-            creation::Creation,
-            fresh::Fresh,
-            material::{About, Checked, Material},
-            programs,
-            ready::check_room,
-            script::roles,
-        },
+    domain::logical::restore::{
+        creation::Creation,
+        fresh::Fresh,
+        material::{About, Checked, Material},
+        programs,
+        ready::check_room,
+        script::roles,
     },
-    error::{Error, IoContext, Kind, Result},
+    error::{Error, Kind, Result},
     postgres::{
-        client_programs::ClientPrograms,
-        connection::Session,
-        conninfo::{ConnInfo, ConnParams},
-        programs::{Programs, Search},
-        server::{self, Options, SUPERUSER, Server},
-        sql::identifier,
-        version::Major,
+        client_programs::ClientPrograms, connection::Session, conninfo::ConnInfo, programs::Search,
+        sql::identifier, version::Major,
     },
-    util::{cancel::Cancel, scratch::Scratch},
+    util::cancel::Cancel,
 };
 
-/// Until such a server accepts connections.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Part of the name of its socket.
-const PORT: u16 = 5432;
-
-/// What a server needs beside the database itself, and what a database may be larger than a dump of it, of
-/// which nothing more is known.
-const OF_SERVER: u64 = 200 << 20;
+/// What a database may be larger than a dump of it, of which nothing more is known.
 const UNPACKED: u64 = 8;
 
-/// It is thrown away: nothing has to outlive a crash of the host, and nothing else happens in it.
-const SETTINGS: [(&str, &str); 14] = [
-    ("fsync", "off"),
-    ("synchronous_commit", "off"),
-    ("full_page_writes", "off"),
-    ("wal_level", "minimal"),
-    ("max_wal_senders", "0"),
-    ("archive_mode", "off"),
-    ("autovacuum", "off"),
-    ("shared_buffers", "128MB"),
-    ("maintenance_work_mem", "256MB"),
-    ("max_wal_size", "2GB"),
-    ("max_locks_per_transaction", "1024"),
-    ("jit", "off"),
-    ("allow_in_place_tablespaces", "on"),
-    ("log_min_messages", "fatal"),
-];
-
-/// What goes goes in this order: the database, the server, its folder.
+/// It goes with what was restored on it.
 pub struct Ground {
     pub info: ConnInfo,
     pub programs: ClientPrograms,
     /// As PostgreSQL's server_version_num.
     pub server_version: u32,
-    _database: Fresh,
-    scratch: Option<(Server, Scratch)>,
+    database: Fresh,
+    scratch: Option<Rc<ScratchServer>>,
 }
 
 impl Ground {
-    /// On `server`; None: on one of our own.
-    pub fn prepare(
+    /// A temporary database on `server`, which runs already.
+    pub fn on(
         search: &Search,
-        server: Option<&place::Server>,
-        material: &Material<'_>,
+        server: &place::Server,
         checked: &Checked,
         cancel: &Cancel,
     ) -> Result<Self> {
         let about = &checked.about;
-        match server {
-            Some(server) => {
-                let session = Session::connect(&server.info, cancel)?;
-                let server_version = session.server_version_num()?;
-                drop(session);
-                let programs = fitting(search, server_version, about)?;
-                let make = |how: &Creation| match &server.database {
-                    Some(name) => Fresh::called(&server.info, name, how, cancel),
-                    None => Fresh::temporary(&server.info, "verify", how, cancel),
-                };
-                let database = with_locale_or_without(about, make)?;
-                Ok(Self {
-                    info: database.info(),
-                    programs,
-                    server_version,
-                    _database: database,
-                    scratch: None,
-                })
-            }
-            None => Self::start(search, material, checked, cancel),
-        }
+        let session = Session::connect(&server.info, cancel)?;
+        let server_version = session.server_version_num()?;
+        drop(session);
+        let programs = fitting(search, server_version, about)?;
+        let make = |how: &Creation| match &server.database {
+            Some(name) => Fresh::called(&server.info, name, how, cancel),
+            None => Fresh::temporary(&server.info, "verify", how, cancel),
+        };
+        let database = with_locale_or_without(about, make)?;
+        Ok(Self {
+            info: database.info(),
+            programs,
+            server_version,
+            database,
+            scratch: None,
+        })
     }
 
-    fn start(
+    /// One on a server of our own.
+    pub fn of_own(
         search: &Search,
+        servers: &ScratchServers,
         material: &Material<'_>,
         checked: &Checked,
         cancel: &Cancel,
@@ -116,50 +76,20 @@ impl Ground {
         let about = &checked.about;
         let description = material.description.as_ref();
         let dumped = description.map(|dump| dump.major()).or(about.majors().0);
-        let programs = server_programs(search, dumped)?;
-        remains::sweep();
-        let scratch = Scratch::make(OF_VERIFY, false)?;
+        let server = servers.one_for(search, dumped, cancel)?;
         let of_database = description.and_then(|dump| dump.database_bytes);
         let of_database = of_database.unwrap_or(checked.bytes.saturating_mul(UNPACKED));
-        check_room(scratch.path(), of_database.saturating_add(OF_SERVER))?;
-        let account = server::unprivileged_account()?;
-        if account.is_some() {
-            // The server's user must come through; what is inside belongs to it alone.
-            let passable = Permissions::from_mode(0o711);
-            set_permissions(scratch.path(), passable).at("change the mode of", scratch.path())?;
-        }
-        let folder = scratch.path().join("s");
-        server::create_folder(&folder, account.as_ref())?;
-        let data_dir = folder.join("data");
-        server::initdb(&programs, &data_dir, account.as_ref(), &[], cancel)?;
-        let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let server = Server::start(
-            Options {
-                programs: programs.clone(),
-                log: scratch.path().join("server.log"),
-                data_dir,
-                account,
-                socket_dir: folder,
-                port: PORT,
-                settings: settings.into(),
-                patience: PATIENCE,
-            },
-            cancel,
-        )?;
-        let beside = info_of(&server)?;
-        let session = Session::connect(&beside, cancel)?;
-        let server_version = session.server_version_num()?;
+        check_room(server.folder(), of_database)?;
+        let session = Session::connect(&server.beside, cancel)?;
         make_what_it_names(&session, about);
-        let make = |how: &Creation| Fresh::make(&beside, "restored", how, cancel);
-        let mut database = with_locale_or_without(about, make)?;
-        // It goes with its server.
-        database.keep();
+        let make = |how: &Creation| Fresh::make(&server.beside, "restored", how, cancel);
+        let database = with_locale_or_without(about, make)?;
         Ok(Self {
             info: database.info(),
-            programs: fitting(search, server_version, about)?,
-            server_version,
-            _database: database,
-            scratch: Some((server, scratch)),
+            programs: fitting(search, server.version, about)?,
+            server_version: server.version,
+            database,
+            scratch: Some(server),
         })
     }
 
@@ -198,46 +128,22 @@ impl Ground {
     }
 }
 
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let server = self.scratch.as_ref();
+        if server.is_some_and(|server| !server.answers(&Cancel::default())) {
+            // It goes with its server.
+            self.database.keep();
+        }
+    }
+}
+
 fn fitting(search: &Search, server_version: u32, about: &About) -> Result<ClientPrograms> {
     let major = Major::from_server_version_num(server_version)?;
     match about {
         About::Archive(_) => programs::for_server(search, major, about.maker()),
         About::Script(_) => ClientPrograms::find(search, major),
     }
-}
-
-/// Of the version that was dumped, else of the next newer one.
-fn server_programs(search: &Search, dumped: Option<u32>) -> Result<Programs> {
-    let Some(dumped) = dumped else {
-        return search.find(None);
-    };
-    let newer = Major::ALL
-        .into_iter()
-        .filter(|major| major.number() >= dumped);
-    let found = newer
-        .map(|major| search.find(Some(major)))
-        .find(|found| !matches!(found, Err(error) if error.kind() == Kind::NotFound));
-    found.unwrap_or_else(|| {
-        Err(Error::new(
-            Kind::NotFound,
-            format!("no server programs of PostgreSQL {dumped} or newer on this host, to try the dump out with"),
-        )
-        .hint(format!(
-            "install the package postgresql-{dumped}, or name a server that runs: verify.place = \"server\"."
-        )))
-    })
-}
-
-fn info_of(server: &Server) -> Result<ConnInfo> {
-    let folder = server.socket_dir().to_string_lossy().into_owned();
-    let params = ConnParams {
-        host: Some(folder.clone()),
-        port: Some(server.port()),
-        user: Some(SUPERUSER.to_owned()),
-        ..ConnParams::default()
-    };
-    // Nothing of the environment and the user's own files counts here.
-    ConnInfo::resolve(&params, &|name| (name == "HOME").then(|| folder.clone()))
 }
 
 /// Roles and tablespaces that the dump speaks of: a server of our own has none.

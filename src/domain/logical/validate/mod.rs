@@ -10,6 +10,7 @@ mod ground;
 mod integrity;
 mod keys;
 pub mod place;
+mod scratch_server;
 mod sequences;
 mod statements;
 
@@ -39,6 +40,7 @@ use crate::{
 };
 
 pub use application::Application;
+pub use scratch_server::ScratchServers;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -59,6 +61,28 @@ pub struct Validated {
 }
 
 impl Validated {
+    /// Of a dump, and what was dumped, of which nothing is known yet.
+    fn of(dump: String, database: Option<String>) -> Self {
+        Self {
+            dump,
+            database,
+            server: None,
+            server_version: None,
+            good: false,
+            checks: Vec::new(),
+            bytes: 0,
+            seconds: 0.0,
+        }
+    }
+
+    /// Of a dump whose description can't be read: nobody knows what its data is.
+    pub fn undescribed(dump: String, why: &Error) -> Self {
+        Self {
+            checks: vec![VerifiedCheck::failed("intact", why.in_one_line())],
+            ..Self::of(dump, None)
+        }
+    }
+
     pub fn findings(&self) -> u64 {
         let failed = |check: &&VerifiedCheck| check.result == CheckState::Failed;
         self.checks.iter().filter(failed).count() as u64
@@ -68,8 +92,9 @@ impl Validated {
 /// How dumps are validated.
 pub struct Validator<'a> {
     pub search: &'a Search,
-    /// None: on one that is started for it.
+    /// None: on one that is started for it, and is there for the next dump, too.
     pub server: Option<Server>,
+    pub scratch: &'a ScratchServers,
     /// Statements that must return true.
     pub sql: &'a [String],
     pub application: &'a Application,
@@ -77,6 +102,18 @@ pub struct Validator<'a> {
     pub jobs: usize,
     pub meter: &'a Meter,
     pub cancel: &'a Cancel,
+}
+
+/// What lies beside the data belongs to the dump, too: who altered it may have had a reason.
+fn intact(checked: &Checked) -> VerifiedCheck {
+    const NAME: &str = "intact";
+    match (&checked.flaw, checked.compared) {
+        (Some(flaw), _) => VerifiedCheck::failed(NAME, flaw),
+        (None, true) => VerifiedCheck::passed(NAME, "its SHA-256 is right"),
+        (None, false) => {
+            VerifiedCheck::passed(NAME, "it can be read to its end; no SHA-256 is known")
+        }
+    }
 }
 
 /// Whether the data is damaged or gone; an error where the whole repository is.
@@ -95,27 +132,13 @@ impl Validator<'_> {
         let begun = Instant::now();
         let _mark = Mark::leave(material);
         let description = material.description.as_ref();
-        let mut validated = Validated {
-            dump: material.name(),
-            database: description.and_then(|dump| dump.database.clone()),
-            server: None,
-            server_version: None,
-            good: false,
-            checks: Vec::new(),
-            bytes: 0,
-            seconds: 0.0,
-        };
+        let database = description.and_then(|dump| dump.database.clone());
+        let mut validated = Validated::of(material.name(), database);
         let is_globals = description.is_some_and(|dump| dump.database.is_none());
         match material.check(self.meter, self.cancel) {
             Ok(checked) => {
                 validated.bytes = checked.bytes;
-                validated.checks.push(match checked.compared {
-                    true => VerifiedCheck::passed("intact", "its SHA-256 is right"),
-                    false => VerifiedCheck::passed(
-                        "intact",
-                        "it can be read to its end; no SHA-256 is known",
-                    ),
-                });
+                validated.checks.push(intact(&checked));
                 match is_globals {
                     true => validated.checks.push(VerifiedCheck::skipped(
                         "restored",
@@ -145,13 +168,10 @@ impl Validator<'_> {
         check_stays(&checked.about, &material.name())?;
         let ready = Ready::make(material, checked, self.jobs > 1, self.cancel)?;
         self.meter.begin("preparing a server", 0);
-        let ground = Ground::prepare(
-            self.search,
-            self.server.as_ref(),
-            material,
-            checked,
-            self.cancel,
-        )?;
+        let ground = match &self.server {
+            Some(server) => Ground::on(self.search, server, checked, self.cancel)?,
+            None => Ground::of_own(self.search, self.scratch, material, checked, self.cancel)?,
+        };
         validated.server = Some(ground.name());
         validated.server_version = Some(ground.server_version);
         self.meter.begin("restoring", 0);

@@ -7,7 +7,7 @@ use super::super::{
 use crate::{domain::setup::archive_command::ArchiveCommand, util::clock::Time};
 
 /// Of the server: unknown while it can't be asked.
-pub const OF_SERVER: [&str; 12] = [
+pub const OF_SERVER: [&str; 13] = [
     "version",
     "wal_level",
     "archive_mode",
@@ -20,6 +20,7 @@ pub const OF_SERVER: [&str; 12] = [
     "slots",
     "receive_wal",
     "clock",
+    "left_databases",
 ];
 
 /// Of each of several repositories: whether it has a backup of its own.

@@ -11,7 +11,11 @@ use super::{
     archiving,
     known::{OF_SERVER, Yardstick},
 };
-use crate::{domain::setup::checks as setup, postgres::wal_summary, util::units};
+use crate::{
+    domain::{logical::restore::target::BEFORE, setup::checks as setup},
+    postgres::wal_summary,
+    util::units,
+};
 
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let server = match &facts.server {
@@ -50,6 +54,7 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
         slots(server, limits.slot_wal),
         receiving(server, by),
         clock(server, limits.clock),
+        left_databases(server),
     ]
 }
 
@@ -125,6 +130,46 @@ fn receiving(server: &Server, by: Yardstick<'_>) -> Verdict {
         ),
     };
     verdict.with(figure)
+}
+
+/// What restores of dumps that were killed left: it takes room, and nobody else tells of it.
+fn left_databases(server: &Server) -> Verdict {
+    const NAME: &str = "left_databases";
+    let names = |names: &[String]| {
+        let first: Vec<String> = names
+            .iter()
+            .take(3)
+            .map(|name| format!("{name:?}"))
+            .collect();
+        match names.len() {
+            0..=3 => first.join(", "),
+            more => format!("{} and {} more", first.join(", "), more - 3),
+        }
+    };
+    let left = &server.left_databases;
+    if !left.is_empty() {
+        let what = format!(
+            "left by restores of dumps that were killed: {}",
+            names(left)
+        );
+        let hint = "the next `pgstow restore-dump` into this server drops them, or do it by DROP DATABASE.";
+        return Verdict::new(NAME, State::Warning, what, hint);
+    }
+    // Its successor has the name now, unless somebody drops that, too.
+    let is_old = |name: &&String| {
+        let replaced = name.strip_suffix(BEFORE);
+        replaced.is_some_and(|name| server.databases.iter().any(|other| other == name))
+    };
+    let old: Vec<String> = server.databases.iter().filter(is_old).cloned().collect();
+    if !old.is_empty() {
+        let what = format!(
+            "replaced by `restore-dump --clean`, but not dropped: {}",
+            names(&old)
+        );
+        let hint = "see that nothing in it is missed, then drop it by DROP DATABASE.";
+        return Verdict::new(NAME, State::Warning, what, hint);
+    }
+    Verdict::ok(NAME, "no database of a restore is left")
 }
 
 fn clock(server: &Server, limits: Limits<Duration>) -> Verdict {

@@ -77,6 +77,7 @@ fn server() -> Server {
         slots: Vec::new(),
         segments: Some(Vec::new()),
         databases: vec!["shop".to_owned(), "blog".to_owned()],
+        left_databases: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::{
-    domain::setup::facts::Facts,
+    domain::{logical::restore::fresh, setup::facts::Facts},
     error::{Error, Result},
     postgres::{
         connection::Session,
@@ -30,6 +30,8 @@ pub struct Server {
     /// where the role may not look.
     pub segments: Option<Vec<(Segment, Time)>>,
     pub databases: Vec<String>,
+    /// Those that restores of dumps left which were killed.
+    pub left_databases: Vec<String>,
 }
 
 /// A replication slot that has, or had, WAL to hold back.
@@ -100,6 +102,7 @@ impl Server {
             summarizes_wal: server_facts::summarizes_wal(session)?,
             slots: slots.iter().map(slot).collect::<Result<_>>()?,
             databases: databases(session)?,
+            left_databases: fresh::left_behind(session)?,
             segments: match may_list {
                 true => Some(segments(session)?),
                 false => None,
