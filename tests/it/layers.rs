@@ -15,10 +15,13 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 19] = [
+const SUBJECTS: [(&str, &str); 22] = [
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
+    ("drill", "logical"),
+    ("drill", "restore"),
+    ("drill", "wal"),
     ("history", "restore"),
     ("history", "wal"),
     ("list", "backup"),

@@ -7,11 +7,11 @@
 mod application;
 mod compare;
 mod ground;
-mod integrity;
+pub mod integrity;
 mod keys;
 pub mod place;
-mod sequences;
-mod statements;
+pub mod sequences;
+pub mod statements;
 
 use std::time::Instant;
 
