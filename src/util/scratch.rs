@@ -87,8 +87,7 @@ impl Scratch {
     pub fn left_in(place: &Path, name: &str) -> Vec<PathBuf> {
         let begin = format!("{name}-");
         let entries = fs::read_dir(place).into_iter().flatten().flatten();
-        let named =
-            entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&begin));
+        let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&begin));
         let paths = named.map(|entry| entry.path());
         paths.filter(|path| is_left_behind(path)).collect()
     }

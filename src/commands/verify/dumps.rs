@@ -29,7 +29,7 @@ use crate::{
         dump_name::DumpName,
         dumps::DumpEntry,
         repository::Repository,
-        verified::{CheckState, Verified, VerifiedDump},
+        verified::{CheckState, Verified, VerifiedCheck, VerifiedDump},
     },
     util::{clock, host, units},
 };
@@ -158,7 +158,12 @@ pub fn write(validated: &Validated, out: &mut dyn Write) -> io::Result<()> {
         _ => format!("NOT GOOD, {}", units::count(findings, "finding")),
     };
     writeln!(out, "{}: {verdict}", validated.dump)?;
-    for check in &validated.checks {
+    write_checks(&validated.checks, out)
+}
+
+/// Each with what came of it.
+pub fn write_checks(checks: &[VerifiedCheck], out: &mut dyn Write) -> io::Result<()> {
+    for check in checks {
         let state = match check.result {
             CheckState::Passed => "ok",
             CheckState::Failed => "FAILED",

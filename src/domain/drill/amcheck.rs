@@ -42,7 +42,8 @@ const TABLES_SQL: &str = "SELECT n.nspname, c.relname, pg_catalog.pg_total_relat
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'";
 
-const AVAILABLE: &str = "SELECT count(*) FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'";
+const AVAILABLE: &str =
+    "SELECT count(*) FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'";
 
 struct Table {
     database: String,
@@ -105,7 +106,10 @@ pub fn look(
     }
     let phase = watch.stop(NAME, Some(read));
     let what = match looked == all {
-        true => format!("all {all} tables with their B-tree indexes ({})", units::bytes(bytes)),
+        true => format!(
+            "all {all} tables with their B-tree indexes ({})",
+            units::bytes(bytes)
+        ),
         false => format!(
             "{looked} of {all} tables with their B-tree indexes ({} of {}), in {}: others the next time",
             units::bytes(read),
@@ -114,9 +118,13 @@ pub fn look(
         ),
     };
     let check = match looked {
-        0 if all > 0 && wrong.is_empty() => {
-            VerifiedCheck::skipped(NAME, format!("no table could be looked at within {}", units::duration(limit)))
-        }
+        0 if all > 0 && wrong.is_empty() => VerifiedCheck::skipped(
+            NAME,
+            format!(
+                "no table could be looked at within {}",
+                units::duration(limit)
+            ),
+        ),
         _ => VerifiedCheck::of(NAME, wrong, what),
     };
     Ok((check, Some(phase)))
@@ -259,10 +267,16 @@ mod tests {
 
     #[test]
     fn batches_are_of_one_database_and_not_too_large() {
-        let tables: Vec<Table> = [("a", 2 * BYTES), ("a", 1), ("a", BYTES - 1), ("a", 1), ("b", 1)]
-            .into_iter()
-            .map(|(database, bytes)| table(database, bytes))
-            .collect();
+        let tables: Vec<Table> = [
+            ("a", 2 * BYTES),
+            ("a", 1),
+            ("a", BYTES - 1),
+            ("a", 1),
+            ("b", 1),
+        ]
+        .into_iter()
+        .map(|(database, bytes)| table(database, bytes))
+        .collect();
         let lengths: Vec<usize> = batches(&tables).map(<[Table]>::len).collect();
         assert_eq!(lengths, [1, 2, 1, 1]);
         let many: Vec<Table> = (0..=TABLES).map(|_| table("a", 0)).collect();

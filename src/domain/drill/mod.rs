@@ -226,16 +226,9 @@ impl Run<'_> {
         let options = self.restore_options(picked, programs, place);
         let now = clock::now();
         // All that happens from here on is about the plan that was made above: it is the same.
-        let restored = plan::plan(&repository, &options, now, &self.cancel, self.meter)
-            .and_then(|plan| {
-                restore::run_marked(
-                    &repository,
-                    &options,
-                    plan,
-                    now,
-                    &self.cancel,
-                    self.meter,
-                )
+        let restored =
+            plan::plan(&repository, &options, now, &self.cancel, self.meter).and_then(|plan| {
+                restore::run_marked(&repository, &options, plan, now, &self.cancel, self.meter)
             });
         let waited = read.waited() / u32::try_from(self.request.workers.max(1)).unwrap_or(1);
         let (restored, mark) = match restored {
@@ -247,10 +240,9 @@ impl Run<'_> {
         };
         // Both are done at the same time: of each the part that it took.
         let unpacked = restored.plan.backup_bytes;
-        self.drill.phases.extend(watch.split(
-            ("fetch", waited, read.bytes()),
-            ("unpack", unpacked),
-        ));
+        self.drill
+            .phases
+            .extend(watch.split(("fetch", waited, read.bytes()), ("unpack", unpacked)));
         self.pass(
             RESTORE,
             format!(
@@ -265,12 +257,7 @@ impl Run<'_> {
     }
 
     /// All that comes behind the restore.
-    fn look(
-        &mut self,
-        picked: &Picked,
-        programs: &Programs,
-        place: &Place,
-    ) -> Result<()> {
+    fn look(&mut self, picked: &Picked, programs: &Programs, place: &Place) -> Result<()> {
         let (check, phase) = files::manifest(programs, place, &self.cancel, self.meter)?;
         self.drill.checks.push(check);
         self.drill.phases.push(phase);
@@ -290,11 +277,9 @@ impl Run<'_> {
             Ok(server) => server,
             Err(words) => {
                 self.drill.phases.push(watch.stop("replay", Some(replayed)));
-                self.drill.checks.push(VerifiedCheck::of(
-                    RECOVERY,
-                    words,
-                    String::new(),
-                ));
+                self.drill
+                    .checks
+                    .push(VerifiedCheck::of(RECOVERY, words, String::new()));
                 return Ok(());
             }
         };

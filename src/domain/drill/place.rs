@@ -41,7 +41,10 @@ pub fn sweep(place: &Path) -> Result<()> {
     for folder in Scratch::left_in(place, NAME) {
         end_server(&folder.join(DATA))?;
         match remove_folder(&folder) {
-            Ok(()) => info!("removed {}, which a killed drill had left", folder.display()),
+            Ok(()) => info!(
+                "removed {}, which a killed drill had left",
+                folder.display()
+            ),
             Err(error) => warn!(
                 "{}, which a killed drill left, can't be removed: {error}",
                 folder.display()
@@ -92,9 +95,12 @@ impl Place {
                 place.display(),
                 units::bytes(free)
             ))
-            .hint("name a folder on a larger disk by --scratch, or by drill.scratch of pgstow.toml."));
+            .hint(
+                "name a folder on a larger disk by --scratch, or by drill.scratch of pgstow.toml.",
+            ));
         }
-        let scratch = Scratch::make_in(place, NAME, false).map_err(|error| error.hint(elsewhere))?;
+        let scratch =
+            Scratch::make_in(place, NAME, false).map_err(|error| error.hint(elsewhere))?;
         if account.is_some() {
             // The server's user must come through; what is inside belongs to it alone.
             let passable = Permissions::from_mode(0o711);

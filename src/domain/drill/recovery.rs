@@ -96,14 +96,15 @@ pub fn judge(
     let reached = match &picked.wish.target {
         Target::Latest => {
             let (Some(last), Some(end)) = (choice.reach.last(size), choice.reach.end(size)) else {
-                return Ok(VerifiedCheck::passed(NAME, "the backup's own WAL is all there is"));
+                return Ok(VerifiedCheck::passed(
+                    NAME,
+                    "the backup's own WAL is all there is",
+                ));
             };
             let tail = match tail::read(repository, system, choice.stored_as(last)) {
                 Ok(tail) => tail,
                 // It lies in the backup's own parts.
-                Err(error)
-                    if error.kind() == Kind::NotFound && choice.backup.standalone =>
-                {
+                Err(error) if error.kind() == Kind::NotFound && choice.backup.standalone => {
                     tail::Tail {
                         end: Some(choice.backup.stop_lsn),
                         damage: None,
@@ -129,7 +130,9 @@ pub fn judge(
             if let Some(damage) = tail.damage {
                 return Ok(VerifiedCheck::failed(
                     NAME,
-                    format!("replay ended too early: at {replayed}, since {last} is damaged there ({damage})"),
+                    format!(
+                        "replay ended too early: at {replayed}, since {last} is damaged there ({damage})"
+                    ),
                 ));
             }
             true

@@ -145,10 +145,14 @@ impl ScratchServer {
         };
         match Server::start(options, cancel) {
             Ok(server) => Ok(Ok(Self { server })),
-            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            // It did not come to a server.
+            Err(error) if error.kind() == Kind::Interrupted || !place.log().exists() => Err(error),
             Err(error) => {
                 let words = words(place, &error)?;
-                if words.iter().any(|line| line.contains("No space left on device")) {
+                if words
+                    .iter()
+                    .any(|line| line.contains("No space left on device"))
+                {
                     return Err(error.context("the drill's folder has no room for replay").hint(
                         "name a folder on a larger disk by --scratch, or by drill.scratch of pgstow.toml.",
                     ));
@@ -188,7 +192,9 @@ fn words(place: &Place, error: &Error) -> Result<Vec<String>> {
     let path = place.log();
     let log = fs::read(&path).at("read", &path)?;
     let log = String::from_utf8_lossy(&log);
-    let begins = ["error:", "hint:", "ERROR:", "FATAL:", "PANIC:", "DETAIL:", "HINT:"];
+    let begins = [
+        "error:", "hint:", "ERROR:", "FATAL:", "PANIC:", "DETAIL:", "HINT:",
+    ];
     let told = log.lines().map(str::trim);
     let told = told.filter(|line| begins.iter().any(|begin| line.starts_with(begin)));
     let mut words: Vec<String> = vec![error.message().to_owned()];

@@ -14,8 +14,8 @@ pub fn superuser(info: &ConnInfo, users: &[String], cancel: &Cancel) -> Result<C
     for user in users {
         let mut info = info.clone();
         info.user.clone_from(user);
-        let found = Session::connect(&info, cancel)
-            .and_then(|session| session.query_rows(SUPERUSERS, &[]));
+        let found =
+            Session::connect(&info, cancel).and_then(|session| session.query_rows(SUPERUSERS, &[]));
         match found {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => refusal = refusal.or(Some(error)),
@@ -31,8 +31,10 @@ pub fn superuser(info: &ConnInfo, users: &[String], cancel: &Cancel) -> Result<C
         }
     }
     let tried = users.join(", ");
-    let error = Error::failed(format!("the restored server lets none of these in: {tried}"))
-        .hint("set user in [cluster.NAME] to a role that it has.");
+    let error = Error::failed(format!(
+        "the restored server lets none of these in: {tried}"
+    ))
+    .hint("set user in [cluster.NAME] to a role that it has.");
     Err(match refusal {
         Some(refusal) => error.because(refusal.in_one_line()),
         None => error,
