@@ -22,7 +22,7 @@ use crate::{
     util::clock::{Time, readable},
 };
 
-/// The newest reports that are read: two years of weekly drills.
+/// The newest reports that are read and kept: two years of weekly drills.
 const MOST: usize = 104;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,6 +179,16 @@ impl Repository {
             }
         }
         Ok(reports)
+    }
+
+    /// Reports that nobody reads any more, and what belongs to them.
+    pub fn old_drills(&self) -> Result<Vec<ObjectName>> {
+        let mut old = self.drill_reports()?;
+        old.truncate(old.len().saturating_sub(MOST));
+        let times = old.iter().filter_map(|name| self.layout().read_drill(name));
+        let beside: Vec<ObjectName> = times.map(|time| self.layout().drilled_at(time)).collect();
+        old.extend(beside);
+        Ok(old)
     }
 
     /// The newest reports.
