@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
-        drill::{self, Request},
+        drill::{self, request::Request},
         monitor::runs::Told,
     },
     error::{IoContext, Result},

@@ -19,16 +19,18 @@ mod objects;
 pub mod pick;
 mod place;
 mod recovery;
+pub mod request;
 mod scratch_server;
 mod session;
 mod stopwatch;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use self::{
     pick::{Picked, To},
     place::Place,
     recovery::Ended,
+    request::Request,
     scratch_server::{Memory, ScratchServer},
     stopwatch::Stopwatch,
 };
@@ -85,31 +87,6 @@ const CHECKS: [&str; 13] = [
 const PLAN: &str = "plan";
 const RESTORE: &str = "restore";
 const RECOVERY: &str = "recovery";
-
-/// What a drill is asked for.
-#[derive(Clone, Debug)]
-pub struct Request {
-    pub to: To,
-    /// Where the folder of the drill is made.
-    pub place: PathBuf,
-    pub workers: usize,
-    pub bindir: Option<PathBuf>,
-    /// Statements that must return true.
-    pub sql: Vec<String>,
-    /// Where they are asked.
-    pub database: String,
-    /// How long relations are looked at by pg_amcheck.
-    pub amcheck_limit: Duration,
-    /// How old the newest transaction may be, before the target.
-    pub recovery_point: Option<Duration>,
-    /// For the server, behind our own settings.
-    pub settings: Vec<(String, String)>,
-    /// Roles as whom the restored server may let us in.
-    pub users: Vec<String>,
-    /// This program and its flags, up to and with `restore-wal`, and with `restore-done`.
-    pub wal_command: Vec<String>,
-    pub done_command: Vec<String>,
-}
 
 /// What a drill found.
 #[derive(Debug)]

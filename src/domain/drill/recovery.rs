@@ -90,7 +90,7 @@ pub fn judge(
     picked: &Picked,
     ended: &Ended,
 ) -> Result<VerifiedCheck> {
-    const NAME: &str = super::RECOVERY;
+    const NAME: &str = "recovery";
     let (choice, replayed) = (&picked.choice, ended.replayed);
     let size = system.segment_size;
     let reached = match &picked.wish.target {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use super::{Request, place::Place};
+use super::{place::Place, request::Request};
 use crate::{
     error::{Error, IoContext, Kind, Result},
     postgres::{
