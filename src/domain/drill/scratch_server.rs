@@ -81,23 +81,10 @@ pub struct Memory {
 
 impl Memory {
     pub fn of(backup: &Backup) -> Self {
-        let needed = &backup.settings;
+        let needed = backup.settings.named();
+        let needed = needed.map(|(name, value)| (name.to_owned(), value.to_string()));
+        let mut settings = Vec::from(needed);
         let segment = backup.segment_size.bytes() >> 20;
-        let settings = [
-            ("max_connections", needed.max_connections),
-            ("max_worker_processes", needed.max_worker_processes),
-            ("max_wal_senders", needed.max_wal_senders),
-            (
-                "max_prepared_transactions",
-                needed.max_prepared_transactions,
-            ),
-            (
-                "max_locks_per_transaction",
-                needed.max_locks_per_transaction,
-            ),
-        ];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_string()));
-        let mut settings = Vec::from(settings);
         // At least two segments (ReadControlFile in `src/backend/access/transam/xlog.c`).
         for (name, least) in [("min_wal_size", 80), ("max_wal_size", 1024)] {
             let size = (2 * segment).max(least);
