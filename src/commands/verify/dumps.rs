@@ -170,7 +170,9 @@ pub fn write_checks(checks: &[VerifiedCheck], out: &mut dyn Write) -> io::Result
             CheckState::Skipped => "-",
         };
         writeln!(out, "  {:<18} {state:<7} {}", check.name, check.what)?;
-        for detail in check.details.iter().skip(1) {
+        // What failed has the first one in its sentence.
+        let told = usize::from(check.result == CheckState::Failed);
+        for detail in check.details.iter().skip(told) {
             writeln!(out, "  {:<18} {:<7} {detail}", "", "")?;
         }
     }

@@ -171,14 +171,10 @@ impl Run<'_> {
         self.drill.target = picked.wish.target.to_string();
         self.drill.chain_length = self.chain_length(&picked);
         self.drill.segments = picked.choice.reach.segments();
-        self.pass(
-            PLAN,
-            format!(
-                "{} and {} of WAL",
-                backup.id,
-                units::count(self.drill.segments, "segment")
-            ),
-        );
+        let way = units::count(self.drill.segments, "segment");
+        let mut planned = VerifiedCheck::passed(PLAN, format!("{} and {way} of WAL", backup.id));
+        planned.details.clone_from(&picked.choice.warnings);
+        self.drill.checks.push(planned);
         let major = Major::from_server_version_num(backup.postgres_version)?;
         let programs = Search::of_this_host(self.request.bindir.clone()).find(Some(major))?;
         let place = Place::make(&self.request.place, picked.needed_bytes(self.archive))?;

@@ -9,7 +9,6 @@ use crate::{
         conninfo::{ConnInfo, ConnParams},
         programs::Programs,
         server::{Options, Server},
-        version::Major,
     },
     repo::catalog::Backup,
     util::{cancel::Cancel, cpu, fs::write_over},
@@ -90,10 +89,16 @@ impl Memory {
             let size = (2 * segment).max(least);
             settings.push((name.to_owned(), format!("{size}MB")));
         }
-        let major = Major::from_server_version_num(backup.postgres_version);
-        // Triggers of events at a login, which began with 17, could keep us out.
-        if major.is_ok_and(|major| major.number() >= 17) {
-            settings.push(("event_triggers".to_owned(), "off".to_owned()));
+        let major = backup.postgres_version / 10_000;
+        for (from, name, value) in [
+            // Triggers of events at a login, which began with 17, could keep us out.
+            (17, "event_triggers", "off"),
+            // Before, max_replication_slots were their limit, too.
+            (18, "max_active_replication_origins", "1000"),
+        ] {
+            if major >= from {
+                settings.push((name.to_owned(), value.to_owned()));
+            }
         }
         Self { settings }
     }
