@@ -10,7 +10,7 @@ use super::args::Cli;
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
 /// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "demo",
     "init",
     "check",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 19] = [
     "list",
     "find-target",
     "verify",
+    "drill",
     "cleanup",
     "pin",
     "unpin",

@@ -17,7 +17,7 @@ use crate::{
     commands::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
-        demo, dump, find_target, init, list, monitor,
+        demo, drill, dump, find_target, init, list, monitor,
         options::{LogLevel, Settings},
         pin, receive_wal,
         report::{Outcome, Report},
@@ -102,6 +102,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
                 }
             })
         }
+        Command::Drill(args) => run.job("drill", |context, layers| {
+            drill::run(context, options::drill(args, layers)?)
+        }),
         Command::Monitor(MonitorArgs {
             failed_unit: Some(unit),
             ..

@@ -3,12 +3,14 @@
 //! Options that are keys of pgstow.toml too become flags, the highest layer; the rest is
 //! taken as it is.
 
+mod drill;
 mod dumps;
 mod find_target;
 pub mod systemd;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+pub use drill::drill;
 pub use dumps::{restore_dump, verify_dumps};
 pub use find_target::find_target;
 
@@ -103,6 +105,10 @@ pub fn places(cli: &Cli) -> Places {
             add(keys::BINDIR, "--bindir", args.bindir.as_deref());
         }
         Command::FindTarget(args) => {
+            add(keys::JOBS, "--jobs", args.jobs.as_deref());
+            add(keys::BINDIR, "--bindir", args.bindir.as_deref());
+        }
+        Command::Drill(args) => {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
             add(keys::BINDIR, "--bindir", args.bindir.as_deref());
         }

@@ -8,6 +8,7 @@ pub mod cleanup;
 mod cleanup_behind;
 pub mod context;
 pub mod demo;
+pub mod drill;
 pub mod dump;
 pub mod find_target;
 pub mod init;

@@ -86,6 +86,7 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
             user,
             calendars,
             dumps,
+            drills,
             print,
             force,
         } => {
@@ -94,7 +95,7 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
                 call,
                 user,
                 state_folder: context.settings.state_folder(),
-                writes: writes(context)?,
+                writes: writes(context, drills)?,
                 calendars,
                 dumps,
             };
@@ -163,7 +164,7 @@ fn only_cluster(place: &Place) -> Result<String> {
 }
 
 /// The folders that jobs write in, beside the one that systemd makes for them.
-fn writes(context: &Context) -> Result<Vec<PathBuf>> {
+fn writes(context: &Context, drills: Option<PathBuf>) -> Result<Vec<PathBuf>> {
     let settings = &context.settings;
     // Refuses where none is set.
     settings.repo()?;
@@ -173,6 +174,7 @@ fn writes(context: &Context) -> Result<Vec<PathBuf>> {
         .filter_map(|repo| repo.location.folder());
     let mut writes: Vec<PathBuf> = folders.map(Path::to_owned).collect();
     writes.push(settings.state_dir.clone());
+    writes.extend(drills);
     match writes.iter().find(|path| path.to_str().is_none()) {
         None => Ok(writes),
         Some(path) => Err(Error::usage(format!("{} is not in UTF-8", path.display()))

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod demo;
+pub mod drill;
 pub mod history;
 pub mod list;
 pub mod logical;

@@ -83,7 +83,7 @@ pub fn initdb(
 }
 
 /// Runs `command` as `account`, in a folder that everybody may enter.
-fn as_account(mut command: Command, account: Option<&Account>) -> Command {
+pub fn as_account(mut command: Command, account: Option<&Account>) -> Command {
     if let Some(account) = account {
         // Drops root's other groups, too.
         command.gid(account.gid).uid(account.uid);
@@ -122,7 +122,7 @@ impl Server {
     /// Starts a server and waits until it accepts connections; one in recovery, read-only ones.
     ///
     /// Start it from a thread that lives as long as the server is needed: it ends with that thread
-    /// (see [`dies_with_us`]), so that it survives no `kill -9` of ours.
+    /// (see [`process::dying_with_us`]), so that it survives no `kill -9` of ours.
     pub fn start(options: Options, cancel: &Cancel) -> Result<Self> {
         check_socket_path(&options)?;
         let log = open_log(&options.log)?;
@@ -260,7 +260,7 @@ impl Drop for Server {
 }
 
 fn command(options: &Options) -> Result<Command> {
-    let command = dies_with_us(&options.programs.postgres()?);
+    let command = process::dying_with_us(&options.programs.postgres()?, "QUIT");
     let mut command = as_account(command, options.account.as_ref());
     let mut set = |name: &str, value: &str| {
         command.arg("-c").arg(format!("{name}={value}"));
@@ -282,21 +282,6 @@ fn command(options: &Options) -> Result<Command> {
     // A group of its own: Ctrl-C is for us, and we stop the server in order.
     command.process_group(0);
     Ok(command)
-}
-
-/// `program` such that Linux sends it SIGQUIT when the thread that started it ends, where
-/// util-linux is installed; without it, a server outlives a `kill -9` of ours.
-fn dies_with_us(program: &Path) -> Command {
-    let folders = ["/usr/bin", "/bin"].map(PathBuf::from);
-    match process::find("setpriv", folders) {
-        Some(setpriv) => {
-            // It sets the signal, then becomes the server under the same process id.
-            let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "QUIT", "--"]).arg(program);
-            command
-        }
-        None => Command::new(program),
-    }
 }
 
 /// The path of a socket fits 107 bytes (`sun_path` of `struct sockaddr_un`).

@@ -188,6 +188,19 @@ pub struct RecoverySettings {
     pub max_locks_per_transaction: u32,
 }
 
+impl RecoverySettings {
+    /// Each with the server's own name.
+    pub fn named(&self) -> [(&'static str, u32); 5] {
+        [
+            ("max_connections", self.max_connections),
+            ("max_worker_processes", self.max_worker_processes),
+            ("max_wal_senders", self.max_wal_senders),
+            ("max_prepared_transactions", self.max_prepared_transactions),
+            ("max_locks_per_transaction", self.max_locks_per_transaction),
+        ]
+    }
+}
+
 /// What a backup's folder shows.
 #[derive(Clone, Debug)]
 pub enum State {

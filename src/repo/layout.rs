@@ -18,7 +18,7 @@ use crate::{
     util::clock::Time,
 };
 
-/// The time in the name of a result of `verify`, and of a mark of a restore.
+/// The time in the name of a result of `verify`, of a report of a drill, and of a mark of a restore.
 const MOMENT: &str = "%Y%m%dT%H%M%S%.6fZ";
 
 /// An object's name: a relative path with `/`. Made here, or by a store that lists what is there.
@@ -226,6 +226,27 @@ impl Layout {
     pub fn read_restore(&self, name: &ObjectName) -> Option<Time> {
         let time = read_moment(&self.restores(), name)?;
         (self.restore_at(time) == *name).then_some(time)
+    }
+
+    /// Reports of restore drills.
+    pub fn drills(&self) -> Prefix {
+        self.prefix(format_args!("drills/"))
+    }
+
+    /// The report of the drill that began at `time`.
+    pub fn drill_at(&self, time: Time) -> ObjectName {
+        self.name(format_args!("drills/{}.json", time.format(MOMENT)))
+    }
+
+    /// What the databases held that this drill restored.
+    pub fn drilled_at(&self, time: Time) -> ObjectName {
+        self.name(format_args!("drills/{}-objects.json", time.format(MOMENT)))
+    }
+
+    /// When the drill began whose report is `name`; None for what we don't know.
+    pub fn read_drill(&self, name: &ObjectName) -> Option<Time> {
+        let time = read_moment(&self.drills(), name)?;
+        (self.drill_at(time) == *name).then_some(time)
     }
 
     /// All dumps.
@@ -561,6 +582,10 @@ mod tests {
             "main/verified/20261121T020000.012345Z.json"
         );
         assert_eq!(layout().read_verified(&verified), Some(time));
+        let drill = layout().drill_at(time);
+        assert_eq!(drill.as_str(), "main/drills/20261121T020000.012345Z.json");
+        assert_eq!(layout().read_drill(&drill), Some(time));
+        assert_eq!(layout().read_drill(&layout().drilled_at(time)), None);
         for stray in [
             "main/pins/20261121T020000Z-incr.json",
             "main/pins/20261121T020000Z-incr-01.json",

@@ -4,6 +4,7 @@ pub mod account;
 pub mod cancel;
 pub mod clock;
 pub mod cold_read;
+pub mod cpu;
 pub mod detach;
 pub mod early_writing;
 pub mod errand;

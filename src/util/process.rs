@@ -22,6 +22,21 @@ const LAST_WORDS: usize = 5;
 /// For what may take days: a dump of a large database.
 pub const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 86_400);
 
+/// `program` such that Linux sends it `signal` when the thread that started it ends, where util-linux is
+/// installed; without it, it outlives a `kill -9` of ours.
+pub fn dying_with_us(program: &Path, signal: &str) -> Command {
+    let folders = ["/usr/bin", "/bin"].map(PathBuf::from);
+    match find("setpriv", folders) {
+        Some(setpriv) => {
+            // It sets the signal, then becomes the program under the same process id.
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", signal, "--"]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
 /// Runs `command` to its end and gives its standard output.
 pub fn run(command: &mut Command, limit: Duration, cancel: &Cancel) -> Result<Vec<u8>> {
     let mut output = Vec::new();

@@ -4,10 +4,11 @@
 use std::{
     env,
     fs::{self, File},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process,
-    time::{SystemTime, UNIX_EPOCH},
+    process, thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::process::geteuid;
@@ -42,7 +43,8 @@ impl Scratch {
             .hint("set TMPDIR to a folder where you may write."))
     }
 
-    fn make_in(place: &Path, name: &str, keep: bool) -> Result<Self> {
+    /// As [`Scratch::make`], in that folder alone.
+    pub fn make_in(place: &Path, name: &str, keep: bool) -> Result<Self> {
         loop {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.map_or(0, |time| time.subsec_nanos());
@@ -76,15 +78,33 @@ impl Scratch {
     /// Removes what killed processes of this user left under `name`; nobody needs it, so what
     /// can't be removed stays.
     pub fn sweep(name: &str) {
+        for folder in places().flat_map(|place| Self::left_in(&place, name)) {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+
+    /// What killed processes of this user left under `name` in `place`.
+    pub fn left_in(place: &Path, name: &str) -> Vec<PathBuf> {
         let begin = format!("{name}-");
-        for place in places() {
-            let entries = fs::read_dir(place).into_iter().flatten().flatten();
-            for entry in entries {
-                let named = entry.file_name().to_string_lossy().starts_with(&begin);
-                if named && is_left_behind(&entry.path()) {
-                    let _ = fs::remove_dir_all(entry.path());
-                }
+        let entries = fs::read_dir(place).into_iter().flatten().flatten();
+        let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&begin));
+        let paths = named.map(|entry| entry.path());
+        paths.filter(|path| is_left_behind(path)).collect()
+    }
+}
+
+/// Removes a folder, in which somebody who is on his way out may still write for a moment.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match fs::remove_dir_all(path) {
+            Err(error)
+                if error.kind() == io::ErrorKind::DirectoryNotEmpty && Instant::now() < until =>
+            {
+                thread::sleep(Duration::from_millis(50));
             }
+            result => return result,
         }
     }
 }
@@ -112,7 +132,7 @@ impl Drop for Scratch {
         if self.keep {
             return;
         }
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = remove_folder(&self.path) {
             warn!("{} is left behind: {error}", self.path.display());
         }
     }

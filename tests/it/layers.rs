@@ -15,11 +15,14 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 21] = [
+const SUBJECTS: [(&str, &str); 24] = [
     ("backup", "wal"),
     ("demo", "backup"),
     ("demo", "restore"),
     ("demo", "setup"),
+    ("drill", "logical"),
+    ("drill", "restore"),
+    ("drill", "wal"),
     ("history", "restore"),
     ("history", "wal"),
     ("list", "backup"),

@@ -18,6 +18,7 @@ mod command_line;
 mod connection;
 mod demo;
 mod documents;
+mod drill;
 mod dump;
 mod find_target;
 mod formats;

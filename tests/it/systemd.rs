@@ -12,7 +12,14 @@ use std::{
 use crate::harness::{Scratch, Tool, golden::golden, user};
 
 /// The jobs that there are.
-const JOBS: [&str; 5] = ["base", "incremental", "cleanup", "verify", "monitor"];
+const JOBS: [&str; 6] = [
+    "base",
+    "incremental",
+    "cleanup",
+    "verify",
+    "drill",
+    "monitor",
+];
 
 /// The worst that the units may have, in tenths (systemd-analyze security).
 const EXPOSURE: &str = "25";

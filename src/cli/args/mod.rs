@@ -1,6 +1,7 @@
 //! What was typed: the command line as clap reads it. No I/O, no defaults of settings.
 
 mod backup;
+mod drill;
 mod dump;
 mod find_target;
 mod inspect;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use backup::BaseArgs;
+pub use drill::DrillArgs;
 pub use dump::DumpArgs;
 pub use find_target::FindTargetArgs;
 pub use inspect::{ListArgs, VerifyArgs};
@@ -95,6 +97,7 @@ pub enum Command {
     List(ListArgs),
     FindTarget(FindTargetArgs),
     Verify(VerifyArgs),
+    Drill(DrillArgs),
     Cleanup(CleanupArgs),
     Pin(PinArgs),
     Unpin(UnpinArgs),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::domain::systemd::jobs::Job;
 
-/// Has systemd (or cron) run backups, cleanup and verification of a cluster
+/// Has systemd (or cron) run backups, cleanup, verification and drills of a cluster
 ///
 /// Each job has a timer and a service of its own. The units are written for this program, this
 /// configuration file and the folders that stand in it.
@@ -40,7 +40,7 @@ pub enum SystemdAction {
   pgstow systemd install --print --on-calendar incremental='*-*-* 00/6:00'
   pgstow systemd install --cron --on-calendar base='30 1 * * 6'")]
 pub struct InstallArgs {
-    /// When a job (base, incremental, dump, cleanup, verify, monitor) runs: as OnCalendar= of systemd has it, with
+    /// When a job (base, incremental, dump, cleanup, verify, drill, monitor) runs: as OnCalendar= of systemd has it, with
     /// --cron as the five fields of a crontab; may be repeated
     #[arg(long, value_name = "JOB=EXPR", value_parser = calendar)]
     pub on_calendar: Vec<(&'static str, String)>,

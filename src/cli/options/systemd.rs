@@ -42,6 +42,7 @@ pub fn install(args: InstallArgs, layers: &Layers) -> Result<SystemdOptions> {
             user: args.user,
             calendars,
             dumps,
+            drills: layers.drill_settings()?.scratch,
             print: args.print,
             force: args.force,
         },

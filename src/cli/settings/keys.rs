@@ -60,12 +60,16 @@ impl Key {
             DUMP_EXCLUDE,
             DUMP_PRODUCTION,
         ];
-        *self == VERIFY_SQL || with_commas.contains(self)
+        self.has_lines() || with_commas.contains(self)
     }
 
-    /// What is between the texts of a list: SQL has commas of its own.
+    /// What is between the texts of a list: SQL and settings have commas of their own.
     pub fn separator(&self) -> &'static str {
-        if *self == VERIFY_SQL { "\n" } else { "," }
+        if self.has_lines() { "\n" } else { "," }
+    }
+
+    fn has_lines(&self) -> bool {
+        [VERIFY_SQL, DRILL_SQL, DRILL_SETTINGS].contains(self)
     }
 }
 
@@ -106,6 +110,8 @@ keys! {
     MONITOR_DUMP_AGE_CRITICAL = Top "monitor.dump_age.critical" Some("50h"), false;
     MONITOR_VERIFY_AGE_WARNING = Top "monitor.verify_age.warning" Some("8d"), false;
     MONITOR_VERIFY_AGE_CRITICAL = Top "monitor.verify_age.critical" Some("31d"), false;
+    MONITOR_DRILL_AGE_WARNING = Top "monitor.drill_age.warning" Some("8d"), false;
+    MONITOR_DRILL_AGE_CRITICAL = Top "monitor.drill_age.critical" Some("31d"), false;
     MONITOR_WAITING_WARNING = Top "monitor.waiting.warning" Some("100"), false;
     MONITOR_WAITING_CRITICAL = Top "monitor.waiting.critical" Some("1000"), false;
     MONITOR_WAITING_AGE_WARNING = Top "monitor.waiting_age.warning" Some("10min"), false;
@@ -156,6 +162,13 @@ keys! {
     VERIFY_HEALTH_URL = Top "verify.health_url" None, false;
     VERIFY_HEALTH_COMMAND = Top "verify.health_command" None, false;
     VERIFY_HEALTH_TIMEOUT = Top "verify.health_timeout" Some("60s"), false;
+
+    DRILL_SCRATCH = Top "drill.scratch" None, false;
+    DRILL_SQL = Top "drill.sql" None, false;
+    DRILL_DATABASE = Top "drill.database" None, false;
+    DRILL_AMCHECK_LIMIT = Top "drill.amcheck_limit" Some("30min"), false;
+    DRILL_RECOVERY_POINT = Top "drill.recovery_point" None, false;
+    DRILL_SETTINGS = Top "drill.settings" None, false;
 
     REPO_URL = Repo "url" None, false;
     WAL_MODE = Repo "wal_mode" Some("push"), false;

@@ -4,6 +4,7 @@ mod alerts;
 mod archive_call;
 mod build;
 mod connection;
+mod drill;
 mod dump;
 pub mod env_file;
 mod environment;

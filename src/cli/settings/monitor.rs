@@ -36,6 +36,11 @@ impl Layers {
                 keys::MONITOR_VERIFY_AGE_CRITICAL,
                 parse::duration,
             )?,
+            drill_age: self.limits(
+                keys::MONITOR_DRILL_AGE_WARNING,
+                keys::MONITOR_DRILL_AGE_CRITICAL,
+                parse::duration,
+            )?,
             waiting: self.limits(
                 keys::MONITOR_WAITING_WARNING,
                 keys::MONITOR_WAITING_CRITICAL,

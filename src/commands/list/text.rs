@@ -84,7 +84,7 @@ impl Listing {
                 units::bytes(backup.bytes),
                 units::bytes(backup.stored_bytes),
                 format!("{ratio:.1}"),
-                checked(backup),
+                checked(line, backup),
             ];
             table.row(own.into_iter().chain(line.chain()));
         }
@@ -196,6 +196,21 @@ impl Line {
         if let Some(note) = &self.note {
             writeln!(out, "\n{}: {note}", self.id)?;
         }
+        if let Some(drill) = &self.drill {
+            let (id, when) = (self.id, readable(whole_seconds(drill.time)));
+            match drill.proven {
+                true => writeln!(
+                    out,
+                    "\n{id}: proven by the drill of {when}, to {}",
+                    drill.to
+                )?,
+                false => writeln!(
+                    out,
+                    "\n{id}: NOT PROVEN by the drill of {when}: {}",
+                    drill.failed.join(", ")
+                )?,
+            }
+        }
         if let Some(pin) = &self.pin {
             let until = pin.until.map(|until| format!(" until {}", readable(until)));
             let reason = pin.reason.as_ref().map(|reason| format!(": {reason}"));
@@ -302,10 +317,14 @@ fn in_full(backup: &Backup, out: &mut dyn Write) -> io::Result<()> {
     field("pgstow", backup.pgstow_version.clone())
 }
 
-fn checked(backup: &Backup) -> String {
-    match (backup.page_failures.is_empty(), backup.verified) {
-        (false, _) => "DAMAGED PAGES".to_owned(),
-        (true, true) => "re-read".to_owned(),
-        (true, false) => "no".to_owned(),
-    }
+fn checked(line: &Line, backup: &Backup) -> String {
+    let proven = line.drill.as_ref().map(|drill| drill.proven);
+    let word = match (proven, backup.page_failures.is_empty(), backup.verified) {
+        (Some(false), ..) => "DRILL FAILED",
+        (_, false, _) => "DAMAGED PAGES",
+        (Some(true), true, _) => "proven",
+        (None, true, true) => "re-read",
+        (None, true, false) => "no",
+    };
+    word.to_owned()
 }

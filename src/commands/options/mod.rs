@@ -2,6 +2,7 @@
 
 mod base;
 mod connection;
+mod drill;
 mod dump;
 mod find_target;
 mod restore;
@@ -16,6 +17,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use base::{BaseOptions, Checkpoint};
 pub use connection::ConnectionSettings;
+pub use drill::{DrillOptions, DrillSettings};
 pub use dump::{DumpOptions, DumpSettings};
 pub use find_target::FindTargetOptions;
 pub use restore::RestoreOptions;

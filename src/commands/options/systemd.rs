@@ -1,6 +1,6 @@
 //! Options of `systemd`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::domain::systemd::Place;
 
@@ -20,6 +20,8 @@ pub enum SystemdAction {
         calendars: BTreeMap<&'static str, String>,
         /// Whether dumps are made.
         dumps: bool,
+        /// Where folders of drills are made, if not in the state folder.
+        drills: Option<PathBuf>,
         /// Only show what would be written.
         print: bool,
         /// Overwrite what somebody changed.

@@ -29,7 +29,7 @@ use crate::{
         dump_name::DumpName,
         dumps::{DumpChoice, DumpEntry, DumpState},
         repository::Repository,
-        verified::{CheckState, Verified, VerifiedDump},
+        verified::{CheckState, Verified, VerifiedCheck, VerifiedDump},
     },
     util::{clock, host, units},
 };
@@ -206,14 +206,21 @@ pub fn write(validated: &Validated, out: &mut dyn Write) -> io::Result<()> {
         _ => format!("NOT GOOD, {}", units::count(findings, "finding")),
     };
     writeln!(out, "{}: {verdict}", validated.dump)?;
-    for check in &validated.checks {
+    write_checks(&validated.checks, out)
+}
+
+/// Each with what came of it.
+pub fn write_checks(checks: &[VerifiedCheck], out: &mut dyn Write) -> io::Result<()> {
+    for check in checks {
         let state = match check.result {
             CheckState::Passed => "ok",
             CheckState::Failed => "FAILED",
             CheckState::Skipped => "-",
         };
         writeln!(out, "  {:<18} {state:<7} {}", check.name, check.what)?;
-        for detail in check.details.iter().skip(1) {
+        // What failed has the first one in its sentence.
+        let told = usize::from(check.result == CheckState::Failed);
+        for detail in check.details.iter().skip(told) {
             writeln!(out, "  {:<18} {:<7} {detail}", "", "")?;
         }
     }

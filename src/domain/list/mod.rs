@@ -22,6 +22,7 @@ use crate::{
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::{Backup, State, Unfinished, Unreadable},
+        drill::Drill,
         inventory::Unregistered,
         pins::Pin,
         repository::{Repository, System},
@@ -57,10 +58,37 @@ pub struct Line {
     pub windows: Vec<ShownWindow>,
     /// WAL that a pending one waits for.
     pub waits_for: Vec<NamedMissing>,
+    /// What the newest drill of it found; None: there was none.
+    pub drill: Option<ShownDrill>,
     /// Why retention leaves it alone.
     pub pin: Option<ShownPin>,
     /// Of one that runs, was interrupted, can't be read or can't be sealed.
     pub note: Option<String>,
+}
+
+/// A drill that restored a backup.
+#[derive(Debug, Serialize)]
+pub struct ShownDrill {
+    pub time: Time,
+    pub host: String,
+    /// Whether it proved the backup.
+    pub proven: bool,
+    /// To which moment it was restored: that of the newest transaction, else the position in the WAL.
+    pub to: String,
+    /// Names of the checks that were not passed.
+    pub failed: Vec<String>,
+}
+
+impl From<&Drill> for ShownDrill {
+    fn from(drill: &Drill) -> Self {
+        Self {
+            time: drill.time,
+            host: drill.host.clone(),
+            proven: drill.good,
+            to: drill.moment(),
+            failed: drill.failed().map(|check| check.name.clone()).collect(),
+        }
+    }
 }
 
 /// A pin that holds.
@@ -128,6 +156,7 @@ impl Listing {
         let entries = repository.backups()?;
         let unregistered = repository.unregistered(&entries)?;
         let mut pins = repository.pins()?;
+        let drills = repository.drills()?;
         let parents: BTreeMap<BackupId, Option<BackupId>> = entries
             .iter()
             .map(|entry| (entry.id, entry.parent()))
@@ -142,6 +171,7 @@ impl Listing {
             let mut line = line(repository, entry.id, entry.state)?;
             line.parent = parents[&entry.id];
             line.chain_length = chain_length(&parents, entry.id);
+            line.drill = drills.of(entry.id).map(ShownDrill::from);
             let pin = pins.remove(&entry.id).filter(|pin| pin.holds(clock::now()));
             line.pin = pin.map(|Pin { reason, until, .. }| ShownPin { reason, until });
             lines.push(line);
@@ -204,6 +234,7 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
         chain_length: None,
         windows: Vec::new(),
         waits_for: Vec::new(),
+        drill: None,
         pin: None,
         note: None,
     };

@@ -229,6 +229,7 @@ impl Book<'_> {
                 seconds(time),
             );
         }
+        self.drills(stored, name);
         let wal = &stored.archive.wal;
         self.gauge(
             "pgstow_wal_segments",
@@ -257,6 +258,63 @@ impl Book<'_> {
             &[name],
             lost as f64,
         );
+    }
+
+    fn drills(&mut self, stored: &Stored, name: (&'static str, &str)) {
+        if let Some(proof) = stored.drills.proof() {
+            self.gauge(
+                "pgstow_drill_newest_proof_timestamp_seconds",
+                "When the newest drill ended that found nothing wrong.",
+                &[name],
+                seconds(proof.finished),
+            );
+        }
+        let Some(newest) = stored.drills.newest() else {
+            return;
+        };
+        self.gauge(
+            "pgstow_drill_last_timestamp_seconds",
+            "When the newest drill ended.",
+            &[name],
+            seconds(newest.finished),
+        );
+        self.gauge(
+            "pgstow_drill_last_good",
+            "Whether the newest drill found nothing wrong.",
+            &[name],
+            newest.good.into(),
+        );
+        self.gauge(
+            "pgstow_drill_last_findings",
+            "Checks that the newest drill did not pass.",
+            &[name],
+            newest.findings() as f64,
+        );
+        for phase in &newest.phases {
+            let labels = [name, ("phase", phase.name.as_str())];
+            self.gauge(
+                "pgstow_drill_last_phase_seconds",
+                "How long a phase of the newest drill took.",
+                &labels,
+                phase.seconds,
+            );
+            if let Some(cpu) = phase.cpu_seconds {
+                self.gauge(
+                    "pgstow_drill_last_phase_cpu_seconds",
+                    "Time on processors that a phase of the newest drill took.",
+                    &labels,
+                    cpu,
+                );
+            }
+            if let Some(bytes) = phase.bytes {
+                self.gauge(
+                    "pgstow_drill_last_phase_bytes",
+                    "Bytes that a phase of the newest drill fetched, wrote, replayed or read.",
+                    &labels,
+                    bytes as f64,
+                );
+            }
+        }
     }
 
     /// The newest good backup of a kind.

@@ -21,6 +21,8 @@ pub struct Thresholds {
     pub dump_age: Limits<Duration>,
     /// Since stored data was read and found right.
     pub verify_age: Limits<Duration>,
+    /// Of the newest drill that found nothing wrong.
+    pub drill_age: Limits<Duration>,
     /// Files that wait to be archived.
     pub waiting: Limits<u64>,
     /// Of the oldest of them.

@@ -12,19 +12,7 @@ use crate::{error::Result, repo::catalog::RecoverySettings};
 /// What is lower than `needed`, each with what to do.
 pub fn lower(configuration: &Configuration<'_>, needed: &RecoverySettings) -> Result<Vec<String>> {
     let mut lower = Vec::new();
-    for (name, needed) in [
-        ("max_connections", needed.max_connections),
-        ("max_worker_processes", needed.max_worker_processes),
-        ("max_wal_senders", needed.max_wal_senders),
-        (
-            "max_prepared_transactions",
-            needed.max_prepared_transactions,
-        ),
-        (
-            "max_locks_per_transaction",
-            needed.max_locks_per_transaction,
-        ),
-    ] {
+    for (name, needed) in needed.named() {
         let value = configuration.number(name)?;
         if value < needed {
             lower.push(format!(

@@ -41,7 +41,7 @@ impl<'a> Mark<'a> {
         unmarked.into_iter().chain(cleanup)
     }
 
-    /// A restore that failed reads nothing any more.
+    /// A restore that failed reads nothing any more, nor a server that has all its WAL.
     pub fn take_back(self) {
         if let Ok(mark) = self.left {
             // It is over in a while, too.

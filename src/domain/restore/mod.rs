@@ -33,7 +33,7 @@ mod look;
 mod lost;
 mod lower;
 mod manifest_file;
-mod mark;
+pub mod mark;
 pub mod marker;
 pub mod member;
 mod older;
@@ -108,14 +108,25 @@ pub fn run(
     cancel: &Cancel,
     meter: &Meter,
 ) -> Result<Restored> {
+    let (mut restored, mark) = run_marked(repository, options, plan, now, cancel, meter)?;
+    restored.plan.warnings.extend(mark.warnings());
+    Ok(restored)
+}
+
+/// As [`run`], for who knows when the restored server needs no WAL any more.
+pub fn run_marked<'a>(
+    repository: &'a Repository,
+    options: &Options,
+    plan: Plan,
+    now: Time,
+    cancel: &Cancel,
+    meter: &Meter,
+) -> Result<(Restored, Mark<'a>)> {
     cancel.check()?;
     plan::refuse_running(&plan.data_dir, plan.old_data_dir.as_deref())?;
     let mark = Mark::leave(repository, &plan.choice.backup);
     match carry_out(repository, options, plan, now, cancel, meter) {
-        Ok(mut restored) => {
-            restored.plan.warnings.extend(mark.warnings());
-            Ok(restored)
-        }
+        Ok(restored) => Ok((restored, mark)),
         Err(error) => {
             mark.take_back();
             Err(error)

@@ -12,6 +12,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State, Unreadable},
+        drill::Drills,
         repository::{Repository, System},
         wal_index::{Missing, WalIndex},
     },
@@ -36,6 +37,7 @@ pub struct Stored {
     /// Complete backups, WAL and histories.
     pub archive: Archive,
     pub pending: Vec<Backup>,
+    pub drills: Drills,
     /// Backups of any system that can't be used.
     pub damaged: Vec<Unusable>,
 }
@@ -105,6 +107,7 @@ impl Stored {
             repository: repository.clone(),
             system: system.clone(),
             archive: load::archive(repository, system, complete)?,
+            drills: repository.drills()?,
             pending,
             damaged,
         })

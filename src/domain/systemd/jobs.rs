@@ -35,12 +35,13 @@ pub const DUMP: &str = "dump";
 /// The job that looks at everything, every few minutes.
 pub const MONITOR: &str = "monitor";
 
-pub const JOBS: [Job; 6] = [
+pub const JOBS: [Job; 7] = [
     job!("base", "base", "0 2 * * 0"),
     job!("incremental", "base", "0 2 * * 1-6"),
     job!("dump", "dump", "0 1 * * *"),
     job!("cleanup", "cleanup", "0 6 * * *"),
     job!("verify", "verify", "0 12 * * 0"),
+    job!("drill", "drill", "0 14 * * 0"),
     job!("monitor", "monitor", "*/5 * * * *"),
 ];
 

@@ -24,6 +24,7 @@ pub mod spool;
 pub mod standby;
 mod stored;
 pub mod stores;
+pub mod tail;
 mod valve;
 pub mod verify;
 

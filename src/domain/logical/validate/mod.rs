@@ -7,12 +7,12 @@
 mod application;
 mod compare;
 mod ground;
-mod integrity;
+pub mod integrity;
 mod keys;
 pub mod place;
 mod scratch_server;
-mod sequences;
-mod statements;
+pub mod sequences;
+pub mod statements;
 
 use std::time::Instant;
 

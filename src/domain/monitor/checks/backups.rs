@@ -9,7 +9,7 @@ use super::{
         thresholds::{Limits, Thresholds},
         verdict::{State, Unit, Verdict},
     },
-    archiving, dumps, good,
+    archiving, drills, dumps, good,
     known::{HERE, OF_REPOSITORY, Yardstick},
     stored,
 };
@@ -76,6 +76,7 @@ fn of_repository(
             None => unasked("wal_lag"),
         },
         dumps::verification(held, by),
+        drills::judge(held, by.thresholds, by.now),
     ]
 }
 

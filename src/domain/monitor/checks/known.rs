@@ -27,7 +27,7 @@ pub const OF_SERVER: [&str; 13] = [
 pub const HERE: &str = "backup_here";
 
 /// Of each repository: unknown while it can't be read.
-pub const OF_REPOSITORY: [&str; 10] = [
+pub const OF_REPOSITORY: [&str; 11] = [
     HERE,
     "verification",
     "restorable",
@@ -38,6 +38,7 @@ pub const OF_REPOSITORY: [&str; 10] = [
     "timeline",
     "wal_lag",
     "dump_verification",
+    "drill",
 ];
 
 /// Of base backups and their WAL.

@@ -5,6 +5,7 @@
 
 pub mod archiving;
 pub mod backups;
+mod drills;
 pub mod dumps;
 pub mod good;
 mod host;

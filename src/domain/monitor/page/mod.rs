@@ -8,6 +8,7 @@ mod backups;
 mod chart;
 mod checks;
 mod cleanup;
+mod drills;
 mod dumps;
 mod html;
 mod picture;

@@ -6,7 +6,7 @@ use super::{
         Holding,
         stock::{Shelf, Stretch},
     },
-    backups, cleanup, dumps,
+    backups, cleanup, drills, dumps,
     html::Html,
     spans::{self, Span},
     table::{Cell, Kind, ROWS, left_out, table},
@@ -71,6 +71,7 @@ pub fn section(
         backups::part(html, &view);
         if let Some(holding) = holding {
             dumps::part(html, holding);
+            drills::part(html, holding);
         }
         cleanup::part(html, &stock.cleanup);
     });

@@ -1,0 +1,61 @@
+//! When a drill last proved that what is stored can be restored. Where nobody makes any, nobody misses it.
+
+use super::super::{
+    thresholds::Thresholds,
+    verdict::{State, Unit, Verdict},
+};
+use crate::{
+    domain::setup::stored::Stored,
+    util::{
+        clock::{self, Time, readable, whole_seconds},
+        units,
+    },
+};
+
+const NAME: &str = "drill";
+
+pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
+    const AGAIN: &str = "run `pgstow drill`, best regularly: docs/drills.md.";
+    let drills = &stored.drills;
+    if let Some(why) = drills.unread.first() {
+        let what = format!("a report can't be read: {why}");
+        return Verdict::new(NAME, State::Warning, what, "delete that object.");
+    }
+    let Some(newest) = drills.newest() else {
+        return Verdict::ok(NAME, "no drill was made: `pgstow drill` proves a backup");
+    };
+    if !newest.good {
+        let failed = newest.failed().next();
+        let why = failed.map_or("it came to no end".to_owned(), |check| {
+            format!("{}: {}", check.name, check.what)
+        });
+        let backup = newest.backup.map(|id| format!(" of {id}"));
+        let what = format!(
+            "the drill of {}{} found that something is wrong: {why}",
+            readable(whole_seconds(newest.time)),
+            backup.unwrap_or_default()
+        );
+        let hint = "see what `pgstow verify --all --wal` finds, take a backup with `pgstow base`, then run `pgstow drill` again.";
+        return Verdict::new(NAME, State::Critical, what, hint);
+    }
+    if clock::is_ahead(newest.finished, now) {
+        let what = format!(
+            "the newest drill is dated {}, and here it is {}: its age is not known, since a clock was or is wrong",
+            readable(newest.finished),
+            readable(now)
+        );
+        let hint = "synchronize the clocks of the hosts, then run `pgstow drill`.";
+        return Verdict::new(NAME, State::Unknown, what, hint);
+    }
+    let limits = limits.drill_age;
+    let age = (now - newest.finished).to_std().unwrap_or_default();
+    let backup = newest.backup.map(|id| id.to_string());
+    let what = format!(
+        "a drill proved {} {} ago, to {}",
+        backup.unwrap_or_default(),
+        units::duration(age),
+        newest.moment()
+    );
+    let figure = limits.figure("age", age, Unit::Seconds);
+    Verdict::new(NAME, limits.judge(age), what, AGAIN).with(figure)
+}

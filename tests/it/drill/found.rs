@@ -1,0 +1,143 @@
+//! What was wrong before the backup, or with the host.
+
+use super::{Site, result, says};
+use crate::harness::{FullDisk, PgBin, on_every_major, pg};
+
+on_every_major!(what_was_wrong_before_the_backup_is_found);
+
+/// An index in the order of a comparison that was the other way round when it was built.
+const LIES: &str = "create function compare(int, int) returns int language sql immutable strict \
+       as 'select pg_catalog.btint4cmp($2, $1)'; \
+     create operator class lying for type int using btree as operator 1 <, operator 2 <=, operator 3 =, \
+       operator 4 >=, operator 5 >, function 1 compare(int, int); \
+     create table lied_to as select generate_series(1, 2000) n; \
+     create index lies on lied_to (n lying); \
+     create or replace function compare(int, int) returns int language sql immutable strict \
+       as 'select pg_catalog.btint4cmp($1, $2)'";
+
+fn what_was_wrong_before_the_backup_is_found(pg: PgBin) {
+    let site = Site::start(pg);
+    let cluster = &site.stow.cluster;
+    site.stow.backup(&[]);
+    site.proves(site.drill(&[]));
+
+    // A statement that is not true, one that fails, and both are told.
+    let statements = "SELECT count(*) > 9000 FROM shop.orders\nSELECT true FROM shop.nothing";
+    let drill = site.drill(&[]).env("PGSTOW_DRILL_SQL", statements);
+    let told = says(&site.finds(drill, &["sql"]), "sql");
+    assert!(
+        told.contains("f, not true") || told.contains("false, not true"),
+        "{told}"
+    );
+    assert!(told.contains("shop.nothing"), "{told}");
+    let drill = site.drill(&[]).env("PGSTOW_DRILL_RECOVERY_POINT", "1ms");
+    let told = says(&site.finds(drill, &["recovery_point"]), "recovery_point");
+    assert!(told.contains("more than"), "{told}");
+
+    // A table that somebody emptied, an index that lies, one that is not valid, a foreign key that was never
+    // checked, a sequence that is behind.
+    cluster.psql("truncate shop.orders");
+    cluster.psql(LIES);
+    cluster.psql("insert into shop.customer (id, name) values (1000, 'far ahead')");
+    cluster.psql(
+        "create table child (customer int); \
+         alter table child add foreign key (customer) references shop.customer not valid",
+    );
+    cluster.psql("create table twice as select 1 n from generate_series(1, 2)");
+    cluster
+        .try_psql(
+            "postgres",
+            "create unique index concurrently never on twice (n)",
+        )
+        .unwrap_err();
+    site.stow.backup(&[]);
+    let report = site.finds(
+        site.drill(&[]),
+        &[
+            "contents",
+            "indexes",
+            "foreign_keys",
+            "sequences",
+            "amcheck",
+        ],
+    );
+    for (check, words) in [
+        ("contents", "table shop.orders is empty, and had rows"),
+        ("indexes", "public.never is not valid"),
+        ("foreign_keys", "of public.child is NOT VALID"),
+        ("sequences", "customer_id_seq is at 100"),
+        (
+            "amcheck",
+            "item order invariant violated for index \"lies\"",
+        ),
+    ] {
+        let told = says(&report, check);
+        assert!(told.contains(words), "{words:?} in {told}");
+    }
+}
+
+#[test]
+fn what_hinders_the_server_is_told() {
+    let site = Site::start(pg(16));
+    site.stow.backup(&[]);
+    // Not at once what it is on this host, but told with the server's words.
+    let drill = site.drill(&[]).env(
+        "PGSTOW_DRILL_SETTINGS",
+        "shared_preload_libraries = not_there",
+    );
+    let report = site.finds(drill, &["recovery"]);
+    let told = says(&report, "recovery");
+    assert!(
+        told.contains("could not access file \"not_there\""),
+        "{told}"
+    );
+    assert_eq!(result(&report, "checksums"), "skipped");
+    let bad = site.drill(&[]).env("PGSTOW_DRILL_SETTINGS", "nothing");
+    bad.fails(2).stderr_contains("not a server's setting");
+    site.assert_clean();
+}
+
+#[test]
+fn too_little_room_is_told_before_anything_is_written() {
+    let site = Site::start(pg(15));
+    site.stow.backup(&[]);
+    let disk = FullDisk::mount(&site.scratch, "small", 20 << 20);
+    let small = disk.path().to_str().unwrap();
+    let output = site.drill(&["--scratch", small]).fails(1);
+    let output = output.stderr_contains("a drill needs");
+    drop(output.stderr_contains("are free"));
+    assert_eq!(std::fs::read_dir(disk.path()).unwrap().count(), 0);
+    assert!(!site.stow.root().join("main/drills").exists());
+    assert!(
+        !site
+            .objects()
+            .keys()
+            .any(|path| path.to_string_lossy().contains("/restores/"))
+    );
+}
+
+/// The server of a drill does nothing that the backed-up one was made for: no subscription connects, no archive
+/// command runs, whatever postgresql.auto.conf says.
+#[test]
+fn settings_of_the_original_reach_nobody() {
+    let site = Site::start(pg(17));
+    let cluster = &site.stow.cluster;
+    let proof = site.scratch.join("state/archived");
+    for (name, value) in [
+        ("shared_buffers", "64GB"),
+        ("archive_mode", "always"),
+        ("listen_addresses", "*"),
+        ("ssl", "on"),
+        ("synchronous_standby_names", "nobody"),
+        ("log_directory", "/nowhere"),
+        ("logging_collector", "on"),
+    ] {
+        cluster.psql(&format!("alter system set {name} = '{value}'"));
+    }
+    let command = format!("touch {}", proof.display());
+    cluster.psql(&format!("alter system set archive_command = '{command}'"));
+    // Not reloaded here: the backup has the file.
+    site.stow.backup(&[]);
+    site.proves(site.drill(&[]));
+    assert!(!proof.exists());
+}
