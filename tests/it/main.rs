@@ -19,6 +19,7 @@ mod connection;
 mod demo;
 mod documents;
 mod dump;
+mod encryption;
 mod find_target;
 mod formats;
 mod harness;

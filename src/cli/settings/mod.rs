@@ -5,6 +5,7 @@ mod archive_call;
 mod build;
 mod connection;
 mod dump;
+mod encryption;
 pub mod env_file;
 mod environment;
 mod file;

@@ -27,6 +27,7 @@ pub mod folders;
 mod guard;
 mod index;
 mod jobs;
+mod keys;
 pub mod load;
 mod look;
 mod lost;
@@ -109,6 +110,7 @@ pub fn run(
 ) -> Result<Restored> {
     cancel.check()?;
     plan::refuse_running(&plan.data_dir, plan.old_data_dir.as_deref())?;
+    keys::check(repository, &plan.system, &plan.choice.backup)?;
     let mark = Mark::leave(repository, &plan.choice.backup);
     match carry_out(repository, options, plan, now, cancel, meter) {
         Ok(mut restored) => {

@@ -15,6 +15,8 @@ use crate::{
     postgres::{archive_toc::ArchiveToc, version::Major},
     repo::{
         codec::Codec,
+        coding::Coding,
+        crypt::Keys,
         document,
         dump::Dump,
         dump_name::{DumpFormat, DumpObject},
@@ -34,6 +36,7 @@ pub struct Material<'a> {
     pub description: Option<Box<Dump>>,
     /// Of the bytes as they are stored.
     sum: Option<Sha256>,
+    keys: &'a Keys,
 }
 
 enum From<'a> {
@@ -87,21 +90,22 @@ impl<'a> Material<'a> {
     pub fn stored(repository: &'a Repository, dump: Box<Dump>) -> Self {
         Self {
             shape: match dump.dump_format {
-                DumpFormat::Plain => Shape::Plain(dump.compression),
-                DumpFormat::Custom | DumpFormat::Tar => Shape::Archive(dump.compression),
-                DumpFormat::Directory => Shape::Packed(dump.compression),
+                DumpFormat::Plain => Shape::Plain(dump.coding()),
+                DumpFormat::Custom | DumpFormat::Tar => Shape::Archive(dump.coding()),
+                DumpFormat::Directory => Shape::Packed(dump.coding()),
             },
             description: Some(dump.clone()),
             sum: Some(dump.data.sha256),
+            keys: repository.keys(),
             from: From::Repository(repository, dump),
         }
     }
 
     /// A file, with what lies beside it: `.sha256` in sha256sum's format, `.json` of pgstow.
-    pub fn file(path: &Path) -> Result<Self> {
+    pub fn file(path: &Path, keys: &'a Keys) -> Result<Self> {
         // What lies beside it lies beside what a link leads to.
         let path = &fs::canonicalize(path).at("read", path)?;
-        let shape = Shape::of(path)?;
+        let shape = Shape::of(path, keys)?;
         let description = description_beside(path)?;
         let sum = match &description {
             Some(dump) => Some(dump.data.sha256),
@@ -112,6 +116,7 @@ impl<'a> Material<'a> {
             shape,
             description,
             sum,
+            keys,
         })
     }
 
@@ -156,8 +161,12 @@ impl<'a> Material<'a> {
 
     /// The bytes as pg_dump wrote them.
     pub fn plain(&self) -> Result<Box<dyn Read + Send>> {
-        let decoded = self.shape.codec().decoder(self.open()?);
+        let decoded = self.decode(self.open()?);
         decoded.map_err(|error| self.damaged(error))
+    }
+
+    fn decode<'r>(&self, stored: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
+        self.shape.coding().decoder(self.keys, stored)
     }
 
     fn damaged(&self, error: io::Error) -> Error {
@@ -165,9 +174,13 @@ impl<'a> Material<'a> {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 Error::damaged(format!("{} is damaged", self.name())).because(error)
             }
-            _ => Error::passed(error, |error| {
-                Error::io("read", Path::new(&self.name()), error)
-            }),
+            _ => match error.downcast::<Error>() {
+                Ok(own) if own.kind() == Kind::Key => {
+                    own.context(format!("can't decrypt {}", self.name()))
+                }
+                Ok(own) => own,
+                Err(error) => Error::io("read", Path::new(&self.name()), error),
+            },
         }
     }
 
@@ -215,7 +228,7 @@ impl<'a> Material<'a> {
     }
 
     fn read_once(&self, stored: &mut (impl Read + Send)) -> io::Result<About> {
-        let mut plain = self.shape.codec().decoder(stored)?;
+        let mut plain = self.decode(stored)?;
         match self.shape {
             Shape::Plain(_) => {
                 let mut scan = Scan::default();
@@ -336,7 +349,11 @@ pub fn is_script(shape: Shape) -> bool {
 
 /// Whether pg_restore can read a file of this shape as it lies.
 pub fn is_archive_as_it_lies(shape: Shape) -> bool {
-    matches!(shape, Shape::Archive(Codec::None) | Shape::Folder)
+    match shape {
+        Shape::Archive(coding) => coding == Coding::from(Codec::None),
+        Shape::Folder => true,
+        Shape::Plain(_) | Shape::Packed(_) => false,
+    }
 }
 
 #[cfg(test)]
