@@ -6,6 +6,7 @@ mod keys;
 mod trouble;
 
 use std::{
+    cell::Cell,
     fs,
     path::{Path, PathBuf},
 };
@@ -13,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 use crate::harness::{
-    Cluster, PgBin, Scratch, Stored, Stow,
+    Cluster, PgBin, Scratch, Shutdown, Stored, Stow,
     keys::{IDENTITY, RECIPIENT},
     on_every_major, pg,
     tool::Invocation,
@@ -27,8 +28,11 @@ const MARKER: &str = "a text that nobody else should read";
 
 /// A cluster whose repository is encrypted.
 struct Site {
+    // Dropped in this order: the server ends before its folder goes.
     stow: Stow,
     scratch: Scratch,
+    /// Servers of copies that there were so far.
+    copies: Cell<u32>,
 }
 
 impl Site {
@@ -52,7 +56,11 @@ impl Site {
         main.psql(&format!(
             "create table t as select n, '{MARKER}'::text as word from generate_series(1, 3000) n"
         ));
-        Self { stow, scratch }
+        Self {
+            stow,
+            scratch,
+            copies: Cell::new(0),
+        }
     }
 
     fn main(&self) -> &Cluster {
@@ -91,7 +99,9 @@ impl Site {
         restore.ok();
         let pg = self.main().pg.clone();
         pg.verifybackup(&to).unwrap();
-        let mut copy = Cluster::existing(&self.scratch, pg, &format!("{name}-run"), &to);
+        self.copies.set(self.copies.get() + 1);
+        let run = format!("run{}", self.copies.get());
+        let mut copy = Cluster::existing(&self.scratch, pg, &run, &to);
         copy.start();
         copy.wait_until("select pg_is_in_recovery()", "f");
         assert!(
@@ -99,6 +109,7 @@ impl Site {
             "{name} is another database"
         );
         copy.amcheck();
+        copy.stop(Shutdown::Fast);
     }
 }
 

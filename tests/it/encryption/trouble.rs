@@ -116,10 +116,7 @@ fn nothing_is_stored_where_settings_and_repository_differ() {
     let plain: Vec<_> = after.iter().filter(|path| !before.contains(path)).collect();
     assert!(plain.is_empty(), "{plain:?}");
     site.configure("recipients = []", &encryption);
-    main.wait_until(
-        &format!("select last_archived_wal >= '{segment}' from pg_stat_archiver"),
-        "t",
-    );
+    main.switch_wal();
     site.stow.backup(&[]);
 }
 
