@@ -18,6 +18,8 @@ pub enum Kind {
     AlreadyExists,
     /// Stored or read bytes are not what they must be.
     Damaged,
+    /// Encrypted bytes, and no identity is there to open them, or another one than is needed.
+    Key,
     /// The thing belongs to another database cluster, system or repository.
     Foreign,
     /// A time limit ran out.
@@ -169,6 +171,7 @@ impl From<Error> for io::Error {
         let kind = match error.kind() {
             Kind::NotFound => io::ErrorKind::NotFound,
             Kind::Damaged => io::ErrorKind::InvalidData,
+            Kind::Key => io::ErrorKind::PermissionDenied,
             Kind::TimedOut => io::ErrorKind::TimedOut,
             Kind::Full => io::ErrorKind::StorageFull,
             _ => io::ErrorKind::Other,

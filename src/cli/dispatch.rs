@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    args::{Cli, Command, MonitorArgs, RestoreDumpArgs, SystemdAction},
+    args::{Cli, Command, InitArgs, MonitorArgs, RestoreDumpArgs, SystemdAction},
     ask,
     exit::Row,
     log, options,
@@ -17,7 +17,7 @@ use crate::{
     commands::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
-        demo, drill, dump, find_target, init, list, monitor,
+        demo, drill, dump, find_target, init, list, make_key, monitor,
         options::{LogLevel, Settings},
         pin, receive_wal,
         report::{Outcome, Report},
@@ -51,6 +51,10 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
                 demo::run(options::demo(args), tell, cancel, meter)
             })
         }
+        Command::Init(InitArgs {
+            make_key: Some(path),
+            ..
+        }) => run.without_settings(|_, _| make_key::run(&path)),
         Command::Init(args) => {
             run.command(|context, layers| init::run(context, &options::init(&args, layers)?))
         }

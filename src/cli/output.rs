@@ -134,6 +134,7 @@ impl ErrorDocument {
             Kind::NotFound => "not_found",
             Kind::AlreadyExists => "already_exists",
             Kind::Damaged => "damaged",
+            Kind::Key => "key",
             Kind::Foreign => "foreign",
             Kind::TimedOut => "timed_out",
             Kind::Busy => "busy",

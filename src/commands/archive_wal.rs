@@ -1,6 +1,6 @@
 //! `archive-wal`: stores one WAL file in every repository that PostgreSQL is to wait for.
 
-use std::{io, path::Path, process::Command};
+use std::{io, path::Path, process::Command, sync::Arc};
 
 use serde::Serialize;
 
@@ -164,6 +164,7 @@ pub(super) fn stores(settings: &Settings) -> Vec<Store> {
         name: repo.name.clone(),
         location: repo.location.clone(),
         compression: repo.compression,
+        keys: Arc::clone(&repo.keys),
     });
     stores.collect()
 }

@@ -45,12 +45,14 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
         .map(|repo| Configured {
             name: &repo.name,
             location: &repo.location,
+            keys: &repo.keys,
         })
         .collect();
     let findings = if options.only_repo {
         let configured = Configured {
             name: &first.name,
             location: &first.location,
+            keys: &first.keys,
         };
         check::store(&configured, cluster)
     } else {

@@ -20,10 +20,9 @@ pub struct Context {
 impl Context {
     /// The first or chosen repository, opened.
     pub fn repository(&self) -> Result<Repository> {
-        Repository::open(
-            &self.settings.repo()?.location,
-            self.settings.cluster.name.clone(),
-        )
+        let repo = self.settings.repo()?;
+        let repository = Repository::open(&repo.location, self.settings.cluster.name.clone())?;
+        Ok(repository.with_keys(&repo.keys))
     }
 
     /// As archive_command should be; `words`: the call of this program.

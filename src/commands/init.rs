@@ -55,6 +55,7 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
         .map(|repo| Wanted {
             location: &repo.location,
             wal_codec: repo.compression.codec,
+            keys: &repo.keys,
         })
         .collect();
 
@@ -68,6 +69,7 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
     }
     for one in &wanted {
         apart::refuse_inside(one.location, &session, &connection, &facts)?;
+        init::refuse_other_encryption(one, cluster, &facts)?;
     }
     if !options.new_system {
         for one in &wanted {
@@ -142,11 +144,12 @@ impl Report for InitReport {
             };
             writeln!(
                 out,
-                "  cluster {}: system {} (PostgreSQL {}) {registered}, WAL as {}",
+                "  cluster {}: system {} (PostgreSQL {}) {registered}, WAL as {}{}",
                 self.cluster,
                 self.system_id,
                 self.postgres_version / 10_000,
-                one.wal_codec
+                one.wal_codec,
+                if one.encrypted { ", encrypted" } else { "" }
             )?;
         }
         if let Some(folder) = &self.state_folder {

@@ -13,6 +13,7 @@ pub mod dump;
 pub mod find_target;
 pub mod init;
 pub mod list;
+pub mod make_key;
 pub mod monitor;
 pub mod options;
 pub mod pin;

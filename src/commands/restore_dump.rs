@@ -38,9 +38,10 @@ pub fn run(
     output: &mut (dyn Write + Send),
 ) -> Result<RestoreDumpReport> {
     let settings = &context.settings;
+    let keys = settings.keys();
     let (material, repository);
     match &options.dump {
-        DumpFrom::File(path) => material = Material::file(path)?,
+        DumpFrom::File(path) => material = Material::file(path, &keys)?,
         DumpFrom::Repository(choice) => {
             repository = context.repository()?;
             let dump = repository.find_dump(choice)?;

@@ -22,7 +22,7 @@ use crate::{
         lsn::SystemId,
         wal_name::{Segment, WalName},
     },
-    repo::repository::{Repository, System},
+    repo::repository::System,
     util::detach,
 };
 
@@ -68,7 +68,7 @@ pub fn run(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal
     context
         .meter
         .begin(&format!("opening the repository {location}"), 0);
-    let repository = Repository::open(location, settings.cluster.name.clone())?;
+    let repository = context.repository()?;
     let system_id = match options.system_id {
         Some(id) => id,
         None => {
@@ -153,8 +153,7 @@ fn prefetcher(options: &RestoreWalOptions, system: SystemId) -> Result<Command> 
 fn prefetch(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal> {
     detach::detach()?;
     let settings = &context.settings;
-    let location = &settings.repo()?.location;
-    let repository = Repository::open(location, settings.cluster.name.clone())?;
+    let repository = context.repository()?;
     let (Some(id), Some(last), WalName::Segment(first)) =
         (options.system_id, options.last, options.name)
     else {

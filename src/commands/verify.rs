@@ -69,6 +69,8 @@ struct CheckedBackup {
     /// Whether a restore can do without what is damaged.
     restorable: bool,
     findings: Vec<Finding>,
+    /// Why only the hashes of what is stored were checked; null: all was.
+    sealed: Option<String>,
     /// It, or what it builds on, could not be judged: no word on it is kept.
     #[serde(skip)]
     unjudged: bool,
@@ -172,6 +174,7 @@ fn keep_results(repository: &Repository, backups: &[CheckedBackup]) {
         backup: checked.backup,
         restorable: checked.restorable,
         findings: checked.findings.len() as u64,
+        sealed: checked.sealed.is_some(),
     });
     let stored = repository.add_verified(&verified::Verified {
         format: FORMAT,
@@ -235,7 +238,10 @@ fn check(
     backup: Backup,
 ) -> Result<CheckedBackup> {
     let (meter, cancel) = (&context.meter, &context.cancel);
-    let mut findings = verify::verify(repository, &backup, options.jobs, meter, cancel)?;
+    let verify::Checked {
+        mut findings,
+        sealed,
+    } = verify::verify(repository, &backup, options.jobs, meter, cancel)?;
     let lost_wal = needed::verify(repository, &backup)?;
     let restorable = lost_wal.is_empty() && !findings.iter().any(stops_a_restore);
     findings.extend(lost_wal);
@@ -248,6 +254,7 @@ fn check(
         page_failures: backup.page_failures.len(),
         restorable,
         findings,
+        sealed,
         unjudged: false,
     })
 }
@@ -274,6 +281,7 @@ fn unreadable(repository: &Repository, id: BackupId, problem: String) -> Checked
             file: None,
             problem,
         }],
+        sealed: None,
         unjudged: true,
     }
 }

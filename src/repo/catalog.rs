@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     backup_id::{BackupId, BackupKind},
     codec::Codec,
+    coding::Coding,
     document::FORMAT,
     layout::{BackupObject, ObjectName},
     repository::Repository,
@@ -88,6 +89,7 @@ pub struct Backup {
     /// Of the parts.
     pub compression: Codec,
     pub level: i32,
+    /// For whom parts and configuration are encrypted; none: they are not.
     pub recipients: Vec<String>,
     pub tablespaces: Vec<Tablespace>,
     pub parts: Vec<Part>,
@@ -115,6 +117,14 @@ pub struct Backup {
 }
 
 impl Backup {
+    /// Of the parts and of the configuration.
+    pub fn coding(&self) -> Coding {
+        Coding {
+            codec: self.compression,
+            encrypted: !self.recipients.is_empty(),
+        }
+    }
+
     /// The segments that recovery needs to become consistent, first and last, as numbers.
     pub fn needed_segments(&self) -> std::ops::RangeInclusive<u64> {
         segment_numbers(self.start_lsn, self.stop_lsn, self.segment_size)
@@ -176,6 +186,9 @@ pub struct StoredObject {
     pub name: String,
     pub stored_bytes: u64,
     pub sha256: Sha256,
+    /// Before encryption, of one that is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unencrypted_sha256: Option<Sha256>,
 }
 
 /// Recovery refuses to go on where these are lower than they were on the primary.
@@ -282,7 +295,7 @@ impl Group {
     /// do without these.
     fn problems(&self, backup: &Backup) -> Vec<String> {
         let part = |part: &Part| {
-            let object = BackupObject::Part(part.number, backup.compression);
+            let object = BackupObject::Part(part.number, backup.coding());
             (object, part.name.clone(), part.stored_bytes)
         };
         let index = backup.objects.iter().filter_map(|object| {

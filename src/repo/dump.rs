@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     codec::Codec,
+    coding::Coding,
     dump_name::{Class, DumpFormat, DumpName, DumpObject, Subject},
 };
 use crate::{
@@ -41,6 +42,9 @@ pub struct Dump {
     /// What pgstow compressed it with, which pg_dump did not.
     pub compression: Codec,
     pub level: i32,
+    /// For whom it is encrypted; none: it is not.
+    #[serde(default)]
+    pub recipients: Vec<String>,
     pub data: StoredDump,
     /// By this host's clock.
     pub begun: Time,
@@ -76,6 +80,9 @@ pub struct StoredDump {
     pub stored_bytes: u64,
     /// As stored, as in `.sha256`.
     pub sha256: Sha256,
+    /// Before encryption: the dump's identity across repositories. None: it is that of what is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unencrypted_sha256: Option<Sha256>,
 }
 
 /// The state of the database that a dump holds.
@@ -151,7 +158,14 @@ impl Dump {
 
     /// The object that holds it.
     pub fn object(&self) -> DumpObject {
-        DumpObject::Data(self.dump_format, self.compression)
+        DumpObject::Data(self.dump_format, self.coding())
+    }
+
+    pub fn coding(&self) -> Coding {
+        Coding {
+            codec: self.compression,
+            encrypted: !self.recipients.is_empty(),
+        }
     }
 
     pub fn duration(&self) -> Duration {

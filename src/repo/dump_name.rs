@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use chrono::NaiveDateTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::codec::Codec;
+use super::{codec::Codec, coding::Coding};
 use crate::{
     error::{Error, Result},
     util::{
@@ -335,7 +335,7 @@ impl fmt::Display for DumpFormat {
 pub enum DumpObject {
     /// `.started.json`: somebody is making it.
     Started,
-    Data(DumpFormat, Codec),
+    Data(DumpFormat, Coding),
     /// `.sha256`, for `sha256sum -c`.
     Sums,
     /// `.json`: the commit point.
@@ -347,10 +347,12 @@ impl DumpObject {
     pub fn ending(self) -> String {
         match self {
             DumpObject::Started => ".started.json".to_owned(),
-            DumpObject::Data(DumpFormat::Custom, codec) => format!(".dump{}", codec.ending()),
-            DumpObject::Data(DumpFormat::Plain, codec) => format!(".sql{}", codec.ending()),
-            DumpObject::Data(DumpFormat::Directory, codec) => format!(".dir.tar{}", codec.ending()),
-            DumpObject::Data(DumpFormat::Tar, codec) => format!(".tar{}", codec.ending()),
+            DumpObject::Data(DumpFormat::Custom, coding) => format!(".dump{}", coding.ending()),
+            DumpObject::Data(DumpFormat::Plain, coding) => format!(".sql{}", coding.ending()),
+            DumpObject::Data(DumpFormat::Directory, coding) => {
+                format!(".dir.tar{}", coding.ending())
+            }
+            DumpObject::Data(DumpFormat::Tar, coding) => format!(".tar{}", coding.ending()),
             DumpObject::Sums => ".sha256".to_owned(),
             DumpObject::Description => ".json".to_owned(),
         }
@@ -377,10 +379,11 @@ impl DumpObject {
                 return Some((rest, object));
             }
         }
-        let (plain, codec) = Codec::split(path);
+        let (plain, coding) = Coding::split(path);
         DumpFormat::ALL.into_iter().find_map(|format| {
-            let rest = plain.strip_suffix(&DumpObject::Data(format, Codec::None).ending())?;
-            Some((rest, DumpObject::Data(format, codec)))
+            let rest =
+                plain.strip_suffix(&DumpObject::Data(format, Codec::None.into()).ending())?;
+            Some((rest, DumpObject::Data(format, coding)))
         })
     }
 }
@@ -491,15 +494,40 @@ mod tests {
             (DumpObject::Started, ".started.json"),
             (DumpObject::Description, ".json"),
             (DumpObject::Sums, ".sha256"),
-            (DumpObject::Data(DumpFormat::Custom, Codec::None), ".dump"),
-            (DumpObject::Data(DumpFormat::Plain, Codec::None), ".sql"),
-            (DumpObject::Data(DumpFormat::Plain, Codec::Gzip), ".sql.gz"),
-            (DumpObject::Data(DumpFormat::Plain, Codec::Zstd), ".sql.zst"),
             (
-                DumpObject::Data(DumpFormat::Directory, Codec::None),
+                DumpObject::Data(DumpFormat::Custom, Codec::None.into()),
+                ".dump",
+            ),
+            (
+                DumpObject::Data(DumpFormat::Plain, Codec::None.into()),
+                ".sql",
+            ),
+            (
+                DumpObject::Data(DumpFormat::Plain, Codec::Gzip.into()),
+                ".sql.gz",
+            ),
+            (
+                DumpObject::Data(DumpFormat::Plain, Codec::Zstd.into()),
+                ".sql.zst",
+            ),
+            (
+                DumpObject::Data(DumpFormat::Directory, Codec::None.into()),
                 ".dir.tar",
             ),
-            (DumpObject::Data(DumpFormat::Tar, Codec::None), ".tar"),
+            (
+                DumpObject::Data(DumpFormat::Tar, Codec::None.into()),
+                ".tar",
+            ),
+            (
+                DumpObject::Data(
+                    DumpFormat::Custom,
+                    Coding {
+                        codec: Codec::None,
+                        encrypted: true,
+                    },
+                ),
+                ".dump.age",
+            ),
         ] {
             assert_eq!(object.ending(), ending);
             let path = format!("a/b{ending}");

@@ -3,6 +3,7 @@
 
 use super::{
     codec::Codec,
+    coding::Coding,
     dump::Dump,
     dump_name::{DumpFormat, DumpObject, Subject},
     local::LocalStorage,
@@ -32,9 +33,11 @@ impl Repository {
 
 /// All that a dump can be stored as.
 fn every_form() -> impl Iterator<Item = DumpObject> {
-    let plain = [Codec::None, Codec::Gzip, Codec::Zstd];
-    let plain = plain.map(|codec| DumpObject::Data(DumpFormat::Plain, codec));
+    let plain = [Codec::None, Codec::Gzip, Codec::Zstd].map(|codec| (DumpFormat::Plain, codec));
     let others = [DumpFormat::Custom, DumpFormat::Directory, DumpFormat::Tar];
-    let others = others.map(|format| DumpObject::Data(format, Codec::None));
-    plain.into_iter().chain(others)
+    let others = others.map(|format| (format, Codec::None));
+    let all = plain.into_iter().chain(others);
+    all.flat_map(|(format, codec)| {
+        [false, true].map(|encrypted| DumpObject::Data(format, Coding { codec, encrypted }))
+    })
 }

@@ -7,6 +7,7 @@ use chrono::NaiveDateTime;
 use super::{
     backup_id::BackupId,
     codec::Codec,
+    coding::Coding,
     dump_name::{DumpName, DumpObject, LATEST, Subject},
 };
 use crate::{
@@ -325,14 +326,14 @@ impl Layout {
         self.prefix(format_args!("wal/{system}/"))
     }
 
-    /// One WAL file; `codec` is that of the system, and history and backup files have none.
-    pub fn wal_file(&self, system: SystemId, file: WalName, codec: Codec) -> ObjectName {
+    /// One WAL file; `coding` is that of the system, and history and backup files have none.
+    pub fn wal_file(&self, system: SystemId, file: WalName, coding: Coding) -> ObjectName {
         match file {
             WalName::Segment(segment) | WalName::Partial(segment) => {
                 let folder = segment.folder();
                 self.name(format_args!(
                     "wal/{system}/{folder}/{file}{}",
-                    codec.ending()
+                    coding.ending()
                 ))
             }
             WalName::BackupHistory(..) | WalName::History(_) => {
@@ -391,24 +392,24 @@ impl Layout {
     /// Whether a name below `wal(system)` is one that later versions may write.
     pub fn is_reserved_in_wal(&self, system: SystemId, name: &ObjectName) -> bool {
         let rest = name.as_str().strip_prefix(self.wal(system).as_str());
-        rest.is_some_and(|rest| rest.starts_with("live/") || rest.ends_with(".age"))
+        rest.is_some_and(|rest| rest.starts_with("live/"))
     }
 
-    /// Which WAL file an object below `wal(system)` is, and its codec.
-    pub fn read_wal_file(&self, system: SystemId, name: &ObjectName) -> Option<(WalName, Codec)> {
+    /// Which WAL file an object below `wal(system)` is, and its coding.
+    pub fn read_wal_file(&self, system: SystemId, name: &ObjectName) -> Option<(WalName, Coding)> {
         let rest = name.as_str().strip_prefix(self.wal(system).as_str())?;
         let (folder, file) = match rest.split_once('/') {
             Some((folder, file)) => (Some(folder), file),
             None => (None, rest),
         };
-        let (plain, codec) = Codec::split(file);
+        let (plain, coding) = Coding::split(file);
         let file = plain.parse::<WalName>().ok()?;
         match (file, folder) {
             (WalName::Segment(segment) | WalName::Partial(segment), Some(folder)) => {
-                (segment.folder() == folder).then_some((file, codec))
+                (segment.folder() == folder).then_some((file, coding))
             }
             (WalName::BackupHistory(..) | WalName::History(_), None) => {
-                (codec == Codec::None).then_some((file, codec))
+                (coding == Codec::None.into()).then_some((file, coding))
             }
             _ => None,
         }
@@ -420,8 +421,8 @@ impl Layout {
 pub enum BackupObject {
     Started,
     Alive(u32),
-    Part(u32, Codec),
-    Config(Codec),
+    Part(u32, Coding),
+    Config(Coding),
     Manifest,
     Index,
     Relations,
@@ -435,10 +436,10 @@ impl fmt::Display for BackupObject {
         match self {
             BackupObject::Started => f.write_str("started.json"),
             BackupObject::Alive(number) => write!(f, "alive-{number}.json"),
-            BackupObject::Part(number, codec) => {
-                write!(f, "part-{number:04}.tar{}", codec.ending())
+            BackupObject::Part(number, coding) => {
+                write!(f, "part-{number:04}.tar{}", coding.ending())
             }
-            BackupObject::Config(codec) => write!(f, "config.tar{}", codec.ending()),
+            BackupObject::Config(coding) => write!(f, "config.tar{}", coding.ending()),
             BackupObject::Manifest => f.write_str("backup_manifest.zst"),
             BackupObject::Index => f.write_str("index.json.zst"),
             BackupObject::Relations => f.write_str("relations.json.zst"),
@@ -470,15 +471,15 @@ impl BackupObject {
         {
             return number.parse().ok().map(BackupObject::Alive);
         }
-        let (plain, codec) = Codec::split(name);
+        let (plain, coding) = Coding::split(name);
         if plain == "config.tar" {
-            return Some(BackupObject::Config(codec));
+            return Some(BackupObject::Config(coding));
         }
         let number = plain.strip_prefix("part-")?.strip_suffix(".tar")?;
         number
             .parse()
             .ok()
-            .map(|number| BackupObject::Part(number, codec))
+            .map(|number| BackupObject::Part(number, coding))
     }
 }
 
@@ -491,15 +492,24 @@ mod tests {
         Layout::new("main".parse().unwrap())
     }
 
+    fn encrypted(codec: Codec) -> Coding {
+        Coding {
+            codec,
+            encrypted: true,
+        }
+    }
+
     #[test]
     fn backup_objects_read_as_they_are_written() {
         let id: BackupId = "20261121T020000Z-full".parse().unwrap();
         for object in [
             BackupObject::Started,
             BackupObject::Alive(12),
-            BackupObject::Part(1, Codec::Zstd),
-            BackupObject::Part(12345, Codec::None),
-            BackupObject::Config(Codec::Gzip),
+            BackupObject::Part(1, Codec::Zstd.into()),
+            BackupObject::Part(12345, Codec::None.into()),
+            BackupObject::Part(7, encrypted(Codec::Zstd)),
+            BackupObject::Config(Codec::Gzip.into()),
+            BackupObject::Config(encrypted(Codec::None)),
             BackupObject::Manifest,
             BackupObject::Backup,
         ] {
@@ -510,7 +520,7 @@ mod tests {
                 "{name}"
             );
         }
-        let name = layout().backup_object(&id, BackupObject::Part(1, Codec::Zstd));
+        let name = layout().backup_object(&id, BackupObject::Part(1, Codec::Zstd.into()));
         assert_eq!(
             name.as_str(),
             "main/base/20261121T020000Z-full/part-0001.tar.zst"
@@ -536,10 +546,19 @@ mod tests {
             ),
         ] {
             let file: WalName = file.parse().unwrap();
-            let object = layout().wal_file(system, file, Codec::Zstd);
+            let object = layout().wal_file(system, file, Codec::Zstd.into());
             assert_eq!(object.as_str(), name);
             assert_eq!(layout().read_wal_file(system, &object).unwrap().0, file);
         }
+        let file: WalName = "000000010000000A000000FE".parse().unwrap();
+        let object = layout().wal_file(system, file, encrypted(Codec::Lz4));
+        assert!(
+            object
+                .as_str()
+                .ends_with("/000000010000000A000000FE.lz4.age")
+        );
+        let read = layout().read_wal_file(system, &object);
+        assert_eq!(read, Some((file, encrypted(Codec::Lz4))));
         let stray = ObjectName("main/wal/7/000000010000000B/000000010000000A000000FE.zst".into());
         assert_eq!(layout().read_wal_file(system, &stray), None);
     }

@@ -6,9 +6,11 @@ use super::{
     catalog::StoredObject,
     codec::{Codec, Compression, Encoder},
     layout::ObjectName,
-    storage::{Storage, Trail, Upload},
+    repository::Repository,
+    sealed_upload::SealedUpload,
+    storage::{Trail, Upload},
 };
-use crate::{error::Result, util::hash::Sha256Writer};
+use crate::error::{Error, Result};
 
 /// Lists of files and relations, whose lines repeat each other: level 1 makes fewer bytes of them than level 3,
 /// in less time.
@@ -19,67 +21,73 @@ pub const LISTS: Compression = Compression {
 
 /// Dropped without `finish`, the object never existed.
 pub struct ObjectWriter<'a> {
-    storage: &'a dyn Storage,
+    repository: &'a Repository,
     name: ObjectName,
-    stream: Encoder<'static, Sha256Writer<Box<dyn Upload>>>,
+    stream: Encoder<'static, SealedUpload>,
 }
 
 impl<'a> ObjectWriter<'a> {
     pub fn begin(
-        storage: &'a dyn Storage,
+        repository: &'a Repository,
         name: ObjectName,
         compression: Compression,
+        encrypted: bool,
     ) -> Result<Self> {
-        let upload = storage.put_part(&name)?;
-        Self::onto(upload, storage, name, compression)
+        let upload = repository.storage().put_part(&name)?;
+        Self::onto(upload, repository, name, compression, encrypted)
     }
 
     /// With what reads the object again behind it, if the store can do that.
     pub fn begin_with_trail(
-        storage: &'a dyn Storage,
+        repository: &'a Repository,
         name: ObjectName,
         compression: Compression,
+        encrypted: bool,
     ) -> Result<(Self, Option<Box<dyn Trail>>)> {
-        let upload = storage.put_part(&name)?;
+        let upload = repository.storage().put_part(&name)?;
         let trail = upload.trail()?;
-        Ok((Self::onto(upload, storage, name, compression)?, trail))
+        let writer = Self::onto(upload, repository, name, compression, encrypted)?;
+        Ok((writer, trail))
     }
 
     fn onto(
         upload: Box<dyn Upload>,
-        storage: &'a dyn Storage,
+        repository: &'a Repository,
         name: ObjectName,
         compression: Compression,
+        encrypted: bool,
     ) -> Result<Self> {
+        let sealed = SealedUpload::begin(repository, &name, upload, encrypted)?;
         Ok(Self {
-            storage,
+            repository,
             name,
-            stream: compression.encoder(Sha256Writer::new(upload))?,
+            stream: compression.encoder(sealed)?,
         })
     }
 
     /// Makes the object durable.
     pub fn finish(self) -> Result<StoredObject> {
-        let hashing = self
-            .stream
-            .finish()
-            .map_err(|error| self.storage.failed("write", &self.name, error))?;
-        let stored_bytes = hashing.length();
-        let (upload, sha256) = hashing.finish();
-        upload.finish()?;
+        let sealed = self.stream.finish().and_then(SealedUpload::finish);
+        let sealed = sealed.map_err(|error| failed(self.repository, &self.name, error))?;
+        sealed.upload.finish()?;
         Ok(StoredObject {
             name: self.name.file_name().to_owned(),
-            stored_bytes,
-            sha256,
+            stored_bytes: sealed.stored_bytes,
+            sha256: sealed.sha256,
+            unencrypted_sha256: sealed.unencrypted_sha256,
         })
     }
+}
+
+/// Above here nobody knows the object's place any more.
+fn failed(repository: &Repository, name: &ObjectName, error: io::Error) -> Error {
+    repository.storage().failed("write", name, error)
 }
 
 impl Write for ObjectWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let result = self.stream.write(bytes);
-        // Above here nobody knows the object's place any more.
-        result.map_err(|error| self.storage.failed("write", &self.name, error).into())
+        result.map_err(|error| failed(self.repository, &self.name, error).into())
     }
 
     fn flush(&mut self) -> io::Result<()> {

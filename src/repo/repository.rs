@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     codec::Codec,
+    coding::Coding,
+    crypt::Keys,
     document::FORMAT,
     layout::{self, ClusterName, Layout, ObjectName},
     location::Location,
@@ -47,23 +49,19 @@ pub struct System {
 }
 
 impl System {
-    /// Refuses what this version has no way to read or write.
-    pub fn check_readable(&self) -> Result<()> {
-        if !self.encrypted {
-            return Ok(());
+    /// How its segments are stored.
+    pub fn wal_coding(&self) -> Coding {
+        Coding {
+            codec: self.wal_codec,
+            encrypted: self.encrypted,
         }
-        Err(Error::failed(format!(
-            "the WAL of system {} is encrypted, which this version of pgstow can't do",
-            self.system_id
-        ))
-        .hint("use a newer version of pgstow."))
     }
 
     /// How `file` is stored: history and backup files are left plain, for people to read.
-    pub fn codec_of(&self, file: WalName) -> Codec {
+    pub fn coding_of(&self, file: WalName) -> Coding {
         match file.segment() {
-            Some(_) => self.wal_codec,
-            None => Codec::None,
+            Some(_) => self.wal_coding(),
+            None => Codec::None.into(),
         }
     }
 }
@@ -75,6 +73,7 @@ pub struct Repository {
     layout: Layout,
     id: String,
     location: Location,
+    keys: Arc<Keys>,
 }
 
 impl Repository {
@@ -105,7 +104,66 @@ impl Repository {
             layout,
             id: identity.id,
             location: location.clone(),
+            keys: Arc::default(),
         })
+    }
+
+    /// The same with keys to encrypt for and to decrypt with.
+    #[must_use]
+    pub fn with_keys(self, keys: &Arc<Keys>) -> Self {
+        Self {
+            keys: Arc::clone(keys),
+            ..self
+        }
+    }
+
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// How what is compressed by `codec` is stored from now on.
+    pub fn coding(&self, codec: Codec) -> Coding {
+        Coding {
+            codec,
+            encrypted: self.keys.encrypt(),
+        }
+    }
+
+    /// For whom that is encrypted, as the description of what is stored lists them.
+    pub fn recipients(&self) -> Result<Vec<String>> {
+        match self.keys.encrypt() {
+            true => Ok(self
+                .keys
+                .recipients()?
+                .iter()
+                .map(ToString::to_string)
+                .collect()),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Refuses to store anything of `system` otherwise than it was registered: nothing plain where all is to be
+    /// encrypted, nor the other way round.
+    pub fn check_encryption(&self, system: &System) -> Result<()> {
+        let (id, location) = (system.system_id, &self.location);
+        match (system.encrypted, self.keys.encrypt()) {
+            (true, true) => self.keys.recipients().map(drop),
+            (false, false) => Ok(()),
+            (true, false) => Err(Error::usage(format!(
+                "all of system {id} is encrypted in repository {location}, but no recipients are set"
+            ))
+            .hint(
+                "set encryption.recipients of this repository in pgstow.toml to the public keys of those who restore.",
+            )),
+            (false, true) => Err(Error::usage(format!(
+                "recipients are set for repository {location}, but system {id} was registered there without \
+                 encryption"
+            ))
+            .hint(
+                "encryption begins with a system: make another repository by `pgstow init`, or take the recipients out of \
+                 its settings; what is stored there stays readable for everybody who can read its files.",
+            )),
+        }
     }
 
     /// Fails unless the repository is still where it was opened. For who is about to rely on an
@@ -171,14 +229,19 @@ impl Repository {
         &*self.storage
     }
 
+    /// For readers that outlive a borrow.
+    pub(super) fn shared_storage(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.storage)
+    }
+
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
     /// What `file` of that system is stored as.
     pub fn wal_object(&self, system: &System, file: WalName) -> ObjectName {
-        let codec = system.codec_of(file);
-        self.layout.wal_file(system.system_id, file, codec)
+        let coding = system.coding_of(file);
+        self.layout.wal_file(system.system_id, file, coding)
     }
 
     pub fn location(&self) -> &Location {

@@ -122,6 +122,9 @@ pub struct VerifiedBackup {
     /// Whether a restore can do without what was damaged.
     pub restorable: bool,
     pub findings: u64,
+    /// Only the hashes of what is stored were checked: it could not be decrypted.
+    #[serde(default)]
+    pub sealed: bool,
 }
 
 /// The newest word on each backup.
@@ -224,7 +227,11 @@ impl Repository {
                 }
             }
             for word in run.backups {
-                if exists(word.backup) && !verdicts.newest.contains_key(&word.backup) {
+                let newer = verdicts.newest.get(&word.backup);
+                // Who can't decrypt does not know better than who could.
+                let holds =
+                    newer.is_none_or(|(_, newer)| newer.sealed && !word.sealed && !word.restorable);
+                if exists(word.backup) && holds {
                     verdicts.newest.insert(word.backup, (run.time, word));
                     of_use = true;
                 }

@@ -100,7 +100,7 @@ impl WalIndex {
             .list(&layout.wal(system.system_id), None)?
         {
             let info = info?;
-            let Some((file, codec)) = layout.read_wal_file(system.system_id, &info.name) else {
+            let Some((file, coding)) = layout.read_wal_file(system.system_id, &info.name) else {
                 index
                     .gaps
                     .extend(layout.read_gap(system.system_id, &info.name));
@@ -110,8 +110,8 @@ impl WalIndex {
             };
             index.stored_bytes += info.size;
             match file {
-                // Under another codec restore-wal would not look for it.
-                WalName::Segment(_) | WalName::Partial(_) if codec != system.wal_codec => {}
+                // Under another coding restore-wal would not look for it.
+                WalName::Segment(_) | WalName::Partial(_) if coding != system.wal_coding() => {}
                 WalName::Segment(segment) => {
                     index.add(segment);
                     index.note_arrival(segment.timeline, info.modified);
@@ -152,7 +152,7 @@ impl WalIndex {
         {
             match layout.read_wal_file(system.system_id, &info?.name) {
                 Some((WalName::Segment(segment), _)) if segment > last => break,
-                Some((WalName::Segment(segment), codec)) if codec == system.wal_codec => {
+                Some((WalName::Segment(segment), coding)) if coding == system.wal_coding() => {
                     index.add(segment)
                 }
                 _ => {}

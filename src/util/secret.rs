@@ -2,16 +2,19 @@
 
 use std::{fmt, path::PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::private_file;
 use crate::error::{Error, Result};
 
-/// Shows nothing in `Debug` and has no `Display`, so that it can't slip into a log or an error.
+/// Shows nothing in `Debug` and has no `Display`, so that it can't slip into a log or an error. Its memory is
+/// cleared when it goes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The text itself, for the one place that sends it.
@@ -43,7 +46,7 @@ impl SecretFrom {
         match self {
             SecretFrom::Setting(secret) => Ok(secret.clone()),
             SecretFrom::File(path) => {
-                let text = private_file::read(path)?;
+                let text = Zeroizing::new(private_file::read(path)?);
                 Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
             }
             SecretFrom::Exposed { what, cure } => {

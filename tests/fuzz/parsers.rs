@@ -55,6 +55,7 @@ use pgstow::{
         backup_id::BackupId,
         catalog::{Alive, Backup, Started},
         codec::Codec,
+        crypt::{self, Keys, Recipient},
         dump::{Dump, DumpStarted},
         file_index,
         gap::Gap,
@@ -66,13 +67,18 @@ use pgstow::{
         restoring::Restoring,
         verified::Verified,
     },
-    util::{clock::Time, units},
+    util::{
+        clock::Time,
+        secret::{Secret, SecretFrom},
+        units,
+    },
 };
 
 pub type Parser = fn(&[u8]);
 
 pub const PARSERS: &[(&str, Parser)] = &[
     ("wal_header", |bytes| drop(WalHeader::parse(bytes))),
+    ("age_header", age_header),
     ("wal_records", wal_records),
     ("wal_line", wal_line),
     ("wal_summary", |bytes| {
@@ -207,6 +213,24 @@ fn text(bytes: &[u8], parse: impl FnOnce(&str)) {
 
 /// Behind a header, in pages of 1 KiB, so that random bytes come further than the first page;
 /// several times, so that few of them fill pages.
+fn age_header(bytes: &[u8]) {
+    // A key that age's own documents know.
+    const IDENTITY: &str =
+        "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+    drop(crypt::clear_hash(bytes));
+    let keys = |text: &str| {
+        let identity = SecretFrom::Setting(Secret::new(text));
+        Keys::new(Vec::new(), None, Some(identity))
+    };
+    if let Ok(mut plain) = keys(IDENTITY).decryptor(bytes) {
+        let _ = plain.read_to_end(&mut Vec::new());
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        drop(keys(text).check_identity());
+        drop(text.parse::<Recipient>());
+    }
+}
+
 fn wal_records(bytes: &[u8]) {
     let mut header = [0; 40];
     header[..8].copy_from_slice(&[0x18, 0xD1, 2, 0, 1, 0, 0, 0]);

@@ -43,7 +43,9 @@ const SUBJECTS: [(&str, &str); 24] = [
 ];
 
 /// Crates that only these may use.
-const HOMES: [(&str, &str); 11] = [
+const HOMES: [(&str, &str); 13] = [
+    ("age", "repo::crypt"),
+    ("age_core", "repo::crypt"),
     ("clap", "cli"),
     ("indicatif", "cli"),
     ("object_store", "repo"),

@@ -20,6 +20,7 @@ mod demo;
 mod documents;
 mod drill;
 mod dump;
+mod encryption;
 mod find_target;
 mod formats;
 mod harness;

@@ -50,6 +50,8 @@ const SEEDS: &[&[u8]] = &[
     b"{\"version\":1,\"notifiers\":{\"ops\":{\"known\":{\"disk\":{\"state\":\"warning\",\"since\":\"2026-11-21T02:00:00Z\",\"reason\":\"x\",\"told\":\"ok\",\"told_at\":\"2026-11-21T02:00:00Z\"}},\"delivered\":null,\"trouble\":{\"since\":\"2026-11-21T02:00:00Z\",\"error\":\"x\",\"hint\":null}}},\"monitored\":\"ab\"}",
     b"{\"run\":\"1\",\"job\":\"base\",\"repository\":\"local\",\"begun\":\"2026-11-21T02:00:00Z\",\"boot_id\":\"b\",\"process\":1,\"process_start\":1}\n{\"run\":\"1\",\"ended\":\"2026-11-21T03:00:00Z\",\"exit_code\":0,\"bytes\":7,\"backup\":null,\"error\":null}\n",
     b"{\"format\":1,\"files\":[\n{\"path\":\"a\",\"part\":1,\"frame\":0,\"offset\":0,\"size\":1,\"mode\":384,\"mtime\":1,\"crc32c\":1}\n]}\n",
+    // The header of an encrypted segment.
+    b"age-encryption.org/v1\n-> X25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n-> pgstow-sha256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n--- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n0123456789abcdef0123456789abcdef",
 ];
 
 #[test]

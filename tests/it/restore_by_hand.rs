@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Archive, Cluster, PgBin, Scratch, pg, user};
+use crate::harness::{Archive, Cluster, PgBin, Scratch, keys, pg, user};
 
 /// All shell blocks of the page, as one script.
 fn script() -> String {
@@ -90,12 +90,18 @@ enum Case {
     Debian,
     /// An incremental backup on another one.
     Chain,
+    /// The same, encrypted.
+    Sealed,
 }
 
 fn the_page_restores(pg: PgBin, compression: &str, case: Case) {
     let debian = case == Case::Debian;
     let scratch = Scratch::new();
-    let archive = Archive::new(&scratch, compression);
+    let archive = match case {
+        Case::Sealed => Archive::encrypted(&scratch, compression),
+        _ => Archive::new(&scratch, compression),
+    };
+    let is_chain = matches!(case, Case::Chain | Case::Sealed);
     let mut main = Cluster::build(&scratch, pg.clone())
         .initdb("--wal-segsize=1")
         .archiving(&archive.tool.shell("archive-wal %p"))
@@ -128,7 +134,7 @@ fn the_page_restores(pg: PgBin, compression: &str, case: Case) {
         output.json()["backup"]["id"].as_str().unwrap().to_owned()
     };
     let mut backup = base("--full");
-    if case == Case::Chain {
+    if is_chain {
         // A tablespace that goes, and one that comes: each backup of the chain has others.
         main.psql("insert into far select generate_series(5001, 5500)");
         let gone = scratch.folder("gone");
@@ -203,7 +209,8 @@ fn the_page_restores(pg: PgBin, compression: &str, case: Case) {
             .env("PGBIN", &pg.bindir)
             .env("LD_LIBRARY_PATH", pg.bindir.join("../lib"))
             .env("PGHOST", &restored.socket_dir)
-            .env("PGPORT", "5433"),
+            .env("PGPORT", "5433")
+            .env("KEY", keys::identity_file(&scratch)),
     );
     assert!(
         output.contains("part-0001.tar") && output.contains(": OK"),
@@ -226,7 +233,7 @@ fn the_page_restores(pg: PgBin, compression: &str, case: Case) {
         assert_eq!(fs::read_link(link).unwrap(), *folder);
         assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "{oid}");
     }
-    if case == Case::Chain {
+    if is_chain {
         assert_eq!(spaces.len(), 2);
         assert_eq!(restored.psql("select count(*) from came"), "700");
         assert_eq!(restored.psql("select to_regclass('went') is null"), "t");
@@ -306,4 +313,14 @@ fn chain_on_17() {
 #[test]
 fn chain_on_18() {
     the_page_restores(pg(18), "zstd", Case::Chain);
+}
+
+#[test]
+fn encrypted_on_15() {
+    the_page_restores(pg(15), "gzip", Case::Sealed);
+}
+
+#[test]
+fn encrypted_on_18() {
+    the_page_restores(pg(18), "zstd", Case::Sealed);
 }

@@ -28,7 +28,8 @@ pub struct DemoArgs {
 #[command(after_help = "Examples:
   pgstow init
   pgstow init --apply
-  pgstow init --new-system        # after pg_upgrade")]
+  pgstow init --new-system        # after pg_upgrade
+  pgstow init --make-key /root/pgstow-identity.txt")]
 pub struct InitArgs {
     /// Register the new system identifier that pg_upgrade or initdb made
     #[arg(long)]
@@ -36,6 +37,9 @@ pub struct InitArgs {
     /// Set the server's settings by ALTER SYSTEM (as a superuser), instead of printing them
     #[arg(long)]
     pub apply: bool,
+    /// Only make a pair of keys for encryption, the private one in a new file, and tell what to do with them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["new_system", "apply"])]
+    pub make_key: Option<PathBuf>,
 }
 
 /// Proves the set-up end to end

@@ -141,6 +141,7 @@ impl Layers {
                     parse::yes_or_no,
                 )?,
                 retention: self.retention(name)?,
+                keys: self.keys(name)?,
             });
         }
         Ok(repos)

@@ -59,6 +59,7 @@ impl Key {
             DUMP_DATABASES,
             DUMP_EXCLUDE,
             DUMP_PRODUCTION,
+            ENCRYPTION_RECIPIENTS,
         ];
         self.has_lines() || with_commas.contains(self)
     }
@@ -175,6 +176,9 @@ keys! {
     COMPRESSION = Repo "compression" Some("zstd:3"), false;
     PART_SIZE = Repo "part_size" Some("1GB"), false;
     VERIFY_AFTER_WRITE = Repo "verify_after_write" Some("true"), false;
+    ENCRYPTION_RECIPIENTS = Repo "encryption.recipients" None, false;
+    ENCRYPTION_RECIPIENTS_FILE = Repo "encryption.recipients_file" None, false;
+    ENCRYPTION_IDENTITY = Repo "encryption.identity" None, true;
     RETENTION_FULL = Repo "retention.full" None, false;
     RETENTION_DAYS = Repo "retention.days" None, false;
     RETENTION_DAILY = Repo "retention.daily" None, false;

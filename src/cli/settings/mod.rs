@@ -6,6 +6,7 @@ mod build;
 mod connection;
 mod drill;
 mod dump;
+mod encryption;
 pub mod env_file;
 mod environment;
 mod file;

@@ -239,6 +239,54 @@ fn only_the_first_repository_has_a_window_by_default() {
 }
 
 #[test]
+fn keys_of_encryption_are_checked_and_a_private_one_is_never_told() {
+    const PRIVATE: &str =
+        "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+    const PUBLIC: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+    let repo =
+        |lines: &str, mode| Host::new().file(&format!("[repo.a]\nurl = '/a'\n{lines}"), mode);
+    let keys_of = |host: &Host| host.settings().unwrap().repos[0].keys.clone();
+
+    assert!(!keys_of(&repo("", 0o644)).encrypt());
+    let host = repo(
+        &format!("encryption = {{ recipients = ['{PUBLIC}', '{PUBLIC}'] }}"),
+        0o644,
+    );
+    assert!(keys_of(&host).encrypt() && !keys_of(&host).can_decrypt());
+    assert_eq!(keys_of(&host).recipients().unwrap().len(), 1);
+    let host = host.env("PGSTOW_REPO_ENCRYPTION_IDENTITY", PRIVATE);
+    assert!(keys_of(&host).can_decrypt());
+    keys_of(&host).check_identity().unwrap();
+    assert!(!format!("{:?}", host.settings()).contains("SECRET-KEY"));
+    let host = repo("encryption.identity_file = '/nowhere'", 0o644);
+    assert_eq!(keys_of(&host).identity_file(), Some(Path::new("/nowhere")));
+
+    for (lines, expected) in [
+        (
+            "encryption.recipients = ['age1x']",
+            "pgstow.toml:3: bad value for repo.a.encryption.recipients",
+        ),
+        (
+            &format!("encryption.recipients = ['{PRIVATE}']"),
+            "a private key stands where recipients do",
+        ),
+        (
+            "encryption.recipients_file = 'x'",
+            "pgstow.toml:3: bad value for repo.a.encryption.recipients_file",
+        ),
+        ("encryption.identity_file = 'x'", "must be an absolute path"),
+        (
+            &format!("encryption.identity = '{PRIVATE}'"),
+            "can be read by every user",
+        ),
+    ] {
+        let error = repo(lines, 0o644).error();
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains("SECRET-KEY-"), "{error}");
+    }
+}
+
+#[test]
 fn bad_values_are_blamed_on_their_source() {
     let new = Host::new;
     let config = |text: &str| Host::new().file(text, 0o644);

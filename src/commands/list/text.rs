@@ -298,6 +298,7 @@ fn in_full(backup: &Backup, out: &mut dyn Write) -> io::Result<()> {
     )?;
     field("files", backup.files.to_string())?;
     field("parts", backup.parts.len().to_string())?;
+    field("encrypted for", backup.recipients.join(", "))?;
     for tablespace in &backup.tablespaces {
         field(
             "tablespace",

@@ -1,13 +1,13 @@
 //! The settings of an installation, whatever layer each came from.
 
-use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use super::{base::Checkpoint, connection::ConnectionSettings};
 use crate::{
     domain::retention::policy::Policy,
     error::{Error, Result},
     postgres::{conninfo::ConnInfo, file_checksum::Algorithm},
-    repo::{codec::Compression, layout::ClusterName, location::Location},
+    repo::{codec::Compression, crypt::Keys, layout::ClusterName, location::Location},
 };
 
 #[derive(Debug)]
@@ -35,6 +35,12 @@ impl Settings {
             Error::usage("no repository is set")
                 .hint("give --repo-url /a/folder, or url in [repo.local] of pgstow.toml.")
         })
+    }
+
+    /// Those of the first or chosen repository; none where none is set.
+    pub fn keys(&self) -> Arc<Keys> {
+        let first = self.repos.first();
+        first.map_or_else(Arc::default, |repo| Arc::clone(&repo.keys))
     }
 }
 
@@ -84,6 +90,7 @@ pub struct RepoSettings {
     pub part_size: u64,
     pub verify_after_write: bool,
     pub retention: Policy,
+    pub keys: Arc<Keys>,
 }
 
 #[derive(Debug)]

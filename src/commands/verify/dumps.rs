@@ -43,7 +43,8 @@ pub struct VerifyDumpsReport {
 
 pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDumpsReport> {
     if let WhichDumps::File(path) = &options.which {
-        let material = Material::file(path)?;
+        let keys = context.settings.keys();
+        let material = Material::file(path, &keys)?;
         let validated = validate(context, options, &ScratchServers::default(), &material)?;
         return Ok(VerifyDumpsReport {
             repository: None,

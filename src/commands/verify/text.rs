@@ -81,7 +81,13 @@ impl CheckedBackup {
         if self.findings.is_empty() {
             let files = units::count(self.files, "file");
             let stored = units::bytes(self.stored_bytes);
-            writeln!(out, "{id}: all right ({files}, {stored} stored)")?;
+            match &self.sealed {
+                None => writeln!(out, "{id}: all right ({files}, {stored} stored)")?,
+                Some(why) => {
+                    writeln!(out, "{id}: what is stored is as it was written ({stored})")?;
+                    writeln!(out, "  not checked: the {files} in it ({why})")?;
+                }
+            }
         } else {
             let findings = units::count(self.findings.len() as u64, "finding");
             writeln!(out, "{id}: DAMAGED, {findings}")?;
@@ -138,10 +144,20 @@ impl CheckedWal {
         if checked.findings.is_empty() {
             let files = units::count(checked.objects, "file");
             let stored = units::bytes(checked.bytes);
-            writeln!(
-                out,
-                "WAL of system {system}: all right ({files}, {stored} stored)"
-            )?;
+            match &checked.sealed_why {
+                None => writeln!(
+                    out,
+                    "WAL of system {system}: all right ({files}, {stored} stored)"
+                ),
+                Some(why) => {
+                    writeln!(
+                        out,
+                        "WAL of system {system}: nothing is missing ({files}, {stored} stored)"
+                    )?;
+                    let sealed = units::count(checked.sealed, "file");
+                    writeln!(out, "  not checked: what is in {sealed} ({why})")
+                }
+            }?;
             return self.write_past(out);
         }
         let findings = units::count(checked.findings.len() as u64, "finding");

@@ -39,7 +39,7 @@ impl Run<'_> {
     }
 
     fn store_relations(&self) -> Result<StoredObject> {
-        let mut out = self.object(BackupObject::Relations, LISTS)?;
+        let mut out = self.object(BackupObject::Relations, LISTS, false)?;
         // No loss of data, and every night the same where the role may not enter on purpose.
         let left_out = relations::write(self.info, self.session, &mut out, self.cancel)?;
         if let Some(first) = left_out.first() {
@@ -100,7 +100,7 @@ impl Run<'_> {
             data_directory: self.facts.data_directory.display().to_string(),
             compression: self.options.compression.codec,
             level: self.options.compression.level,
-            recipients: Vec::new(),
+            recipients: self.repository.recipients()?,
             stored_bytes: packed.parts.iter().map(|part| part.stored_bytes).sum(),
             tablespaces: contents.tablespaces,
             parts: packed.parts,
@@ -127,7 +127,9 @@ impl Run<'_> {
 
     fn store_config(&self, objects: &mut Vec<StoredObject>) -> Result<config_files::Stored> {
         let compression = self.options.compression;
-        let begin = || self.object(BackupObject::Config(compression.codec), compression);
+        let coding = self.repository.coding(compression.codec);
+        let object = BackupObject::Config(coding);
+        let begin = || self.object(object, compression, coding.encrypted);
         let (stored, out) = config_files::write(self.facts, self.session, begin)?;
         if let Some(out) = out {
             objects.push(out.finish()?);

@@ -63,6 +63,7 @@ pub fn run(
     check_version(&facts)?;
     apart::refuse_inside(repository.location(), &session, info, &facts)?;
     let system = repository.system(facts.system_id)?;
+    repository.check_encryption(&system)?;
     let mut source = method::source(options, info, &session, &facts, cancel)?;
     if !options.standalone {
         let state = &options.state_folder;
@@ -415,8 +416,9 @@ impl Run<'_> {
         &self,
         object: BackupObject,
         compression: Compression,
+        encrypted: bool,
     ) -> Result<ObjectWriter<'_>> {
         let name = self.repository.layout().backup_object(&self.id, object);
-        ObjectWriter::begin(self.repository.storage(), name, compression)
+        ObjectWriter::begin(self.repository, name, compression, encrypted)
     }
 }

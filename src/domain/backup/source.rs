@@ -82,6 +82,6 @@ impl<'a> Order<'a> {
     pub fn object(&self, object: BackupObject) -> Result<ObjectWriter<'a>> {
         let repository = self.to.repository;
         let name = repository.layout().backup_object(&self.to.id, object);
-        ObjectWriter::begin(repository.storage(), name, LISTS)
+        ObjectWriter::begin(repository, name, LISTS, false)
     }
 }

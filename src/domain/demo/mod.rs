@@ -11,6 +11,7 @@ mod steps;
 
 use std::{
     path::PathBuf,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -239,6 +240,7 @@ impl Story<'_> {
         let wanted = init::Wanted {
             location: &location,
             wal_codec: Compression::default().codec,
+            keys: &Arc::default(),
         };
         init::register(&wanted, &cluster, &facts, None)?;
         let repository = Repository::open(&location, cluster)?;

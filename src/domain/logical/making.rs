@@ -83,7 +83,7 @@ impl Maker<'_> {
             DumpName::new(request.path, &request.prefix, subject, time, class)
         })?;
         let made = read(&name).and_then(|read| {
-            let dump = self.describe(subject, &name, begun, read);
+            let dump = self.describe(subject, &name, begun, read)?;
             store::commit(repository, &dump).map(|()| dump)
         });
         if made.is_err() {
@@ -103,8 +103,14 @@ impl Maker<'_> {
         }
     }
 
-    fn describe(&self, subject: &Subject, name: &DumpName, begun: Time, read: Read) -> Dump {
-        Dump {
+    fn describe(
+        &self,
+        subject: &Subject,
+        name: &DumpName,
+        begun: Time,
+        read: Read,
+    ) -> Result<Dump> {
+        Ok(Dump {
             format: FORMAT,
             name: name.clone(),
             class: name.class(),
@@ -115,6 +121,7 @@ impl Maker<'_> {
             dump_format: read.format,
             compression: read.compression.codec,
             level: read.compression.level,
+            recipients: self.repository.recipients()?,
             data: read.data,
             begun,
             ended: clock::now(),
@@ -128,7 +135,7 @@ impl Maker<'_> {
             verified: self.request.reread,
             host: host::name(),
             pgstow_version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+        })
     }
 
     /// Dumps a database.
@@ -297,7 +304,7 @@ impl Maker<'_> {
             meter: self.meter,
             cancel: self.cancel,
         };
-        let object = DumpObject::Data(format, compression.codec);
+        let object = DumpObject::Data(format, self.repository.coding(compression.codec));
         DataWriter::begin(shelf, name, object, compression)
     }
 }

@@ -43,7 +43,7 @@ pub fn run(
     let programs = ClientPrograms::find(search, major)?;
     let system_id = session.query_one("SELECT system_identifier FROM pg_control_system()", &[])?;
     let system_id = SystemId(system_id.parse::<i64>(0)?.cast_unsigned());
-    repository.system(system_id)?;
+    repository.check_encryption(&repository.system(system_id)?)?;
     let names = databases::chosen(&session, &request.choice)?;
     let entries = repository.dumps()?;
     claim::clear_remains(repository, &entries)?;

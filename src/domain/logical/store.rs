@@ -44,11 +44,14 @@ impl<'a> DataWriter<'a> {
         compression: Compression,
     ) -> Result<Self> {
         let name = shelf.repository.layout().dump_object(name, object);
-        let storage = shelf.repository.storage();
+        let repository = shelf.repository;
+        let encrypted = repository.keys().encrypt();
         let (object, trail) = match shelf.reread {
-            true => ObjectWriter::begin_with_trail(storage, name.clone(), compression)?,
+            true => {
+                ObjectWriter::begin_with_trail(repository, name.clone(), compression, encrypted)?
+            }
             false => (
-                ObjectWriter::begin(storage, name.clone(), compression)?,
+                ObjectWriter::begin(repository, name.clone(), compression, encrypted)?,
                 None,
             ),
         };
@@ -72,6 +75,7 @@ impl<'a> DataWriter<'a> {
             plain_bytes: self.plain_bytes,
             stored_bytes: stored.stored_bytes,
             sha256: stored.sha256,
+            unencrypted_sha256: stored.unencrypted_sha256,
         };
         let Shelf {
             repository,

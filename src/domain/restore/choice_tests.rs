@@ -253,6 +253,7 @@ fn what_verify_found_damaged_is_taken_only_where_nothing_else_leads_on() {
             backup: archive.backups[number].id,
             restorable: false,
             findings: 1,
+            sealed: false,
         };
         let newest = &mut archive.verdicts.newest;
         newest.insert(word.backup, (at(9, 0), word));

@@ -61,7 +61,7 @@ impl ConfigFiles<'_> {
     }
 
     fn object(&self) -> BackupObject {
-        BackupObject::Config(self.backup.compression)
+        BackupObject::Config(self.backup.coding())
     }
 
     /// Gives each member of the archive, and sees that all of it is as it was stored.
@@ -76,8 +76,8 @@ impl ConfigFiles<'_> {
         let unreadable = |error| Error::passed(error, |error| storage.failed("read", &name, error));
         let mut stored = Sha256Reader::new(storage.get(&name, None)?);
         {
-            let decoder = self.backup.compression.decoder(&mut stored);
-            let mut plain = decoder.map_err(unreadable)?;
+            let coding = self.backup.coding();
+            let mut plain = self.repository.decode(&name, coding, &mut stored)?;
             let mut archive = tar::Archive::new(&mut plain as &mut dyn Read);
             for entry in archive.entries().map_err(unreadable)? {
                 let mut entry = entry.map_err(unreadable)?;

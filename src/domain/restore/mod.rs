@@ -28,6 +28,7 @@ pub mod folders;
 mod guard;
 mod index;
 mod jobs;
+mod keys;
 pub mod load;
 mod look;
 mod lost;
@@ -124,6 +125,7 @@ pub fn run_marked<'a>(
 ) -> Result<(Restored, Mark<'a>)> {
     cancel.check()?;
     plan::refuse_running(&plan.data_dir, plan.old_data_dir.as_deref())?;
+    keys::check(repository, &plan.system, &plan.choice.backup)?;
     let mark = Mark::leave(repository, &plan.choice.backup);
     match carry_out(repository, options, plan, now, cancel, meter) {
         Ok(restored) => Ok((restored, mark)),

@@ -16,7 +16,7 @@ use super::{
     contents::Contents,
     delta::{self, Update, outlook::Outlook},
     folders::{Facts, Owner, State},
-    guard,
+    guard, keys,
     load::load,
     places::{Again, Folder, Wanted},
     proof::Proof,
@@ -313,7 +313,9 @@ pub fn plan(
         _ => choice.reach.last(size).map(|last| last.to_string()),
     };
     // Planned all the same: before an outage, people want to know what it would bring.
+    warnings.extend(keys::warning(repository, &system, owner));
     let refused = refuse_running(&data_dir, old_data_dir.as_deref())
+        .and_then(|()| keys::check(repository, &system, backup))
         .err()
         .map(|error| error.in_one_line());
     Ok(Plan {

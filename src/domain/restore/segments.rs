@@ -68,8 +68,8 @@ impl Segments<'_> {
     fn read_stored(&self, segment: Segment, out: &mut impl Write) -> Result<()> {
         let (storage, name) = (self.repository.storage(), self.name(segment));
         let failed = |error| storage.failed("read", &name, error);
-        let stored = storage.get(&name, None)?;
-        let mut plain = self.system.wal_codec.decoder(stored).map_err(failed)?;
+        let coding = self.system.wal_coding();
+        let mut plain = self.repository.read_coded(&name, coding)?;
         io::copy(&mut plain, out).map_err(failed).map(drop)
     }
 

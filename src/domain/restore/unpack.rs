@@ -115,14 +115,16 @@ impl Unpack<'_> {
         let name = self
             .repository
             .layout()
-            .backup_object(&backup.id, BackupObject::Part(job.part, backup.compression));
+            .backup_object(&backup.id, BackupObject::Part(job.part, backup.coding()));
         let storage = self.repository.storage();
         let mut read = || -> Result<()> {
-            let stored = storage.get(&name, Some(job.from..job.to.unwrap_or(part.stored_bytes)))?;
-            let mut plain = backup
-                .compression
-                .decoder(stored)
-                .map_err(|error| storage.failed("read", &name, error))?;
+            let mut plain = self.repository.read_frames(
+                &name,
+                backup.coding(),
+                part.stored_bytes,
+                job.from,
+                job.to,
+            )?;
             io::copy(
                 &mut plain.by_ref().take(first.offset.into()),
                 &mut io::sink(),

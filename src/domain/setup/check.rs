@@ -148,16 +148,29 @@ pub fn store(configured: &Configured<'_>, cluster: &ClusterName) -> Vec<Finding>
             "make a repository there with `pgstow init`; if there was one, check that its disk is mounted.",
         )];
     }
-    let mut findings = vec![match open(configured, cluster) {
-        Ok(_) => Finding::ok("repository", configured.place()),
-        Err(finding) => finding,
-    }];
+    let mut findings = match open(configured, cluster) {
+        Ok(repository) => {
+            let mut found = vec![Finding::ok("repository", configured.place())];
+            found.extend(encryption(&repository));
+            found
+        }
+        Err(finding) => vec![finding],
+    };
     findings.extend(probe::probe(&*configured.location.open()));
     findings
 }
 
+/// What keeps the newest system's WAL and backups from being stored, where that is the lack of keys, or their being
+/// there.
+fn encryption(repository: &Repository) -> Option<Finding> {
+    let system = repository.systems().ok()?.pop()?;
+    let refused = repository.check_encryption(&system).err();
+    refused.map(|error| Finding::of_error("encryption", &error))
+}
+
 fn open(configured: &Configured<'_>, cluster: &ClusterName) -> Result<Repository, Finding> {
     Repository::open(configured.location, cluster.clone())
+        .map(|repository| repository.with_keys(configured.keys))
         .map_err(|error| Finding::of_error("repository", &error))
 }
 
@@ -190,9 +203,13 @@ pub fn registered(
             "pg_resetwal changed them: give the cluster a new name with --cluster, and run `pgstow init`.",
         ));
     }
+    repository
+        .check_encryption(&system)
+        .map_err(|error| Finding::of_error("encryption", &error))?;
     let what = format!(
         "{} is registered in repository {name}, WAL as {}",
-        system.system_id, system.wal_codec
+        system.system_id,
+        system.wal_coding()
     );
     Ok((Finding::ok(NAME, what), system))
 }

@@ -3,7 +3,7 @@
 //! All repositories are looked at before anything is written. A crash in between leaves a
 //! repository without a system, or a system registered in some of them: the next run goes on.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use serde::Serialize;
 use tracing::info;
@@ -14,6 +14,7 @@ use crate::{
     postgres::server_facts::ServerFacts,
     repo::{
         codec::Codec,
+        crypt::Keys,
         document::FORMAT,
         layout::{self, ClusterName, ObjectName},
         location::Location,
@@ -28,6 +29,8 @@ pub struct Wanted<'a> {
     pub location: &'a Location,
     /// Of WAL from now on, if the system is new there.
     pub wal_codec: Codec,
+    /// Whether it has recipients decides whether a new system is encrypted.
+    pub keys: &'a Arc<Keys>,
 }
 
 /// What was made and what was there.
@@ -37,6 +40,7 @@ pub struct Registered {
     pub repository_made: bool,
     pub system_registered: bool,
     pub wal_codec: Codec,
+    pub encrypted: bool,
 }
 
 /// Refuses a server that is not the one whose backups are there.
@@ -70,6 +74,25 @@ pub fn refuse_other_system(
         "after pg_upgrade or a new initdb of the same cluster: `pgstow init --new-system`. If this is another \
          cluster, give it a name of its own with --cluster; if it is the wrong server, look at host and port.",
     ))
+}
+
+/// Refuses settings by which nothing could be stored: recipients that can't be read, or that don't fit what is
+/// registered.
+pub fn refuse_other_encryption(
+    wanted: &Wanted<'_>,
+    cluster: &ClusterName,
+    facts: &ServerFacts,
+) -> Result<()> {
+    if wanted.keys.encrypt() {
+        wanted.keys.recipients()?;
+    }
+    let repository = match Repository::open(wanted.location, cluster.clone()) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+        other => other?.with_keys(wanted.keys),
+    };
+    let systems = repository.systems()?;
+    let known = systems.iter().find(|one| one.system_id == facts.system_id);
+    known.map_or(Ok(()), |system| repository.check_encryption(system))
 }
 
 fn describe(system: &System) -> String {
@@ -110,7 +133,7 @@ pub fn register(
                 postgres_major: facts.major(),
                 segment_size: facts.segment_size,
                 wal_codec: wanted.wal_codec,
-                encrypted: false,
+                encrypted: wanted.keys.encrypt(),
                 registered: clock::now(),
             };
             repository.register(&system)?;
@@ -137,6 +160,7 @@ pub fn register(
         repository_made,
         system_registered,
         wal_codec: system.wal_codec,
+        encrypted: system.encrypted,
     })
 }
 

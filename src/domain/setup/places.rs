@@ -1,7 +1,7 @@
 //! Where things lie: whether the repository is apart from the server, whether the server's user
 //! can write there, whether the next backup fits, whether notes can be left.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use rustix::fs::{Access, access};
 
@@ -10,7 +10,7 @@ use crate::{
     domain::backup::apart,
     error::Result,
     postgres::{connection::Session, conninfo::ConnInfo},
-    repo::{catalog::State, location::Location, repository::Repository},
+    repo::{catalog::State, crypt::Keys, location::Location, repository::Repository},
     util::{fs::free_bytes, units},
 };
 
@@ -21,6 +21,7 @@ const REPOSITORY: &str = "repository";
 pub struct Configured<'a> {
     pub name: &'a str,
     pub location: &'a Location,
+    pub keys: &'a Arc<Keys>,
 }
 
 impl Configured<'_> {

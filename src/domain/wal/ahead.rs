@@ -388,6 +388,7 @@ mod tests {
                 name: "local".to_owned(),
                 location: sample.repository.location().clone(),
                 compression: "zstd".parse().unwrap(),
+                keys: Arc::default(),
             };
             let open = store.open(&"main".parse().unwrap(), &Meter::default());
             let shared = Arc::new(Shared {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     postgres::wal_header::{self, WalHeader},
-    repo::{codec::Codec, layout::ObjectName, repository::Repository},
+    repo::{coding::Coding, layout::ObjectName, repository::Repository},
     util::{
         clock::readable,
         hash::{Sha256, Sha256Writer},
@@ -18,16 +18,17 @@ use crate::{
 
 /// Fails with kind `AlreadyExists` unless the plain bytes of `object` are those of `offered`, and
 /// with kind `Damaged` if the stored ones can't be read any more.
+///
+/// Of what is encrypted only the hash is read that it has in the clear: who archives has no private key.
 pub fn compare(
     repository: &Repository,
     object: &ObjectName,
-    codec: Codec,
+    coding: Coding,
     offered: &Offered,
 ) -> Result<()> {
     let store = repository.storage();
     let place = store.place(object);
-    let unreadable = |error| {
-        let error = store.failed("read", object, error);
+    let damaged = |error: Error| {
         if error.kind() != Kind::Damaged {
             return error;
         }
@@ -35,19 +36,32 @@ pub fn compare(
             .context(format!("what is stored as {place} is damaged"))
             .hint("move that object out of the repository, and PostgreSQL's next try will store the file anew; then let `pgstow verify --wal` look for more.")
     };
-    let mut stored = Hashing::new();
-    let decoder = codec
-        .decoder(store.get(object, None)?)
-        .map_err(unreadable)?;
-    // A byte more than can be equal tells enough of an object that is much too long.
-    pass(decoder, PIECE, offered.length() + 1, unreadable, |bytes| {
-        stored.add(bytes)
-    })?;
+    let (sha256, stored) = match coding.encrypted {
+        true => {
+            let hash = repository.clear_hash(object).map_err(damaged)?;
+            let hash = hash.ok_or_else(|| {
+                let what =
+                    format!("{place} tells no hash of what is in it: pgstow did not write it");
+                damaged(Error::damaged(what))
+            })?;
+            (hash, format!("encrypted, SHA-256 {hash}"))
+        }
+        false => {
+            let mut stored = Hashing::new();
+            let unreadable = |error| damaged(store.failed("read", object, error));
+            let decoder = repository.read_coded(object, coding)?;
+            // A byte more than can be equal tells enough of an object that is much too long.
+            pass(decoder, PIECE, offered.length() + 1, unreadable, |bytes| {
+                stored.add(bytes)
+            })?;
+            let stored = stored.finish();
+            (stored.sha256, stored.describe())
+        }
+    };
     let mut ours = Hashing::new();
     offered.send(PIECE, |bytes| ours.add(bytes))?;
-
-    let (stored, ours) = (stored.finish(), ours.finish());
-    if stored.sha256 == ours.sha256 {
+    let ours = ours.finish();
+    if sha256 == ours.sha256 {
         return Ok(());
     }
     let written = readable(store.head(object)?.modified);
@@ -59,13 +73,20 @@ pub fn compare(
         ),
     )
     .because(
-        Error::failed(format!("stored at {written}: {}", stored.describe()))
+        Error::failed(format!("stored at {written}: {stored}"))
             .because(Error::failed(format!("offered now: {}", ours.describe()))),
     )
     .hint(
         "two servers archive under the same name: an old primary that still runs after a failover, \
          or a copy that was started without recovery.signal. Only one of them may archive here.",
     ))
+}
+
+/// The hash of what is offered.
+pub fn hash(offered: &Offered) -> Result<Sha256> {
+    let mut hashing = Hashing::new();
+    offered.send(PIECE, |bytes| hashing.add(bytes))?;
+    Ok(hashing.finish().sha256)
 }
 
 /// Plain bytes on their way: their hash, and the first of them.

@@ -36,7 +36,7 @@ pub fn bring_along(
     // Histories are plain, whatever the codec of the system.
     let object = repository
         .layout()
-        .wal_file(segment.system(), file, Codec::None);
+        .wal_file(segment.system(), file, Codec::None.into());
     match repository.storage().head(&object) {
         Err(error) if error.kind() == Kind::NotFound => {}
         other => return other.map(drop),

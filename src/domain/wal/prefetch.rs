@@ -162,7 +162,6 @@ pub fn fill(
     last: Segment,
     workers: usize,
 ) -> Result<()> {
-    system.check_readable()?;
     spool.tidy(first, last)?;
     let size = system.segment_size;
     let next = Mutex::new(first.number(size));

@@ -3,14 +3,20 @@
 //! The file is read once, compressed on the way, and gets its name by a create-only put. A crash
 //! before that leaves nothing that a reader sees, one after it an object that the next push of
 //! the same file finds equal. So PostgreSQL may repeat any push, and two hosts may race.
+//!
+//! What is encrypted is read twice: its hash stands before it, in the clear, and is taken again on the way. A
+//! difference means that the file changed meanwhile, and fails.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use super::{compare::compare, offered::Offered};
+use super::{
+    compare::{compare, hash},
+    offered::Offered,
+};
 use crate::{
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     repo::{codec::Compression, repository::Repository},
-    util::meter::Meter,
+    util::{hash::Sha256Writer, meter::Meter},
 };
 
 /// Plain bytes of a frame. Whole frames are compressed in place, a stream of unknown length through
@@ -24,7 +30,7 @@ pub enum Pushed {
     AlreadyThere,
 }
 
-/// Stores `offered` durably. The codec is the one that its system was registered with; `wanted`
+/// Stores `offered` durably. The coding is the one that its system was registered with; `wanted`
 /// gives the level, where it is for the same codec.
 pub fn push(
     repository: &Repository,
@@ -47,24 +53,33 @@ pub fn push_in_turn(
     let name = offered.name();
     let system = repository.system(offered.system())?;
     offered.check_system(&system)?;
-    system.check_readable()?;
-    let codec = system.codec_of(name);
-    let object = repository.layout().wal_file(system.system_id, name, codec);
+    repository.check_encryption(&system)?;
+    let coding = system.coding_of(name);
+    let object = repository.wal_object(&system, name);
     let store = repository.storage();
     let place = store.place(&object);
     meter.begin(&format!("storing {name} as {place}"), offered.length());
 
-    let mut upload = store.put_new(&object)?;
-    let mut framer = wanted.of(codec).framer()?;
+    let plain = coding.encrypted.then(|| hash(offered)).transpose()?;
+    let upload = store.put_new(&object)?;
+    let failed = |error| store.failed("write", &object, error);
+    let mut sealer = repository.seal(&object, upload, coding.encrypted, plain)?;
+    let mut framer = wanted.of(coding.codec).framer()?;
     let mut frame = Vec::new();
+    let mut again = plain.map(|_| Sha256Writer::new(io::sink()));
     offered.send(FRAME, |bytes| {
+        if let Some(again) = &mut again {
+            again.write_all(bytes).map_err(failed)?;
+        }
         framer.frame(bytes, &mut frame)?;
-        upload
-            .write_all(&frame)
-            .map_err(|error| store.failed("write", &object, error))?;
+        sealer.write_all(&frame).map_err(failed)?;
         meter.add(bytes.len() as u64);
         Ok(())
     })?;
+    if again.map(|again| again.finish().1) != plain {
+        return Err(Error::damaged(format!("{name} changed while it was read")));
+    }
+    let mut upload = sealer.finish().map_err(failed)?;
     meter.begin(&format!("syncing {place}"), 0);
     upload.settle()?;
     turn()?;
@@ -72,7 +87,7 @@ pub fn push_in_turn(
         Ok(()) => Ok(Pushed::Stored),
         Err(error) if error.kind() == Kind::AlreadyExists => {
             meter.begin(&format!("comparing {name} with {place}"), 0);
-            compare(repository, &object, codec, offered)?;
+            compare(repository, &object, coding, offered)?;
             Ok(Pushed::AlreadyThere)
         }
         Err(error) => Err(error),

@@ -54,8 +54,8 @@ impl Stored<'_> {
         let store = self.repository.storage();
         let unreadable = |error| store.failed("read", self.object, error);
         let (most, keep) = limits(self.system, self.file);
-        let codec = self.system.codec_of(self.file);
-        let decoder = codec.decoder(reader).map_err(unreadable)?;
+        let coding = self.system.coding_of(self.file);
+        let decoder = self.repository.decode(self.object, coding, reader)?;
         let mut first = Vec::new();
         // A byte more than there may be shows that there are too many.
         let length = pass(decoder, PIECE, most + 1, unreadable, |bytes| {

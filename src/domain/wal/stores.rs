@@ -1,5 +1,7 @@
 //! The repositories that must all have a WAL file before PostgreSQL may forget it.
 
+use std::sync::Arc;
+
 use super::{
     history,
     offered::Offered,
@@ -8,7 +10,10 @@ use super::{
 use crate::{
     error::{Error, Result},
     postgres::wal_name::WalName,
-    repo::{codec::Compression, layout::ClusterName, location::Location, repository::Repository},
+    repo::{
+        codec::Compression, crypt::Keys, layout::ClusterName, location::Location,
+        repository::Repository,
+    },
     util::meter::Meter,
 };
 
@@ -18,6 +23,7 @@ pub struct Store {
     pub name: String,
     pub location: Location,
     pub compression: Compression,
+    pub keys: Arc<Keys>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,7 +38,7 @@ impl Store {
         opening(&self.location, meter);
         Ok(OpenStore {
             name: self.name.clone(),
-            repository: Repository::open(&self.location, cluster.clone())?,
+            repository: Repository::open(&self.location, cluster.clone())?.with_keys(&self.keys),
             compression: self.compression,
         })
     }

@@ -21,7 +21,7 @@ use super::{
     stored::Stored,
 };
 use crate::{
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     postgres::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
@@ -61,6 +61,9 @@ pub struct WalChecked {
     pub minimal: BTreeMap<(TimelineId, Lsn), Segment>,
     /// Findings that are not among these.
     pub more: u64,
+    /// Objects whose bytes could not be looked at for want of the right key, and why the first could not.
+    pub sealed: u64,
+    pub sealed_why: Option<String>,
 }
 
 impl WalChecked {
@@ -185,11 +188,11 @@ impl Check<'_> {
     fn judge(&self, info: &ObjectInfo) -> Vec<WalFinding> {
         let (system, store) = (self.system, self.repository.storage());
         let layout = self.repository.layout();
-        let Some((file, codec)) = layout.read_wal_file(system.system_id, &info.name) else {
+        let Some((file, coding)) = layout.read_wal_file(system.system_id, &info.name) else {
             // What is no WAL file is not ours to judge.
             return Vec::new();
         };
-        let what = if codec == system.codec_of(file) {
+        let what = if coding == system.coding_of(file) {
             let mut records = file
                 .segment()
                 .map(|segment| WalRecords::new(segment.timeline));
@@ -208,6 +211,7 @@ impl Check<'_> {
             let problem = match read {
                 Ok(()) => records.map(|records| self.records(file, records.finish())),
                 Err(error) if error.kind() == Kind::NotFound => None,
+                Err(error) if error.kind() == Kind::Key => self.sealed(info, &error),
                 Err(error) => Some(Err(error.in_one_line())),
             };
             match problem {
@@ -217,12 +221,13 @@ impl Check<'_> {
             }
         } else {
             format!(
-                "compressed by {codec}, but all WAL of system {} is stored by {}: restore-wal doesn't find it",
-                system.system_id, system.wal_codec
+                "stored as {coding}, but all WAL of system {} is as {}: restore-wal doesn't find it",
+                system.system_id,
+                system.wal_coding()
             )
         };
         let lost = match file {
-            WalName::Segment(segment) if codec == system.wal_codec => {
+            WalName::Segment(segment) if coding == system.wal_coding() => {
                 Some(lost(segment.timeline, segment.number(system.segment_size)))
             }
             _ => None,
@@ -232,6 +237,23 @@ impl Check<'_> {
             what,
             lost,
         }]
+    }
+
+    /// Of what can't be decrypted the header can be checked.
+    fn sealed(&self, info: &ObjectInfo, why: &Error) -> Option<Result<Vec<WalFinding>, String>> {
+        match self.repository.clear_hash(&info.name) {
+            Ok(Some(_)) => {
+                let mut checked = lock(&self.checked);
+                checked.sealed += 1;
+                checked.sealed_why.get_or_insert_with(|| why.in_one_line());
+                None
+            }
+            Ok(None) => Some(Err(
+                "tells no hash of what is in it: pgstow did not write it".into(),
+            )),
+            Err(error) if error.kind() == Kind::NotFound => None,
+            Err(error) => Some(Err(error.in_one_line())),
+        }
     }
 
     /// What is wrong with the records of a file, or of its neighbours.

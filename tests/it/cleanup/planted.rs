@@ -81,7 +81,7 @@ impl Planted {
         };
         let (id, _) = BackupId::next(ended - TimeDelta::minutes(1), kind, None);
         self.claim(id, segment, parent);
-        let part = BackupObject::Part(1, Codec::None);
+        let part = BackupObject::Part(1, Codec::None.into());
         self.put(id, part, PART);
         let backup = described(id, ended, segment, parent);
         let name = self
@@ -244,7 +244,7 @@ fn described(id: BackupId, ended: Time, segment: u64, parent: Option<BackupId>) 
         tablespaces: Vec::new(),
         parts: vec![Part {
             number: 1,
-            name: BackupObject::Part(1, Codec::None).to_string(),
+            name: BackupObject::Part(1, Codec::None.into()).to_string(),
             plain_bytes: PART.len() as u64,
             stored_bytes: PART.len() as u64,
             sha256,

@@ -19,7 +19,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{Cluster, PgBin, Scratch, Stow, tool::Invocation};
+use crate::harness::{Cluster, PgBin, Scratch, Stow, stow::Builder, tool::Invocation};
 
 /// A cluster, a repository, and dumps of the one in the other.
 pub struct Site {
@@ -34,11 +34,15 @@ impl Site {
 
     /// With further lines for the configuration's end.
     pub fn with(pg: PgBin, lines: &str) -> Self {
+        Self::build(pg, lines, |stow| stow)
+    }
+
+    pub fn build(pg: PgBin, lines: &str, change: impl FnOnce(Builder<'_>) -> Builder<'_>) -> Self {
         let scratch = Scratch::new();
         let bindir = format!("bindir = \"{}\"", pg.bindir.display());
         let library = pg.bindir.join("../lib");
         let builder = Stow::build(&scratch, pg).no_archiving().setting(&bindir);
-        let mut stow = builder.setting(lines).start();
+        let mut stow = change(builder.setting(lines)).start();
         // The unpacked programs would find Debian's older libpq. Who may read everything is asked of
         // one test alone.
         stow.tool = stow

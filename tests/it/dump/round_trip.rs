@@ -6,7 +6,7 @@ use super::{
     Dumped, Site,
     everything::{self, NAME, conninfo},
 };
-use crate::harness::{Cluster, PgBin, Shutdown, on_every_major, pg, user};
+use crate::harness::{Cluster, PgBin, Shutdown, keys, on_every_major, pg, user};
 
 /// The database as pg_dump tells it, and all rows of its tables.
 #[track_caller]
@@ -22,7 +22,7 @@ fn script() -> String {
     let blocks: Vec<&str> = blocks
         .map(|block| block.split("```").next().unwrap())
         .collect();
-    assert_eq!(blocks.len(), 4, "the page has lost its commands");
+    assert_eq!(blocks.len(), 5, "the page has lost its commands");
     blocks.concat()
 }
 
@@ -47,6 +47,7 @@ fn restore_by_hand(
         .env("DUMPS", site.dumps())
         .env("DUMP", dumped.json["name"].as_str().unwrap())
         .env("GLOBALS", globals)
+        .env("KEY", keys::identity_file(&site.scratch))
         .env("DATABASE", database)
         .args(["-o", "pipefail", "-c", &script()]);
     user::run_ok(&mut command)
@@ -64,14 +65,29 @@ const FORMATS: [&[&str]; 8] = [
 ];
 
 fn every_format_gives_the_database_back(pg: PgBin) {
-    let site = Site::start(pg);
+    every_format_of(&Site::start(pg));
+}
+
+#[test]
+fn every_format_gives_the_database_back_where_it_is_encrypted() {
+    let site = Site::build(pg(16), "", |stow| stow.encrypted());
+    every_format_of(&site);
+    assert!(
+        site.files()
+            .iter()
+            .any(|name| name.ends_with(".dir.tar.age"))
+    );
+}
+
+#[track_caller]
+fn every_format_of(site: &Site) {
     let cluster = &site.stow.cluster;
     everything::make(cluster);
     let source = picture(cluster, NAME);
     for (number, format) in FORMATS.iter().enumerate() {
         let dumped = site.dumped(&[&[NAME], *format].concat());
         let copy = format!("copy{number}");
-        restore_by_hand(&site, cluster, &dumped, "", &copy);
+        restore_by_hand(site, cluster, &dumped, "", &copy);
         let restored = picture(cluster, &copy);
         assert!(
             restored == source,

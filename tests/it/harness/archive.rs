@@ -16,13 +16,14 @@ use pgstow::{
     util::clock::now,
 };
 
-use super::{Cluster, Scratch, Tool, initdb::Builder, user};
+use super::{Cluster, Scratch, Tool, initdb::Builder, keys, user};
 
 pub struct Archive {
     pub tool: Tool,
     root: PathBuf,
     repository: Repository,
     compression: Compression,
+    encrypted: bool,
 }
 
 impl Archive {
@@ -30,8 +31,21 @@ impl Archive {
         Self::at(scratch, &scratch.folder("repository"), compression)
     }
 
+    /// Encrypted for the key of [`keys`], which opens it here.
+    pub fn encrypted(scratch: &Scratch, compression: &str) -> Self {
+        Self::with(scratch, &scratch.folder("repository"), compression, true)
+    }
+
     /// In the folder `root`, which is there.
     pub fn at(scratch: &Scratch, root: &Path, compression: &str) -> Self {
+        Self::with(scratch, root, compression, keys::are_wanted())
+    }
+
+    fn with(scratch: &Scratch, root: &Path, compression: &str, encrypted: bool) -> Self {
+        let keys = match encrypted {
+            true => keys::setting(scratch),
+            false => String::new(),
+        };
         let location = Location::Folder(root.to_owned());
         let (repository, _) =
             Repository::open_or_create(&location, "main".parse().unwrap()).unwrap();
@@ -39,7 +53,7 @@ impl Archive {
         let url = root.display();
         let tool = Tool::new(scratch).config(&format!(
             "state_dir = \"{}\"\n\
-             [repo.local]\nurl = \"{url}\"\ncompression = \"{compression}\"\n[cluster.main]\n",
+             [repo.local]\nurl = \"{url}\"\ncompression = \"{compression}\"\n{keys}[cluster.main]\n",
             scratch.folder("state").display()
         ));
         Self {
@@ -47,6 +61,7 @@ impl Archive {
             root: root.to_owned(),
             repository,
             compression: compression.parse().unwrap(),
+            encrypted,
         }
     }
 
@@ -59,7 +74,7 @@ impl Archive {
             postgres_major: control.major.number(),
             segment_size: control.segment_size,
             wal_codec: self.compression.codec,
-            encrypted: false,
+            encrypted: self.encrypted,
             registered: now(),
         };
         self.repository.register(&system).unwrap();
@@ -70,10 +85,10 @@ impl Archive {
     /// Where `file` of `system` is stored.
     pub fn object(&self, system: &System, file: &str) -> PathBuf {
         let file: WalName = file.parse().unwrap();
-        let codec = system.codec_of(file);
+        let coding = system.coding_of(file);
         let layout = self.repository.layout();
         self.root
-            .join(layout.wal_file(system.system_id, file, codec).as_str())
+            .join(layout.wal_file(system.system_id, file, coding).as_str())
     }
 
     pub fn stored(&self) -> Vec<String> {

@@ -10,6 +10,7 @@ pub mod full_disk;
 pub mod golden;
 pub mod initdb;
 pub mod judge;
+pub mod keys;
 pub mod load;
 pub mod output;
 pub mod peer;

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::user;
+use super::{keys, user};
 
 pub struct Stored {
     folder: PathBuf,
@@ -140,13 +140,24 @@ fn make(folder: &Path) {
 }
 
 fn decompress(path: &Path) -> String {
-    let program = match path.extension().and_then(|ending| ending.to_str()) {
+    let ending = |path: &Path| {
+        let ending = path.extension();
+        ending.map(|ending| ending.to_str().unwrap().to_owned())
+    };
+    let (decrypt, inner) = match ending(path).as_deref() {
+        Some("age") => {
+            let identity = format!("age -d -i <(echo {})", keys::IDENTITY);
+            (identity, path.with_extension(""))
+        }
+        _ => ("cat".to_owned(), path.to_owned()),
+    };
+    let program = match ending(&inner).as_deref() {
         Some("zst") => "zstd -dcq",
         Some("gz") => "gzip -dc",
         Some("lz4") => "lz4 -dcq",
         _ => "cat",
     };
-    format!("{program} {}", quoted(path))
+    format!("{decrypt} {} | {program}", quoted(path))
 }
 
 fn quoted(path: &Path) -> String {

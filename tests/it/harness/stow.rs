@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Cluster, PgBin, Scratch, Stored, Tool, initdb::Builder as ClusterBuilder, output::Output,
+    Cluster, PgBin, Scratch, Stored, Tool, initdb::Builder as ClusterBuilder, keys, output::Output,
     tool::Invocation,
 };
 
@@ -32,6 +32,7 @@ impl Stow {
             repo: String::new(),
             settings: String::new(),
             archive_command: ArchiveCommand::ArchiveWal,
+            encrypted: keys::are_wanted(),
         }
     }
 
@@ -88,9 +89,14 @@ impl Stow {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let endings = ["", ".zst", ".gz", ".lz4"].map(|ending| format!("{file}{ending}"));
+                let path_without = path.with_extension("");
+                let path_without = match path.extension().is_some_and(|ending| ending == "age") {
+                    true => &path_without,
+                    false => &path,
+                };
                 if path.is_dir() {
                     folders.push(path);
-                } else if endings.iter().any(|name| path.ends_with(name)) {
+                } else if endings.iter().any(|name| path_without.ends_with(name)) {
                     return path;
                 }
             }
@@ -126,6 +132,7 @@ pub struct Builder<'a> {
     repo: String,
     settings: String,
     archive_command: ArchiveCommand<'a>,
+    encrypted: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -172,14 +179,24 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Encrypted for the key of [`keys`], which opens it here.
+    pub fn encrypted(mut self) -> Self {
+        self.encrypted = true;
+        self
+    }
+
     pub fn start(self) -> Stow {
+        let keys = match self.encrypted {
+            true => keys::setting(self.scratch),
+            false => String::new(),
+        };
         let root = self
             .root
             .unwrap_or_else(|| self.scratch.folder("repository"));
         let host = self.cluster.host();
         let tool = Tool::new(self.scratch).config(&format!(
             "state_dir = \"{}\"\n\
-             [repo.local]\nurl = \"{}\"\ncompression = \"{}\"\n{}\
+             [repo.local]\nurl = \"{}\"\ncompression = \"{}\"\n{}{keys}\
              [cluster.main]\nhost = \"{}\"\nuser = \"{ROLE}\"\n{}",
             self.scratch.folder("state").display(),
             root.display(),

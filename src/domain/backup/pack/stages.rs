@@ -2,7 +2,7 @@
 //! in order, a finisher that makes parts durable and re-reads them.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     mem,
     sync::{
         Mutex, PoisonError,
@@ -21,9 +21,10 @@ use crate::{
         layout::{BackupObject, ObjectName},
         object_writer::{LISTS, ObjectWriter},
         repository::Repository,
+        sealed_upload::SealedUpload,
         storage::Upload,
     },
-    util::hash::{Crc32c, Sha256Writer, copy},
+    util::hash::{Crc32c, copy},
 };
 
 /// Where the parts go, and how.
@@ -190,12 +191,9 @@ fn make(
 struct OpenPart {
     number: u32,
     object: ObjectName,
-    /// The SHA-256 is for whoever reads the part in years. It is dear, so that a CRC-32C serves
-    /// to tell whether the store gives back at once what it took.
-    upload: Sha256Writer<Box<dyn Upload>>,
-    crc32c: Crc32c,
+    upload: SealedUpload,
     plain_bytes: u64,
-    /// Where each of its frames begins.
+    /// Where each of its frames begins, before encryption.
     frames: Vec<u64>,
     /// The file that is being laid in several frames.
     large: Option<(FileEntry, Crc32c)>,
@@ -254,7 +252,8 @@ pub fn write(
 ) -> Result<Option<StoredObject>> {
     let storage = to.repository.storage();
     let name = |object| to.repository.layout().backup_object(&to.id, object);
-    let index = ObjectWriter::begin(storage, name(BackupObject::Index), LISTS)?;
+    let index = ObjectWriter::begin(to.repository, name(BackupObject::Index), LISTS, false)?;
+    let coding = to.repository.coding(to.compression.codec);
     let mut index = FileIndexWriter::new(index)?;
     let mut part: Option<OpenPart> = None;
     let mut number = 0;
@@ -270,13 +269,15 @@ pub fn write(
                     Some(open) => open,
                     none => {
                         number += 1;
-                        let object = name(BackupObject::Part(number, to.compression.codec));
-                        let upload = Sha256Writer::new(storage.put_part(&object)?);
+                        let object = name(BackupObject::Part(number, coding));
+                        let upload = storage.put_part(&object)?;
+                        let encrypted = coding.encrypted;
+                        let upload =
+                            SealedUpload::begin(to.repository, &object, upload, encrypted)?;
                         none.insert(OpenPart {
                             number,
                             object,
                             upload,
-                            crc32c: Crc32c::default(),
                             plain_bytes: 0,
                             frames: Vec::new(),
                             large: None,
@@ -286,9 +287,8 @@ pub fn write(
                 let begin = open.upload.length();
                 open.frames.push(begin);
                 open.plain_bytes += plain_bytes;
-                open.crc32c
+                open.upload
                     .write_all(&stored)
-                    .and_then(|()| open.upload.write_all(&stored))
                     .map_err(|error| storage.failed("write", &open.object, error))?;
                 pool.put(stored);
                 for Ended { entry, .. } in &mut ended {
@@ -308,7 +308,10 @@ pub fn write(
             }
             Ordered::EndOfPart => {
                 let open = part.take().ok_or_else(stopped)?;
-                written.send(open.end()).map_err(|_| stopped())?;
+                let object = open.object.clone();
+                let whole = open.end();
+                let whole = whole.map_err(|error| storage.failed("write", &object, error))?;
+                written.send(whole).map_err(|_| stopped())?;
             }
             Ordered::End => {
                 return index.finish()?.finish().map(Some);
@@ -319,23 +322,22 @@ pub fn write(
 }
 
 impl OpenPart {
-    fn end(self) -> Written {
-        let stored_bytes = self.upload.length();
-        let (upload, sha256) = self.upload.finish();
+    fn end(self) -> io::Result<Written> {
+        let sealed = self.upload.finish()?;
         let part = Part {
             number: self.number,
             name: self.object.file_name().to_owned(),
             plain_bytes: self.plain_bytes,
-            stored_bytes,
-            sha256,
-            unencrypted_sha256: sha256,
+            stored_bytes: sealed.stored_bytes,
+            sha256: sealed.sha256,
+            unencrypted_sha256: sealed.unencrypted_sha256.unwrap_or(sealed.sha256),
         };
-        Written {
-            upload,
+        Ok(Written {
+            upload: sealed.upload,
             object: self.object,
             part,
-            crc32c: self.crc32c,
-        }
+            crc32c: sealed.crc32c,
+        })
     }
 }
 

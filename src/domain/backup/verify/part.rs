@@ -21,13 +21,13 @@ use crate::{
 impl Check<'_> {
     /// Reads a part once: its hash, its frames, its archive; again, file by file, if damaged.
     pub(super) fn part(&self, part: &Part, expected: Option<&[Expected]>) -> Result<()> {
-        let name = self.name(BackupObject::Part(part.number, self.backup.compression));
+        let name = self.name(BackupObject::Part(part.number, self.backup.coding()));
         let storage = self.repository.storage();
         let Some(stored) = self.or_finding(&name, storage.get(&name, None))? else {
             return Ok(());
         };
         let mut hashing = Sha256Reader::new(stored);
-        let archive = expected.map(|expected| self.archive(&mut hashing, expected));
+        let archive = expected.map(|expected| self.archive(&name, &mut hashing, expected));
         // An archive that can't be read to its end can still be hashed.
         let archive = match archive {
             Some(Err(error)) if error.kind() == Kind::Interrupted => return Err(error),
@@ -60,11 +60,13 @@ impl Check<'_> {
     /// have another checksum in the manifest. An error if it can't be read.
     fn archive<'e>(
         &self,
+        name: &ObjectName,
         stored: &mut (impl Read + Send),
         expected: &'e [Expected],
     ) -> Result<Option<Vec<&'e FileEntry>>> {
         let failed = |error| Error::io("read", "part".as_ref(), error);
-        let mut plain = self.backup.compression.decoder(stored).map_err(failed)?;
+        let coding = self.backup.coding();
+        let mut plain = self.repository.decode(name, coding, stored)?;
         let mut expected = expected.iter();
         let mut archive = tar::Archive::new(&mut plain);
         let mut right = true;
@@ -176,8 +178,9 @@ impl Check<'_> {
         };
         let storage = self.repository.storage();
         let failed = |error| storage.failed("read", name, error);
-        let stored = storage.get(name, Some(first.entry.frame.min(end)..end))?;
-        let mut plain = self.backup.compression.decoder(stored).map_err(failed)?;
+        let coding = self.backup.coding();
+        let from = first.entry.frame;
+        let mut plain = self.repository.read_frames(name, coding, end, from, None)?;
         let skip = u64::from(first.entry.offset);
         let skipped = io::copy(&mut plain.by_ref().take(skip), &mut io::sink()).map_err(failed)?;
         let cut_off = || Error::damaged("the part ends before it");

@@ -18,6 +18,8 @@ use crate::{
     postgres::{archive_toc::ArchiveToc, version::Major},
     repo::{
         codec::Codec,
+        coding::Coding,
+        crypt::Keys,
         document,
         dump::Dump,
         dump_name::{DumpFormat, DumpObject},
@@ -37,6 +39,7 @@ pub struct Material<'a> {
     pub description: Option<Box<Dump>>,
     /// Of the bytes as they are stored.
     sums: Sums,
+    keys: &'a Keys,
 }
 
 enum From<'a> {
@@ -101,27 +104,29 @@ impl<'a> Material<'a> {
     pub fn stored(repository: &'a Repository, dump: Box<Dump>) -> Result<Self> {
         Ok(Self {
             shape: match dump.dump_format {
-                DumpFormat::Plain => Shape::Plain(dump.compression),
-                DumpFormat::Custom | DumpFormat::Tar => Shape::Archive(dump.compression),
-                DumpFormat::Directory => Shape::Packed(dump.compression),
+                DumpFormat::Plain => Shape::Plain(dump.coding()),
+                DumpFormat::Custom | DumpFormat::Tar => Shape::Archive(dump.coding()),
+                DumpFormat::Directory => Shape::Packed(dump.coding()),
             },
             description: Some(dump.clone()),
             sums: Sums::stored(repository, &dump)?,
+            keys: repository.keys(),
             from: From::Repository(repository, dump),
         })
     }
 
     /// A file, with what lies beside it: `.sha256` in sha256sum's format, `.json` of pgstow.
-    pub fn file(path: &Path) -> Result<Self> {
+    pub fn file(path: &Path, keys: &'a Keys) -> Result<Self> {
         // What lies beside it lies beside what a link leads to.
         let path = &fs::canonicalize(path).at("read", path)?;
-        let shape = Shape::of(path)?;
+        let shape = Shape::of(path, keys)?;
         let description = description_beside(path)?;
         Ok(Self {
             from: From::Path(path.to_owned()),
             shape,
             sums: Sums::of_file(path, description.as_deref())?,
             description,
+            keys,
         })
     }
 
@@ -166,8 +171,12 @@ impl<'a> Material<'a> {
 
     /// The bytes as pg_dump wrote them.
     pub fn plain(&self) -> Result<Box<dyn Read + Send>> {
-        let decoded = self.shape.codec().decoder(self.open()?);
+        let decoded = self.decode(self.open()?);
         decoded.map_err(|error| self.damaged(error))
+    }
+
+    fn decode<'r>(&self, stored: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
+        self.shape.coding().decoder(self.keys, stored)
     }
 
     fn damaged(&self, error: io::Error) -> Error {
@@ -175,9 +184,13 @@ impl<'a> Material<'a> {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 Error::damaged(format!("{} is damaged", self.name())).because(error)
             }
-            _ => Error::passed(error, |error| {
-                Error::io("read", Path::new(&self.name()), error)
-            }),
+            _ => match error.downcast::<Error>() {
+                Ok(own) if own.kind() == Kind::Key => {
+                    own.context(format!("can't decrypt {}", self.name()))
+                }
+                Ok(own) => own,
+                Err(error) => Error::io("read", Path::new(&self.name()), error),
+            },
         }
     }
 
@@ -216,7 +229,7 @@ impl<'a> Material<'a> {
     }
 
     fn read_once(&self, stored: &mut (impl Read + Send)) -> io::Result<About> {
-        let mut plain = self.shape.codec().decoder(stored)?;
+        let mut plain = self.decode(stored)?;
         match self.shape {
             Shape::Plain(_) => {
                 let mut scan = Scan::default();
@@ -298,5 +311,9 @@ pub fn is_script(shape: Shape) -> bool {
 
 /// Whether pg_restore can read a file of this shape as it lies.
 pub fn is_archive_as_it_lies(shape: Shape) -> bool {
-    matches!(shape, Shape::Archive(Codec::None) | Shape::Folder)
+    match shape {
+        Shape::Archive(coding) => coding == Coding::from(Codec::None),
+        Shape::Folder => true,
+        Shape::Plain(_) | Shape::Packed(_) => false,
+    }
 }

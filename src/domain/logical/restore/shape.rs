@@ -8,18 +8,22 @@ use std::{
 use crate::{
     error::{Error, IoContext, Result},
     postgres::archive_toc::MAGIC,
-    repo::codec::Codec,
+    repo::{
+        codec::Codec,
+        coding::Coding,
+        crypt::{Keys, is_encrypted},
+    },
 };
 
 /// How it has to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// SQL.
-    Plain(Codec),
+    Plain(Coding),
     /// An archive in one file, of custom or tar format.
-    Archive(Codec),
+    Archive(Coding),
     /// A folder of pg_dump's directory format, in a tar archive.
-    Packed(Codec),
+    Packed(Coding),
     /// Such a folder itself.
     Folder,
 }
@@ -32,8 +36,8 @@ const USTAR: usize = 257;
 const HEAD: usize = BLOCK;
 
 impl Shape {
-    /// Of what is at `path`.
-    pub fn of(path: &Path) -> Result<Self> {
+    /// Of what is at `path`; `keys` open what is encrypted.
+    pub fn of(path: &Path, keys: &Keys) -> Result<Self> {
         if path.is_dir() {
             return match path.join("toc.dat").is_file() {
                 true => Ok(Shape::Folder),
@@ -44,35 +48,53 @@ impl Shape {
             };
         }
         let opened = || std::fs::File::open(path).at("read", path);
-        let codec = codec(&head(opened()?).at("read", path)?);
-        let plain = codec.decoder(opened()?).and_then(head);
-        let plain = plain.map_err(|error| {
-            Error::damaged(format!("{} can't be unpacked", path.display())).because(error)
-        })?;
+        let unreadable = |error| {
+            Error::passed(error, |error| {
+                Error::damaged(format!("{} can't be unpacked", path.display())).because(error)
+            })
+        };
+        let stored = head(opened()?).at("read", path)?;
+        let encrypted = is_encrypted(&stored);
+        let coding = Coding {
+            codec: match encrypted {
+                false => codec(&stored),
+                true => {
+                    let outer = Coding {
+                        codec: Codec::None,
+                        encrypted,
+                    };
+                    let inner = outer.decoder(keys, opened()?).and_then(head);
+                    codec(&inner.map_err(unreadable)?)
+                }
+            },
+            encrypted,
+        };
+        let plain = coding.decoder(keys, opened()?).and_then(head);
+        let plain = plain.map_err(unreadable)?;
         if plain.is_empty() {
             return Err(Error::damaged(format!("{} is empty", path.display())));
         }
-        Ok(Self::of_plain(&plain, codec))
+        Ok(Self::of_plain(&plain, coding))
     }
 
-    fn of_plain(head: &[u8], codec: Codec) -> Self {
+    fn of_plain(head: &[u8], coding: Coding) -> Self {
         if head.starts_with(MAGIC) {
-            return Shape::Archive(codec);
+            return Shape::Archive(coding);
         }
         if head.len() < BLOCK || !head[USTAR..].starts_with(b"ustar") {
-            return Shape::Plain(codec);
+            return Shape::Plain(coding);
         }
         // pg_dump's own begins with its table of contents.
         match head.starts_with(b"toc.dat\0") {
-            true => Shape::Archive(codec),
-            false => Shape::Packed(codec),
+            true => Shape::Archive(coding),
+            false => Shape::Packed(coding),
         }
     }
 
-    pub fn codec(self) -> Codec {
+    pub fn coding(self) -> Coding {
         match self {
-            Shape::Plain(codec) | Shape::Archive(codec) | Shape::Packed(codec) => codec,
-            Shape::Folder => Codec::None,
+            Shape::Plain(coding) | Shape::Archive(coding) | Shape::Packed(coding) => coding,
+            Shape::Folder => Codec::None.into(),
         }
     }
 }
@@ -112,6 +134,7 @@ mod tests {
     fn each_kind_is_known_by_its_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
+        let none = Keys::default();
         let gzip = |bytes: &[u8]| {
             let mut encoder =
                 flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -119,25 +142,25 @@ mod tests {
             encoder.finish().unwrap()
         };
         for (bytes, shape) in [
-            (b"PGDMP...".to_vec(), Shape::Archive(Codec::None)),
-            (gzip(b"PGDMP..."), Shape::Archive(Codec::Gzip)),
-            (tar("toc.dat"), Shape::Archive(Codec::None)),
-            (tar("main/toc.dat"), Shape::Packed(Codec::None)),
-            (b"-- x\n".to_vec(), Shape::Plain(Codec::None)),
-            (gzip(b"SELECT 1;"), Shape::Plain(Codec::Gzip)),
+            (b"PGDMP...".to_vec(), Shape::Archive(Codec::None.into())),
+            (gzip(b"PGDMP..."), Shape::Archive(Codec::Gzip.into())),
+            (tar("toc.dat"), Shape::Archive(Codec::None.into())),
+            (tar("main/toc.dat"), Shape::Packed(Codec::None.into())),
+            (b"-- x\n".to_vec(), Shape::Plain(Codec::None.into())),
+            (gzip(b"SELECT 1;"), Shape::Plain(Codec::Gzip.into())),
             (
                 zstd::encode_all(&b"SELECT 1;"[..], 1).unwrap(),
-                Shape::Plain(Codec::Zstd),
+                Shape::Plain(Codec::Zstd.into()),
             ),
         ] {
             fs::write(&path, bytes).unwrap();
-            assert_eq!(Shape::of(&path).unwrap(), shape);
+            assert_eq!(Shape::of(&path, &none).unwrap(), shape);
         }
         fs::write(&path, "").unwrap();
-        assert!(Shape::of(&path).is_err());
-        assert!(Shape::of(folder.path()).is_err());
+        assert!(Shape::of(&path, &none).is_err());
+        assert!(Shape::of(folder.path(), &none).is_err());
         fs::write(folder.path().join("toc.dat"), "x").unwrap();
-        assert_eq!(Shape::of(folder.path()).unwrap(), Shape::Folder);
-        assert!(Shape::of(&folder.path().join("absent")).is_err());
+        assert_eq!(Shape::of(folder.path(), &none).unwrap(), Shape::Folder);
+        assert!(Shape::of(&folder.path().join("absent"), &none).is_err());
     }
 }

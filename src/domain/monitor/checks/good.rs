@@ -53,6 +53,13 @@ pub fn damaged(stored: &Stored) -> impl Iterator<Item = BackupId> {
     verdicts.filter_map(|(_, word)| (!word.restorable).then_some(word.backup))
 }
 
+/// Whether the newest word on any backup was said without its key.
+pub fn is_sealed(stored: &Stored) -> bool {
+    let verdicts = stored.archive.verdicts.newest.values();
+    let newest = verdicts.max_by_key(|(time, _)| *time);
+    newest.is_some_and(|(_, word)| word.sealed)
+}
+
 /// The newest moment at which stored data of this repository was read and found right. What a clock that ran
 /// ahead dated says nothing of today.
 pub fn verified(stored: &Stored, now: Time) -> Option<Time> {

@@ -38,10 +38,16 @@ pub fn verification(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict 
         };
     };
     let age = (now - time).to_std().unwrap_or_default();
-    let what = format!(
+    let mut what = format!(
         "a backup was read and found whole {} ago",
         units::duration(age)
     );
+    if good::is_sealed(stored) {
+        what.push_str(
+            "; of what is encrypted that can't be proven on this host, which has no identity, but for the hashes of \
+             what is stored",
+        );
+    }
     let figure = limits.figure("age", age, Unit::Seconds);
     Verdict::new(NAME, limits.judge(age), what, HINT).with(figure)
 }

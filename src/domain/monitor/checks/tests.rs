@@ -757,6 +757,7 @@ fn a_good_backup_has_no_flaw() {
             backup: backup(hour).id,
             restorable,
             findings: 1,
+            sealed: false,
         };
         let verdicts = &mut held.archive.verdicts.newest;
         verdicts.insert(word.backup, (at(20), word));

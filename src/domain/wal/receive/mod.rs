@@ -221,10 +221,9 @@ impl Receiver<'_> {
     fn check(&self, server: &mut Replication, id: SystemId) -> Result<SegmentSize> {
         let mut size = None;
         for store in &self.stores {
-            let system = store
-                .open(self.cluster, self.meter)?
-                .repository
-                .system(id)?;
+            let repository = store.open(self.cluster, self.meter)?.repository;
+            let system = repository.system(id)?;
+            repository.check_encryption(&system)?;
             let first = *size.get_or_insert(system.segment_size);
             if first != system.segment_size {
                 return Err(Error::new(

@@ -4,4 +4,5 @@
 mod fetch;
 mod push;
 pub mod sample;
+mod sealed;
 mod verify;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tempfile::TempDir;
@@ -20,6 +21,7 @@ use crate::{
     },
     repo::{
         codec::Compression,
+        crypt::Keys,
         document::FORMAT,
         location::Location,
         repository::{Repository, System},
@@ -72,6 +74,11 @@ pub struct Sample {
 
 impl Sample {
     pub fn new(codec: &str) -> Self {
+        Self::with(codec, Keys::default())
+    }
+
+    /// Encrypted where `keys` have recipients.
+    pub fn with(codec: &str, keys: Keys) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let location = Location::Folder(folder.path().join("repository"));
         let cluster = "main".parse().unwrap();
@@ -82,10 +89,11 @@ impl Sample {
             postgres_major: 15,
             segment_size: SegmentSize::new(SIZE).unwrap(),
             wal_codec: codec.parse::<Compression>().unwrap().codec,
-            encrypted: false,
+            encrypted: keys.encrypt(),
             registered: now(),
         };
         repository.register(&system).unwrap();
+        let repository = repository.with_keys(&Arc::new(keys));
         let sample = Self {
             repository,
             system,
@@ -126,10 +134,10 @@ impl Sample {
     pub fn object(&self, name: &str) -> PathBuf {
         let name: WalName = name.parse().unwrap();
         let system = &self.system;
-        let codec = system.codec_of(name);
+        let coding = system.coding_of(name);
         let layout = self.repository.layout();
         self.path("repository")
-            .join(layout.wal_file(system.system_id, name, codec).as_str())
+            .join(layout.wal_file(system.system_id, name, coding).as_str())
     }
 
     pub fn offer(&self, name: &str, bytes: &[u8]) -> Result<Offered> {
