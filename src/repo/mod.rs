@@ -20,6 +20,7 @@ pub mod layout;
 pub mod lease;
 pub mod local;
 pub mod location;
+pub mod object;
 pub mod object_writer;
 pub mod order;
 pub mod pins;

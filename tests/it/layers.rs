@@ -41,7 +41,7 @@ const SUBJECTS: [(&str, &str); 19] = [
 const HOMES: [(&str, &str); 11] = [
     ("clap", "cli"),
     ("indicatif", "cli"),
-    ("object_store", "repo"),
+    ("object_store", "repo::object"),
     ("tokio_postgres", "postgres"),
     ("tokio_postgres_rustls", "postgres"),
     ("postgres_protocol", "postgres"),
