@@ -36,6 +36,7 @@ fn backed_up_and_restored(pg: PgBin, start: fn(&Scratch) -> Bucket) {
     let witness = Witness::start(server, WITNESS);
     witness.wait_for(30);
     let full = base(&site, &["--full"]);
+    server.psql("select pg_create_restore_point('before')");
     server.psql("update plain set body = 'changed' where id % 100 = 0");
     witness.wait_for(60);
     let incremental = base(&site, &["--incremental"]);
@@ -56,8 +57,7 @@ fn backed_up_and_restored(pg: PgBin, start: fn(&Scratch) -> Bucket) {
     assert!(copy.dump("postgres") == dump, "the dumps differ");
     judge_and_end(copy);
 
-    let stop = full["stop_time"].as_str().unwrap().to_owned();
-    let mut copy = site.copy("moment", &["--target-time", &stop]);
+    let mut copy = site.copy("moment", &["--target-name", "before"]);
     copy.recover();
     assert_eq!(
         copy.psql("select count(*) from plain where body = 'changed'"),
