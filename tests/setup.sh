@@ -11,6 +11,8 @@ servers=${PGSTOW_TEST_PG:-/var/cache/pgstow-tests/pg}
 releases=(15.19.0 16.15.0 17.11.0 18.6.0)
 old=18.4.0 # before the fixes of August 2026
 nextest=0.9.143
+moto=5.2.5
+azurite=3.35.0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -44,6 +46,25 @@ without_services() {
     return "$code"
 }
 
+# Servers of objects, which the repositories of some tests lie in.
+install_stores() {
+    local folder=${servers%/*}
+    if [[ $(cat "$folder/moto/release" 2>/dev/null) != "$moto" ]]; then
+        say "moto $moto to $folder/moto"
+        rm -rf "$folder/moto"
+        python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore \
+            --target "$folder/moto" "moto[s3]==$moto" flask flask-cors
+        echo "$moto" >"$folder/moto/release"
+    fi
+    if [[ $(cat "$folder/azurite/release" 2>/dev/null) != "$azurite" ]]; then
+        say "Azurite $azurite to $folder/azurite"
+        rm -rf "$folder/azurite"
+        mkdir "$folder/azurite"
+        (cd "$folder/azurite" && npm install --silent --no-fund --no-audit "azurite@$azurite" >/dev/null)
+        echo "$azurite" >"$folder/azurite/release"
+    fi
+}
+
 install_server() {
     local release=$1 name=$2 work
     [[ $(cat "$servers/$name/release" 2>/dev/null) == "$release" ]] && return 0
@@ -66,6 +87,7 @@ if ((EUID == 0)); then
     packages=(postgresql-15 zstd lz4 age openssl util-linux procps faketime prometheus prometheus-pushgateway
         python3-aiosmtpd systemd systemd-container cron chromium)
     python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
+    command -v npm >/dev/null || packages+=(npm)
     install_packages "${packages[@]}"
 else
     say 'not root: Debian packages are taken as they are'
@@ -77,6 +99,7 @@ flock 9 # two checkouts may be tested at once
 rm -rf "$servers"/.new.*
 for release in "${releases[@]}"; do install_server "$release" "${release%%.*}"; done
 install_server "$old" old
+install_stores
 exec 9>&-
 
 if ! cargo nextest --version >/dev/null 2>&1; then

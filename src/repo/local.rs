@@ -338,69 +338,6 @@ mod tests {
     use super::*;
     use crate::repo::layout;
 
-    /// The contract of `Storage`, for any store below `root`.
-    #[test]
-    fn keeps_the_contract() {
-        let folder = tempfile::tempdir().unwrap();
-        let local = LocalStorage::new(folder.path());
-        let store: &dyn Storage = &local;
-        let at = |name: &str| layout::probe().object(name);
-        let names = |after: Option<&str>| -> Vec<String> {
-            store
-                .list(&layout::probe(), after.map(at).as_ref())
-                .unwrap()
-                .map(|info| info.unwrap().name.as_str()["probe/".len()..].to_owned())
-                .collect()
-        };
-
-        assert_eq!(store.head(&at("a")).unwrap_err().kind(), Kind::NotFound);
-        assert_eq!(store.delete(&at("a")).unwrap_err().kind(), Kind::NotFound);
-        assert!(names(None).is_empty());
-
-        for name in ["b", "a/2", "a/1", "a.x", "a-", "c/d/e"] {
-            store.create(&at(name), name.as_bytes()).unwrap();
-        }
-        // As sorted by bytes: `-` < `.` < `/`.
-        assert_eq!(names(None), ["a-", "a.x", "a/1", "a/2", "b", "c/d/e"]);
-        assert_eq!(names(Some("a/1")), ["a/2", "b", "c/d/e"]);
-        assert_eq!(names(Some("a0")), ["b", "c/d/e"]);
-        assert_eq!(names(Some("c/d")), ["c/d/e"]);
-
-        assert_eq!(
-            store.create(&at("b"), b"other").unwrap_err().kind(),
-            Kind::AlreadyExists
-        );
-        assert_eq!(store.read(&at("b"), 10).unwrap(), b"b");
-        assert_eq!(
-            store.read(&at("c/d/e"), 4).unwrap_err().kind(),
-            Kind::Damaged
-        );
-        assert_eq!(store.head(&at("c/d/e")).unwrap().size, 5);
-
-        let mut part = String::new();
-        store
-            .get(&at("c/d/e"), Some(1..3))
-            .unwrap()
-            .read_to_string(&mut part)
-            .unwrap();
-        assert_eq!(part, "/d");
-        assert!(store.get(&at("c/d/e"), Some(3..9)).is_err());
-
-        let mut unfinished = store.put_new(&at("never")).unwrap();
-        unfinished.write_all(b"x").unwrap();
-        assert!(!names(None).contains(&"never".to_owned()));
-        drop(unfinished);
-
-        for name in ["b", "a/2", "a/1", "a.x", "a-", "c/d/e"] {
-            store.delete(&at(name)).unwrap();
-        }
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            0,
-            "folders and leftovers go too"
-        );
-    }
-
     #[test]
     fn a_repository_that_is_not_there_is_no_empty_one() {
         let store = LocalStorage::new(Path::new("/nonexistent/pgstow"));

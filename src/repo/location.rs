@@ -1,4 +1,4 @@
-//! Where a repository is: a folder of this host today, URLs of stores tomorrow.
+//! Where a repository is: a folder of this host, or a bucket.
 
 use std::{
     fmt, fs,
@@ -8,7 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{local::LocalStorage, storage::Storage};
+use super::{
+    local::LocalStorage,
+    object::{Access, Bucket, ObjectStorage, Provider},
+    storage::Storage,
+};
 use crate::{
     error::{Error, Result},
     util::fs::real,
@@ -17,19 +21,32 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     Folder(PathBuf),
+    Bucket(Box<Bucket>),
 }
 
 impl Location {
-    pub fn open(&self) -> Arc<dyn Storage> {
-        match self {
+    /// Asks the store nothing yet; fails by what is configured.
+    pub fn open(&self) -> Result<Arc<dyn Storage>> {
+        Ok(match self {
             Location::Folder(path) => Arc::new(LocalStorage::new(path)),
+            Location::Bucket(bucket) => Arc::new(ObjectStorage::open(bucket)?),
+        })
+    }
+
+    /// With how to get into it, where it is a bucket.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        if let Location::Bucket(bucket) = &mut self {
+            bucket.access = access;
         }
+        self
     }
 
     /// The folder, where the repository is one of this host.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Location::Folder(path) => Some(path),
+            Location::Bucket(_) => None,
         }
     }
 
@@ -52,11 +69,16 @@ impl FromStr for Location {
 
     fn from_str(url: &str) -> Result<Self> {
         let path = url.strip_prefix("file://").unwrap_or(url);
-        if let Some((scheme, _)) = path.split_once("://") {
-            return Err(
-                Error::usage(format!("a repository can't be at {scheme}://"))
-                    .hint("give the absolute path of a folder, such as /var/backups/postgresql."),
-            );
+        if let Some((scheme, rest)) = path.split_once("://") {
+            return match Provider::of_scheme(scheme) {
+                Some(provider) => Ok(Location::Bucket(Box::new(Bucket::read(provider, rest)?))),
+                None => Err(
+                    Error::usage(format!("a repository can't be at {scheme}://")).hint(
+                        "give the absolute path of a folder, such as /var/backups/postgresql, or s3://bucket/folder, \
+                         gs://bucket/folder, az://container/folder.",
+                    ),
+                ),
+            };
         }
         if !path.starts_with('/') {
             return Err(Error::usage(format!("a repository's path must be absolute: {url:?}"))
@@ -70,6 +92,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Location::Folder(path) => path.display().fmt(f),
+            Location::Bucket(bucket) => bucket.fmt(f),
         }
     }
 }

@@ -79,7 +79,7 @@ pub struct Repository {
 impl Repository {
     /// Opens what `init` made; an error of kind `NotFound` where there is no repository.
     pub fn open(location: &Location, cluster: ClusterName) -> Result<Self> {
-        let storage = location.open();
+        let storage = location.open()?;
         let identity: Identity = storage.read_json(&layout::repository()).map_err(|error| {
             if error.kind() != Kind::NotFound {
                 return error.context(format!("can't open the repository {location}"));
@@ -196,7 +196,7 @@ impl Repository {
             id: random_id()?,
         };
         let made = match location
-            .open()
+            .open()?
             .create_json(&layout::repository(), &identity)
         {
             Ok(()) => true,

@@ -28,6 +28,11 @@ const VARIABLE: &str = "SSL_CERT_FILE";
 pub const IS_A_CA: &str = "the server's certificate says that it is a CA, which no server's may be: make it anew with \
      basicConstraints = CA:FALSE, or have a CA sign one for the server; ca_file names that certificate, or the CA's.";
 
+/// Names the cryptography for libraries that take the process's. That somebody did before is as good.
+pub fn provide() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Whether a refusal, in the words of webpki, is about that.
 pub fn is_a_ca(why: &str) -> bool {
     why.contains("CaUsedAsEndEntity")

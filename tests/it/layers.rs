@@ -48,7 +48,7 @@ const HOMES: [(&str, &str); 13] = [
     ("age_core", "repo::crypt"),
     ("clap", "cli"),
     ("indicatif", "cli"),
-    ("object_store", "repo"),
+    ("object_store", "repo::object"),
     ("tokio_postgres", "postgres"),
     ("tokio_postgres_rustls", "postgres"),
     ("postgres_protocol", "postgres"),

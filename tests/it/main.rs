@@ -39,6 +39,7 @@ mod restore;
 mod restore_by_hand;
 mod restore_dump;
 mod restore_wal;
+mod stores;
 mod stories;
 mod systemd;
 mod verify;

@@ -122,13 +122,15 @@ impl Layers {
             if !self.one_repo && self.wal_mode(name)? == WalMode::Sync {
                 continue;
             }
-            let Some(location) = self.optional(keys::REPO_URL, name, str::parse)? else {
+            let Some(location) = self.location(name)? else {
                 // A section without URL is a mistake; no section at all is no repository.
                 if self.file.repos.is_empty() {
                     continue;
                 }
                 let what = format!("{}: [repo.{name}] has no url", self.path.display());
-                return Err(Error::usage(what).hint("set url to the absolute path of a folder."));
+                return Err(Error::usage(what).hint(
+                    "set url to the absolute path of a folder, or to a bucket: s3://bucket/folder.",
+                ));
             };
             repos.push(RepoSettings {
                 name: name.to_owned(),
@@ -167,7 +169,7 @@ impl Layers {
                     "put it behind the one that WAL is pushed to, from which it is filled.",
                 ));
             }
-            let location = self.optional(keys::REPO_URL, name, str::parse)?;
+            let location = self.location(name)?;
             synced.extend(location.map(|location| (name.clone(), location)));
         }
         Ok(synced)

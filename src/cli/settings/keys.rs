@@ -172,6 +172,16 @@ keys! {
     DRILL_SETTINGS = Top "drill.settings" None, false;
 
     REPO_URL = Repo "url" None, false;
+    ENDPOINT = Repo "endpoint" None, false;
+    REGION = Repo "region" None, false;
+    PATH_STYLE = Repo "path_style" None, false;
+    CA_FILE = Repo "ca_file" None, false;
+    PROFILE = Repo "profile" None, false;
+    ACCESS_KEY = Repo "access_key" None, false;
+    SECRET_KEY = Repo "secret_key" None, true;
+    CREDENTIALS_FILE = Repo "credentials_file" None, false;
+    STORAGE_CLASS = Repo "storage_class" None, false;
+    KMS_KEY = Repo "kms_key" None, false;
     WAL_MODE = Repo "wal_mode" Some("push"), false;
     COMPRESSION = Repo "compression" Some("zstd:3"), false;
     PART_SIZE = Repo "part_size" Some("1GB"), false;

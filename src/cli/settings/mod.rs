@@ -22,6 +22,7 @@ pub mod keys;
 pub mod parse;
 pub mod show;
 pub mod source;
+mod store;
 
 pub use layers::{Flag, Layers, Places};
 pub use notes::Note;

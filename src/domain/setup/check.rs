@@ -156,7 +156,10 @@ pub fn store(configured: &Configured<'_>, cluster: &ClusterName) -> Vec<Finding>
         }
         Err(finding) => vec![finding],
     };
-    findings.extend(probe::probe(&*configured.location.open()));
+    match configured.location.open() {
+        Ok(storage) => findings.extend(probe::probe(&*storage)),
+        Err(error) => findings.push(Finding::of_error("repository", &error)),
+    }
     findings
 }
 

@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod booted;
+pub mod bucket;
 pub mod certificate;
 pub mod chromium;
 pub mod cluster;
@@ -15,6 +16,7 @@ pub mod load;
 pub mod output;
 pub mod peer;
 pub mod pg;
+pub mod proxy;
 pub mod random;
 pub mod recovery;
 pub mod scratch;

@@ -40,7 +40,8 @@ fn unpacked(major: u32) -> PgBin {
     PgBin::at(major, folder().join(major.to_string()).join("bin"))
 }
 
-fn folder() -> PathBuf {
+/// Where tests/setup.sh puts them.
+pub fn folder() -> PathBuf {
     let named = env::var_os("PGSTOW_TEST_PG");
     named.map_or_else(|| "/var/cache/pgstow-tests/pg".into(), PathBuf::from)
 }

@@ -28,6 +28,7 @@ impl Stow {
             scratch,
             cluster: Cluster::build(scratch, pg),
             root: None,
+            url: None,
             compression: "zstd:1",
             repo: String::new(),
             settings: String::new(),
@@ -128,6 +129,7 @@ pub struct Builder<'a> {
     scratch: &'a Scratch,
     cluster: ClusterBuilder<'a>,
     root: Option<PathBuf>,
+    url: Option<&'a str>,
     compression: &'a str,
     repo: String,
     settings: String,
@@ -148,6 +150,12 @@ impl<'a> Builder<'a> {
     /// A folder for the repository, which is there.
     pub fn root(mut self, root: &Path) -> Self {
         self.root = Some(root.to_owned());
+        self
+    }
+
+    /// Where the repository is, if not in a folder.
+    pub fn url(mut self, url: &'a str) -> Self {
+        self.url = Some(url);
         self
     }
 
@@ -199,7 +207,7 @@ impl<'a> Builder<'a> {
              [repo.local]\nurl = \"{}\"\ncompression = \"{}\"\n{}{keys}\
              [cluster.main]\nhost = \"{}\"\nuser = \"{ROLE}\"\n{}",
             self.scratch.folder("state").display(),
-            root.display(),
+            self.url.map_or(root.display().to_string(), str::to_owned),
             self.compression,
             self.repo,
             host.display(),

@@ -1,6 +1,7 @@
 //! What pgstow is for, from end to end: real servers are archived and backed up under load,
 //! broken and restored, and PostgreSQL's own programs and an independent writer judge the result.
 
+mod buckets;
 mod chains;
 mod churn;
 mod contents;

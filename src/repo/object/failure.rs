@@ -1,0 +1,171 @@
+//! What a store's refusal means, in words that an operator can act on. Never its URL, which may hold a signature.
+
+use std::error::Error as StdError;
+
+use object_store::Error as StoreError;
+
+use crate::error::{Error, Kind};
+
+/// An error while doing `doing` (such as "read") to what is at `place`.
+pub fn failure(doing: &str, place: &str, error: &StoreError) -> Error {
+    let words = Words::of(error);
+    let made = Error::new(words.kind(error), format!("can't {doing} {place}"));
+    let made = match words.hint() {
+        Some(hint) => made.hint(hint),
+        None => made,
+    };
+    made.because(words.shown())
+}
+
+/// What is told of an error: the answer's status and code, else the last cause.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Words {
+    status: Option<u16>,
+    /// Such as `NoSuchBucket`.
+    code: String,
+    message: String,
+    cause: String,
+}
+
+impl Words {
+    fn of(error: &StoreError) -> Self {
+        let mut last: &dyn StdError = error;
+        while let Some(cause) = last.source() {
+            last = cause;
+        }
+        let cause = last.to_string();
+        let text = error.to_string();
+        let inside = |tag: &str| {
+            let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+            Some(rest.split_once(&format!("</{tag}>"))?.0.trim().to_owned())
+        };
+        let status = text.split_once("status code: ").and_then(|(_, rest)| {
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        });
+        Self {
+            status,
+            code: inside("Code").unwrap_or_default(),
+            message: inside("Message").unwrap_or_default(),
+            cause,
+        }
+    }
+
+    fn kind(&self, error: &StoreError) -> Kind {
+        // Nothing can be said of an object whose bucket isn't there.
+        if self.lacks_bucket() {
+            return Kind::Failed;
+        }
+        match error {
+            StoreError::NotFound { .. } => Kind::NotFound,
+            StoreError::AlreadyExists { .. } => Kind::AlreadyExists,
+            _ if self.status == Some(416) => Kind::Damaged,
+            _ => Kind::Failed,
+        }
+    }
+
+    fn lacks_bucket(&self) -> bool {
+        matches!(self.code.as_str(), "NoSuchBucket" | "ContainerNotFound")
+    }
+
+    fn shown(&self) -> String {
+        match (self.status, self.code.as_str(), self.message.as_str()) {
+            (Some(status), "", _) => format!("the store answers {status}"),
+            (None, "", _) => self.cause.clone(),
+            (_, code, "") => format!("the store says {code}"),
+            (_, code, message) => format!("the store says {code}: {message}"),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match (self.code.as_str(), self.status) {
+            ("NoSuchBucket" | "ContainerNotFound", _) => {
+                "make the bucket, or correct url and endpoint of this repository: pgstow makes no buckets."
+            }
+            ("RequestTimeTooSkewed", _) => {
+                "set this host's clock: the store refuses requests whose time is more than minutes off."
+            }
+            (
+                "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "AuthenticationFailed"
+                | "InvalidSecurity",
+                _,
+            ) => {
+                "correct access_key and secret_key of this repository, or where else its credentials come from."
+            }
+            ("ExpiredToken" | "TokenRefreshRequired", _) => {
+                "the credentials have run out: get new ones, or use some that renew themselves."
+            }
+            ("AuthorizationHeaderMalformed" | "PermanentRedirect", _) | (_, Some(301)) => {
+                "set the region (and endpoint) of this repository to that of the bucket."
+            }
+            (_, Some(401)) => {
+                "see that the credentials of this repository are those of this store."
+            }
+            (_, Some(403)) => {
+                "the credentials lack a right that pgstow needs: to get, put and list (cleanup: to delete) objects below the \
+                 repository's folder. Without the right to list, a missing object looks forbidden."
+            }
+            (_, Some(429 | 503)) => {
+                "the store asks for fewer requests: try later, or use fewer jobs."
+            }
+            (_, Some(_)) => return None,
+            _ => {
+                "check endpoint and region of this repository, and that this host reaches the store."
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Error {
+        let error = StoreError::Generic {
+            store: "S3",
+            source: text.into(),
+        };
+        failure("read", "s3://b/x", &error)
+    }
+
+    #[test]
+    fn answers_are_told_by_their_code_and_urls_are_not() {
+        let refused = of(
+            "Error performing GET https://h/x?sig=SECRET in 1ms - Server returned non-2xx status code: 403 \
+             Forbidden: <Error><Code>RequestTimeTooSkewed</Code><Message>off</Message></Error>",
+        );
+        assert_eq!(
+            refused.in_one_line(),
+            "can't read s3://b/x: the store says RequestTimeTooSkewed: off"
+        );
+        assert!(
+            refused
+                .hint_text()
+                .is_some_and(|hint| hint.contains("clock"))
+        );
+        let bare = of(
+            "Error performing HEAD https://h/x?sig=SECRET in 1ms - Server returned non-2xx status code: 503 x: ",
+        );
+        assert_eq!(
+            bare.in_one_line(),
+            "can't read s3://b/x: the store answers 503"
+        );
+    }
+
+    #[test]
+    fn an_object_of_a_missing_bucket_is_not_certainly_missing() {
+        let missing = |body: &str| {
+            let source = format!("Server returned non-2xx status code: 404 Not Found: {body}");
+            let error = StoreError::NotFound {
+                path: "x".to_owned(),
+                source: source.into(),
+            };
+            failure("read", "s3://b/x", &error).kind()
+        };
+        assert_eq!(missing("<Code>NoSuchKey</Code>"), Kind::NotFound);
+        assert_eq!(missing(""), Kind::NotFound);
+        assert_eq!(missing("<Code>NoSuchBucket</Code>"), Kind::Failed);
+    }
+}

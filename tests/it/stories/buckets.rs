@@ -1,0 +1,96 @@
+//! The repository is in a bucket: a full backup, one that builds on it, WAL, and restores to the end and to a moment.
+
+use serde_json::Value;
+
+use super::{Site, WITNESS, judge_and_end};
+use crate::harness::{Cluster, PgBin, Scratch, Witness, bucket::Bucket, pg, witness::rows};
+
+#[test]
+fn s3_on_15() {
+    backed_up_and_restored(pg(15), Bucket::moto);
+}
+
+#[test]
+fn s3_on_18() {
+    backed_up_and_restored(pg(18), Bucket::moto);
+}
+
+#[test]
+fn azure_on_17() {
+    backed_up_and_restored(pg(17), Bucket::azurite);
+}
+
+fn backed_up_and_restored(pg: PgBin, start: fn(&Scratch) -> Bucket) {
+    let of_bucket = Scratch::new();
+    let bucket = start(&of_bucket);
+    let site = Site::build(pg, |stow| {
+        let stow = stow.url(bucket.url).repo(&bucket.settings(&of_bucket));
+        stow.repo("part_size = \"4MB\"")
+            .setting("full_every = \"1d\"")
+    });
+    let server = site.main();
+    server.psql(
+        "create table plain (id int primary key, body text);
+         insert into plain select n, repeat(md5(n::text), 40) from generate_series(1, 20000) n",
+    );
+    let witness = Witness::start(server, WITNESS);
+    witness.wait_for(30);
+    let full = base(&site, &["--full"]);
+    server.psql("select pg_create_restore_point('before')");
+    server.psql("update plain set body = 'changed' where id % 100 = 0");
+    witness.wait_for(60);
+    let incremental = base(&site, &["--incremental"]);
+    assert_eq!(incremental["parent"], full["id"]);
+    assert!(
+        stored(&incremental) * 2 < stored(&full),
+        "{incremental}\n{full}"
+    );
+    witness.wait_for(90);
+    let truth = witness.stop();
+    let dump = server.dump("postgres");
+    server.switch_wal();
+    site.pgstow(&["verify", "--all", "--wal"]).ok();
+
+    let mut copy = site.copy("end", &[]);
+    copy.recover();
+    truth.at_end().check(rows(&copy, WITNESS));
+    assert!(copy.dump("postgres") == dump, "the dumps differ");
+    judge_and_end(copy);
+
+    let mut copy = site.copy("moment", &["--target-name", "before"]);
+    copy.recover();
+    assert_eq!(
+        copy.psql("select count(*) from plain where body = 'changed'"),
+        "0"
+    );
+    judge_and_end(copy);
+
+    // What is not needed goes, and what is stays.
+    site.pgstow(&[
+        "pin",
+        incremental["id"].as_str().unwrap(),
+        "--reason",
+        "it must stay",
+    ])
+    .ok();
+    base(&site, &["--full"]);
+    site.pgstow(&["cleanup"]).ok();
+    let again = site.copy("again", &[]);
+    judge(again, &dump);
+}
+
+fn judge(mut copy: Cluster, dump: &str) {
+    copy.recover();
+    assert!(copy.dump("postgres") == dump, "the dumps differ");
+    judge_and_end(copy);
+}
+
+/// Takes a backup; what `base --json` tells of it.
+#[track_caller]
+fn base(site: &Site, arguments: &[&str]) -> Value {
+    site.stow.base(arguments).ok().json()["backup"].clone()
+}
+
+fn stored(backup: &Value) -> u64 {
+    backup["stored_bytes"].as_u64().unwrap()
+}
