@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{connection::secret_from, keys, layers::Layers, parse};
+use super::{keys, layers::Layers, parse};
 use crate::{
     error::{Error, Result},
     repo::crypt::{Keys, Recipient},
@@ -14,7 +14,8 @@ impl Layers {
     pub(super) fn keys(&self, name: &str) -> Result<Arc<Keys>> {
         let recipients = self.optional(keys::ENCRYPTION_RECIPIENTS, name, recipients)?;
         let file = self.optional(keys::ENCRYPTION_RECIPIENTS_FILE, name, parse::absolute_path)?;
-        let identity = self.find(keys::ENCRYPTION_IDENTITY, name)?.map(secret_from);
+        let identity = self.find(keys::ENCRYPTION_IDENTITY, name)?;
+        let identity = identity.map(|found| self.secret(found));
         if let Some(SecretFrom::File(path)) = &identity
             && path.is_relative()
         {

@@ -106,7 +106,7 @@ impl Keys {
     pub fn identity_file(&self) -> Option<&Path> {
         match &self.identity {
             Some(SecretFrom::File(path)) => Some(path),
-            Some(SecretFrom::Setting(_)) | None => None,
+            Some(SecretFrom::Setting(_) | SecretFrom::Exposed { .. }) | None => None,
         }
     }
 
@@ -159,7 +159,7 @@ impl Keys {
         let read = from.read().and_then(|text| parse_identities(&text));
         let identities = read.map_err(|error| {
             let place = match from {
-                SecretFrom::Setting(_) => "that is set".to_owned(),
+                SecretFrom::Setting(_) | SecretFrom::Exposed { .. } => "that is set".to_owned(),
                 SecretFrom::File(path) => format!("in {}", path.display()),
             };
             let hint = error.hint_text().map(str::to_owned);

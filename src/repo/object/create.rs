@@ -9,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use object_store::{
-    ObjectStore, PutMode, PutOptions, PutPayload, PutPayloadMut, path::Path as StorePath,
-};
+use object_store::{PutMode, PutOptions, PutPayload, PutPayloadMut, path::Path as StorePath};
 
 use super::{
     client::Client,

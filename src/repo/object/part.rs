@@ -8,7 +8,7 @@ use std::{
 };
 
 use object_store::{
-    MultipartUpload, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayloadMut,
+    MultipartUpload, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayloadMut,
     path::Path as StorePath,
 };
 use tokio::{task::JoinHandle, time::timeout};

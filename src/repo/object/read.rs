@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, stream::BoxStream};
-use object_store::{GetOptions, GetRange, ObjectStore};
+use object_store::{GetOptions, GetRange};
 
 use super::client::Client;
 use crate::{

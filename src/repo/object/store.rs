@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::BoxStream};
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::{access::Bucket, client::Client, create::Create, failure::failure, part::Part, read};
 use crate::{

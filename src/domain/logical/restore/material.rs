@@ -14,7 +14,7 @@ use super::{
     sums::{Sums, read_small},
 };
 use crate::{
-    error::{Error, IoContext, Result},
+    error::{Error, IoContext, Kind, Result},
     postgres::{archive_toc::ArchiveToc, version::Major},
     repo::{
         codec::Codec,
