@@ -90,7 +90,7 @@ fn the_one_that_differs_is_named() {
     fs::write(&description, text.replacen("manual", "manuel", 1)).unwrap();
     let proven = verify(&[&stem], 3);
     assert_eq!(results(&proven), ["intact failed"], "{proven}");
-    said(&proven, &format!("{stem}.json is not what was written"));
+    said(&proven, &format!("{stem}.json is not as it was written"));
     let newer = site.dump("shop", &[]);
     assert_eq!(all_newest(&site), [true, false]);
     fs::write(&description, json).unwrap();
