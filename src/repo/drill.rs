@@ -87,7 +87,7 @@ pub struct DrilledDatabase {
     pub extensions: Vec<String>,
     pub counts: ObjectCounts,
     pub sequences: u64,
-    /// `schema.table`, quoted where needed, and whether it had any rows.
+    /// `schema.table`, and whether it had any rows.
     pub tables: BTreeMap<String, bool>,
 }
 

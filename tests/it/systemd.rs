@@ -297,9 +297,9 @@ fn what_somebody_changed_stays() {
             .map(|file| file["action"].as_str().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(actions(run("main", &["install"]).ok()), ["written"; 11]);
+    assert_eq!(actions(run("main", &["install"]).ok()), ["written"; 13]);
     let first = files(&folder);
-    assert_eq!(actions(run("main", &["install"]).ok()), ["unchanged"; 11]);
+    assert_eq!(actions(run("main", &["install"]).ok()), ["unchanged"; 13]);
     assert_eq!(files(&folder), first);
     let moved = actions(run("main", &["install", "--on-calendar", "base=Sat 23:00"]).ok());
     assert_eq!(
@@ -327,19 +327,19 @@ fn what_somebody_changed_stays() {
     assert_eq!(files(&folder), first);
 
     // The other cluster's units outlive the first cluster's.
-    assert_eq!(actions(run("other", &["install"]).ok()).len(), 11);
+    assert_eq!(actions(run("other", &["install"]).ok()).len(), 13);
     fs::create_dir(folder.join("pgstow-base@main.service.d")).unwrap();
     let removed = run("main", &["remove"]).ok().json();
     assert_eq!(
         removed["remove"]["files"].as_array().unwrap().len(),
-        11,
+        13,
         "{removed}"
     );
     let left = removed["remove"]["left"][0].as_str().unwrap();
     assert!(left.ends_with("pgstow-base@main.service.d"), "{removed}");
-    assert_eq!(files(&folder).len(), 11);
+    assert_eq!(files(&folder).len(), 13);
     assert_eq!(actions(run("main", &["remove"]).ok()), [""; 0]);
-    assert_eq!(actions(run("other", &["remove"]).ok()), ["removed"; 11]);
+    assert_eq!(actions(run("other", &["remove"]).ok()), ["removed"; 13]);
     assert!(files(&folder).is_empty());
 }
 
@@ -367,7 +367,7 @@ fn what_is_there_goes_whatever_the_settings_say() {
     install(&tool, "main")
         .stdout_contains("those of repository local alone")
         .stdout_contains("offsite");
-    assert_eq!((of_dumps(), files(&folder).len()), (0, 11));
+    assert_eq!((of_dumps(), files(&folder).len()), (0, 13));
 
     install(&tool, "other");
     let remove = |tool: &Tool, words: &[&str]| {
@@ -376,7 +376,7 @@ fn what_is_there_goes_whatever_the_settings_say() {
     // No section of any cluster is left, and then no settings that could be read.
     let tool = tool.config("[repo.local]\nurl = \"/srv\"\n[cluster.new]\n");
     remove(&tool, &["--cluster", "main"]).ok();
-    assert_eq!(files(&folder).len(), 11);
+    assert_eq!(files(&folder).len(), 13);
     let tool = tool.config("[repo.local\n");
     remove(&tool, &["--cluster", "../main"]).fails(2);
     remove(&tool, &[]).ok();

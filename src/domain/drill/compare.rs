@@ -8,7 +8,7 @@ use crate::{
         repository::Repository,
         verified::VerifiedCheck,
     },
-    util::clock::readable,
+    util::clock::{readable, whole_seconds},
 };
 
 use super::objects::Seen;
@@ -31,7 +31,7 @@ pub fn earlier(repository: &Repository, this: &Drill) -> Result<Option<Earlier>>
     for drill in drills.iter().rev() {
         if let Some(held) = repository.drilled(drill)? {
             return Ok(Some(Earlier {
-                when: readable(drill.time),
+                when: readable(whole_seconds(drill.time)),
                 held,
             }));
         }

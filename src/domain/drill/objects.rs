@@ -192,13 +192,14 @@ fn filled(
 ) -> Result<BTreeMap<String, bool>> {
     let mut filled = BTreeMap::new();
     let own = tables.iter().filter(|table| table.kind == "r");
-    let names: Vec<String> = own
-        .map(|table| format!("{}.{}", identifier(&table.schema), identifier(&table.name)))
-        .collect();
-    for names in names.chunks(AT_ONCE) {
-        let asked = names
-            .iter()
-            .map(|name| format!("EXISTS (SELECT FROM ONLY {name})"));
+    let own: Vec<&DumpTable> = own.collect();
+    for own in own.chunks(AT_ONCE) {
+        let named = |table: &&DumpTable| format!("{}.{}", table.schema, table.name);
+        let names: Vec<String> = own.iter().map(named).collect();
+        let asked = own.iter().map(|table| {
+            let (schema, name) = (identifier(&table.schema), identifier(&table.name));
+            format!("EXISTS (SELECT FROM ONLY {schema}.{name})")
+        });
         let asked: Vec<String> = asked.collect();
         let sql = format!("SELECT {}", asked.join(", "));
         let answer = session.with_limit(NO_LIMIT, |session| session.query_one(&sql, &[]));

@@ -30,7 +30,7 @@ fn what_was_wrong_before_the_backup_is_found(pg: PgBin) {
         "{told}"
     );
     assert!(told.contains("shop.nothing"), "{told}");
-    let drill = site.drill(&[]).env("PGSTOW_DRILL_RECOVERY_POINT", "1ms");
+    let drill = site.drill(&[]).env("PGSTOW_DRILL_RECOVERY_POINT", "0s");
     let told = says(&site.finds(drill, &["recovery_point"]), "recovery_point");
     assert!(told.contains("more than"), "{told}");
 

@@ -333,7 +333,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
     });
     let local = |kind: &str| (kind.to_owned(), "local".to_owned(), 1);
     assert_eq!(Vec::from_iter(facts), [local("full"), local("incremental")]);
-    for job in ["cleanup", "verify"] {
+    for job in ["cleanup", "verify", "drill"] {
         let unit = format!("pgstow-{job}@main.service");
         assert!(host.run(&unit), "{}", host.journal(&unit));
         assert_eq!(host.status(0, job)["result"], "done");
