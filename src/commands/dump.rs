@@ -139,6 +139,23 @@ impl Report for DumpReport {
         Cleanup::text(self.cleanup.as_ref(), "dump", out)
     }
 
+    fn failure(&self) -> Option<Error> {
+        let told = self.failed.iter().map(|failed| {
+            let subject = Subject::of(failed.database.as_deref());
+            format!("{subject}: {}", failed.error)
+        });
+        let told: Vec<String> = told.collect();
+        let hint = self.failed.iter().find_map(|failed| failed.hint.clone());
+        (!told.is_empty()).then(|| {
+            let count = units::count(told.len() as u64, "dump");
+            let error = Error::failed(format!("{count} failed: {}", told.join("; ")));
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })
+    }
+
     fn told(&self) -> Told {
         Told {
             bytes: Some(self.dumps.iter().map(|dump| dump.data.stored_bytes).sum()),

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracing::warn;
+
 use super::{
     catalog::Removed,
     document::FORMAT,
@@ -183,7 +185,7 @@ impl Repository {
         self.find(choice, false)
     }
 
-    /// The same, or one that is named and has lost its data, for who says so.
+    /// The same, also where its data is lost, for who says so.
     pub fn find_dump_to_verify(&self, choice: &DumpChoice) -> Result<Box<Dump>> {
         self.find(choice, true)
     }
@@ -209,11 +211,28 @@ impl Repository {
             let of_class = choice.class.is_none_or(|class| dump.class == class);
             of_subject && of_class && dump.part().is_none()
         };
-        let mut newest_first = entries.iter().rev();
-        let found = newest_first.find_map(|entry| entry.whole().filter(is_meant));
-        found
-            .map(|dump| Box::new(dump.clone()))
-            .ok_or_else(|| self.no_such_dump(subject.as_ref(), choice.class))
+        let mut lost = Vec::new();
+        for entry in entries.iter().rev() {
+            match &entry.state {
+                DumpState::Complete(dump) if is_meant(&&**dump) => {
+                    for (name, problem) in lost {
+                        warn!(
+                            "{name}, which is newer, can't be used: {problem}; it is {} that is taken",
+                            dump.name
+                        );
+                    }
+                    return Ok(dump.clone());
+                }
+                DumpState::Damaged(dump, _) if also_damaged && is_meant(&&**dump) => {
+                    return Ok(dump.clone());
+                }
+                DumpState::Damaged(dump, problem) if is_meant(&&**dump) => {
+                    lost.push((&entry.name, problem));
+                }
+                _ => {}
+            }
+        }
+        Err(self.no_such_dump(subject.as_ref(), choice.class))
     }
 
     fn usable(&self, entry: &DumpEntry, also_damaged: bool) -> Result<Box<Dump>> {

@@ -13,6 +13,7 @@ pub mod hash;
 pub mod host;
 pub mod http;
 pub mod json_list;
+pub mod mark;
 pub mod meter;
 pub mod moment;
 pub mod pipe;

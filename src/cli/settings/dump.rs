@@ -2,7 +2,7 @@
 //! mistake here must not keep WAL from being archived.
 
 use super::{
-    keys::{self, Key, Scope},
+    keys::{self, Key},
     layers::Layers,
     parse,
     source::Source,
@@ -43,8 +43,7 @@ impl Layers {
 
     /// Whether the file has a section of dumps: then they are made here.
     pub fn speaks_of_dumps(&self) -> bool {
-        let is_of_dumps = |key: Key| key.scope == Scope::Top && key.name.starts_with("dump.");
-        self.file.entries.iter().any(|entry| is_of_dumps(entry.key))
+        self.file.dumps
     }
 
     pub(super) fn names(&self, key: Key) -> Result<Vec<String>> {

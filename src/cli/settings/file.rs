@@ -25,6 +25,8 @@ pub struct ConfigFile {
     pub clusters: Vec<String>,
     /// `[alert.NAME]`, in the order of the file.
     pub alerts: Vec<String>,
+    /// Whether there is a section `[dump]`, be it empty.
+    pub dumps: bool,
     /// Secrets that every user can read: refused where they are needed, since WAL must not wait for them.
     pub exposed: Vec<Exposed>,
 }
@@ -99,7 +101,10 @@ pub fn parse(path: &Path, text: &str) -> Result<ConfigFile> {
     leaves.sort_by_key(|leaf: &Leaf<'_, '_>| leaf.at);
     sections.sort_by_key(|(at, ..)| *at);
 
-    let mut file = ConfigFile::default();
+    let mut file = ConfigFile {
+        dumps: document.get_ref().get("dump").is_some(),
+        ..ConfigFile::default()
+    };
     for (at, kind, name) in sections {
         let place = || format!("{}:{}", path.display(), line_of(text, at));
         check_name(name).map_err(|error| error.context(format!("{}: [{kind}.{name}]", place())))?;

@@ -275,15 +275,19 @@ fn keys_of_encryption_are_checked_and_a_private_one_is_never_told() {
             "pgstow.toml:3: bad value for repo.a.encryption.recipients_file",
         ),
         ("encryption.identity_file = 'x'", "must be an absolute path"),
-        (
-            &format!("encryption.identity = '{PRIVATE}'"),
-            "can be read by every user",
-        ),
     ] {
         let error = repo(lines, 0o644).error();
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains("SECRET-KEY-"), "{error}");
     }
+    // Who only archives needs none.
+    let exposed = repo(&format!("encryption.identity = '{PRIVATE}'"), 0o644);
+    let error = keys_of(&exposed)
+        .check_identity()
+        .unwrap_err()
+        .in_one_line();
+    assert!(error.contains("can be read by every user"), "{error}");
+    assert!(!error.contains("SECRET-KEY-"), "{error}");
 }
 
 #[test]

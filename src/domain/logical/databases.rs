@@ -14,8 +14,16 @@ struct Database {
     special: bool,
 }
 
-/// The names of those that `choice` means, in the order of the server.
-pub fn chosen(session: &Session, choice: &Choice) -> Result<Vec<String>> {
+#[derive(Debug)]
+pub struct Chosen {
+    /// In the order of the server.
+    pub names: Vec<String>,
+    /// That are named and not there, as one that was dropped since.
+    pub missing: Vec<(String, Error)>,
+}
+
+/// Those that `choice` means; an error where there is none of them.
+pub fn chosen(session: &Session, choice: &Choice) -> Result<Chosen> {
     let sql =
         "SELECT datname, datistemplate OR NOT datallowconn FROM pg_catalog.pg_database ORDER BY 1";
     let mut all = Vec::new();
@@ -30,15 +38,16 @@ pub fn chosen(session: &Session, choice: &Choice) -> Result<Vec<String>> {
     choose(&all, choice)
 }
 
-fn choose(all: &[Database], choice: &Choice) -> Result<Vec<String>> {
-    for name in choice.names.iter().filter(|name| !is_pattern(name)) {
-        if !all.iter().any(|database| database.name == *name) {
-            return Err(
-                Error::new(Kind::NotFound, format!("there is no database {name:?}"))
-                    .hint("names are taken as they are, capitals and all; `psql -l` lists them."),
-            );
-        }
-    }
+fn choose(all: &[Database], choice: &Choice) -> Result<Chosen> {
+    let named = choice.names.iter().filter(|name| !is_pattern(name));
+    let missing = named.filter(|name| !all.iter().any(|database| database.name == **name));
+    let mut missing: Vec<(String, Error)> = missing
+        .map(|name| {
+            let error = Error::new(Kind::NotFound, format!("there is no database {name:?}"))
+                .hint("names are taken as they are, capitals and all; `psql -l` lists them.");
+            (name.clone(), error)
+        })
+        .collect();
     let wanted = |database: &&Database| {
         let named = choice.names.contains(&database.name);
         let meant = choice.names.is_empty()
@@ -53,19 +62,20 @@ fn choose(all: &[Database], choice: &Choice) -> Result<Vec<String>> {
                 .iter()
                 .any(|name| matches(name, &database.name))
     };
-    let chosen: Vec<String> = all
+    let names: Vec<String> = all
         .iter()
         .filter(wanted)
         .map(|database| database.name.clone())
         .collect();
-    match chosen.is_empty() {
-        false => Ok(chosen),
-        true => Err(
-            Error::new(Kind::NotFound, "no database is left to dump").hint(
-                "look at the names and patterns that were given, and at those that are left out.",
-            ),
-        ),
+    if !names.is_empty() {
+        return Ok(Chosen { names, missing });
     }
+    Err(match missing.pop() {
+        Some((_, error)) => error,
+        None => Error::new(Kind::NotFound, "no database is left to dump").hint(
+            "look at the names and patterns that were given, and at those that are left out.",
+        ),
+    })
 }
 
 fn is_pattern(name: &str) -> bool {
@@ -139,7 +149,7 @@ mod tests {
                 names: texts(names),
                 exclude: texts(exclude),
             };
-            choose(&all, &choice)
+            choose(&all, &choice).map(|chosen| chosen.names)
         };
         assert_eq!(chosen(&[], &[]).unwrap(), ["shop", "shop_test"]);
         assert_eq!(chosen(&["*"], &["*_test"]).unwrap(), ["shop"]);

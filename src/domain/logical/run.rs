@@ -2,7 +2,13 @@
 
 use tracing::warn;
 
-use super::{claim, databases, making::Maker, remains, request::Request};
+use super::{
+    claim,
+    databases::{self, Chosen},
+    making::Maker,
+    remains,
+    request::Request,
+};
 use crate::{
     error::{Error, Kind, Result},
     postgres::{
@@ -44,7 +50,7 @@ pub fn run(
     let system_id = session.query_one("SELECT system_identifier FROM pg_control_system()", &[])?;
     let system_id = SystemId(system_id.parse::<i64>(0)?.cast_unsigned());
     repository.check_encryption(&repository.system(system_id)?)?;
-    let names = databases::chosen(&session, &request.choice)?;
+    let Chosen { names, missing } = databases::chosen(&session, &request.choice)?;
     let entries = repository.dumps()?;
     claim::clear_remains(repository, &entries)?;
     let verdicts = repository.verdicts(|_| false)?;
@@ -70,7 +76,7 @@ pub fn run(
     };
     let mut outcome = Outcome {
         // The only one's error is that of the run.
-        tells: request.globals || names.len() > 1,
+        tells: request.globals || names.len() + missing.len() > 1,
         ..Outcome::default()
     };
     if request.globals {
@@ -78,6 +84,9 @@ pub fn run(
     }
     // Held no longer: the databases may take hours.
     drop(session);
+    for (name, error) in missing {
+        outcome.take(Subject::Database(name), Err(error))?;
+    }
     for name in names {
         let dump = maker.database(&name);
         outcome.take(Subject::Database(name), dump)?;

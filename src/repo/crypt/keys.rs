@@ -28,7 +28,7 @@ impl FromStr for Recipient {
 
     fn from_str(text: &str) -> Result<Self> {
         let text = text.trim();
-        if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
+        if text.to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
             // Not shown: errors are logged.
             return Err(Error::usage("a private key stands where recipients do").hint(
                 "give its public key, `age1...`, which `age-keygen -y FILE` prints; the private one belongs \

@@ -17,6 +17,49 @@ fn ages(site: &Site, code: i32) -> Vec<(Value, Value)> {
         .collect()
 }
 
+/// Also of a run that made other dumps.
+#[test]
+fn the_history_of_runs_tells_why_a_dump_failed() {
+    let site = Site::start(pg(16));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create role reader login");
+    for name in ["one", "two"] {
+        cluster.psql(&format!("create database {name}"));
+        cluster.psql_in(name, "create table t (n int)");
+    }
+    let dump = site.dump(&["postgres", "one", "two", "--no-globals"]);
+    dump.env("PGSTOW_CLUSTER_USER", "reader")
+        .expect_warning("permission denied for table t")
+        .fails(1);
+    let runs = site.stow.tool.command(&["--json", "list", "--runs"]).ok();
+    let run = runs.json()["runs"][0].clone();
+    let error = run["error"].as_str().unwrap();
+    assert!(error.starts_with("2 dumps failed: "), "{error}");
+    assert!(error.contains("permission denied for table t"), "{error}");
+    let monitor = ["monitor", "--only", "runs"];
+    let monitor = site.stow.tool.command(&monitor).spawn().wait();
+    monitor.stdout_contains("2 dumps failed");
+}
+
+/// It is one that was dropped since.
+#[test]
+fn a_database_that_is_gone_does_not_keep_the_others_from_it() {
+    let site = Site::start(pg(17));
+    let report = site.dump(&["postgres", "gone", "--no-globals"]);
+    let report = report
+        .expect_warning("there is no database \"gone\"")
+        .fails(1)
+        .json();
+    assert_eq!(report["dumps"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(report["failed"][0]["database"], "gone");
+}
+
+#[test]
+fn a_section_without_a_key_is_a_section() {
+    let site = Site::with(pg(16), "[dump]");
+    assert_eq!(ages(&site, 1), [(Value::Null, "critical".into())]);
+}
+
 #[test]
 fn the_age_of_each_databases_newest_dump() {
     let site = Site::start(pg(17));

@@ -98,6 +98,13 @@ fn the_one_that_differs_is_named() {
     // The data itself, of the newest: the older one takes its place.
     fs::remove_file(&newer).unwrap();
     assert_eq!(all_newest(&site), [false, true]);
+    let lost = newer.file_name().unwrap().to_str().unwrap();
+    let older = site.pgstow(&["restore-dump", "shop", "-d", "copy"]);
+    older
+        .expect_warning("which is newer, can't be used")
+        .ok()
+        .stderr_contains(lost.trim_end_matches(".dump"));
+    site.stow.cluster.psql("drop database copy");
     let mut bytes = fs::read(&data).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

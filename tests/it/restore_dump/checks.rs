@@ -191,5 +191,22 @@ fn an_application_is_asked() {
         .fails(3);
     assert_eq!(failed(&proven), ["health"], "{proven}");
     assert_eq!(std::fs::read_to_string(&seen).unwrap(), "20\n");
+    // Wherever it goes: one that holds our pipes, and one that lets go of them.
+    let away = "setsid sleep 1234; setsid -f sleep 1234 </dev/null >/dev/null 2>&1; sleep 1234";
+    let apart = "setsid -f sleep 1234 </dev/null >/dev/null 2>&1; sleep 1234";
+    for command in [away, apart] {
+        let begun = std::time::Instant::now();
+        verify("http://127.0.0.1:1/health")
+            .env("PGSTOW_VERIFY_HEALTH_COMMAND", command)
+            .fails(3);
+        assert!(
+            begun.elapsed().as_secs() < 60,
+            "it waited for the application"
+        );
+        let left = std::process::Command::new("pgrep")
+            .args(["-f", "^sleep 1234$"])
+            .output();
+        assert_eq!(String::from_utf8_lossy(&left.unwrap().stdout), "");
+    }
     site.assert_clean("shop");
 }

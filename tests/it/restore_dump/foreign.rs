@@ -52,6 +52,19 @@ fn files_of_others_are_known_by_their_bytes() {
         assert!(cluster.dump("copy") == source, "{name}");
         cluster.psql("drop database copy");
     }
+    // psql would take what is in them for its commands.
+    for (name, bytes) in [
+        ("x.sql.xz", &b"\xFD7zXZ\0\0\x04"[..]),
+        ("x.bz2", b"BZh91AY&SY\x0b\x1c\\! touch /tmp/x"),
+        ("zeros.dump", &[0; 600]),
+    ] {
+        let file = place(name);
+        fs::write(&file, bytes).unwrap();
+        site.pgstow(&["restore-dump", "--from", &file, "-d", "copy"])
+            .fails(1)
+            .stderr_contains("is no dump: neither SQL nor an archive")
+            .stderr_contains("unpack it first");
+    }
     // What pgstow's are refused for, these are, too.
     let cut = place("cut");
     shell(

@@ -85,6 +85,10 @@ fn single_tables_come_with_all_that_is_theirs(pg: PgBin) {
             lines
         };
         assert_eq!(whole("target"), whole("shop"), "{format}");
+        let half = ["--table", "orders", "--table", "gone"];
+        let half = site.pgstow(&[&restore[..], &half].concat());
+        half.fails(1)
+            .stderr_contains("the dump has no table \"gone\"");
         let absent = site.pgstow(&[&restore[..], &["--table", "gone"]].concat());
         absent.fails(1);
         cluster.psql("drop database target");

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::logical::remains::OF_RESTORE,
-    error::{Error, Kind, Result},
+    error::Result,
     postgres::{connection::Session, sql::identifier},
     util::{
         process::{self, NO_LIMIT},
@@ -73,27 +73,21 @@ fn options(session: &Session, picked: &Picked) -> Result<Vec<String>> {
             identifier(name)
         ));
     };
-    for row in session.query_rows(TABLES, &[])? {
-        let (schema, name) = (row.text(0)?, row.text(1)?);
-        if picked.takes_table(&schema, &name) {
-            add_table(&schema, &name);
-            for row in session.query_rows(PARTITIONS, &[&schema, &name])? {
-                add_table(&row.text(0)?, &row.text(1)?);
-            }
+    let rows = session.query_rows(TABLES, &[])?;
+    let tables = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?)));
+    for (schema, name) in picked.of_tables(&tables.collect::<Result<Vec<_>>>()?)? {
+        add_table(&schema, &name);
+        for row in session.query_rows(PARTITIONS, &[&schema, &name])? {
+            add_table(&row.text(0)?, &row.text(1)?);
         }
     }
-    for row in session.query_rows("SELECT nspname FROM pg_catalog.pg_namespace", &[])? {
-        let schema = row.text(0)?;
-        if picked.takes_schema(&schema) {
-            options.push(format!("--schema={}", identifier(&schema)));
-        }
-    }
-    match options.is_empty() {
-        false => Ok(options),
-        true => Err(Error::new(
-            Kind::NotFound,
-            "the dump has none of the tables and schemas that were named",
-        )
-        .hint("names are taken as they are, capitals and all.")),
-    }
+    let rows = session.query_rows("SELECT nspname FROM pg_catalog.pg_namespace", &[])?;
+    let schemas = rows.iter().map(|row| row.text(0));
+    let schemas = picked.of_schemas(&schemas.collect::<Result<Vec<_>>>()?)?;
+    options.extend(
+        schemas
+            .iter()
+            .map(|schema| format!("--schema={}", identifier(schema))),
+    );
+    Ok(options)
 }

@@ -1,5 +1,7 @@
 //! Roles and tablespaces before a database: what is there already is no reason to stop.
 
+use tracing::info;
+
 use super::{
     load::{Complaints, How, Loader},
     material::Material,
@@ -30,7 +32,17 @@ pub fn beside(repository: &Repository, dump: &Dump) -> Result<Box<Dump>> {
     };
     let found: Vec<Box<Dump>> = entries.iter().filter_map(globals).collect();
     let before = found.iter().rev().find(|one| one.begun <= dump.begun);
-    before.or(found.first()).cloned().ok_or_else(|| {
+    let found = before.or(found.first()).cloned();
+    if let Some(other) = found
+        .as_ref()
+        .filter(|found| found.name.time() != dump.name.time())
+    {
+        info!(
+            "the run of {} made no dump of roles and tablespaces: they are those of {}",
+            dump.name, other.name
+        );
+    }
+    found.ok_or_else(|| {
         let what = format!(
             "there is no dump of roles and tablespaces in {}",
             repository.location()

@@ -212,7 +212,10 @@ fn cure(complaint: &str) -> Option<&'static str> {
     if says(&["No space left on device", "could not extend file"]) {
         Some("make room on the disk of the server, or of the tablespace.")
     } else if says(&["role \""]) && says(&["does not exist"]) {
-        Some("restore roles first (--globals), or leave out owners and rights (--no-owner).")
+        Some(
+            "make the roles first, by --globals or, before a file is restored, by `pgstow restore-dump @globals`; or leave \
+             out owners and rights (--no-owner).",
+        )
     } else if says(&["permission denied", "must be "]) {
         Some("restore as a superuser, or without owners and rights (--no-owner).")
     } else {

@@ -64,12 +64,35 @@ impl Picked {
         self.tables.is_empty() && self.schemas.is_empty()
     }
 
-    pub fn takes_table(&self, schema: &str, name: &str) -> bool {
-        takes(&self.tables, schema, name)
+    /// Those of `tables` (schema, name) that are picked; an error if one that is named isn't there.
+    pub fn of_tables(&self, tables: &[(String, String)]) -> Result<BTreeSet<(String, String)>> {
+        let mut picked = BTreeSet::new();
+        for pattern in &self.tables {
+            let one = std::slice::from_ref(pattern);
+            let found = tables
+                .iter()
+                .filter(|(schema, name)| takes(one, schema, name));
+            let mut found = found.cloned().peekable();
+            if found.peek().is_none() {
+                return Err(absent("table", pattern));
+            }
+            picked.extend(found);
+        }
+        Ok(picked)
     }
 
-    pub fn takes_schema(&self, schema: &str) -> bool {
-        self.schemas.iter().any(|pattern| matches(pattern, schema))
+    /// Those of `schemas` that are picked; an error if one that is named isn't there.
+    pub fn of_schemas(&self, schemas: &[String]) -> Result<BTreeSet<String>> {
+        let mut picked = BTreeSet::new();
+        for pattern in &self.schemas {
+            let found = schemas.iter().filter(|schema| matches(pattern, schema));
+            let mut found = found.cloned().peekable();
+            if found.peek().is_none() {
+                return Err(absent("schema", pattern));
+            }
+            picked.extend(found);
+        }
+        Ok(picked)
     }
 
     /// The ids of what is picked, in the order of `toc`; None: everything.
@@ -115,7 +138,7 @@ fn takes(patterns: &[String], schema: &str, name: &str) -> bool {
 
 fn absent(what: &str, pattern: &str) -> Error {
     Error::new(Kind::NotFound, format!("the dump has no {what} {pattern:?}"))
-        .hint("names are taken as they are, capitals and all; `pg_restore --list` shows what a dump holds.")
+        .hint("names are taken as they are, capitals and all; `restore-dump --to-file -` shows what a dump holds.")
 }
 
 /// Adds what goes with what is chosen, until nothing more does.

@@ -14,7 +14,7 @@ use super::{
     globals,
     load::{Complaints, How, Loader},
     mark::Mark,
-    material::{About, Checked, Material},
+    material::{About, Checked, Material, is_script},
     old, owner,
     pick::Picked,
     programs, properties,
@@ -101,6 +101,16 @@ impl Restorer<'_> {
         request: &Request,
         output: &mut (dyn Write + Send),
     ) -> Result<Restored> {
+        if !request.owners && request.picked.is_everything() && is_script(material.shape) {
+            let what = format!(
+                "--no-owner can't leave owners out of {}, a plain dump",
+                material.name()
+            );
+            return Err(Error::usage(what).hint(
+                "make the roles first, dump it without them (`pgstow dump DATABASE -- --no-owner`), or go on where one is \
+                 missing (--continue-on-error).",
+            ));
+        }
         let begun = Instant::now();
         remains::sweep();
         let _mark = Mark::leave(material);

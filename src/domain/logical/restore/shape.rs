@@ -74,7 +74,15 @@ impl Shape {
         if plain.is_empty() {
             return Err(Error::damaged(format!("{} is empty", path.display())));
         }
-        Ok(Self::of_plain(&plain, coding))
+        let shape = Self::of_plain(&plain, coding);
+        match shape {
+            Shape::Plain(_) if plain.iter().any(is_no_text) => Err(Error::failed(format!(
+                "{} is no dump: neither SQL nor an archive of pg_dump's",
+                path.display()
+            ))
+            .hint("if another program compressed it (xz, bzip2, zip), unpack it first.")),
+            shape => Ok(shape),
+        }
     }
 
     fn of_plain(head: &[u8], coding: Coding) -> Self {
@@ -97,6 +105,11 @@ impl Shape {
             Shape::Folder => Codec::None.into(),
         }
     }
+}
+
+/// Whether no text has such a byte, in any encoding of PostgreSQL's: psql would take what follows for its commands.
+fn is_no_text(byte: &u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | 0x0B | 0x0C | b'\r')
 }
 
 fn head(reader: impl Read) -> io::Result<Vec<u8>> {

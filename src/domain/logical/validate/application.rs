@@ -14,6 +14,7 @@ use crate::{
     util::{
         cancel::Cancel,
         http,
+        mark::Mark,
         process::{self, NO_LIMIT},
         units,
     },
@@ -43,9 +44,14 @@ impl Application {
         };
         let part = cancel.part();
         let answer = thread::scope(|scope| {
-            let running = self.command.as_ref().map(|command| {
+            let command = self
+                .command
+                .as_ref()
+                .map(|command| started_by(command, info));
+            let (mark, running) = command.map_or((None, None), |(mark, mut command)| {
                 let part = &part;
-                scope.spawn(move || run(command, info, part))
+                let running = scope.spawn(move || run(&mut command, part));
+                (Some(mark), Some(running))
             });
             let ended = || {
                 running
@@ -53,8 +59,15 @@ impl Application {
                     .is_some_and(|running| running.is_finished())
             };
             let answer = self.wait(url, &ended, &part);
-            // It is stopped with all that it started.
+            // It is stopped with all that it started: what left its group for a session of its own, too.
             part.set();
+            if let Some(mark) = mark {
+                while !ended() {
+                    mark.kill_all();
+                    thread::sleep(PAUSE / 10);
+                }
+                mark.kill_all();
+            }
             match (&answer, running.map(thread::ScopedJoinHandle::join)) {
                 (Err(_), Some(Ok(Err(error)))) => Err(error),
                 _ => answer,
@@ -92,13 +105,17 @@ impl Application {
 }
 
 /// The application finds the database by libpq's variables.
-fn run(command: &str, info: &ConnInfo, cancel: &Cancel) -> Result<()> {
+fn started_by(command: &str, info: &ConnInfo) -> (Mark, Command) {
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
         .envs(variables(info))
         .env("PGDATABASE", &info.database);
-    let end = process::run_to_any_end(&mut shell, &mut io::sink(), NO_LIMIT, cancel);
+    (Mark::put("PGSTOW_HEALTH_RUN", &mut shell), shell)
+}
+
+fn run(command: &mut Command, cancel: &Cancel) -> Result<()> {
+    let end = process::run_to_any_end(command, &mut io::sink(), NO_LIMIT, cancel);
     match end {
         // It was stopped, as it should be.
         Err(_) if cancel.is_set() => Ok(()),

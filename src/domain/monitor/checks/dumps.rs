@@ -25,7 +25,8 @@ const NAME: &str = "dump_age";
 
 const VERIFICATION: &str = "dump_verification";
 
-const HINT: &str = "see why by `pgstow list --runs`, then make one with `pgstow dump`.";
+const HINT: &str =
+    "see why by `pgstow list --runs`, then make one with `pgstow dump --class auto`.";
 
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let unread = facts.repositories.iter().find(|one| one.dumps.is_err());
