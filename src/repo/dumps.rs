@@ -202,7 +202,8 @@ impl Repository {
                 return self.usable(entry, also_damaged);
             }
         }
-        let subject = named.map(Subject::of_word);
+        // A database may be called like a file.
+        let subject = wanted.map(Subject::of_word);
         let is_meant = |dump: &&Dump| {
             let of_subject = match &subject {
                 Some(subject) => dump.subject() == *subject,

@@ -12,7 +12,7 @@ use super::{Site, failed, make_shop, results};
 use crate::harness::pg;
 
 /// What is wrong in the source itself: SQL, and the checks that see it.
-const IN_THE_SOURCE: [(&str, &str, &[&str]); 5] = [
+const IN_THE_SOURCE: [(&str, &str, &[&str]); 6] = [
     (
         "dirty",
         "update schema_migrations set dirty = true",
@@ -39,6 +39,13 @@ const IN_THE_SOURCE: [(&str, &str, &[&str]); 5] = [
     (
         "behind",
         "select setval('accounts_id_seq', 1)",
+        &["sequences"],
+    ),
+    // As it was made before there was `serial`, or by tools.
+    (
+        "behind_a_default",
+        "create sequence counter; create table counted (id int default nextval('counter') primary key);
+         insert into counted values (50)",
         &["sequences"],
     ),
 ];

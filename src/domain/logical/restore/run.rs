@@ -264,6 +264,9 @@ impl Restorer<'_> {
         Fresh::temporary(beside, "restore", how, self.cancel).map_err(|error| {
             let hint = error.hint_text().map(str::to_owned);
             let error = error.context(format!("can't make database {name:?}"));
+            if error.in_one_line().contains("read-only transaction") {
+                return error.hint("this server is a standby: restore into its primary.");
+            }
             error.hint(hint.unwrap_or_else(|| {
                 "the role needs CREATEDB, and the server the locale of the source; else make the database by hand, \
                  and restore into it."

@@ -7,23 +7,28 @@ use crate::{
     util::process::NO_LIMIT,
 };
 
-/// Sequences that belong to a column of whole numbers, serial or identity, and don't begin again.
-const OWNED: &str = "SELECT sn.nspname, s.relname, n.nspname, c.relname, a.attname, q.seqincrement > 0 \
+/// Sequences that fill a column of whole numbers and don't begin again: that belong to it (serial, identity), or give its
+/// default and nothing else.
+const FILLING: &str = "SELECT sn.nspname, s.relname, n.nspname, c.relname, a.attname, q.seqincrement > 0 \
      FROM pg_catalog.pg_sequence q \
      JOIN pg_catalog.pg_class s ON s.oid = q.seqrelid \
      JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace \
-     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-       AND d.objid = s.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-       AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 \
-     JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p') \
+     CROSS JOIN LATERAL (SELECT d.refobjid AS relid, d.refobjsubid AS number FROM pg_catalog.pg_depend d \
+       WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = s.oid \
+       AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 \
+       UNION SELECT f.adrelid, f.adnum::int4 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid \
+       WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.refobjid = s.oid \
+       AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+       AND pg_catalog.pg_get_expr(f.adbin, f.adrelid) LIKE 'nextval(%::regclass)') filled \
+     JOIN pg_catalog.pg_class c ON c.oid = filled.relid AND c.relkind IN ('r', 'p') \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = filled.number \
      WHERE NOT q.seqcycle AND a.atttypid IN ('pg_catalog.int2'::pg_catalog.regtype, \
        'pg_catalog.int4'::pg_catalog.regtype, 'pg_catalog.int8'::pg_catalog.regtype) ORDER BY 1, 2";
 
 pub fn behind(session: &Session) -> Result<VerifiedCheck> {
     let mut wrong = Vec::new();
-    let rows = session.query_rows(OWNED, &[])?;
+    let rows = session.query_rows(FILLING, &[])?;
     for row in &rows {
         let sequence = format!(
             "{}.{}",
