@@ -131,7 +131,7 @@ impl Selection {
 
 /// Long options of pg_dump that would lead it elsewhere, and their short forms
 /// (`long_options` in `src/bin/pg_dump/pg_dump.c`).
-const OURS: [(&str, char); 12] = [
+const OURS: [(&str, char); 13] = [
     ("dbname", 'd'),
     ("file", 'f'),
     ("format", 'F'),
@@ -140,6 +140,8 @@ const OURS: [(&str, char); 12] = [
     ("jobs", 'j'),
     ("password", 'W'),
     ("port", 'p'),
+    // Such a transaction can't take over a snapshot.
+    ("serializable-deferrable", '\0'),
     ("snapshot", '\0'),
     ("username", 'U'),
     ("version", 'V'),
@@ -193,6 +195,8 @@ mod tests {
             ("--host", Some("--host")),
             ("-h", Some("-h")),
             ("--snapshot=x", Some("--snapshot")),
+            ("--serial", Some("--serializable-deferrable")),
+            ("--section=data", None),
             ("--compress=9", None),
             ("--", None),
             ("x", None),

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::{Site, conninfo, make_shop};
-use crate::harness::{Shutdown, pg};
+use crate::harness::{Shutdown, pg, user};
 
 const CLEAN: [&str; 4] = ["restore-dump", "shop", "--clean", "--yes"];
 
@@ -51,8 +51,15 @@ fn what_can_not_be_dropped_is_told_before() {
         site.sql(database, undoes);
         site.assert_clean("shop");
     }
-    // A plain dump doesn't tell what the database had besides: the old one does.
+    // A plain dump doesn't tell what the database had besides: the old one does. Where it lies no dump tells.
     let cluster = &site.stow.cluster;
+    let place = site.scratch.folder("place");
+    user::own(&place);
+    cluster.psql(&format!(
+        "create tablespace elsewhere location '{}'",
+        place.display()
+    ));
+    cluster.psql("alter database shop set tablespace elsewhere");
     for sql in [
         "alter database shop connection limit 7",
         "alter database shop set search_path = public, \"odd\"",
@@ -65,7 +72,8 @@ fn what_can_not_be_dropped_is_told_before() {
     site.dump("shop", &["--format", "plain"]);
     let had = || {
         let described = cluster.psql(
-            "select datconnlimit, (select array_agg(one::text order by one::text) from unnest(datacl) one), datcollate, encoding, shobj_description(oid, 'pg_database')
+            "select datconnlimit, (select array_agg(one::text order by one::text) from unnest(datacl) one), datcollate, encoding, shobj_description(oid, 'pg_database'),
+                 (select spcname from pg_tablespace t where t.oid = dattablespace)
              from pg_database where datname = 'shop'",
         );
         described + &cluster.psql("select setconfig from pg_db_role_setting")

@@ -10,6 +10,8 @@ pub struct Creation {
     options: Vec<(String, String)>,
     /// Whose it becomes, quoted.
     pub owner: Option<String>,
+    /// Where it lies, quoted; None: where the server's databases lie.
+    pub tablespace: Option<String>,
 }
 
 /// Those that say what text is and how it is ordered. Their values are words or texts in quotes
@@ -37,7 +39,7 @@ impl Creation {
         match toc.creation() {
             Some(creation) => Self {
                 options: taken(creation),
-                owner: None,
+                ..Self::default()
             },
             // Of a single table's dump, which tells the encoding alone.
             None => {
@@ -57,7 +59,7 @@ impl Creation {
         let option = encoding.map(|encoding| ("ENCODING".to_owned(), literal(encoding)));
         Self {
             options: option.into_iter().collect(),
-            owner: None,
+            ..Self::default()
         }
     }
 
@@ -70,15 +72,18 @@ impl Creation {
         Self {
             options,
             owner: self.owner.clone(),
+            tablespace: self.tablespace.clone(),
         }
     }
 
     /// With a space before each.
     pub fn options(&self) -> String {
         let owner = self.owner.iter().map(|owner| format!(" OWNER = {owner}"));
+        let tablespace = self.tablespace.iter();
+        let tablespace = tablespace.map(|space| format!(" TABLESPACE = {space}"));
         let options = self.options.iter();
         let options = options.map(|(name, value)| format!(" {name} = {value}"));
-        options.chain(owner).collect()
+        options.chain(owner).chain(tablespace).collect()
     }
 }
 
@@ -139,7 +144,7 @@ mod tests {
         ] {
             let creation = Creation {
                 options: taken(creation),
-                owner: None,
+                ..Creation::default()
             };
             assert_eq!(creation.options(), expected);
         }

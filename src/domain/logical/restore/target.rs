@@ -91,9 +91,11 @@ impl Target<'_> {
 
     /// An empty database to restore into, which takes the place of `name` later on.
     pub fn make_beside(&self, name: &str, mut how: Creation) -> Result<Fresh> {
-        let sql = "SELECT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_database d \
-                   JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE d.datname = $1";
-        how.owner = Some(self.session.query_one(sql, &[name])?.text(0)?);
+        let sql = "SELECT pg_catalog.quote_ident(r.rolname), pg_catalog.quote_ident(s.spcname) \
+                   FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba \
+                   JOIN pg_catalog.pg_tablespace s ON s.oid = d.dattablespace WHERE d.datname = $1";
+        let old = self.session.query_one(sql, &[name])?;
+        (how.owner, how.tablespace) = (Some(old.text(0)?), Some(old.text(1)?));
         Fresh::temporary(self.beside, "replace", &how, self.cancel)
     }
 
