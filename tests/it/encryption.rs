@@ -238,7 +238,7 @@ fn every_codec_is_read_by_range() {
         let expected = main.dump("postgres");
         main.switch_wal();
         site.comes_back("copy", &[], &expected);
-        let checked = json(site.pgstow(&["--json", "verify", "--all"]));
+        let checked = json(site.pgstow(&["--json", "verify", "--all", "--wal"]));
         assert_eq!(checked["backups"][0]["sealed"], Value::Null, "{checked}");
         assert_eq!(checked["wal"][0]["sealed"], 0, "{checked}");
     }

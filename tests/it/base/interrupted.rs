@@ -68,7 +68,7 @@ fn of_two_at_the_same_moment_one_is_refused() {
         assert!(says(&id), "{refused}");
         assert_eq!(stow.folders().len(), round);
     }
-    stow.tool.command(&["verify", "--all"]).ok();
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
 }
 
 #[test]

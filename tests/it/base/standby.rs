@@ -105,7 +105,7 @@ fn a_primary_that_does_not_answer_is_told() {
     stow.cluster.switch_wal();
     let output = running.wait();
     assert_eq!(output.status.code(), Some(0), "{output}");
-    stow.tool.command(&["verify", "--all"]).ok();
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
 }
 
 #[test]

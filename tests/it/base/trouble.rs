@@ -46,7 +46,7 @@ fn damaged_pages_are_recorded(pg: PgBin) {
         assert_eq!(backup["backup"]["page_failures"], failures);
     }
     // What was stored is what the server has.
-    stow.tool.command(&["verify", "--all"]).ok();
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_full_repository() {
 
     disk.resize(200 << 20);
     base().ok();
-    stow.tool.command(&["verify", "--all"]).ok();
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
 }
 
 /// PostgreSQL's own base backup leaves such things out, and its manifest says nothing of them.

@@ -30,7 +30,12 @@ fn what_was_wrong_before_the_backup_is_found(pg: PgBin) {
         "{told}"
     );
     assert!(told.contains("shop.nothing"), "{told}");
-    let drill = site.drill(&[]).env("PGSTOW_DRILL_RECOVERY_POINT", "0s");
+    let aged = || site.drill(&[]).env("PGSTOW_DRILL_RECOVERY_POINT", "0s");
+    let told = says(&site.finds(aged(), &["recovery_point"]), "recovery_point");
+    assert!(told.contains("no transaction came behind"), "{told}");
+    cluster.psql("create table later as select 1 n");
+    cluster.switch_wal();
+    let drill = aged();
     let told = says(&site.finds(drill, &["recovery_point"]), "recovery_point");
     assert!(told.contains("more than"), "{told}");
 

@@ -101,7 +101,7 @@ fn recipients_come_and_go() {
     fs::set_permissions(&all, fs::Permissions::from_mode(0o600)).unwrap();
     user::own(&all);
     let checked = site
-        .pgstow(&["--json", "verify", "--all"])
+        .pgstow(&["--json", "verify", "--all", "--wal"])
         .env("PGSTOW_REPO_ENCRYPTION_IDENTITY_FILE", &all)
         .ok()
         .json();

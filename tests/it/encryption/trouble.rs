@@ -64,7 +64,7 @@ fn without_the_key_verify_checks_the_hashes_and_says_what_it_could_not() {
     let backup = site.stow.backup(&[]);
     site.main().switch_wal();
     site.take_key_away();
-    let verified = site.pgstow(&["verify", "--all"]).ok();
+    let verified = site.pgstow(&["verify", "--all", "--wal"]).ok();
     for line in [
         "what is stored is as it was written",
         "not checked: the ",

@@ -81,5 +81,5 @@ fn every_backup_of_a_chain_comes_back(pg: PgBin) {
         assert!(copy.dump("postgres") == dump, "{id}");
         judge_and_end(copy);
     }
-    site.pgstow(&["verify", "--all"]).ok();
+    site.pgstow(&["verify", "--all", "--wal"]).ok();
 }
