@@ -76,6 +76,15 @@ fn the_metrics_reach_prometheus() {
     stow.cluster
         .psql("select pg_create_physical_replication_slot('a', true)");
     drop(stow.tool.command(&["verify"]).ok());
+    let drills = watched.scratch.folder("drills");
+    let drill = ["drill", "--scratch", drills.to_str().unwrap()];
+    let bindir = &stow.cluster.pg.bindir;
+    let drill = stow
+        .tool
+        .command(&drill)
+        .env("PGSTOW_CLUSTER_BINDIR", bindir)
+        .env("LD_LIBRARY_PATH", bindir.join("../lib"));
+    drop(drill.ok());
     let gateway = Server::start(&watched.scratch, "prometheus-pushgateway", &[]);
     let file = watched.scratch.folder("metrics").join("pgstow.prom");
     let words = [
