@@ -109,10 +109,8 @@ fn segments_are_stored_and_a_promotion_is_followed(pg: PgBin) {
     });
     let main = &site.stow.cluster;
     main.promote();
-    assert_eq!(
-        main.psql("select timeline_id from pg_control_checkpoint()"),
-        "2"
-    );
+    // A checkpoint behind the promotion notes it.
+    main.wait_until("select timeline_id from pg_control_checkpoint()", "2");
     let second = site.switch();
     assert!(second.starts_with("00000002"), "{second}");
     site.wait_for_stored(&second);
