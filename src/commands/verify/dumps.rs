@@ -24,14 +24,13 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::programs::Search,
     repo::{
-        document::FORMAT,
         dump::Dump,
         dump_name::DumpName,
         dumps::{DumpChoice, DumpEntry, DumpState},
         repository::Repository,
         verified::{CheckState, Verified, VerifiedCheck, VerifiedDump},
     },
-    util::{clock, host, units},
+    util::units,
 };
 
 #[derive(Debug, Serialize)]
@@ -142,10 +141,6 @@ fn validate(
 /// A repository that can't be written can be verified all the same.
 fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
     let stored = repository.add_verified(&Verified {
-        format: FORMAT,
-        time: clock::now(),
-        host: host::name(),
-        backups: Vec::new(),
         dumps: vec![VerifiedDump {
             dump,
             good: validated.good,
@@ -154,6 +149,7 @@ fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
             server_version: validated.server_version,
             checks: validated.checks.clone(),
         }],
+        ..Verified::now()
     });
     if let Err(error) = stored {
         warn!(

@@ -144,21 +144,26 @@ impl CheckedWal {
         if checked.findings.is_empty() {
             let files = units::count(checked.objects, "file");
             let stored = units::bytes(checked.bytes);
+            let (well, unread) = match self.past.is_empty() {
+                true => ("all right", "nothing is missing"),
+                false => ("nothing new is wrong", "nothing new is missing"),
+            };
             match &checked.sealed_why {
                 None => writeln!(
                     out,
-                    "WAL of system {system}: all right ({files}, {stored} stored)"
+                    "WAL of system {system}: {well} ({files}, {stored} stored)"
                 ),
                 Some(why) => {
                     writeln!(
                         out,
-                        "WAL of system {system}: nothing is missing ({files}, {stored} stored)"
+                        "WAL of system {system}: {unread} ({files}, {stored} stored)"
                     )?;
                     let sealed = units::count(checked.sealed, "file");
                     writeln!(out, "  not checked: what is in {sealed} ({why})")
                 }
             }?;
-            return self.write_past(out);
+            self.write_past(out)?;
+            return self.write_affected(out);
         }
         let findings = units::count(checked.findings.len() as u64, "finding");
         writeln!(out, "WAL of system {system}: DAMAGED, {findings}")?;
@@ -168,10 +173,15 @@ impl CheckedWal {
         if checked.more > 0 {
             writeln!(out, "  and {} more", checked.more)?;
         }
+        self.write_past(out)?;
+        self.write_affected(out)
+    }
+
+    fn write_affected(&self, out: &mut dyn Write) -> io::Result<()> {
         for affected in &self.affected {
             writeln!(out, "  {affected}")?;
         }
-        self.write_past(out)
+        Ok(())
     }
 
     fn write_past(&self, out: &mut dyn Write) -> io::Result<()> {
