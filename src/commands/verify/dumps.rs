@@ -12,7 +12,7 @@ use crate::{
     commands::{
         context::Context,
         options::{VerifyDumpSettings, VerifyDumpsOptions, WhichDumps},
-        report::{Outcome, Report},
+        report::{self, Outcome, Report},
     },
     domain::{
         logical::{
@@ -206,6 +206,20 @@ pub fn write(validated: &Validated, out: &mut dyn Write) -> io::Result<()> {
     write_checks(&validated.checks, out)
 }
 
+/// What was found of one dump, in a line each.
+pub fn findings(validated: &Validated) -> Vec<String> {
+    failed(&validated.checks, &validated.dump)
+}
+
+/// The checks of `what` that were not passed, in a line each.
+pub fn failed(checks: &[VerifiedCheck], what: &str) -> Vec<String> {
+    let failed = checks.iter();
+    let failed = failed.filter(|check| check.result == CheckState::Failed);
+    failed
+        .map(|check| format!("{what}: {}: {}", check.name, check.what))
+        .collect()
+}
+
 /// Each with what came of it.
 pub fn write_checks(checks: &[VerifiedCheck], out: &mut dyn Write) -> io::Result<()> {
     for check in checks {
@@ -227,6 +241,10 @@ pub fn write_checks(checks: &[VerifiedCheck], out: &mut dyn Write) -> io::Result
 impl Report for VerifyDumpsReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         self.dumps.iter().try_for_each(|one| write(one, out))
+    }
+
+    fn failure(&self) -> Option<Error> {
+        report::found(self.dumps.iter().flat_map(findings))
     }
 
     fn told(&self) -> Told {

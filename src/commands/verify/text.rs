@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use super::{CheckedBackup, CheckedWal, Stray, Verified, VerifyReport};
 use crate::{
-    commands::report::{Outcome, Report},
+    commands::report::{self, Outcome, Report},
     domain::{backup::verify::Finding, monitor::runs::Told},
+    error::Error,
     util::units,
 };
 
@@ -17,6 +18,13 @@ impl Report for Verified {
         match self {
             Verified::Backups(report) => report.text(out),
             Verified::Dumps(report) => report.text(out),
+        }
+    }
+
+    fn failure(&self) -> Option<Error> {
+        match self {
+            Verified::Backups(report) => report.failure(),
+            Verified::Dumps(report) => report.failure(),
         }
     }
 
@@ -51,6 +59,20 @@ impl Report for VerifyReport {
             writeln!(out, "{object}: {what}")?;
         }
         Ok(())
+    }
+
+    /// As many as are counted.
+    fn failure(&self) -> Option<Error> {
+        let of_backup = |one: &Finding| match &one.file {
+            Some(file) => format!("{file}: {} (in {})", one.problem, one.object),
+            None => format!("{}: {}", one.object, one.problem),
+        };
+        let backups = self.backups.iter().flat_map(|one| &one.findings);
+        let wal = self.wal.iter().flat_map(|one| &one.checked.findings);
+        let wal = wal.map(|one| format!("{}: {}", one.object, one.what));
+        let strays = self.strays.iter();
+        let strays = strays.map(|one| format!("{}: {}", one.object, one.what));
+        report::found(backups.map(of_backup).chain(wal).chain(strays))
     }
 
     fn told(&self) -> Told {

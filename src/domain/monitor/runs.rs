@@ -27,7 +27,7 @@ pub struct Run {
     pub exit_code: Option<u8>,
     #[serde(flatten)]
     pub told: Told,
-    /// Why it failed.
+    /// Why it failed, or what it found.
     pub error: Option<String>,
     #[serde(skip)]
     pub id: String,
