@@ -256,6 +256,7 @@ pub fn failed_unit(unit: &str, layers: &Layers) -> Result<FailedUnitOptions> {
         state_dir,
         alerts,
         failed_runs,
+        repositories: layers.named(),
     })
 }
 

@@ -19,7 +19,7 @@ use crate::{
         checks,
         door::{self, Door},
         recorder::Recorder,
-        runs::{self, Run},
+        runs::{self, Run, Strand},
         thresholds::Limits,
         verdict::{State, Verdict},
     },
@@ -129,7 +129,9 @@ pub fn run_ended(
     };
     context.meter.begin("sending alerts", 0);
     let runs = history(&context.settings.state_folder(), &context.cancel);
-    let verdict = judge(&runs, job, error, limits);
+    let own = context.settings.repo().map(|repo| repo.name.as_str());
+    let strand = Strand::of(job, own.unwrap_or_default(), &context.settings.named);
+    let verdict = judge(&runs, &strand, error, limits);
     // An error only says that a stop was asked for.
     let _ = Door::of(context, &alerts).tell(of_job(verdict), &context.cancel);
 }
@@ -150,13 +152,14 @@ fn of_job(verdict: Verdict) -> News {
     }
 }
 
-fn judge(runs: &[Run], job: &'static str, error: Option<&Error>, limits: Limits<u64>) -> Verdict {
-    let noted = checks::job(runs, job, limits);
+fn judge(runs: &[Run], strand: &Strand<'_>, error: Option<&Error>, limits: Limits<u64>) -> Verdict {
+    let noted = checks::job(runs, strand, limits);
+    let name = strand.name();
     let mut verdict = match (noted, error) {
         (Some(verdict), _) => verdict,
         // No note could be left.
-        (None, Some(error)) => Verdict::of_error(checks::RUNS, limits.judge(1), error).about(job),
-        (None, None) => Verdict::ok(checks::RUNS, "the run was well").about(job),
+        (None, Some(error)) => Verdict::of_error(checks::RUNS, limits.judge(1), error).about(&name),
+        (None, None) => Verdict::ok(checks::RUNS, "the run was well").about(&name),
     };
     if verdict.state != State::Ok
         && let Some(hint) = error.and_then(Error::hint_text)
@@ -165,7 +168,7 @@ fn judge(runs: &[Run], job: &'static str, error: Option<&Error>, limits: Limits<
     }
     if verdict.state == State::Ok
         && error.is_none()
-        && let Some(run) = runs::newest(runs).get(job)
+        && let Some(run) = strand.newest(runs)
     {
         verdict.reason = success(run);
     }
@@ -213,12 +216,20 @@ pub fn unit_failed(
     meter.begin("sending alerts", 0);
     let error = unit.error(cancel);
     let verdict = match job {
-        MONITOR => judge(&[], job, Some(&error), options.failed_runs),
+        MONITOR => {
+            let strand = Strand::of(job, "", &[]);
+            judge(&[], &strand, Some(&error), options.failed_runs)
+        }
         _ => {
             let code = unit.exit_code();
             let news = Recorder::fail_for(&state, job, &unit.invocation, code, &error);
             let runs = history(&state, cancel);
-            let mut verdict = judge(&runs, job, news.then_some(&error), options.failed_runs);
+            let is_own =
+                |run: &&Run| run.job == job && run.invocation.as_ref() == Some(&unit.invocation);
+            let own = runs.iter().rev().find(is_own);
+            let own = own.map_or("", |run| run.repository.as_str());
+            let strand = Strand::of(job, own, &options.repositories);
+            let mut verdict = judge(&runs, &strand, news.then_some(&error), options.failed_runs);
             // Such as a time limit, of which the run knows only that it was to stop.
             if !news && unit.result != "exit-code" {
                 verdict.reason += &format!(" (systemd: {})", unit.result);

@@ -8,7 +8,7 @@ use super::{
     cleanup_behind::Cleanup,
     context::Context,
     options::{BaseOptions, Checkpoint, CleanupOptions},
-    report::{Outcome, Report},
+    report::{self, Outcome, Report},
 };
 use crate::{
     domain::{
@@ -156,6 +156,15 @@ impl Report for BaseReport {
         }
         write_page_failures(backup, out)?;
         Cleanup::text(self.cleanup.as_ref(), "backup", out)
+    }
+
+    fn failure(&self) -> Option<Error> {
+        let pages = self.backup.page_failures.iter();
+        let pages = pages.map(|one| match one.block {
+            Some(block) => format!("damaged page in the server: {}, block {block}", one.file),
+            None => format!("more damaged pages in the server: {}", one.file),
+        });
+        Cleanup::failure(self.cleanup.as_ref()).or_else(|| report::found(pages))
     }
 
     fn told(&self) -> Told {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::monitor::{recorder::Recorder, runs::Told},
-    error::Kind,
+    error::{Error, Kind},
     repo::repository::Repository,
 };
 
@@ -68,6 +68,15 @@ impl Cleanup {
                 out,
                 "  cleanup          FAILED, though the {made} counts: {why}; run `pgstow cleanup`"
             ),
+        }
+    }
+
+    /// Why it ended so, if not well.
+    pub fn failure(asked: Option<&Self>) -> Option<Error> {
+        match asked? {
+            Cleanup::Done(report) => report.failure(),
+            Cleanup::Skipped(_) => None,
+            Cleanup::Failed(why) => Some(Error::failed(format!("its cleanup: {why}"))),
         }
     }
 

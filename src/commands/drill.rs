@@ -11,15 +11,15 @@ use serde::Serialize;
 use super::{
     context::Context,
     options::DrillOptions,
-    report::{Outcome, Report},
-    verify::dumps::write_checks,
+    report::{Outcome, Report, found},
+    verify::dumps::{failed, write_checks},
 };
 use crate::{
     domain::{
         drill::{self, request::Request},
         monitor::runs::Told,
     },
-    error::{IoContext, Result},
+    error::{Error, IoContext, Result},
     postgres::version,
     repo::drill::Drill,
     util::units,
@@ -128,6 +128,12 @@ impl Report for DrillReport {
         }
         writeln!(out, "  {:<18} {}", "all", time(drill.seconds))?;
         writeln!(out, "\nfiled as {}", self.report)
+    }
+
+    fn failure(&self) -> Option<Error> {
+        let what = self.drill.backup.map(|id| format!("backup {id}"));
+        let what = what.unwrap_or_else(|| format!("cluster {}", self.drill.cluster));
+        found(failed(&self.drill.checks, &what))
     }
 
     fn told(&self) -> Told {

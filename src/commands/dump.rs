@@ -8,7 +8,7 @@ use super::{
     cleanup_behind::Cleanup,
     context::Context,
     options::DumpOptions,
-    report::{Outcome, Report},
+    report::{self, Outcome, Report},
     verify,
 };
 use crate::{
@@ -146,13 +146,16 @@ impl Report for DumpReport {
         });
         let told: Vec<String> = told.collect();
         let hint = self.failed.iter().find_map(|failed| failed.hint.clone());
-        (!told.is_empty()).then(|| {
-            let count = units::count(told.len() as u64, "dump");
-            let error = Error::failed(format!("{count} failed: {}", told.join("; ")));
-            match hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
+        if told.is_empty() {
+            let verified = self.verified.iter().flatten();
+            let verified = report::found(verified.flat_map(verify::dumps::findings));
+            return verified.or_else(|| Cleanup::failure(self.cleanup.as_ref()));
+        }
+        let count = units::count(told.len() as u64, "dump");
+        let error = Error::failed(format!("{count} failed: {}", told.join("; ")));
+        Some(match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
         })
     }
 

@@ -76,7 +76,7 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
     let shelves = shelves.transpose()?.unwrap_or_default();
     let now = clock::now();
     let command = context.archive_command(&options.archive_call)?;
-    let mut verdicts = checks::all(&facts, yardstick(options, &command, now));
+    let mut verdicts = checks::all(&facts, yardstick(context, options, &command, now));
     verdicts.extend(notifiers.wait(until, &context.cancel)?);
     let cluster = context.settings.cluster.name.as_str();
     // A page without some checks would look better than things are.
@@ -137,6 +137,7 @@ fn changed(context: &Context, news: News, wishes: Wishes) -> Result<Option<Messa
 }
 
 fn yardstick<'a>(
+    context: &'a Context,
     options: &'a MonitorOptions,
     command: &'a ArchiveCommand,
     now: Time,
@@ -146,6 +147,7 @@ fn yardstick<'a>(
         command,
         dumps: options.dumps,
         slot: &options.slot,
+        repositories: &context.settings.named,
         now,
     }
 }
@@ -299,7 +301,7 @@ pub fn healthcheck(context: &Context, options: &MonitorOptions) -> Result<Health
     let subject = subject(context, options.limit)?;
     let holdings = subject.holdings(&context.cancel)?;
     let command = context.archive_command(&options.archive_call)?;
-    let by = yardstick(options, &command, clock::now());
+    let by = yardstick(context, options, &command, clock::now());
     let dump = dumps::newest_of_all(&holdings, by);
     let (backup, _) = backups::ages(&holdings, None, by.thresholds, by.now);
     let has_backups = holdings.iter().any(|holding| match &holding.stored {

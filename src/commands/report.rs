@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::{domain::monitor::runs::Told, error::Error};
+use crate::{domain::monitor::runs::Told, error::Error, util::units};
 
 /// How a command that did its work went; `cli/exit` makes an exit code of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub trait Report: Serialize {
         Outcome::Done
     }
 
-    /// Why its outcome is [`Outcome::Failed`], for the history of runs and alerts, where it knows.
+    /// Why its outcome is [`Outcome::Failed`] or [`Outcome::Findings`], for the history of runs and alerts, where it
+    /// knows.
     fn failure(&self) -> Option<Error> {
         None
     }
@@ -48,4 +49,19 @@ pub trait Report: Serialize {
     fn is_good_news(&self) -> bool {
         false
     }
+}
+
+/// What was found, in a line for the history of runs and alerts: how much, and the first of it. None: nothing was.
+pub fn found(findings: impl IntoIterator<Item = String>) -> Option<Error> {
+    /// A line with more of them is not read.
+    const NAMED: usize = 3;
+    let findings: Vec<String> = findings.into_iter().collect();
+    let (count, more) = (findings.len(), findings.len().saturating_sub(NAMED));
+    let named = findings[..count - more].join("; ");
+    let more = match more {
+        0 => String::new(),
+        _ => format!("; and {more} more"),
+    };
+    let counted = units::count(count as u64, "finding");
+    (count > 0).then(|| Error::failed(format!("{counted}: {named}{more}")))
 }

@@ -87,6 +87,7 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
             calendars,
             dumps,
             drills,
+            log,
             print,
             force,
         } => {
@@ -95,7 +96,8 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
                 call,
                 user,
                 state_folder: context.settings.state_folder(),
-                writes: writes(context, drills)?,
+                writes: in_units(writes(context, drills)?)?,
+                log: in_units(log.into_iter().collect())?.pop(),
                 calendars,
                 dumps,
             };
@@ -175,6 +177,11 @@ fn writes(context: &Context, drills: Option<PathBuf>) -> Result<Vec<PathBuf>> {
     let mut writes: Vec<PathBuf> = folders.map(Path::to_owned).collect();
     writes.push(settings.state_dir.clone());
     writes.extend(drills);
+    Ok(writes)
+}
+
+/// What can stand in a unit.
+fn in_units(writes: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     match writes.iter().find(|path| path.to_str().is_none()) {
         None => Ok(writes),
         Some(path) => Err(Error::usage(format!("{} is not in UTF-8", path.display()))

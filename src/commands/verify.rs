@@ -1,36 +1,30 @@
 //! `pgstow verify`: re-reads what is stored and says what is damaged, and what that means.
 
 pub mod dumps;
+mod keep;
 mod minimal;
 mod text;
+mod wal;
 
 use std::path::Path;
 
 use serde::Serialize;
-use tracing::warn;
 
+use self::wal::CheckedWal;
 use super::{context::Context, options::VerifyOptions};
 use crate::{
-    domain::{
-        backup::{
-            extra, needed,
-            verify::{self, Finding},
-        },
-        restore::{archive::Archive, load},
-        wal::verify::{self as wal, WalChecked, WalFinding},
+    domain::backup::{
+        extra, needed,
+        verify::{self, Finding},
     },
     error::{Error, Kind, Result},
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State},
-        document::FORMAT,
-        inventory::Unregistered,
         layout::{BackupObject, ObjectName},
         repository::Repository,
-        verified::{self, VerifiedBackup},
-        wal_index::Missing,
+        verified::{Verified as Words, VerifiedBackup},
     },
-    util::{clock, host},
 };
 
 #[derive(Debug, Serialize)]
@@ -76,17 +70,6 @@ struct CheckedBackup {
     unjudged: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct CheckedWal {
-    system_id: crate::postgres::lsn::SystemId,
-    #[serde(flatten)]
-    checked: WalChecked,
-    /// What it means for each backup that can't be restored to all that came after it.
-    affected: Vec<String>,
-    /// What recovery would end at, and no backup needs any more that one would take.
-    past: Vec<WalFinding>,
-}
-
 pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     let repository = context.repository()?;
     let mut report = VerifyReport {
@@ -110,37 +93,16 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     if options.wal {
         let all = complete(&repository)?;
         for system in repository.systems()? {
-            let mut checked = wal::verify(
-                &repository,
-                &system,
-                options.jobs,
-                &context.cancel,
-                &context.meter,
-            )?;
             let own = all.iter().filter(|one| one.system_id == system.system_id);
-            let archive = load::archive(&repository, &system, own.cloned().collect())?;
-            let past = minimal::judge(&repository, &system, &archive, &mut checked);
-            let damaged: Vec<Missing> = checked
-                .findings
-                .iter()
-                .filter_map(|finding| finding.lost)
-                .collect();
-            checked.findings.extend(missing_histories(&archive));
-            let affected = archive.backups.iter();
-            let affected = affected.flat_map(|one| archive.consequences(one, &damaged));
-            let affected = affected.collect();
-            report.wal.push(CheckedWal {
-                system_id: system.system_id,
-                checked,
-                affected,
-                past,
-            });
+            let own = own.cloned().collect();
+            let checked = wal::check(context, &repository, &system, own, options.jobs)?;
+            report.wal.push(checked);
         }
     }
     if options.wal || options.all {
         let entries = repository.backups()?;
         let lost = repository.unregistered(&entries)?;
-        report.wal.extend(lost.into_iter().map(unregistered));
+        report.wal.extend(lost.into_iter().map(wal::unregistered));
         let stray = |what: &'static str| {
             let storage = repository.storage();
             move |name: ObjectName| Stray {
@@ -176,19 +138,13 @@ fn keep_results(repository: &Repository, backups: &[CheckedBackup]) {
         findings: checked.findings.len() as u64,
         sealed: checked.sealed.is_some(),
     });
-    let stored = repository.add_verified(&verified::Verified {
-        format: FORMAT,
-        time: clock::now(),
-        host: host::name(),
-        backups: words.collect(),
-        dumps: Vec::new(),
-    });
-    if let Err(error) = stored {
-        warn!(
-            "the results can't be kept in the repository: {}",
-            error.in_one_line()
-        );
-    }
+    keep::keep(
+        repository,
+        &Words {
+            backups: words.collect(),
+            ..Words::now()
+        },
+    );
 }
 
 /// An incremental backup is as good as what it builds on, whose ids are older.
@@ -212,22 +168,6 @@ fn judge_chains(backups: &mut [CheckedBackup]) {
             problem: format!("{problem}, and backup {} builds on it", checked.backup),
         });
     }
-}
-
-/// Damaged ones were found when they were read.
-fn missing_histories(archive: &Archive) -> impl Iterator<Item = WalFinding> {
-    let rootless = archive.rootless.values();
-    let missing = rootless.filter(|rootless| rootless.damage.is_none());
-    missing.map(|rootless| WalFinding {
-        object: rootless.file.clone(),
-        what: format!(
-            "is missing, the history of timeline {}: {}; {}",
-            rootless.timeline,
-            rootless.loss(),
-            rootless.cure()
-        ),
-        lost: None,
-    })
 }
 
 /// A backup's own objects, and the WAL without which they are worth nothing.
@@ -283,26 +223,6 @@ fn unreadable(repository: &Repository, id: BackupId, problem: String) -> Checked
         }],
         sealed: None,
         unjudged: true,
-    }
-}
-
-/// Without its registration none of a system's WAL can be read.
-fn unregistered(lost: Unregistered) -> CheckedWal {
-    let affected = lost.backups.iter();
-    CheckedWal {
-        system_id: lost.system_id,
-        affected: affected
-            .map(|id| format!("{id} can't be restored at all"))
-            .collect(),
-        checked: WalChecked {
-            findings: vec![WalFinding {
-                what: lost.what(),
-                object: lost.file,
-                lost: None,
-            }],
-            ..WalChecked::default()
-        },
-        past: Vec::new(),
     }
 }
 

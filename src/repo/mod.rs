@@ -39,4 +39,5 @@ pub mod sealed_upload;
 pub mod storage;
 pub mod tablespace;
 pub mod verified;
+pub mod verified_wal;
 pub mod wal_index;

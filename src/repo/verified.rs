@@ -6,12 +6,20 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backup_id::BackupId, document::FORMAT, dump_name::DumpName, layout::ObjectName,
+    backup_id::BackupId,
+    document::FORMAT,
+    dump_name::DumpName,
+    layout::ObjectName,
     repository::Repository,
+    verified_wal::{VerifiedWal, WalWord},
 };
 use crate::{
     error::{Error, Kind, Result},
-    util::clock::Time,
+    postgres::lsn::SystemId,
+    util::{
+        clock::{self, Time},
+        host,
+    },
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +30,23 @@ pub struct Verified {
     pub backups: Vec<VerifiedBackup>,
     #[serde(default)]
     pub dumps: Vec<VerifiedDump>,
+    /// Of systems whose WAL was read.
+    #[serde(default)]
+    pub wal: Vec<VerifiedWal>,
+}
+
+impl Verified {
+    /// Of a run of this moment on this host, which has said nothing yet.
+    pub fn now() -> Self {
+        Self {
+            format: FORMAT,
+            time: clock::now(),
+            host: host::name(),
+            backups: Vec::new(),
+            dumps: Vec::new(),
+            wal: Vec::new(),
+        }
+    }
 }
 
 /// What a run said of one dump, which it restored.
@@ -133,6 +158,8 @@ pub struct Verdicts {
     pub newest: BTreeMap<BackupId, (Time, VerifiedBackup)>,
     /// Of dumps that are there.
     pub dumps: BTreeMap<DumpName, (Time, VerifiedDump)>,
+    /// On the WAL of each system that was read.
+    pub wal: BTreeMap<SystemId, WalWord>,
     /// Runs of which every word has been overtaken by a later one, but for the newest run.
     pub overtaken: Vec<ObjectName>,
     /// Why runs that are there could not be read: what they say may be against any backup.
@@ -235,6 +262,10 @@ impl Repository {
                     verdicts.newest.insert(word.backup, (run.time, word));
                     of_use = true;
                 }
+            }
+            for word in run.wal {
+                let known = verdicts.wal.entry(word.system_id).or_default();
+                of_use |= known.add(word);
             }
             if !of_use {
                 verdicts.overtaken.push(name);

@@ -47,6 +47,10 @@ pub struct Missing {
 }
 
 impl Missing {
+    pub fn numbers(&self) -> Numbers {
+        self.first..=self.last
+    }
+
     /// Such as `000000010000000000000003 to 000000010000000000000005`.
     pub fn describe(&self, size: SegmentSize) -> String {
         let name = |number| Segment::nth(self.timeline, number, size);

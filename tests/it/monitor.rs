@@ -3,6 +3,7 @@
 
 mod archiving;
 mod backups;
+mod damaged_wal;
 mod hangs;
 mod history;
 mod minimal;

@@ -61,6 +61,28 @@ fn steady(scratch: &Scratch, text: &str) -> String {
 }
 
 #[test]
+fn units_may_write_the_log() {
+    let scratch = Scratch::new();
+    let log = scratch.folder("log");
+    let config = format!(
+        "[repo.local]\nurl = \"/srv/backups\"\n[cluster.main]\n[log]\nfile = \"{}/pgstow.log\"\n",
+        log.display()
+    );
+    let tool = Tool::new(&scratch).config(&config);
+    let output = tool.command(&["systemd", "install", "--print"]).ok();
+    let lines = output.stdout.lines();
+    let writes: Vec<&str> = lines
+        .filter(|line| line.starts_with("ReadWritePaths="))
+        .collect();
+    // The jobs, but for dumps, and the unit that tells of them.
+    assert_eq!(writes.len(), JOBS.len() + 1, "{output}");
+    let own = format!(" -{}", log.display());
+    for line in writes {
+        assert!(line.ends_with(&own), "{line}");
+    }
+}
+
+#[test]
 fn what_would_be_written() {
     let scratch = Scratch::new();
     let tool = tool(&scratch);

@@ -1,6 +1,6 @@
 //! What `systemd` is told.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use super::super::{
     args::{InstallArgs, PlaceArgs, RemoveArgs},
@@ -43,6 +43,9 @@ pub fn install(args: InstallArgs, layers: &Layers) -> Result<SystemdOptions> {
             calendars,
             dumps,
             drills: layers.drill_settings()?.scratch,
+            log: layers
+                .log_file()?
+                .and_then(|log| log.parent().map(Path::to_owned)),
             print: args.print,
             force: args.force,
         },

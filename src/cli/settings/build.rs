@@ -22,6 +22,7 @@ impl Layers {
             state_dir: self.always(keys::STATE_DIR, parse::absolute_path)?,
             repos: self.repo_settings()?,
             synced: self.synced()?,
+            named: self.named(),
             cluster: self.cluster_settings()?,
             archive_wal_limit: self.required(
                 keys::ARCHIVE_WAL_TIME_LIMIT,

@@ -175,6 +175,11 @@ impl Layers {
         }
     }
 
+    /// All repositories of the file, in its order.
+    pub fn named(&self) -> Vec<String> {
+        self.file.repos.clone()
+    }
+
     /// The cluster's name; an error if several are configured and none was named.
     pub fn cluster(&self) -> Result<&str> {
         match &self.cluster {

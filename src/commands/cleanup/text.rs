@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     super::{
-        report::{Outcome, Report},
+        report::{self, Outcome, Report},
         table::{Align, Table},
     },
     Action, CleanupReport, DeletedSums, Ran, UndeletedLine,
@@ -221,14 +221,16 @@ impl Report for CleanupReport {
         let told: Vec<String> = told
             .map(|one| format!("{}: {}", one.id, one.error))
             .collect();
-        (!told.is_empty()).then(|| {
-            let count = units::count(told.len() as u64, "backup");
-            let hint = self.undeleted.iter().find_map(|one| one.hint.as_deref());
-            let mend = hint.unwrap_or("mend what is wrong there.");
-            Error::failed(format!("{count} can't be deleted: {}", told.join("; "))).hint(format!(
-                "{mend} All else that should go is gone; run `pgstow cleanup` again."
-            ))
-        })
+        if told.is_empty() {
+            return report::found(self.warnings.iter().cloned());
+        }
+        let count = units::count(told.len() as u64, "backup");
+        let hint = self.undeleted.iter().find_map(|one| one.hint.as_deref());
+        let mend = hint.unwrap_or("mend what is wrong there.");
+        let error = Error::failed(format!("{count} can't be deleted: {}", told.join("; ")));
+        Some(error.hint(format!(
+            "{mend} All else that should go is gone; run `pgstow cleanup` again."
+        )))
     }
 
     fn is_good_news(&self) -> bool {

@@ -110,6 +110,8 @@ pub struct FailedUnitOptions {
     pub state_dir: PathBuf,
     pub alerts: AlertOptions,
     pub failed_runs: Limits<u64>,
+    /// Names of all repositories that are set.
+    pub repositories: Vec<String>,
 }
 
 #[derive(Debug)]

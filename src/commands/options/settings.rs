@@ -17,6 +17,8 @@ pub struct Settings {
     pub repos: Vec<RepoSettings>,
     /// Names and places of those that `sync` fills: no other command knows of them unless it is told to.
     pub synced: Vec<(String, Location)>,
+    /// Names of all repositories in the file, in its order, whichever was chosen.
+    pub named: Vec<String>,
     pub cluster: ClusterSettings,
     pub archive_wal_limit: Duration,
     pub restore_wal_limit: Duration,

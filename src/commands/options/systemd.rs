@@ -22,6 +22,8 @@ pub enum SystemdAction {
         dumps: bool,
         /// Where folders of drills are made, if not in the state folder.
         drills: Option<PathBuf>,
+        /// The folder of the log file, where there is one.
+        log: Option<PathBuf>,
         /// Only show what would be written.
         print: bool,
         /// Overwrite what somebody changed.

@@ -12,7 +12,7 @@ use crate::{
     commands::{
         context::Context,
         options::{VerifyDumpSettings, VerifyDumpsOptions, WhichDumps},
-        report::{Outcome, Report},
+        report::{self, Outcome, Report},
     },
     domain::{
         logical::{
@@ -24,14 +24,13 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::programs::Search,
     repo::{
-        document::FORMAT,
         dump::Dump,
         dump_name::DumpName,
         dumps::{DumpChoice, DumpEntry, DumpState},
         repository::Repository,
         verified::{CheckState, Verified, VerifiedCheck, VerifiedDump},
     },
-    util::{clock, host, units},
+    util::units,
 };
 
 #[derive(Debug, Serialize)]
@@ -142,10 +141,6 @@ fn validate(
 /// A repository that can't be written can be verified all the same.
 fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
     let stored = repository.add_verified(&Verified {
-        format: FORMAT,
-        time: clock::now(),
-        host: host::name(),
-        backups: Vec::new(),
         dumps: vec![VerifiedDump {
             dump,
             good: validated.good,
@@ -154,6 +149,7 @@ fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
             server_version: validated.server_version,
             checks: validated.checks.clone(),
         }],
+        ..Verified::now()
     });
     if let Err(error) = stored {
         warn!(
@@ -210,6 +206,20 @@ pub fn write(validated: &Validated, out: &mut dyn Write) -> io::Result<()> {
     write_checks(&validated.checks, out)
 }
 
+/// What was found of one dump, in a line each.
+pub fn findings(validated: &Validated) -> Vec<String> {
+    failed(&validated.checks, &validated.dump)
+}
+
+/// The checks of `what` that were not passed, in a line each.
+pub fn failed(checks: &[VerifiedCheck], what: &str) -> Vec<String> {
+    let failed = checks.iter();
+    let failed = failed.filter(|check| check.result == CheckState::Failed);
+    failed
+        .map(|check| format!("{what}: {}: {}", check.name, check.what))
+        .collect()
+}
+
 /// Each with what came of it.
 pub fn write_checks(checks: &[VerifiedCheck], out: &mut dyn Write) -> io::Result<()> {
     for check in checks {
@@ -231,6 +241,10 @@ pub fn write_checks(checks: &[VerifiedCheck], out: &mut dyn Write) -> io::Result
 impl Report for VerifyDumpsReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         self.dumps.iter().try_for_each(|one| write(one, out))
+    }
+
+    fn failure(&self) -> Option<Error> {
+        report::found(self.dumps.iter().flat_map(findings))
     }
 
     fn told(&self) -> Told {

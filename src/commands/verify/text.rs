@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use super::{CheckedBackup, CheckedWal, Stray, Verified, VerifyReport};
 use crate::{
-    commands::report::{Outcome, Report},
+    commands::report::{self, Outcome, Report},
     domain::{backup::verify::Finding, monitor::runs::Told},
+    error::Error,
     util::units,
 };
 
@@ -17,6 +18,13 @@ impl Report for Verified {
         match self {
             Verified::Backups(report) => report.text(out),
             Verified::Dumps(report) => report.text(out),
+        }
+    }
+
+    fn failure(&self) -> Option<Error> {
+        match self {
+            Verified::Backups(report) => report.failure(),
+            Verified::Dumps(report) => report.failure(),
         }
     }
 
@@ -51,6 +59,20 @@ impl Report for VerifyReport {
             writeln!(out, "{object}: {what}")?;
         }
         Ok(())
+    }
+
+    /// As many as are counted.
+    fn failure(&self) -> Option<Error> {
+        let of_backup = |one: &Finding| match &one.file {
+            Some(file) => format!("{file}: {} (in {})", one.problem, one.object),
+            None => format!("{}: {}", one.object, one.problem),
+        };
+        let backups = self.backups.iter().flat_map(|one| &one.findings);
+        let wal = self.wal.iter().flat_map(|one| &one.checked.findings);
+        let wal = wal.map(|one| format!("{}: {}", one.object, one.what));
+        let strays = self.strays.iter();
+        let strays = strays.map(|one| format!("{}: {}", one.object, one.what));
+        report::found(backups.map(of_backup).chain(wal).chain(strays))
     }
 
     fn told(&self) -> Told {
@@ -144,21 +166,26 @@ impl CheckedWal {
         if checked.findings.is_empty() {
             let files = units::count(checked.objects, "file");
             let stored = units::bytes(checked.bytes);
+            let (well, unread) = match self.past.is_empty() {
+                true => ("all right", "nothing is missing"),
+                false => ("nothing new is wrong", "nothing new is missing"),
+            };
             match &checked.sealed_why {
                 None => writeln!(
                     out,
-                    "WAL of system {system}: all right ({files}, {stored} stored)"
+                    "WAL of system {system}: {well} ({files}, {stored} stored)"
                 ),
                 Some(why) => {
                     writeln!(
                         out,
-                        "WAL of system {system}: nothing is missing ({files}, {stored} stored)"
+                        "WAL of system {system}: {unread} ({files}, {stored} stored)"
                     )?;
                     let sealed = units::count(checked.sealed, "file");
                     writeln!(out, "  not checked: what is in {sealed} ({why})")
                 }
             }?;
-            return self.write_past(out);
+            self.write_past(out)?;
+            return self.write_affected(out);
         }
         let findings = units::count(checked.findings.len() as u64, "finding");
         writeln!(out, "WAL of system {system}: DAMAGED, {findings}")?;
@@ -168,10 +195,15 @@ impl CheckedWal {
         if checked.more > 0 {
             writeln!(out, "  and {} more", checked.more)?;
         }
+        self.write_past(out)?;
+        self.write_affected(out)
+    }
+
+    fn write_affected(&self, out: &mut dyn Write) -> io::Result<()> {
         for affected in &self.affected {
             writeln!(out, "  {affected}")?;
         }
-        self.write_past(out)
+        Ok(())
     }
 
     fn write_past(&self, out: &mut dyn Write) -> io::Result<()> {

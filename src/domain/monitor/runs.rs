@@ -27,7 +27,7 @@ pub struct Run {
     pub exit_code: Option<u8>,
     #[serde(flatten)]
     pub told: Told,
-    /// Why it failed.
+    /// Why it failed, or what it found.
     pub error: Option<String>,
     #[serde(skip)]
     pub id: String,
@@ -172,6 +172,88 @@ impl Begun {
     }
 }
 
+/// Runs of a job in one repository: what is well there says nothing of another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strand<'a> {
+    pub job: &'a str,
+    /// None where there is but one.
+    repository: Option<&'a str>,
+    /// It is the first, which commands mean where none is named.
+    is_first: bool,
+}
+
+impl<'a> Strand<'a> {
+    /// Those that run in `repository`, of all these. A run that did not come as far as to know of any was to be one in
+    /// the first.
+    pub fn of(job: &'a str, repository: &str, all: &'a [String]) -> Self {
+        let number = all.iter().position(|name| name == repository);
+        let number = number.unwrap_or_default();
+        Self {
+            job,
+            repository: all
+                .get(number)
+                .filter(|_| all.len() > 1)
+                .map(String::as_str),
+            is_first: number == 0,
+        }
+    }
+
+    /// All that have ended runs, by job; `repositories`: all that are set. What ran in others is over.
+    pub fn all(runs: &'a [Run], repositories: &'a [String]) -> Vec<Self> {
+        let strands = newest(runs).into_keys().flat_map(|job| {
+            let one = repositories
+                .is_empty()
+                .then(|| Self::of(job, "", repositories));
+            let each = repositories
+                .iter()
+                .map(move |name| Self::of(job, name, repositories));
+            one.into_iter().chain(each)
+        });
+        let mut strands: Vec<Self> = strands.collect();
+        strands.retain(|strand| strand.newest(runs).is_some());
+        strands
+    }
+
+    /// Those that have ended, newest first.
+    pub fn ended<'b>(&self, runs: &'b [Run]) -> impl Iterator<Item = &'b Run> + Clone {
+        let (job, repository, is_first) = (
+            self.job.to_owned(),
+            self.repository.map(str::to_owned),
+            self.is_first,
+        );
+        let holds = move |run: &&Run| {
+            let is_there =
+                |name: &String| run.repository == *name || (is_first && run.repository.is_empty());
+            run.job == job && repository.as_ref().is_none_or(is_there)
+        };
+        let ended = runs
+            .iter()
+            .rev()
+            .filter(|run| run.state != RunState::Running);
+        ended.filter(holds)
+    }
+
+    pub fn newest<'b>(&self, runs: &'b [Run]) -> Option<&'b Run> {
+        self.ended(runs).next()
+    }
+
+    /// For people: the job, and the repository where there are several.
+    pub fn name(&self) -> String {
+        match self.repository {
+            Some(repository) => format!("{} {repository}", self.job),
+            None => self.job.to_owned(),
+        }
+    }
+
+    /// How to run it by hand.
+    pub fn call(&self) -> String {
+        match self.repository.filter(|_| !self.is_first) {
+            Some(repository) => format!("pgstow --repo {repository} {}", self.job),
+            None => format!("pgstow {}", self.job),
+        }
+    }
+}
+
 /// The newest run of each job that isn't running any more, by job.
 pub fn newest(runs: &[Run]) -> BTreeMap<&str, &Run> {
     let ended = runs.iter().filter(|run| run.state != RunState::Running);
@@ -199,5 +281,52 @@ mod tests {
         assert_eq!(runs[0].state, RunState::Running);
         assert_eq!(runs[1].state, RunState::Killed);
         assert!(runs[1].has_failed());
+    }
+
+    #[test]
+    fn runs_of_one_repository_say_nothing_of_another() {
+        let run = |repository: &str, state| Run {
+            job: "base".to_owned(),
+            repository: repository.to_owned(),
+            begun: "2026-11-21T02:00:00Z".parse().unwrap(),
+            state,
+            ended: None,
+            exit_code: None,
+            told: Told::default(),
+            error: None,
+            id: String::new(),
+            invocation: None,
+        };
+        let runs = [
+            run("b", RunState::Failed),
+            run("gone", RunState::Failed),
+            run("a", RunState::Done),
+            run("b", RunState::Running),
+        ];
+        let told = |runs: &[Run], names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let strands = Strand::all(runs, &names);
+            let told = strands
+                .iter()
+                .map(|one| (one.name(), one.newest(runs).unwrap().state));
+            told.collect::<Vec<_>>()
+        };
+        let of = |name: &str, state| (name.to_owned(), state);
+        let both = [of("base a", RunState::Done), of("base b", RunState::Failed)];
+        assert_eq!(told(&runs, &["a", "b", "c"]), both);
+        // One that did not come as far as to know its repository.
+        let early = [runs.as_slice(), &[run("", RunState::Killed)]].concat();
+        assert_eq!(told(&early, &["a", "b"])[0], of("base a", RunState::Killed));
+        assert_eq!(told(&early, &["a", "b"])[1], both[1]);
+        // Where there is one, all are of it.
+        for names in [&["a"][..], &[]] {
+            assert_eq!(told(&runs, names), [of("base", RunState::Done)]);
+        }
+        let names = ["a".to_owned(), "b".to_owned()];
+        let calls = ["a", "b", ""].map(|name| Strand::of("base", name, &names).call());
+        assert_eq!(
+            calls,
+            ["pgstow base", "pgstow --repo b base", "pgstow base"]
+        );
     }
 }

@@ -135,6 +135,13 @@ impl Verdict {
         self
     }
 
+    /// Of a repository that isn't the first: its hint names it.
+    #[must_use]
+    pub fn naming(mut self, repository: &str) -> Self {
+        self.hint = self.hint.map(|hint| finding::naming(&hint, repository));
+        self
+    }
+
     #[must_use]
     pub fn with(mut self, figure: Figure) -> Self {
         self.figures.push(figure);

@@ -279,6 +279,8 @@ impl Way<'_> {
             .map_err(|error| error.hint(possible(archive)))?;
         let passes = archive.passes_minimal(backup, history, &choice.reach);
         choice.warnings.extend(passes);
+        let passes = archive.passes_damage(backup, &choice.reach);
+        choice.warnings.extend(passes);
         Ok(choice)
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     archive::{Archive, Rootless},
     choice::*,
+    lost::Way,
     target::*,
 };
 use crate::{
@@ -710,4 +711,48 @@ fn consequences_are_told_by_timeline() {
     let alone = archive(vec![one("0/3000100", true)], &[(1, 2, 6)], &[]);
     assert_eq!(told(&alone, &[segment(1, 3)]), "");
     assert_eq!(told(&alone, &[segment(1, 4)]), before(4, 1));
+}
+
+/// A way that listings show as whole.
+#[test]
+fn a_way_ends_at_the_first_damaged_segment_on_it() {
+    let segment = |timeline, number| Missing {
+        timeline: tli(timeline),
+        first: number,
+        last: number,
+    };
+    let fork = [(2, "1\t0/5000148")];
+    let one = |standalone| Backup {
+        standalone,
+        ..backup(2, 1, "0/2000028", "0/3000100")
+    };
+    let two = archive(vec![one(false)], &[(1, 2, 5), (2, 5, 8)], &fork);
+    let ends = |archive: &Archive, on, damaged: &[Missing]| {
+        archive.way(&archive.backups[0], Some(tli(on)), damaged)
+    };
+    let at = |timeline, number| Way::Damaged(Segment::nth(tli(timeline), number, size()));
+    for (on, damaged, expected) in [
+        (2, vec![], Way::Whole),
+        (2, vec![segment(1, 3)], at(1, 3)),
+        (2, vec![segment(1, 4)], at(1, 4)),
+        // The new timeline has the segment of the fork under its own name.
+        (2, vec![segment(1, 5)], Way::Whole),
+        (1, vec![segment(1, 5)], at(1, 5)),
+        (2, vec![segment(2, 8)], at(2, 8)),
+        (2, vec![segment(2, 7), segment(2, 6)], at(2, 6)),
+        (
+            2,
+            (5..=8).map(|number| segment(2, number)).collect(),
+            at(2, 5),
+        ),
+        // What is gone since.
+        (2, vec![segment(2, 9), segment(1, 1)], Way::Whole),
+    ] {
+        assert_eq!(ends(&two, on, &damaged), expected, "{on} {damaged:?}");
+    }
+    let hole = archive(vec![one(false)], &[(1, 2, 4), (1, 6, 8)], &[]);
+    assert_eq!(ends(&hole, 1, &[segment(1, 7)]), Way::Broken);
+    let alone = archive(vec![one(true)], &[(1, 2, 6)], &[]);
+    assert_eq!(ends(&alone, 1, &[segment(1, 3)]), Way::Whole);
+    assert_eq!(ends(&alone, 1, &[segment(1, 4)]), at(1, 4));
 }

@@ -1,12 +1,62 @@
 //! What lost WAL means for a backup, in the terms of its windows: those that `list` shows. Pure.
 
-use super::{archive::Archive, windows::Window};
+use super::{archive::Archive, path::Reach, windows::Window};
 use crate::{
-    postgres::{lsn::TimelineId, wal_name::Segment},
+    postgres::{
+        lsn::{SystemId, TimelineId},
+        wal_name::Segment,
+    },
     repo::{catalog::Backup, wal_index::Missing},
 };
 
+/// How far the WAL leads from a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the end of what is there.
+    Whole,
+    /// Up to this segment, which is there and damaged.
+    Damaged(Segment),
+    /// Not even by what is listed.
+    Broken,
+}
+
 impl Archive {
+    /// Segments of `system` that `verify` found damaged and that are still there: the others are missing.
+    pub fn damaged_wal(&self, system: SystemId) -> Vec<Missing> {
+        let word = self.verdicts.wal.get(&system).into_iter();
+        let damaged = word.flat_map(|word| &word.damaged);
+        let damaged = damaged.map(|range| range.numbers(self.wal.size()));
+        let is_gone = |one: &Missing| self.wal.missing(one.timeline, &one.numbers()) == [*one];
+        damaged.filter(|one| !is_gone(one)).collect()
+    }
+
+    /// What is to be said of a way from `backup` that passes such segments.
+    pub(super) fn passes_damage(&self, backup: &Backup, reach: &Reach) -> Option<String> {
+        let size = self.wal.size();
+        // What the backup holds itself is not asked of the archive.
+        let from = match backup.standalone {
+            true => backup.needed_segments().end() + 1,
+            false => 0,
+        };
+        let damaged = self.damaged_wal(backup.system_id).into_iter();
+        let mut on_the_way = damaged.flat_map(|range| {
+            let legs = reach
+                .legs
+                .iter()
+                .filter(move |leg| leg.timeline == range.timeline);
+            legs.map(move |leg| Missing {
+                first: range.first.max(leg.first).max(from),
+                last: range.last.min(leg.last),
+                ..range
+            })
+        });
+        let lost = on_the_way.find(|range| range.first <= range.last)?;
+        Some(format!(
+            "`pgstow verify --wal` found WAL {} damaged: recovery ends there, and reaches nothing behind it from this backup",
+            lost.describe(size)
+        ))
+    }
+
     /// A sentence for each place at which windows of `backup` end before WAL that is missing, or that is
     /// there and `damaged`; none if all windows are whole.
     pub fn consequences(&self, backup: &Backup, damaged: &[Missing]) -> Vec<String> {
@@ -47,6 +97,27 @@ impl Archive {
             )
         });
         told.chain(unreachable).collect()
+    }
+
+    /// The damaged segment before which the way from `backup` along the server's timeline ends, though by what is
+    /// listed it goes on.
+    pub fn way(&self, backup: &Backup, timeline: Option<TimelineId>, damaged: &[Missing]) -> Way {
+        let listed = Window::along(self.windows(backup), timeline);
+        let is_listed = |one: &Window| one.to_lsn.is_some() && one.missing.is_none();
+        let Some(listed) = listed.filter(is_listed) else {
+            return Way::Broken;
+        };
+        let sound = self.wal.without(damaged);
+        let mut left = self.windows_in(backup, &sound).into_iter();
+        let end = match left.find(|left| left.timeline == listed.timeline) {
+            Some(left) if left.missing.is_none() && left.last == listed.last => return Way::Whole,
+            Some(left) => self.first_lost(&listed, &left),
+            None => {
+                let first = damaged.iter().find(|one| one.timeline == listed.timeline);
+                first.map(|one| Segment::nth(one.timeline, one.first, self.wal.size()))
+            }
+        };
+        end.map_or(Way::Broken, Way::Damaged)
     }
 
     /// The segment behind the sound end of a window, if there is anything behind that.

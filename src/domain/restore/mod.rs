@@ -31,7 +31,7 @@ mod jobs;
 mod keys;
 pub mod load;
 mod look;
-mod lost;
+pub mod lost;
 mod lower;
 mod manifest_file;
 pub mod mark;

@@ -34,6 +34,14 @@ pub struct Window {
     pub missing: Option<Missing>,
 }
 
+impl Window {
+    /// That of the server's timeline, if it is known and there is one, else the last.
+    pub fn along(windows: Vec<Self>, timeline: Option<TimelineId>) -> Option<Self> {
+        let of_server = windows.iter().find(|one| Some(one.timeline) == timeline);
+        of_server.or(windows.last()).cloned()
+    }
+}
+
 impl Archive {
     /// One window for each timeline whose way from the backup ends there, oldest timeline first.
     pub fn windows(&self, backup: &Backup) -> Vec<Window> {

@@ -127,11 +127,19 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
     // Behind the segment that was sent, which may have brought its timeline's history along.
     let walsender = readiness.walsender.as_ref();
     let timeline = walsender.map(|identity| identity.timeline).ok();
+    let first = subject.repositories.first().map(|one| one.name);
     for one in &ready {
-        match one.judge(timeline) {
-            Err(error) => findings.push(Finding::of_error("backup", &error)),
-            Ok(found) => findings.extend(found),
-        }
+        let found = one
+            .judge(timeline)
+            .unwrap_or_else(|error| vec![Finding::of_error("backup", &error)]);
+        findings.extend(
+            found
+                .into_iter()
+                .map(|found| match first == Some(one.name) {
+                    true => found,
+                    false => found.naming(one.name),
+                }),
+        );
     }
     Ok(findings)
 }

@@ -50,6 +50,13 @@ impl Finding {
         }
     }
 
+    /// Of a repository that isn't the first.
+    #[must_use]
+    pub fn naming(mut self, repository: &str) -> Self {
+        self.hint = self.hint.map(|hint| naming(&hint, repository));
+        self
+    }
+
     /// What could not even be looked at is critical.
     pub fn of_error(name: &'static str, error: &Error) -> Self {
         let hint = error.hint_text();
@@ -61,8 +68,57 @@ impl Finding {
     }
 }
 
+/// The hint for what is wrong in a repository that isn't the first: commands mean that one where none is named. `check`
+/// looks at all of them.
+pub fn naming(hint: &str, repository: &str) -> String {
+    if hint.contains("--repo") {
+        return hint.to_owned();
+    }
+    let mut named = hint.to_owned();
+    for before in ["`", "run: "] {
+        let (call, of_it) = (
+            format!("{before}pgstow "),
+            format!("{before}pgstow --repo {repository} "),
+        );
+        named = named
+            .replace(&call, &of_it)
+            .replace(&format!("{of_it}check"), &format!("{call}check"));
+    }
+    named
+}
+
 /// The worst of them; nothing found is ok.
 pub fn worst(findings: &[Finding]) -> State {
     let states = findings.iter().map(|finding| finding.state);
     states.max().unwrap_or(State::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_name_the_repository_that_they_are_for() {
+        for (hint, named) in [
+            (
+                "take one with `pgstow base --full`.",
+                "take one with `pgstow --repo b base --full`.",
+            ),
+            (
+                "run: pgstow base --finish x",
+                "run: pgstow --repo b base --finish x",
+            ),
+            (
+                "`pgstow --repo b base` takes one",
+                "`pgstow --repo b base` takes one",
+            ),
+            (
+                "then run `pgstow check` again.",
+                "then run `pgstow check` again.",
+            ),
+            ("see the check `repository`.", "see the check `repository`."),
+        ] {
+            assert_eq!(naming(hint, "b"), named);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
-    domain::restore::{archive::Archive, load, windows::Window},
+    domain::restore::{archive::Archive, load, lost::Way, windows::Window},
     error::Result,
     postgres::{
         lsn::{Lsn, TimelineId},
@@ -74,6 +74,7 @@ impl Destination<'_> {
                 let minimal = stored.minimal(timeline, None);
                 findings
                     .extend(minimal.map(|(_, what)| Finding::critical(BACKUP, what, TAKE_FULL)));
+                findings.extend(stored.damaged_wal(timeline));
             }
             // Before the first backup there is nothing to be lost.
             None if findings.is_empty() => {}
@@ -155,15 +156,13 @@ impl Stored {
     /// A complete backup, the newest, and how far the WAL of the server's line leads on from it.
     fn leads_on(&self, backup: &Backup, timeline: Option<TimelineId>) -> Finding {
         let (id, name, archive) = (backup.id, &self.name, &self.archive);
-        let windows = archive.windows(backup);
-        let of_server = windows.iter().find(|one| Some(one.timeline) == timeline);
         let Some(Window {
             timeline,
             from_time,
             to_lsn,
             missing,
             ..
-        }) = of_server.or(windows.last())
+        }) = Window::along(archive.windows(backup), timeline)
         else {
             let what = format!(
                 "{id}, the newest in repository {name}, can't be restored: the history of its timeline {} is damaged",
@@ -171,7 +170,7 @@ impl Stored {
             );
             return Finding::critical(BACKUP, what, TAKE);
         };
-        let from = readable(*from_time);
+        let from = readable(from_time);
         match (to_lsn, missing) {
             (None, _) => {
                 let needed = backup.needed_segments();
@@ -182,7 +181,7 @@ impl Stored {
                 Finding::critical(BACKUP, what, TAKE)
             }
             (Some(to), Some(missing)) => {
-                let lost = self.describe(&[*missing]);
+                let lost = self.describe(&[missing]);
                 let what = format!(
                     "{id}, the newest in repository {name}, can be restored from {from} up to LSN {to} on timeline {timeline}, and to nothing behind it: WAL {lost} is missing"
                 );
@@ -220,6 +219,40 @@ impl Stored {
             self.name
         );
         Some(((on, at), what))
+    }
+
+    /// WAL on the server's way that `verify` found damaged, if no good backup is behind it.
+    pub fn damaged_wal(&self, timeline: Option<TimelineId>) -> Option<Finding> {
+        let archive = &self.archive;
+        let damaged = archive.damaged_wal(self.system.system_id);
+        if damaged.is_empty() {
+            return None;
+        }
+        let flawed = archive.flawed();
+        let newest_first = archive.by_age().into_iter().rev();
+        let leading = newest_first.filter(|backup| self.leads_to(backup, timeline));
+        let (bad, good): (Vec<&Backup>, Vec<&Backup>) =
+            leading.partition(|backup| flawed.contains_key(&backup.id));
+        let of_these = if good.is_empty() { bad } else { good };
+        let ways = of_these
+            .iter()
+            .map(|backup| archive.way(backup, timeline, &damaged));
+        let ways: Vec<Way> = ways.collect();
+        if ways.contains(&Way::Whole) {
+            return None;
+        }
+        let segment = ways.iter().find_map(|way| match way {
+            Way::Damaged(segment) => Some(segment),
+            Way::Whole | Way::Broken => None,
+        })?;
+        let what = format!(
+            "`pgstow verify --wal` found WAL {segment} in repository {} damaged: nothing behind it can be restored before the next backup",
+            self.name
+        );
+        let hint = format!(
+            "{TAKE} If pg_wal of the server still has the segment, delete its damaged object, store it by `pgstow archive-wal pg_wal/{segment}`, and have `pgstow verify --wal` look again."
+        );
+        Some(Finding::critical(BACKUP, what, hint))
     }
 
     pub fn none(&self) -> Finding {

@@ -33,6 +33,8 @@ pub struct Wanted {
     pub state_folder: PathBuf,
     /// Folders beside `/var/lib/pgstow` in which the jobs write.
     pub writes: Vec<PathBuf>,
+    /// The folder of the log file.
+    pub log: Option<PathBuf>,
     /// When each job runs, where that is not its default.
     pub calendars: BTreeMap<&'static str, String>,
     /// Whether dumps are made, too.

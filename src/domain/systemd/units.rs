@@ -14,15 +14,19 @@ pub const CALL: &str = "/usr/bin/pgstow";
 /// All files that `install` writes.
 pub fn files(wanted: &Wanted) -> Vec<SystemdFile> {
     let cluster = wanted.cluster.as_str();
+    let with_log = |folders: &[PathBuf]| -> Vec<PathBuf> {
+        let log = wanted.log.iter().filter(|log| !folders.contains(log));
+        folders.iter().chain(log).cloned().collect()
+    };
     let of_job = |job: &Job| {
-        let service = service(job.service, &wanted.writes, wanted);
+        let service = service(job.service, &with_log(&wanted.writes), wanted);
         [
             SystemdFile::new(job.service_name(cluster), UNIT_NOTE, &service),
             SystemdFile::new(job.timer_name(cluster), UNIT_NOTE, &timer(job, wanted)),
         ]
     };
     let state_dir = wanted.state_folder.parent().map(Path::to_owned);
-    let alert = service(ALERT_TEXT, state_dir.as_slice(), wanted);
+    let alert = service(ALERT_TEXT, &with_log(state_dir.as_slice()), wanted);
     let alert = SystemdFile::new(alert_of(cluster) + ".service", UNIT_NOTE, &alert);
     wanted.jobs().flat_map(of_job).chain([alert]).collect()
 }

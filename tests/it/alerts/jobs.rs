@@ -153,7 +153,17 @@ fn failures_and_findings_of_cleanup_and_verify_are_told() {
     let whole = fs::read(&part).unwrap();
     fs::write(&part, [&whole[..100], b"?", &whole[101..]].concat()).unwrap();
     let reason = is(told(&["verify"], 3), (1, "failure", "verify"));
-    assert!(reason.contains("found something"), "{reason}");
+    // With what, where: the history of runs says the same.
+    let name = part.display().to_string();
+    let says = |text: &str| {
+        assert!(
+            text.contains("found something: ") || text.contains("FINDINGS"),
+            "{text}"
+        );
+        assert!(text.contains("finding") && text.contains(&name), "{text}");
+    };
+    says(&reason);
+    says(&stow.tool.command(&["list", "--runs"]).ok().stdout);
     fs::write(&part, whole).unwrap();
     is(told(&["verify"], 0), (2, "recovery", "verify"));
 

@@ -161,7 +161,7 @@ fn damage() {
         "critical",
         "the server itself is damaged",
     );
-    watched.is("runs", &[], "warning", "found something");
+    watched.is("runs", &[], "warning", "damaged page in the server: ");
     watched.stow.cluster.psql("drop table t; checkpoint");
     watched.stow.backup(&[]);
     watched.is(

@@ -28,7 +28,7 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let (backup, full) = ages(&facts.repositories, timeline, by.thresholds, by.now);
     let mut verdicts = vec![backup, full];
     let several = facts.repositories.len() > 1;
-    for holding in &facts.repositories {
+    for (number, holding) in facts.repositories.iter().enumerate() {
         let own: Vec<Verdict> = match &holding.stored {
             Ok(stored) => of_repository(facts, holding, stored, by),
             Err(error) => {
@@ -42,7 +42,11 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
         };
         // Of a single one the ages say it.
         let own = own.into_iter().filter(|one| several || one.check != HERE);
-        verdicts.extend(own.map(|one| one.about(&holding.name)));
+        let name = &holding.name;
+        verdicts.extend(own.map(|one| match number {
+            0 => one.about(name),
+            _ => one.about(name).naming(name),
+        }));
     }
     verdicts
 }
@@ -90,9 +94,7 @@ fn here(
     now: Time,
 ) -> Verdict {
     let name = &held.name;
-    let hint = format!(
-        "`pgstow --repo {name} base` takes one there; docs/systemd.md (a second repository) has it taken regularly."
-    );
+    let hint = "`pgstow base` takes one there; docs/systemd.md (a second repository) has it taken regularly.";
     let good = good::leading(held, timeline);
     let Some(newest) = good.last() else {
         let what = "it has no good backup on the way to where the server is: its WAL alone restores nothing";
@@ -103,7 +105,7 @@ fn here(
         ended: newest.stop_time,
         repository: name,
     };
-    newest.judge(HERE, limits, now, &hint)
+    newest.judge(HERE, limits, now, hint)
 }
 
 fn unasked(check: &'static str) -> Verdict {

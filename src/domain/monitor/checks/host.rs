@@ -3,7 +3,7 @@
 use super::{
     super::{
         facts::{Facts, disks::Disk, timers::Timer},
-        runs::{self, Run, RunState},
+        runs::{Run, RunState, Strand},
         thresholds::Limits,
         verdict::{State, Unit, Verdict},
     },
@@ -24,7 +24,7 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let used = by.thresholds.disk_used;
     let mut verdicts: Vec<Verdict> = facts.disks.iter().map(|one| disk(one, used)).collect();
     verdicts.push(state(&facts.state, used));
-    verdicts.extend(jobs(facts, by.thresholds.failed_runs));
+    verdicts.extend(jobs(facts, by));
     verdicts.extend(timers(facts));
     verdicts
 }
@@ -76,26 +76,24 @@ fn state(room: &Result<Room>, limits: Limits<u64>) -> Verdict {
     ))
 }
 
-/// How the newest runs of each job ended.
-fn jobs(facts: &Facts, limits: Limits<u64>) -> Vec<Verdict> {
+/// How the newest runs of each job ended, in each repository.
+fn jobs(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let runs = match &facts.runs {
         Ok(runs) => runs,
         Err(error) => return vec![Verdict::of_error(RUNS, State::Unknown, error)],
     };
-    let newest = runs::newest(runs);
-    if newest.is_empty() {
+    let strands = Strand::all(runs, by.repositories);
+    if strands.is_empty() {
         return vec![Verdict::ok(RUNS, "no run is noted yet")];
     }
-    newest
-        .into_keys()
-        .filter_map(|name| job(runs, name, limits))
-        .collect()
+    let limits = by.thresholds.failed_runs;
+    let judged = strands.iter().filter_map(|one| job(runs, one, limits));
+    judged.collect()
 }
 
 /// How the newest runs of a job ended; None: no end of one is noted.
-pub fn job(runs: &[Run], job: &str, limits: Limits<u64>) -> Option<Verdict> {
-    let of_job = runs.iter().rev().filter(|run| run.job == job);
-    let mut ended = of_job.filter(|run| run.state != RunState::Running);
+pub fn job(runs: &[Run], strand: &Strand<'_>, limits: Limits<u64>) -> Option<Verdict> {
+    let mut ended = strand.ended(runs);
     let last = ended.clone().next()?;
     let failed = ended.by_ref().take_while(|run| run.has_failed()).count() as u64;
     let state = match last.state {
@@ -103,10 +101,15 @@ pub fn job(runs: &[Run], job: &str, limits: Limits<u64>) -> Option<Verdict> {
         RunState::Findings => State::Warning,
         _ => limits.judge(failed),
     };
-    let hint = format!("`pgstow list --runs` shows all; mend it, then run `pgstow {job}`.");
+    let again = match last.state {
+        RunState::Findings => " with the same options",
+        _ => "",
+    };
+    let call = strand.call();
+    let hint = format!("`pgstow list --runs` shows all; mend it, then run `{call}`{again}.");
     let verdict = Verdict::new(RUNS, state, how_it_ended(last, failed), hint);
     let figure = limits.figure("failed", failed, Unit::Count);
-    Some(verdict.about(job).with(figure))
+    Some(verdict.about(&strand.name()).with(figure))
 }
 
 fn how_it_ended(run: &Run, failed: u64) -> String {

@@ -123,5 +123,7 @@ pub struct Yardstick<'a> {
     pub dumps: bool,
     /// The replication slot of receive-wal.
     pub slot: &'a str,
+    /// Names of all repositories that are set, whichever are looked at.
+    pub repositories: &'a [String],
     pub now: Time,
 }

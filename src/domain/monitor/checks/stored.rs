@@ -77,6 +77,9 @@ pub fn restorable(
         let what = of_note.map_or(what, Spell::describe);
         return Verdict::new(NAME, State::Critical, what, TAKE_FULL);
     }
+    if let Some(damaged) = stored.damaged_wal(timeline) {
+        return Verdict::of_findings(NAME, "", vec![damaged]);
+    }
     match minimal {
         Err(error) => Verdict::of_error(NAME, State::Unknown, error),
         Ok(_) => verdict,

@@ -225,6 +225,7 @@ fn judged_where(facts: &Facts, dumps: bool) -> Vec<Verdict> {
             command: &command,
             dumps,
             slot: "pgstow",
+            repositories: &[],
             now: at(12),
         },
     );
