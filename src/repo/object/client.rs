@@ -1,15 +1,30 @@
 //! A bucket and the clients that speak to it: what uploads, readers and listings share.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use object_store::{Attribute, AttributeValue, Attributes, ObjectStore, path::Path as StorePath};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-use super::{access::Bucket, connect, failure::failure, wire};
+use super::{
+    access::Bucket,
+    connect,
+    failure::{failure, may_pass},
+    wire,
+};
 use crate::{
     error::{Error, Result},
     repo::layout::ObjectName,
 };
+
+/// How long, and how often, is asked again for an answer that breaks off: object_store, which waits for a store that
+/// doesn't answer, takes that for the end.
+const BROKEN: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(300);
 
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
@@ -58,6 +73,20 @@ impl Client {
         self.0.runtime.block_on(future)
     }
 
+    /// Sends a request, and once more as long as its answer breaks off.
+    pub fn ask<T, F>(&self, mut request: impl FnMut() -> F) -> object_store::Result<T>
+    where
+        F: Future<Output = object_store::Result<T>>,
+    {
+        let begun = Instant::now();
+        loop {
+            match self.wait(request()) {
+                Err(error) if is_worth_another(&error, begun) => {}
+                other => return other,
+            }
+        }
+    }
+
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -90,4 +119,13 @@ impl Client {
         let class = class.map(|class| (Attribute::StorageClass, AttributeValue::from(class)));
         class.into_iter().collect()
     }
+}
+
+/// Whether to ask again what was first asked at `begun`; after a pause.
+pub fn is_worth_another(error: &object_store::Error, begun: Instant) -> bool {
+    let is_worth = may_pass(error) && begun.elapsed() < BROKEN;
+    if is_worth {
+        thread::sleep(PAUSE);
+    }
+    is_worth
 }

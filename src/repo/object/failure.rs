@@ -17,6 +17,26 @@ pub fn failure(doing: &str, place: &str, error: &StoreError) -> Error {
     made.because(words.shown())
 }
 
+/// Whether the same request may have another answer: there was none, or it broke off, or it says so.
+pub fn may_pass(error: &StoreError) -> bool {
+    use StoreError as E;
+    match error {
+        E::NotFound { .. }
+        | E::AlreadyExists { .. }
+        | E::Precondition { .. }
+        | E::NotModified { .. }
+        | E::PermissionDenied { .. }
+        | E::Unauthenticated { .. }
+        | E::InvalidPath { .. }
+        | E::NotSupported { .. }
+        | E::NotImplemented { .. } => false,
+        _ => match Words::of(error).status {
+            None | Some(408 | 429) => true,
+            Some(status) => status >= 500,
+        },
+    }
+}
+
 /// What is told of an error: the answer's status and code, else the last cause.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {

@@ -13,7 +13,7 @@ use object_store::{
 };
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::client::Client;
+use super::{client::Client, failure::may_pass};
 use crate::{
     error::{Error, Kind, Result},
     repo::{layout::ObjectName, storage::Upload},
@@ -89,11 +89,9 @@ impl Part {
                 attributes: self.client.attributes(),
                 ..PutMultipartOptions::default()
             };
-            let begun = self
-                .client
-                .patient()
-                .put_multipart_opts(&self.path, options);
-            let begun = self.client.wait(begun);
+            let (client, path) = (&self.client, &self.path);
+            let begin = || client.patient().put_multipart_opts(path, options.clone());
+            let begun = client.ask(begin);
             self.upload = Some(begun.map_err(|error| self.failure(&error))?);
         }
         while self.under_way.len() >= UNDER_WAY {
@@ -134,10 +132,12 @@ impl Part {
         let Err(error) = self.client.wait(upload.complete()) else {
             return Ok(());
         };
-        // Where the answer got lost and the request was sent again, the upload is known no more.
-        let there = self.client.wait(self.client.patient().head(&self.path));
-        if matches!(error, object_store::Error::NotFound { .. })
-            && there.is_ok_and(|there| there.size == self.sent)
+        // Where the answer got lost it is done; sent again, the request found an upload that is known no more.
+        let is_open = may_pass(&error) || matches!(error, object_store::Error::NotFound { .. });
+        let (client, path) = (&self.client, &self.path);
+        if is_open
+            && let Ok(there) = client.ask(|| client.patient().head(path))
+            && there.size == self.sent
         {
             return Ok(());
         }
@@ -173,8 +173,12 @@ impl Upload for Part {
             attributes: self.client.attributes(),
             ..PutOptions::default()
         };
-        let put = self.client.patient().put_opts(&self.path, payload, options);
-        let put = self.client.wait(put);
+        let (client, path) = (&self.client, &self.path);
+        let put = client.ask(|| {
+            client
+                .patient()
+                .put_opts(path, payload.clone(), options.clone())
+        });
         put.map(drop).map_err(|error| self.failure(&error))
     }
 }

@@ -30,7 +30,7 @@ pub fn open(client: &Client, name: &ObjectName, range: Option<Range<u64>>) -> Re
         ..GetOptions::default()
     };
     let path = client.path(name.as_str())?;
-    let found = client.wait(client.patient().get_opts(&path, options));
+    let found = client.ask(|| client.patient().get_opts(&path, options.clone()));
     let found = found.map_err(|error| client.failure("read", name, &error))?;
     if let Some(range) = range
         && found.range != range

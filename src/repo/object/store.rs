@@ -3,12 +3,20 @@
 use std::{
     io::{self, Read},
     ops::Range,
+    time::Instant,
 };
 
 use futures_util::{StreamExt, stream::BoxStream};
-use object_store::{ObjectMeta, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStoreExt, path::Path as StorePath};
 
-use super::{access::Bucket, client::Client, create::Create, failure::failure, part::Part, read};
+use super::{
+    access::Bucket,
+    client::{Client, is_worth_another},
+    create::Create,
+    failure::failure,
+    part::Part,
+    read,
+};
 use crate::{
     error::{Error, Kind, Result},
     repo::{
@@ -44,35 +52,30 @@ impl Storage for ObjectStorage {
     }
 
     fn head(&self, name: &ObjectName) -> Result<ObjectInfo> {
-        let found = self
-            .0
-            .wait(self.0.patient().head(&self.0.path(name.as_str())?));
+        let (client, path) = (&self.0, self.0.path(name.as_str())?);
+        let found = client.ask(|| client.patient().head(&path));
         found
-            .map(|found| info(&self.0, found))
-            .map_err(|error| self.0.failure("look at", name, &error))
+            .map(|found| info(client, found))
+            .map_err(|error| client.failure("look at", name, &error))
     }
 
     fn list(&self, prefix: &Prefix, after: Option<&ObjectName>) -> Result<Listing<'_>> {
         let folder = self.0.path(prefix.as_str())?;
-        let stream = match after {
-            Some(after) => {
-                let after = self.0.path(after.as_str())?;
-                self.0.patient().list_with_offset(Some(&folder), &after)
-            }
-            None => self.0.patient().list(Some(&folder)),
-        };
+        let after = after.map(|after| self.0.path(after.as_str())).transpose()?;
         Ok(Box::new(Objects {
+            stream: listing(&self.0, &folder, after.as_ref()),
             client: self.0.clone(),
-            folder: prefix.object("").to_string(),
-            stream,
+            place: format!("{}/{}", self.0.bucket(), prefix.as_str()),
+            folder,
+            after,
+            broken: None,
         }))
     }
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
-        let deleted = self
-            .0
-            .wait(self.0.patient().delete(&self.0.path(name.as_str())?));
-        deleted.map_err(|error| self.0.failure("delete", name, &error))
+        let (client, path) = (&self.0, self.0.path(name.as_str())?);
+        let deleted = client.ask(|| client.patient().delete(&path));
+        deleted.map_err(|error| client.failure("delete", name, &error))
     }
 
     fn place(&self, name: &ObjectName) -> String {
@@ -90,32 +93,63 @@ fn info(client: &Client, found: ObjectMeta) -> ObjectInfo {
     }
 }
 
+type Stream = BoxStream<'static, object_store::Result<ObjectMeta>>;
+
+fn listing(client: &Client, folder: &StorePath, after: Option<&StorePath>) -> Stream {
+    match after {
+        Some(after) => client.patient().list_with_offset(Some(folder), after),
+        None => client.patient().list(Some(folder)),
+    }
+}
+
 /// A listing, asked for page by page as it is read.
 struct Objects {
     client: Client,
-    folder: String,
-    stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    place: String,
+    folder: StorePath,
+    /// What came last, or what it begins behind.
+    after: Option<StorePath>,
+    stream: Stream,
+    /// Since when its answers break off.
+    broken: Option<Instant>,
+}
+
+impl Objects {
+    fn failure(&self, error: &object_store::Error) -> Error {
+        let error = failure("list", &self.place, error);
+        match error.kind() {
+            // Of no object can be said here that it is missing.
+            Kind::NotFound => Error::failed(format!("can't list {}", self.place)).because(error),
+            _ => error,
+        }
+    }
 }
 
 impl Iterator for Objects {
     type Item = Result<ObjectInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let found = self.client.wait(self.stream.next())?;
-        Some(
-            found
-                .map(|found| info(&self.client, found))
-                .map_err(|error| {
-                    let place = format!("{}/{}", self.client.bucket(), self.folder);
-                    let error = failure("list", &place, &error);
-                    match error.kind() {
-                        // Of no object can be said here that it is missing.
-                        Kind::NotFound => {
-                            Error::failed(format!("can't list {place}")).because(error)
-                        }
-                        _ => error,
+        loop {
+            match self.client.wait(self.stream.next())? {
+                // Some stores begin at the beginning, whatever they are asked for.
+                Ok(found)
+                    if self
+                        .after
+                        .as_ref()
+                        .is_some_and(|after| found.location <= *after) => {}
+                Ok(found) => {
+                    self.broken = None;
+                    self.after = Some(found.location.clone());
+                    return Some(Ok(info(&self.client, found)));
+                }
+                Err(error) => {
+                    let since = *self.broken.get_or_insert_with(Instant::now);
+                    if !is_worth_another(&error, since) {
+                        return Some(Err(self.failure(&error)));
                     }
-                }),
-        )
+                    self.stream = listing(&self.client, &self.folder, self.after.as_ref());
+                }
+            }
+        }
     }
 }
