@@ -34,7 +34,7 @@ use super::{
     tls,
 };
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     util::cancel::Cancel,
 };
 
@@ -333,10 +333,7 @@ async fn within<T>(
         }
         cancel.check()?;
         if Instant::now() >= deadline {
-            return Err(Error::new(
-                Kind::TimedOut,
-                format!("no answer from {} within the time limit", info.server()),
-            ));
+            return Err(socket::silent(info));
         }
     }
 }

@@ -249,6 +249,7 @@ pub fn silent(info: &ConnInfo) -> Error {
         Kind::TimedOut,
         format!("no answer from {} within the time limit", info.server()),
     )
+    .hint("see whether the server answers anybody (pg_isready), and what its log says.")
 }
 
 /// Whether a connection is to be encrypted.

@@ -77,10 +77,25 @@ impl WalWord {
         if self.is_whole {
             return false;
         }
-        self.damaged.extend(older.damaged);
-        self.missing.extend(older.missing);
+        let is_news = !self.holds(&older);
+        for (known, told) in [
+            (&mut self.damaged, older.damaged),
+            (&mut self.missing, older.missing),
+        ] {
+            known.extend(told);
+            known.sort_unstable();
+            known.dedup();
+        }
         self.is_whole = !older.sealed;
-        true
+        is_news || self.is_whole
+    }
+
+    fn holds(&self, word: &VerifiedWal) -> bool {
+        let all = |told: &[WalRange], known: &[WalRange]| {
+            let mut told = told.iter();
+            told.all(|one| known.iter().any(|known| known.holds(*one)))
+        };
+        all(&word.damaged, &self.damaged) && all(&word.missing, &self.missing)
     }
 
     /// Whether it was said of all these that they are damaged or missing.
@@ -90,9 +105,13 @@ impl WalWord {
         wanted.iter().all(|one| told.any(|told| told.holds(*one)))
     }
 
-    /// Whether `word` says the same once more.
+    /// Whether `word` changes nothing of it.
     pub fn is_said_by(&self, word: &VerifiedWal) -> bool {
-        self.damaged == word.damaged && self.missing == word.missing
+        let is_same = || self.damaged == word.damaged && self.missing == word.missing;
+        match word.sealed {
+            true => self.holds(word),
+            false => is_same(),
+        }
     }
 }
 
@@ -152,5 +171,11 @@ mod tests {
         assert!(!told.add(word(&[9], false)));
         assert!(told.is_said_by(&word(&[3, 4], false)) && !told.is_said_by(&word(&[3], false)));
         assert!(!told.tells_of(missing(4, 5), size()));
+        // A sealed one that says nothing new needs not be kept.
+        assert!(told.is_said_by(&word(&[3], true)) && !told.is_said_by(&word(&[9], true)));
+        let mut told = WalWord::default();
+        let news = [(3, true), (3, false), (9, true), (9, false)];
+        let news = news.map(|(number, expected)| told.add(word(&[number], true)) == expected);
+        assert_eq!(news, [true; 4]);
     }
 }

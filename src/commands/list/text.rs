@@ -158,6 +158,13 @@ impl Listing {
                     range.first_segment, range.last_segment
                 )?;
             }
+            for range in &wal.damaged {
+                writeln!(
+                    out,
+                    "\nDAMAGED, as `pgstow verify --wal` found: {} to {}; what comes behind can be restored only from a backup that was begun later",
+                    range.first_segment, range.last_segment
+                )?;
+            }
             for history in &wal.bad_histories {
                 writeln!(
                     out,

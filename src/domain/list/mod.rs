@@ -26,7 +26,7 @@ use crate::{
         inventory::Unregistered,
         pins::Pin,
         repository::{Repository, System},
-        wal_index::NamedMissing,
+        wal_index::{Missing, NamedMissing},
     },
     util::clock::{self, Time, readable},
 };
@@ -144,6 +144,8 @@ pub struct Wal {
     pub newest_archived: Option<Time>,
     /// What the safety valve gave up and did not arrive since.
     pub given_up: Vec<NamedMissing>,
+    /// What is there, and `verify` found damaged: windows don't end before it.
+    pub damaged: Vec<NamedMissing>,
     /// Timelines whose history is damaged or missing.
     pub bad_histories: Vec<Rootless>,
 }
@@ -323,7 +325,12 @@ pub fn archived(repository: &Repository, system: &System, segment: Segment) -> O
 
 fn wal_line(system: &System, archive: &Archive) -> Wal {
     let newest = archive.wal.newest();
-    let lost = archive.wal.lost().into_iter();
+    let named = |ranges: Vec<Missing>| {
+        let ranges = ranges.into_iter();
+        ranges
+            .map(|range| range.named(system.segment_size))
+            .collect()
+    };
     Wal {
         system_id: system.system_id,
         postgres_major: system.postgres_major,
@@ -332,7 +339,8 @@ fn wal_line(system: &System, archive: &Archive) -> Wal {
         stored_bytes: archive.wal.stored_bytes(),
         newest: newest.map(|(segment, _): (Segment, Time)| segment.to_string()),
         newest_archived: newest.map(|(_, time)| time),
-        given_up: lost.map(|range| range.named(system.segment_size)).collect(),
+        given_up: named(archive.wal.lost()),
+        damaged: named(archive.damaged_wal(system.system_id)),
         bad_histories: archive.rootless.values().cloned().collect(),
     }
 }

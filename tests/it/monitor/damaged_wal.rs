@@ -104,6 +104,8 @@ fn what_verify_finds_damaged_is_known_to_all_until_it_is_mended_or_a_backup_is_b
     is_told();
     let check = tool.command(&["check"]).fails(1);
     drop(check.stdout_contains(&told));
+    let list = tool.command(&["list"]).ok();
+    drop(list.stdout_contains(&format!("found: {0} to {0};", segments[1])));
     let warning = format!("found WAL {} damaged", segments[1]);
     assert!(watched.warns(&warning));
 
@@ -113,6 +115,10 @@ fn what_verify_finds_damaged_is_known_to_all_until_it_is_mended_or_a_backup_is_b
     assert_eq!(lines(&watched.verify_wal(0)["past"]), Vec::<String>::new());
     watched.is_well();
     assert!(!watched.warns("damaged"));
+    assert_eq!(
+        watched.stow.list()["wal"][0]["damaged"],
+        serde_json::json!([])
+    );
 
     // It is gone: what listings show says so.
     let damaged = Damaged::new(damaged.object);

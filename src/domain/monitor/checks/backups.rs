@@ -157,7 +157,7 @@ pub fn ages(
                         unread.name,
                         error.in_one_line()
                     );
-                    Verdict::new(check, State::Unknown, what, hint)
+                    Verdict::new(check, State::Unknown, what, "see the check `repository`.")
                 }
                 None => Verdict::new(check, State::Critical, what, hint),
             };
