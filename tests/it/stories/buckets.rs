@@ -37,7 +37,7 @@ fn backed_up_and_restored(pg: PgBin, start: fn(&Scratch) -> Bucket) {
     witness.wait_for(30);
     let full = base(&site, &["--full"]);
     server.psql("select pg_create_restore_point('before')");
-    server.psql("update plain set body = 'changed' where id % 100 = 0");
+    server.psql("update plain set body = 'changed' where id <= 50");
     witness.wait_for(60);
     let incremental = base(&site, &["--incremental"]);
     assert_eq!(incremental["parent"], full["id"]);
@@ -57,7 +57,8 @@ fn backed_up_and_restored(pg: PgBin, start: fn(&Scratch) -> Bucket) {
     assert!(copy.dump("postgres") == dump, "the dumps differ");
     judge_and_end(copy);
 
-    let mut copy = site.copy("moment", &["--target-name", "before"]);
+    let full_id = full["id"].as_str().unwrap();
+    let mut copy = site.copy("moment", &[full_id, "--target-name", "before"]);
     copy.recover();
     assert_eq!(
         copy.psql("select count(*) from plain where body = 'changed'"),
