@@ -70,7 +70,7 @@ fn what_was_wrong_before_the_backup_is_found(pg: PgBin) {
         ("contents", "table shop.orders is empty, and had rows"),
         ("indexes", "public.never is not valid"),
         ("foreign_keys", "of public.child is NOT VALID"),
-        ("sequences", "customer_id_seq is at 100"),
+        ("sequences", "customer_id_seq\" is at 100"),
         (
             "amcheck",
             "item order invariant violated for index \"lies\"",

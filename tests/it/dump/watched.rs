@@ -57,7 +57,7 @@ fn a_database_that_is_gone_does_not_keep_the_others_from_it() {
 #[test]
 fn a_section_without_a_key_is_a_section() {
     let site = Site::with(pg(16), "[dump]");
-    assert_eq!(ages(&site, 1), [(Value::Null, "critical".into())]);
+    assert_eq!(ages(&site, 2), [(Value::Null, "critical".into())]);
 }
 
 #[test]

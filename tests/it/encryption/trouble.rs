@@ -93,6 +93,8 @@ fn without_the_key_verify_checks_the_hashes_and_says_what_it_could_not() {
 fn nothing_is_stored_where_settings_and_repository_differ() {
     let site = Site::start(pg(16));
     let main = site.main();
+    // What is full by now is stored before we look.
+    main.switch_wal();
     let before = files(site.stow.root());
     let encryption = format!("recipients = [\"{RECIPIENT}\"]");
     site.configure(&encryption, "recipients = []");
