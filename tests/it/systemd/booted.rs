@@ -333,6 +333,15 @@ fn jobs_run_by_their_units_and_failures_are_told() {
     });
     let local = |kind: &str| (kind.to_owned(), "local".to_owned(), 1);
     assert_eq!(Vec::from_iter(facts), [local("full"), local("incremental")]);
+    host.booted.write(
+        Path::new("/etc/systemd/system/pgstow-drill@main.service.d/programs.conf"),
+        "644",
+        &format!(
+            "[Service]\nEnvironment=PGSTOW_CLUSTER_BINDIR={}\n",
+            host.stow.cluster.pg.bindir.display()
+        ),
+    );
+    host.booted.run(&["systemctl", "daemon-reload"]);
     for job in ["cleanup", "verify", "drill"] {
         let unit = format!("pgstow-{job}@main.service");
         assert!(host.run(&unit), "{}", host.journal(&unit));
