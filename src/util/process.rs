@@ -7,6 +7,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -25,8 +26,12 @@ pub const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// `program` such that Linux sends it `signal` when the thread that started it ends, where util-linux is
 /// installed; without it, it outlives a `kill -9` of ours.
 pub fn dying_with_us(program: &Path, signal: &str) -> Command {
-    let folders = ["/usr/bin", "/bin"].map(PathBuf::from);
-    match find("setpriv", folders) {
+    static SETPRIV: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let setpriv = SETPRIV.get_or_init(|| {
+        let folders = ["/usr/bin", "/bin"].map(PathBuf::from);
+        find("setpriv", folders).filter(|setpriv| may_run(setpriv))
+    });
+    match setpriv {
         Some(setpriv) => {
             // It sets the signal, then becomes the program under the same process id.
             let mut command = Command::new(setpriv);
@@ -35,6 +40,17 @@ pub fn dying_with_us(program: &Path, signal: &str) -> Command {
         }
         None => Command::new(program),
     }
+}
+
+/// Not in the sandbox of our units, which leaves it no capset(2): there systemd ends all that a unit started.
+fn may_run(setpriv: &Path) -> bool {
+    let mut command = Command::new(setpriv);
+    command
+        .args(["--pdeathsig", "KILL", "--", "/bin/true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs `command` to its end and gives its standard output.

@@ -98,6 +98,7 @@ fn nothing_is_stored_where_settings_and_repository_differ() {
     let before = files(site.stow.root());
     let encryption = format!("recipients = [\"{RECIPIENT}\"]");
     site.configure(&encryption, "recipients = []");
+    main.psql("select pg_logical_emit_message(false, 'test', '')");
     let segment = main.psql("select pg_walfile_name(pg_switch_wal())");
     let wal = main.data_dir().join("pg_wal").join(&segment);
     for (arguments, code) in [
