@@ -409,8 +409,8 @@ fn jobs_run_by_their_units_and_failures_are_told() {
     let (code, text) = host.pgstow(&["systemd", "remove"]);
     assert_eq!(code, 0, "{text}");
     // The operator's drop-ins stay, and are named.
-    let left = ["pgstow-@main.service.d", "pgstow-dump@main.service.d"];
-    let left = left.map(|name| format!("/etc/systemd/system/{name}"));
+    let left = ["pgstow-@", "pgstow-drill@", "pgstow-dump@"];
+    let left = left.map(|unit| format!("/etc/systemd/system/{unit}main.service.d"));
     assert_eq!(host.units(), left);
     assert!(text.contains("pgstow-@main.service.d"), "{text}");
     let known = host.booted.run(&[
