@@ -45,16 +45,7 @@ impl WalRange {
 
     /// In order; those that follow one another become one.
     pub fn joined(ranges: impl IntoIterator<Item = Missing>, size: SegmentSize) -> Vec<Self> {
-        let mut ranges: Vec<Missing> = ranges.into_iter().collect();
-        ranges.sort_unstable();
-        ranges.dedup_by(|next, kept| {
-            let joins = next.timeline == kept.timeline && next.first <= kept.last + 1;
-            if joins {
-                kept.last = kept.last.max(next.last);
-            }
-            joins
-        });
-        let named = ranges.into_iter().map(|range| Self {
+        let named = Missing::joined(ranges).into_iter().map(|range| Self {
             first: Segment::nth(range.timeline, range.first, size),
             last: Segment::nth(range.timeline, range.last, size),
         });

@@ -51,6 +51,20 @@ impl Missing {
         self.first..=self.last
     }
 
+    /// In order; those that overlap or follow one another become one.
+    pub fn joined(ranges: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut ranges: Vec<Self> = ranges.into_iter().collect();
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, kept| {
+            let joins = next.timeline == kept.timeline && next.first <= kept.last + 1;
+            if joins {
+                kept.last = kept.last.max(next.last);
+            }
+            joins
+        });
+        ranges
+    }
+
     /// Such as `000000010000000000000003 to 000000010000000000000005`.
     pub fn describe(&self, size: SegmentSize) -> String {
         let name = |number| Segment::nth(self.timeline, number, size);
@@ -294,17 +308,8 @@ impl WalIndex {
             let range = first.number(self.size)..=last.number(self.size);
             self.missing(first.timeline, &range)
         });
-        let mut lost: Vec<Missing> = gaps.collect();
-        lost.sort_unstable();
-        // One that was noted again with more of it, after a crash.
-        lost.dedup_by(|next, kept| {
-            let joins = next.timeline == kept.timeline && next.first <= kept.last + 1;
-            if joins {
-                kept.last = kept.last.max(next.last);
-            }
-            joins
-        });
-        lost
+        // One may have been noted again with more of it, after a crash.
+        Missing::joined(gaps)
     }
 
     /// Where WAL of `wal_level = minimal` is known to begin.

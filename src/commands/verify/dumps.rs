@@ -6,8 +6,8 @@ use std::{
 };
 
 use serde::Serialize;
-use tracing::warn;
 
+use super::keep;
 use crate::{
     commands::{
         context::Context,
@@ -138,9 +138,8 @@ fn validate(
     validator.validate(material)
 }
 
-/// A repository that can't be written can be verified all the same.
 fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
-    let stored = repository.add_verified(&Verified {
+    let words = Verified {
         dumps: vec![VerifiedDump {
             dump,
             good: validated.good,
@@ -150,13 +149,8 @@ fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
             checks: validated.checks.clone(),
         }],
         ..Verified::now()
-    });
-    if let Err(error) = stored {
-        warn!(
-            "the result can't be kept in the repository: {}",
-            error.in_one_line()
-        );
-    }
+    };
+    keep::keep(repository, &words);
 }
 
 /// The newest whole dump of each database, those after it that have lost their data, and all that can't be read: one of

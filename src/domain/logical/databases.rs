@@ -41,7 +41,7 @@ pub fn chosen(session: &Session, choice: &Choice) -> Result<Chosen> {
 fn choose(all: &[Database], choice: &Choice) -> Result<Chosen> {
     let named = choice.names.iter().filter(|name| !is_pattern(name));
     let missing = named.filter(|name| !all.iter().any(|database| database.name == **name));
-    let mut missing: Vec<(String, Error)> = missing
+    let missing: Vec<(String, Error)> = missing
         .map(|name| {
             let error = Error::new(Kind::NotFound, format!("there is no database {name:?}"))
                 .hint("names are taken as they are, capitals and all; `psql -l` lists them.");
@@ -70,7 +70,7 @@ fn choose(all: &[Database], choice: &Choice) -> Result<Chosen> {
     if !names.is_empty() {
         return Ok(Chosen { names, missing });
     }
-    Err(match missing.pop() {
+    Err(match missing.into_iter().next() {
         Some((_, error)) => error,
         None => Error::new(Kind::NotFound, "no database is left to dump").hint(
             "look at the names and patterns that were given, and at those that are left out.",

@@ -65,6 +65,15 @@ impl Host {
         Some(host)
     }
 
+    /// Has the unit of a job find the server's programs, which lie in no usual place; with these variables, too.
+    fn give_programs(&self, job: &str, variables: &str) {
+        let path = format!("/etc/systemd/system/pgstow-{job}@main.service.d/programs.conf");
+        let bindir = self.stow.cluster.pg.bindir.display();
+        let text = format!("[Service]\nEnvironment=PGSTOW_CLUSTER_BINDIR={bindir} {variables}\n");
+        self.booted.write(Path::new(&path), "644", &text);
+        self.booted.run(&["systemctl", "daemon-reload"]);
+    }
+
     /// `pg_ctl ACTION` in the container.
     fn server(&self, action: &str) {
         let cluster = &self.stow.cluster;
@@ -333,15 +342,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
     });
     let local = |kind: &str| (kind.to_owned(), "local".to_owned(), 1);
     assert_eq!(Vec::from_iter(facts), [local("full"), local("incremental")]);
-    host.booted.write(
-        Path::new("/etc/systemd/system/pgstow-drill@main.service.d/programs.conf"),
-        "644",
-        &format!(
-            "[Service]\nEnvironment=PGSTOW_CLUSTER_BINDIR={}\n",
-            host.stow.cluster.pg.bindir.display()
-        ),
-    );
-    host.booted.run(&["systemctl", "daemon-reload"]);
+    host.give_programs("drill", "");
     for job in ["cleanup", "verify", "drill"] {
         let unit = format!("pgstow-{job}@main.service");
         assert!(host.run(&unit), "{}", host.journal(&unit));
@@ -354,15 +355,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
     assert_eq!(code, 0, "{said}");
     let grant = format!("grant pg_read_all_data to {}", crate::harness::stow::ROLE);
     host.stow.cluster.psql(&grant);
-    host.booted.write(
-        Path::new("/etc/systemd/system/pgstow-dump@main.service.d/format.conf"),
-        "644",
-        &format!(
-            "[Service]\nEnvironment=PGSTOW_DUMP_FORMAT=directory PGSTOW_CLUSTER_BINDIR={}\n",
-            host.stow.cluster.pg.bindir.display()
-        ),
-    );
-    host.booted.run(&["systemctl", "daemon-reload"]);
+    host.give_programs("dump", "PGSTOW_DUMP_FORMAT=directory");
     let unit = "pgstow-dump@main.service";
     assert!(host.run(unit), "{}", host.journal(unit));
     assert_eq!(host.status(0, "dump")["result"], "done");
