@@ -3,9 +3,10 @@
 use crate::{
     error::{Error, Result},
     postgres::{
+        lsn::SystemId,
         timeline::TimelineHistory,
         wal_header::{self, WalHeader},
-        wal_name::WalName,
+        wal_name::{SegmentSize, WalName},
     },
     repo::repository::System,
 };
@@ -30,15 +31,22 @@ pub fn check(system: &System, name: WalName, first: &[u8], length: u64) -> Resul
     };
     let header = WalHeader::parse(first)?;
     header.check(segment, length)?;
-    if (header.system, header.segment_size) == (system.system_id, system.segment_size) {
+    // The magic, too: on a segment of a single page no other page contradicts it.
+    let found = (header.system, header.major.number(), header.segment_size);
+    let registered = (system.system_id, system.postgres_major, system.segment_size);
+    if found == registered {
         return Ok(());
     }
+    let describe = |(id, major, size): (SystemId, u32, SegmentSize)| {
+        format!(
+            "system {id} of PostgreSQL {major} with segments of {} bytes",
+            size.bytes()
+        )
+    };
     Err(Error::damaged(format!(
-        "WAL segment {name} is of system {} with segments of {} bytes, not of system {} with {} bytes",
-        header.system,
-        header.segment_size.bytes(),
-        system.system_id,
-        system.segment_size.bytes()
+        "WAL segment {name} is of {}, not of {}",
+        describe(found),
+        describe(registered)
     )))
 }
 
