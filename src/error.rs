@@ -22,6 +22,8 @@ pub enum Kind {
     Key,
     /// The thing belongs to another database cluster, system or repository.
     Foreign,
+    /// The store lets others do it, not us.
+    Denied,
     /// A time limit ran out.
     TimedOut,
     /// Somebody else is doing the same at this moment.

@@ -12,6 +12,7 @@ releases=(15.19.0 16.15.0 17.11.0 18.6.0)
 old=18.4.0 # before the fixes of August 2026
 nextest=0.9.143
 moto=5.2.5
+nanio=0.1.7
 azurite=3.35.0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -55,6 +56,13 @@ install_stores() {
         python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore \
             --target "$folder/moto" "moto[s3]==$moto" flask flask-cors
         echo "$moto" >"$folder/moto/release"
+    fi
+    if [[ $(cat "$folder/nanio/release" 2>/dev/null) != "$nanio" ]]; then
+        say "nanio $nanio to $folder/nanio"
+        rm -rf "$folder/nanio"
+        python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore \
+            --target "$folder/nanio" "nanio==$nanio"
+        echo "$nanio" >"$folder/nanio/release"
     fi
     if [[ $(cat "$folder/azurite/release" 2>/dev/null) != "$azurite" ]]; then
         say "Azurite $azurite to $folder/azurite"

@@ -165,6 +165,7 @@ pub(super) fn stores(settings: &Settings) -> Vec<Store> {
         location: repo.location.clone(),
         compression: repo.compression,
         keys: Arc::clone(&repo.keys),
+        state: settings.state_folder(),
     });
     stores.collect()
 }

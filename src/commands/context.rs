@@ -25,6 +25,14 @@ impl Context {
         Ok(repository.with_keys(&repo.keys))
     }
 
+    /// The same with what this host keeps of it, for commands that run for each segment.
+    pub fn remembered_repository(&self) -> Result<Repository> {
+        let (repo, state) = (self.settings.repo()?, self.settings.state_folder());
+        let cluster = self.settings.cluster.name.clone();
+        let repository = Repository::open_remembered(&repo.location, cluster, &state)?;
+        Ok(repository.with_keys(&repo.keys))
+    }
+
     /// As archive_command should be; `words`: the call of this program.
     pub fn archive_command(&self, words: &[String]) -> Result<ArchiveCommand> {
         let Settings { repos, cluster, .. } = &self.settings;

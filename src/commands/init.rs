@@ -18,6 +18,7 @@ use crate::{
     },
     error::Result,
     postgres::{connection::Session, lsn::SystemId, server_facts::ServerFacts, version::Major},
+    repo::remembered,
     util::fs::create_folders,
 };
 
@@ -87,6 +88,8 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
     for one in &wanted {
         repositories.push(init::register(one, cluster, &facts, user.as_ref())?);
     }
+    // Of a repository that was at the same place before.
+    remembered::forget(&settings.state_folder())?;
     let state_folder = make_state_folder(context, user.as_ref());
     if let Some(user) = user.as_ref().filter(|user| !user.is_us()) {
         for repo in &settings.repos {

@@ -68,7 +68,7 @@ pub fn run(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal
     context
         .meter
         .begin(&format!("opening the repository {location}"), 0);
-    let repository = context.repository()?;
+    let repository = context.remembered_repository()?;
     let system_id = match options.system_id {
         Some(id) => id,
         None => {
@@ -153,7 +153,7 @@ fn prefetcher(options: &RestoreWalOptions, system: SystemId) -> Result<Command> 
 fn prefetch(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal> {
     detach::detach()?;
     let settings = &context.settings;
-    let repository = context.repository()?;
+    let repository = context.remembered_repository()?;
     let (Some(id), Some(last), WalName::Segment(first)) =
         (options.system_id, options.last, options.name)
     else {

@@ -141,6 +141,11 @@ impl Layout {
         &self.cluster
     }
 
+    /// All of the cluster.
+    pub fn all(&self) -> Prefix {
+        self.prefix(format_args!(""))
+    }
+
     fn name(&self, rest: fmt::Arguments<'_>) -> ObjectName {
         ObjectName(format!("{}/{rest}", self.cluster))
     }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     error::{Error, IoContext, Kind, Result},
     util::{
+        clock::Time,
         fs::{NewFile, TEMPORARY, create_folders, folder_of, link_over, sync_file, sync_folder},
         read_behind::ReadBehind,
     },
@@ -164,6 +165,11 @@ impl Storage for LocalStorage {
             folder = folder_of(folder);
         }
         sync_folder(folder)
+    }
+
+    /// The file system forgets by itself what has no name.
+    fn forget_unfinished(&self, _: &Prefix, _: Option<Time>) -> Result<u64> {
+        Ok(0)
     }
 
     fn place(&self, name: &ObjectName) -> String {

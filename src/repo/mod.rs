@@ -32,6 +32,7 @@ pub mod pins;
 mod ranged;
 pub mod read_meter;
 pub mod relations;
+pub mod remembered;
 pub mod repository;
 pub mod reserve;
 pub mod restoring;

@@ -15,7 +15,7 @@ use super::{
     repository::Repository,
     storage::{Listing, ObjectInfo, Storage, Upload},
 };
-use crate::error::Result;
+use crate::{error::Result, util::clock::Time};
 
 /// Counts over all readers.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +108,10 @@ impl Storage for Metered {
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
         self.repository.storage().delete(name)
+    }
+
+    fn forget_unfinished(&self, prefix: &Prefix, before: Option<Time>) -> Result<u64> {
+        self.repository.storage().forget_unfinished(prefix, before)
     }
 
     fn place(&self, name: &ObjectName) -> String {

@@ -79,7 +79,15 @@ pub struct Repository {
 impl Repository {
     /// Opens what `init` made; an error of kind `NotFound` where there is no repository.
     pub fn open(location: &Location, cluster: ClusterName) -> Result<Self> {
-        let storage = location.open()?;
+        Self::open_on(location.open()?, location, cluster)
+    }
+
+    /// The same by `storage`, which leads to `location`.
+    pub(super) fn open_on(
+        storage: Arc<dyn Storage>,
+        location: &Location,
+        cluster: ClusterName,
+    ) -> Result<Self> {
         let identity: Identity = storage.read_json(&layout::repository()).map_err(|error| {
             if error.kind() != Kind::NotFound {
                 return error.context(format!("can't open the repository {location}"));
@@ -206,6 +214,9 @@ impl Repository {
             }
         };
         let repository = Self::open(location, cluster)?;
+        if made {
+            repository.refuse_overwriting(&identity)?;
+        }
         match repository
             .storage
             .create(&layout::combine_script(), COMBINE)
@@ -214,6 +225,18 @@ impl Repository {
             other => other?,
         }
         Ok((repository, made))
+    }
+
+    /// Of a store that nothing is known of yet.
+    fn refuse_overwriting(&self, identity: &Identity) -> Result<()> {
+        match self.storage.create_json(&layout::repository(), identity) {
+            Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.storage.delete(&layout::repository())?;
+                Err(overwrites())
+            }
+        }
     }
 
     /// The same on another store, such as one that fails when a test says so.
@@ -302,6 +325,18 @@ impl Repository {
             other => other,
         }
     }
+}
+
+/// Of a store that doesn't keep what the whole format rests on.
+pub fn overwrites() -> Error {
+    Error::failed(
+        "an object that was there was overwritten: this store doesn't keep create-only writes",
+    )
+    .hint(
+        "two servers could overwrite each other's WAL in this store: better use another. create_only = false in the \
+         settings of this repository has pgstow look before each write, which guards against all but two writers at the \
+         same moment.",
+    )
 }
 
 /// 128 random bits, in hexadecimal.

@@ -40,8 +40,12 @@ pub trait Storage: Debug + Send + Sync {
     /// behind `after` only. Lazy: who stops early has not paid for the rest.
     fn list(&self, prefix: &Prefix, after: Option<&ObjectName>) -> Result<Listing<'_>>;
 
-    /// Removes the object for good; `NotFound` if there is none.
+    /// Removes the object for good; `NotFound` if there is none, `Denied` where a store lets others delete, not us.
     fn delete(&self, name: &ObjectName) -> Result<()>;
+
+    /// Forgets what was begun below `prefix` (before `before`, if given), is in no listing, and nobody finished, where a store
+    /// doesn't do so by itself; how much that was.
+    fn forget_unfinished(&self, prefix: &Prefix, before: Option<Time>) -> Result<u64>;
 
     /// For messages: where the object is, as an operator would look for it.
     fn place(&self, name: &ObjectName) -> String;

@@ -43,12 +43,14 @@ const SUBJECTS: [(&str, &str); 24] = [
 ];
 
 /// Crates that only these may use.
-const HOMES: [(&str, &str); 13] = [
+const HOMES: [(&str, &str); 15] = [
     ("age", "repo::crypt"),
     ("age_core", "repo::crypt"),
     ("clap", "cli"),
+    ("http", "repo::object"),
     ("indicatif", "cli"),
     ("object_store", "repo::object"),
+    ("quick_xml", "repo::object"),
     ("tokio_postgres", "postgres"),
     ("tokio_postgres_rustls", "postgres"),
     ("postgres_protocol", "postgres"),

@@ -181,6 +181,7 @@ keys! {
     SECRET_KEY = Repo "secret_key" None, true;
     CREDENTIALS_FILE = Repo "credentials_file" None, false;
     STORAGE_CLASS = Repo "storage_class" None, false;
+    CREATE_ONLY = Repo "create_only" Some("true"), false;
     KMS_KEY = Repo "kms_key" None, false;
     WAL_MODE = Repo "wal_mode" Some("push"), false;
     COMPRESSION = Repo "compression" Some("zstd:3"), false;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     error::{Error, Kind, Result},
@@ -58,7 +58,7 @@ pub fn claim(repository: &Repository, intent: Intent) -> Result<BackupId> {
     }
     let id = create_started(repository, intent, now)?;
     if let Some(other) = running(repository, clock::now(), Some(id))? {
-        repository.remove_backup(id)?;
+        remove_remains(repository, id)?;
         return Err(other);
     }
     Ok(id)
@@ -114,11 +114,33 @@ pub fn clear_remains(repository: &Repository) -> Result<()> {
             Some(child) => warn!("{}", lost_description(id, child.id)),
             None => {
                 info!("removing the remains of backup {id}, which was interrupted");
-                repository.remove_backup(id)?;
+                remove_remains(repository, id)?;
             }
         }
     }
     Ok(())
+}
+
+/// Removes a backup that came to nothing, where we may: a host that can't delete goes on, and leaves it to the cleanup
+/// of another.
+pub fn remove_remains(repository: &Repository, id: BackupId) -> Result<()> {
+    match repository.remove_backup(id) {
+        Err(error) if error.kind() == Kind::Denied => {
+            warn!(
+                "remains of backup {id} are left: {}; `pgstow cleanup` removes them where it may",
+                error.in_one_line()
+            );
+            Ok(())
+        }
+        other => {
+            other?;
+            let (backup, all) = (repository.layout().backup(&id), None);
+            if let Err(error) = repository.storage().forget_unfinished(&backup, all) {
+                debug!("unfinished uploads may be left: {}", error.in_one_line());
+            }
+            Ok(())
+        }
+    }
 }
 
 /// Of a folder that is taken for remains, though it was complete once: nothing builds on what is not.

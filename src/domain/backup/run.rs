@@ -113,7 +113,7 @@ pub fn run(
             Ok(Ok(outcome)) => return Ok(outcome),
             // The server can't make an incremental one: a full one then.
             Ok(Err(refused)) => {
-                repository.remove_backup(id)?;
+                claim::remove_remains(repository, id)?;
                 parent = Err(refused);
             }
             Err(error) => {

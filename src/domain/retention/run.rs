@@ -1,5 +1,8 @@
 //! A run of `cleanup`: takes the lease, looks, decides, deletes.
 
+use chrono::TimeDelta;
+use tracing::{info, warn};
+
 use super::{
     apply::{Applied, Apply, Deleted, Undeleted},
     facts::{Facts, What},
@@ -12,6 +15,9 @@ use crate::{
     repo::{backup_id::BackupId, lease, location::Location, repository::Repository},
     util::{cancel::Cancel, clock, meter::Meter},
 };
+
+/// An upload that goes on for longer is none: a dump of days on a slow line is.
+const UNFINISHED: TimeDelta = TimeDelta::days(7);
 
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -76,11 +82,27 @@ pub fn run(
     // Whoever pins a backup from now on sees that a cleanup is running.
     let mut lease = repository.take_lease(lease::CLEANUP)?;
     let stored_now = lease.store_time();
-    let done = stored_now.and_then(|now| carry_out(now, &mut |apply| apply.run(&mut lease)));
+    let done = stored_now.and_then(|now| {
+        let outcome = carry_out(now, &mut |apply| apply.run(&mut lease))?;
+        if order.policy.has_rule() {
+            forget_unfinished(repository, now);
+        }
+        Ok(outcome)
+    });
     let released = lease.release();
     let outcome = done?;
     released?;
     Ok(outcome)
+}
+
+/// What killed processes began and nobody finishes. Who can't do that has cleaned up all the same.
+fn forget_unfinished(repository: &Repository, stored_now: clock::Time) {
+    let (all, before) = (repository.layout().all(), stored_now - UNFINISHED);
+    match repository.storage().forget_unfinished(&all, Some(before)) {
+        Ok(0) => {}
+        Ok(count) => info!("had the store forget {count} unfinished uploads"),
+        Err(error) => warn!("unfinished uploads may be left: {}", error.in_one_line()),
+    }
 }
 
 fn decide(

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Kind, Result},
     repo::{
         layout::{self, ObjectName},
+        repository::overwrites,
         storage::Storage,
     },
     util::{clock, host},
@@ -71,10 +72,7 @@ fn refused(storage: &dyn Storage, object: &ObjectName) -> Result<()> {
     match storage.create(object, b"other bytes") {
         Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => Err(Error::failed(
-            "an object that was there was overwritten: this store doesn't keep create-only writes",
-        )
-        .hint("don't use this store: two servers could overwrite each other's WAL in it.")),
+        Ok(()) => Err(overwrites()),
     }
 }
 
@@ -205,6 +203,14 @@ mod tests {
                 "delete" => Ok(()),
                 _ => self.0.delete(name),
             }
+        }
+
+        fn forget_unfinished(
+            &self,
+            prefix: &layout::Prefix,
+            before: Option<clock::Time>,
+        ) -> Result<u64> {
+            self.0.forget_unfinished(prefix, before)
         }
 
         fn place(&self, name: &ObjectName) -> String {

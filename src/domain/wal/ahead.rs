@@ -389,6 +389,7 @@ mod tests {
                 location: sample.repository.location().clone(),
                 compression: "zstd".parse().unwrap(),
                 keys: Arc::default(),
+                state: sample.path("state"),
             };
             let open = store.open(&"main".parse().unwrap(), &Meter::default());
             let shared = Arc::new(Shared {

@@ -1,6 +1,6 @@
 //! The repositories that must all have a WAL file before PostgreSQL may forget it.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
     history,
@@ -24,6 +24,8 @@ pub struct Store {
     pub location: Location,
     pub compression: Compression,
     pub keys: Arc<Keys>,
+    /// Where this host keeps what it knows of it.
+    pub state: PathBuf,
 }
 
 #[derive(Clone, Debug)]
@@ -36,9 +38,10 @@ pub struct OpenStore {
 impl Store {
     pub fn open(&self, cluster: &ClusterName, meter: &Meter) -> Result<OpenStore> {
         opening(&self.location, meter);
+        let repository = Repository::open_remembered(&self.location, cluster.clone(), &self.state)?;
         Ok(OpenStore {
             name: self.name.clone(),
-            repository: Repository::open(&self.location, cluster.clone())?.with_keys(&self.keys),
+            repository: repository.with_keys(&self.keys),
             compression: self.compression,
         })
     }

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use object_store::{Attribute, AttributeValue, Attributes, ObjectStore, path::Path as StorePath};
+use object_store::{
+    Attribute, AttributeValue, Attributes, ObjectStore, PutMode, path::Path as StorePath,
+};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
@@ -111,6 +113,14 @@ impl Client {
 
     pub fn failure(&self, doing: &str, name: &ObjectName, error: &object_store::Error) -> Error {
         failure(doing, &self.place(name), error)
+    }
+
+    /// How an object is put that must not be there.
+    pub fn create_mode(&self) -> PutMode {
+        match self.0.bucket.access.create_only {
+            true => PutMode::Create,
+            false => PutMode::Overwrite,
+        }
     }
 
     /// What every object of the repository is stored with.

@@ -4,7 +4,7 @@ use std::{fs, sync::Arc};
 
 use object_store::{
     Certificate, ClientOptions, ObjectStore, RetryConfig,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum},
     azure::{AzureConfigKey, MicrosoftAzureBuilder},
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
 };
@@ -25,11 +25,25 @@ pub fn connect(bucket: &Bucket, retry: RetryConfig) -> Result<Arc<dyn ObjectStor
         Provider::Gs => google(bucket, retry)?.build().map(arc),
         Provider::Az => azure(bucket, retry)?.build().map(arc),
     };
-    built.map_err(|error| {
-        Error::usage(format!("can't make ready for {bucket}"))
-            .because(error.to_string())
-            .hint("conf/pgstow.toml tells the keys of a repository in a bucket.")
-    })
+    built.map_err(|error| unready(bucket, &error))
+}
+
+/// A client of S3 itself, for what stores have no common word for; None of other providers.
+pub fn s3_alone(bucket: &Bucket) -> Result<Option<(AmazonS3, ClientOptions)>> {
+    match bucket.provider {
+        Provider::S3 => {
+            let built = s3(bucket, wire::patient())?.build();
+            let store = built.map_err(|error| unready(bucket, &error))?;
+            Ok(Some((store, options(&bucket.access)?)))
+        }
+        Provider::Gs | Provider::Az => Ok(None),
+    }
+}
+
+fn unready(bucket: &Bucket, error: &object_store::Error) -> Error {
+    Error::usage(format!("can't make ready for {bucket}"))
+        .because(error.to_string())
+        .hint("conf/pgstow.toml tells the keys of a repository in a bucket.")
 }
 
 fn arc<S: ObjectStore>(store: S) -> Arc<dyn ObjectStore> {
@@ -65,6 +79,8 @@ fn s3(bucket: &Bucket, retry: RetryConfig) -> Result<AmazonS3Builder> {
     }
     Ok(builder
         .with_bucket_name(&bucket.name)
+        // A bucket with object lock takes nothing without one.
+        .with_checksum_algorithm(Checksum::SHA256)
         .with_region(region.unwrap_or_else(|| REGION.to_owned()))
         .with_virtual_hosted_style_request(!path_style)
         .with_allow_http(plain(access))

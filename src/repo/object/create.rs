@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use object_store::{PutMode, PutOptions, PutPayload, PutPayloadMut, path::Path as StorePath};
+use object_store::{
+    ObjectStoreExt, PutMode, PutOptions, PutPayload, PutPayloadMut, path::Path as StorePath,
+};
 
 use super::{
     client::Client,
@@ -66,13 +68,17 @@ impl Upload for Create {
             bytes,
         } = *self;
         let payload = bytes.freeze();
+        let mode = client.create_mode();
+        if mode == PutMode::Overwrite {
+            look(&client, &name, &path)?;
+        }
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         let mut doubt = false;
         loop {
             let outcome = Outcome::default();
             let mut options = PutOptions {
-                mode: PutMode::Create,
+                mode: mode.clone(),
                 attributes: client.attributes(),
                 ..PutOptions::default()
             };
@@ -104,6 +110,18 @@ impl Upload for Create {
             }
             thread::sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Where the store would overwrite what is there. Who writes between the look and the put is overwritten all the same.
+fn look(client: &Client, name: &ObjectName, path: &StorePath) -> Result<()> {
+    match client.ask(|| client.patient().head(path)) {
+        Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(client.failure("look at", name, &error)),
+        Ok(_) => {
+            let what = format!("there is {} already", client.place(name));
+            Err(Error::new(Kind::AlreadyExists, what))
         }
     }
 }

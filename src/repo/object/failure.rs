@@ -37,6 +37,11 @@ pub fn may_pass(error: &StoreError) -> bool {
     }
 }
 
+/// Whether the store understood, and refused for want of a right.
+pub fn is_denied(error: &StoreError) -> bool {
+    matches!(error, StoreError::PermissionDenied { .. }) || Words::of(error).status == Some(403)
+}
+
 /// What is told of an error: the answer's status and code, else the last cause.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {

@@ -9,6 +9,7 @@ mod part;
 mod profile;
 mod read;
 mod store;
+mod unfinished;
 mod wire;
 
 pub use access::{Access, Bucket, Provider};

@@ -13,9 +13,9 @@ use super::{
     access::Bucket,
     client::{Client, is_worth_another},
     create::Create,
-    failure::failure,
+    failure::{failure, is_denied},
     part::Part,
-    read,
+    read, unfinished,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -23,6 +23,7 @@ use crate::{
         layout::{ObjectName, Prefix},
         storage::{Listing, ObjectInfo, Storage, Upload},
     },
+    util::clock::Time,
 };
 
 #[derive(Debug)]
@@ -75,7 +76,25 @@ impl Storage for ObjectStorage {
     fn delete(&self, name: &ObjectName) -> Result<()> {
         let (client, path) = (&self.0, self.0.path(name.as_str())?);
         let deleted = client.ask(|| client.patient().delete(&path));
-        deleted.map_err(|error| client.failure("delete", name, &error))
+        deleted.map_err(|error| {
+            let failure = client.failure("delete", name, &error);
+            match is_denied(&error) {
+                true => Error::new(Kind::Denied, format!("not allowed to delete {}", client.place(name)))
+                    .because(failure)
+                    .hint(
+                        "these credentials may not delete; `pgstow cleanup` runs where there are others that may \
+                         (docs/stores.md, Against a stolen key).",
+                    ),
+                false => failure,
+            }
+        })
+    }
+
+    fn forget_unfinished(&self, prefix: &Prefix, before: Option<Time>) -> Result<u64> {
+        let client = &self.0;
+        // With the slash, or a neighbour whose name begins the same would be meant, too.
+        let folder = format!("{}/", client.path(prefix.as_str().trim_end_matches('/'))?);
+        client.wait(unfinished::forget(client.bucket(), &folder, before))
     }
 
     fn place(&self, name: &ObjectName) -> String {

@@ -19,7 +19,7 @@ use pgstow::{
         repository::Repository,
         storage::{Listing, ObjectInfo, Storage, Upload},
     },
-    util::{cancel::Cancel, meter::Meter},
+    util::{cancel::Cancel, clock::Time, meter::Meter},
 };
 
 use super::{
@@ -79,6 +79,11 @@ impl Storage for Faulty {
         }
         self.check()?;
         self.inner.storage().delete(name)
+    }
+
+    fn forget_unfinished(&self, prefix: &Prefix, before: Option<Time>) -> Result<u64> {
+        self.check()?;
+        self.inner.storage().forget_unfinished(prefix, before)
     }
 
     fn place(&self, name: &ObjectName) -> String {

@@ -14,7 +14,7 @@ use pgstow::{
     util::secret::{Secret, SecretFrom},
 };
 
-use super::{Peer, Scratch, user};
+use super::{Peer, Scratch, cluster::free_port, user};
 
 /// Azurite's own, which everybody knows: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
 const AZURITE_ACCOUNT: &str = "devstoreaccount1";
@@ -31,16 +31,7 @@ pub struct Bucket {
 impl Bucket {
     /// S3.
     pub fn moto(scratch: &Scratch) -> Self {
-        let log = scratch.join("moto.log");
-        let folder = installed("moto");
-        let peer = start(
-            Command::new("python3")
-                .arg(folder.join("bin/moto_server"))
-                .args(["-H", "127.0.0.1", "-p", "0"])
-                .env("PYTHONPATH", &folder),
-            &log,
-            "Running on http://127.0.0.1:",
-        );
+        let (_, peer) = moto(&scratch.join("moto.log"));
         let endpoint = format!("http://127.0.0.1:{}", peer.port);
         let bucket = Self {
             peer,
@@ -54,6 +45,91 @@ impl Bucket {
         };
         let made = bucket.ask("PUT /backups HTTP/1.1\r\n");
         assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+        bucket
+    }
+
+    /// S3 that checks signatures and rights: of a bucket that keeps versions, with a key that may create and read, and with
+    /// an administrator's.
+    pub fn moto_with_rights(scratch: &Scratch) -> (Self, Access) {
+        let log = scratch.join("moto.log");
+        let (folder, peer) = moto(&log);
+        let endpoint = format!("http://127.0.0.1:{}", peer.port);
+        let made = Command::new("python3")
+            .env("PYTHONPATH", &folder)
+            .arg(data("bucket-rights.py"))
+            .args([&endpoint, "make", "backups"])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&made.stderr);
+        let keys: serde_json::Value = serde_json::from_slice(&made.stdout).expect(&errors);
+        let access = |user: &str| Access {
+            endpoint: Some(endpoint.clone()),
+            access_key: keys[user][0].as_str().map(str::to_owned),
+            secret_key: keys[user][1].as_str().map(secret),
+            ..Access::default()
+        };
+        let bucket = Self {
+            peer,
+            url: "s3://backups/pg",
+            access: access("host"),
+        };
+        (bucket, access("admin"))
+    }
+
+    /// Lets `tests/data/bucket-rights.py` do `action` with the key of `access`.
+    #[track_caller]
+    pub fn act(&self, action: &str, access: &Access, rest: &[&str]) -> serde_json::Value {
+        let (id, key) = credentials(access);
+        let done = Command::new("python3")
+            .env("PYTHONPATH", installed("moto"))
+            .arg(data("bucket-rights.py"))
+            .args([
+                access.endpoint.as_deref().unwrap(),
+                action,
+                "backups",
+                &id,
+                &key,
+            ])
+            .args(rest)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{errors}");
+        serde_json::from_slice(&done.stdout).unwrap_or_default()
+    }
+
+    /// S3 that overwrites what was to be created only if it isn't there.
+    pub fn nanio(scratch: &Scratch) -> Self {
+        let (log, port) = (scratch.join("nanio.log"), free_port());
+        let folder = installed("nanio");
+        let mut command = Command::new("python3");
+        command
+            .arg(folder.join("bin/nanio"))
+            .args([
+                "serve",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--data-dir",
+            ])
+            .arg(scratch.folder("nanio"))
+            .env("PYTHONPATH", &folder)
+            .env("NANIO_ACCESS_KEY", "keykeykey")
+            .env("NANIO_SECRET_KEY", "secretsecret");
+        let peer = start(&mut command, &log, "running on http://127.0.0.1:");
+        let bucket = Self {
+            peer,
+            url: "s3://backups/pg",
+            access: Access {
+                endpoint: Some(format!("http://127.0.0.1:{port}")),
+                access_key: Some("keykeykey".to_owned()),
+                secret_key: Some(secret("secretsecret")),
+                ..Access::default()
+            },
+        };
+        // Made by the administrator of such a server: a folder.
+        fs::create_dir(scratch.join("nanio/backups")).unwrap();
         bucket
     }
 
@@ -73,7 +149,7 @@ impl Bucket {
         );
         let endpoint = format!("http://127.0.0.1:{}/{AZURITE_ACCOUNT}", peer.port);
         let made = Command::new("python3")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/azure-container.py"))
+            .arg(data("azure-container.py"))
             .args([&endpoint, AZURITE_ACCOUNT, AZURITE_KEY, "backups"])
             .output()
             .unwrap();
@@ -100,19 +176,21 @@ impl Bucket {
 
     /// The lines of `[repo.NAME]` that say how to get in, by a file in `scratch`.
     pub fn settings(&self, scratch: &Scratch) -> String {
-        let SecretFrom::Setting(key) = self.access.secret_key.clone().unwrap() else {
-            panic!("a secret of a test is no file");
-        };
-        let file = scratch.join("secret_key");
-        fs::write(&file, key.expose()).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        user::own(&file);
+        let file = Self::write_key(&self.access, &scratch.join("secret_key"));
         format!(
             "endpoint = \"{}\"\naccess_key = \"{}\"\nsecret_key_file = \"{}\"\n",
             self.access.endpoint.as_deref().unwrap(),
             self.access.access_key.as_deref().unwrap(),
             file.display(),
         )
+    }
+
+    /// Puts the key of `access` into a file that the server's user alone may read.
+    pub fn write_key(access: &Access, file: &Path) -> PathBuf {
+        fs::write(file, credentials(access).1).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        user::own(file);
+        file.to_owned()
     }
 
     /// Sends the head of a request, without a body, and reads the whole answer.
@@ -125,6 +203,31 @@ impl Bucket {
         stream.read_to_end(&mut answer).unwrap();
         String::from_utf8_lossy(&answer).into_owned()
     }
+}
+
+fn moto(log: &Path) -> (PathBuf, Peer) {
+    let folder = installed("moto");
+    let mut command = Command::new("python3");
+    command
+        .arg(folder.join("bin/moto_server"))
+        .args(["-H", "127.0.0.1", "-p", "0"])
+        .env("PYTHONPATH", &folder);
+    let peer = start(&mut command, log, "Running on http://127.0.0.1:");
+    (folder, peer)
+}
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
+}
+
+/// The key's id and the key.
+fn credentials(access: &Access) -> (String, String) {
+    let Some(SecretFrom::Setting(key)) = &access.secret_key else {
+        panic!("a secret of a test is no file");
+    };
+    (access.access_key.clone().unwrap(), key.expose().to_owned())
 }
 
 fn secret(text: &str) -> SecretFrom {

@@ -7,9 +7,10 @@ use std::{
 
 use pgstow::{
     error::Kind,
-    repo::{layout, local::LocalStorage, location::Location, storage::Storage},
+    repo::{layout, local::LocalStorage, storage::Storage},
 };
 
+use super::open;
 use crate::harness::{Scratch, bucket::Bucket};
 
 #[test]
@@ -33,15 +34,19 @@ fn s3_keeps_the_contract() {
     );
 }
 
+/// Signatures are checked there, too.
+#[test]
+fn s3_that_checks_rights_keeps_the_contract() {
+    let scratch = Scratch::new();
+    let (mut bucket, admin) = Bucket::moto_with_rights(&scratch);
+    bucket.access = admin;
+    keeps_the_contract(&*open(&bucket));
+}
+
 #[test]
 fn azure_keeps_the_contract() {
     let scratch = Scratch::new();
     keeps_the_contract(&*open(&Bucket::azurite(&scratch)));
-}
-
-pub fn open(bucket: &Bucket) -> std::sync::Arc<dyn Storage> {
-    let location: Location = bucket.url.parse().unwrap();
-    location.with_access(bucket.access.clone()).open().unwrap()
 }
 
 fn keeps_the_contract(store: &dyn Storage) {

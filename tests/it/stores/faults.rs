@@ -10,12 +10,8 @@ use pgstow::{
     repo::{layout, storage::Storage},
 };
 
-use super::contract::open;
-use crate::harness::{
-    Scratch,
-    bucket::Bucket,
-    proxy::{Fault, Proxy},
-};
+use super::{behind_proxy, open};
+use crate::harness::{Scratch, proxy::Fault};
 
 const FAULTS: [Fault; 6] = [
     Fault::Cut,
@@ -25,14 +21,6 @@ const FAULTS: [Fault; 6] = [
     Fault::Truncate,
     Fault::Delay(Duration::from_millis(300)),
 ];
-
-/// A server behind a proxy.
-fn behind_proxy(scratch: &Scratch) -> (Bucket, Proxy) {
-    let mut bucket = Bucket::moto(scratch);
-    let proxy = Proxy::start(bucket.port());
-    bucket.access.endpoint = Some(format!("http://127.0.0.1:{}", proxy.port));
-    (bucket, proxy)
-}
 
 #[test]
 fn each_verb_outlives_a_fault_of_each_of_its_requests() {

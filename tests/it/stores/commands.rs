@@ -1,0 +1,75 @@
+//! Each command does what it is asked for, whatever happens to one of its requests.
+
+use super::{behind_proxy, requests, stow_in};
+use crate::harness::{
+    Cluster, Scratch, pg,
+    proxy::{Fault, Proxy},
+    random::{Random, rounds},
+};
+
+const FAULTS: [Fault; 5] = [
+    Fault::Cut,
+    Fault::Deaf,
+    Fault::Refuse(500),
+    Fault::Refuse(503),
+    Fault::Truncate,
+];
+
+/// Runs `work` with a fault at each of its requests, or at some of them.
+fn with_faults(name: &str, proxy: &Proxy, mut work: impl FnMut(usize)) {
+    let count = requests(proxy, || work(0)).len();
+    assert!(count > 0, "{name} asks for nothing");
+    let mut random = Random::new(name);
+    let tries = rounds(4, 4 * count as u64 * FAULTS.len() as u64);
+    for round in 1..=tries {
+        let number = random.below(count as u64) as usize + 1;
+        let fault = FAULTS[random.below(FAULTS.len() as u64) as usize];
+        println!("{name}: {fault:?} at request {number} of {count}");
+        proxy.fail(number, fault);
+        work(round as usize);
+    }
+    proxy.fail(usize::MAX, Fault::Cut);
+}
+
+#[test]
+fn each_command_outlives_a_fault_of_any_of_its_requests() {
+    let of_bucket = Scratch::new();
+    let (bucket, proxy) = behind_proxy(&of_bucket);
+    let scratch = Scratch::new();
+    let stow = stow_in(&bucket, &scratch, &of_bucket, pg(17));
+    let cluster = &stow.cluster;
+    cluster.psql("create table t as select n, md5(n::text) from generate_series(1, 20000) n");
+    with_faults("archive-wal", &proxy, |_| {
+        cluster.switch_wal();
+    });
+    with_faults("base", &proxy, |_| {
+        stow.base(&["--full"]).ok();
+    });
+    let dump = cluster.dump("postgres");
+    cluster.switch_wal();
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
+    with_faults("restore", &proxy, |round| {
+        let target = scratch.join(&format!("copy-{round}"));
+        stow.tool
+            .command(&["restore", "--data-dir", target.to_str().unwrap()])
+            .env("PGSTOW_CLUSTER_BINDIR", &cluster.pg.bindir)
+            .ok();
+        cluster.pg.verifybackup(&target).unwrap();
+        proxy.fail(usize::MAX, Fault::Cut);
+        let run = format!("run-{round}");
+        let mut copy = Cluster::existing(&scratch, cluster.pg.clone(), &run, &target);
+        copy.recover();
+        assert!(copy.dump("postgres") == dump, "the dumps differ");
+        copy.stop(crate::harness::Shutdown::Fast);
+    });
+    let mut full = 5;
+    with_faults("cleanup", &proxy, |_| {
+        full -= 1;
+        stow.tool
+            .command(&["cleanup"])
+            .env("PGSTOW_REPO_RETENTION_FULL", full.max(1).to_string())
+            .env("PGSTOW_REPO_RETENTION_MIN", "1")
+            .ok();
+    });
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
+}

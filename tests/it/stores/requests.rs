@@ -1,0 +1,74 @@
+//! How often a store is asked.
+
+use std::{fs, thread, time::Duration};
+
+use super::{behind_proxy, requests, stow_in};
+use crate::harness::{Scratch, Shutdown, pg};
+
+/// What is stored once and never changes is asked for once an hour.
+#[test]
+fn a_segment_costs_one_request() {
+    let of_bucket = Scratch::new();
+    let (bucket, proxy) = behind_proxy(&of_bucket);
+    let scratch = Scratch::new();
+    let mut stow = stow_in(&bucket, &scratch, &of_bucket, pg(17));
+    let system = stow
+        .cluster
+        .psql("select system_identifier from pg_control_system()");
+    stow.cluster.switch_wal();
+    let mut segment = String::new();
+    let sent = requests(&proxy, || segment = stow.cluster.switch_wal());
+    let object = format!(
+        "/backups/pg/main/wal/{}/{}/{segment}.zst",
+        system,
+        &segment[..16]
+    );
+    assert_eq!(sent, [format!("PUT {object} HTTP/1.1")]);
+
+    // A timeline whose history must be there, too.
+    stow.cluster.stop(Shutdown::Fast);
+    fs::write(stow.cluster.data_dir().join("standby.signal"), "").unwrap();
+    stow.cluster.start();
+    stow.cluster.promote();
+    stow.cluster.switch_wal();
+    let sent = requests(&proxy, || segment = stow.cluster.switch_wal());
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(
+        sent[0].starts_with("PUT ") && segment.starts_with("00000002"),
+        "{sent:?}"
+    );
+
+    let target = scratch.folder("fetched").join(&segment);
+    let fetch = [
+        "restore-wal",
+        "--system-id",
+        &system,
+        &segment,
+        target.to_str().unwrap(),
+    ];
+    let sent = requests(&proxy, || drop(stow.tool.command(&fetch).ok()));
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(sent[0].starts_with("GET ") && target.exists(), "{sent:?}");
+
+    // What is kept of it is damaged, or too old: it is asked for again.
+    let kept = || fs::read_dir(scratch.join("state/main/remembered")).unwrap();
+    assert_eq!(kept().count(), 3, "the repository, the system, a history");
+    for file in kept() {
+        fs::write(file.unwrap().path(), "{\"text\":").unwrap();
+    }
+    let sent = requests(&proxy, || drop(stow.cluster.switch_wal()));
+    assert_eq!(sent.len(), 4, "{sent:?}");
+    for file in kept() {
+        let path = file.unwrap().path();
+        let mut json: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        json["seen"] = "2026-01-01T00:00:00Z".into();
+        fs::write(path, json.to_string()).unwrap();
+    }
+    let sent = requests(&proxy, || drop(stow.cluster.switch_wal()));
+    assert_eq!(sent.len(), 4, "{sent:?}");
+    // Another repository may be at its place from now on.
+    thread::sleep(Duration::from_millis(10));
+    stow.tool.command(&["init"]).ok();
+    assert!(!scratch.join("state/main/remembered").exists());
+}

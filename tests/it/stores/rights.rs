@@ -1,0 +1,100 @@
+//! A bucket that keeps versions, and a host whose key may create and read, nothing else: docs/stores.md, Against a stolen
+//! key.
+
+use std::{
+    fs, thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use pgstow::repo::object::Access;
+
+use super::stow_in;
+use crate::harness::{Cluster, Scratch, Stow, bucket::Bucket, pg, tool::Invocation};
+
+fn by(stow: &Stow, access: &Access, of_bucket: &Scratch, arguments: &[&str]) -> Invocation {
+    let other = Bucket::write_key(access, &of_bucket.join("admin_key"));
+    stow.tool
+        .command(arguments)
+        .env("PGSTOW_REPO_ACCESS_KEY", access.access_key.clone().unwrap())
+        .env("PGSTOW_REPO_SECRET_KEY_FILE", other)
+}
+
+#[test]
+fn a_stolen_key_destroys_nothing() {
+    let of_bucket = Scratch::new();
+    let (bucket, admin) = Bucket::moto_with_rights(&of_bucket);
+    let scratch = Scratch::new();
+    let stow = stow_in(&bucket, &scratch, &of_bucket, pg(17));
+    let cluster = &stow.cluster;
+    cluster.psql("create table t as select n from generate_series(1, 10000) n");
+    let backup = || {
+        stow.base(&["--full"]).ok().json()["backup"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let first = backup();
+
+    // Killed: what is left stays, for the host can't delete it, and hinders nothing.
+    let mut killed = stow
+        .base(&["--full"])
+        .env("PGSTOW_REPO_PART_SIZE", "1MB")
+        .spawn();
+    thread::sleep(Duration::from_millis(700));
+    if killed.is_running() {
+        killed.signal(rustix::process::Signal::KILL);
+    }
+    killed.wait();
+    let second = stow
+        .base(&["--full"])
+        .expect_warning("remains of backup")
+        .ok()
+        .json()["backup"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let dump = cluster.dump("postgres");
+    cluster.switch_wal();
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
+
+    // Nor can the host clean up; nothing is half gone.
+    let cleanup = ["cleanup"];
+    let rule = |call: Invocation| {
+        call.env("PGSTOW_REPO_RETENTION_FULL", "1")
+            .env("PGSTOW_REPO_RETENTION_MIN", "1")
+    };
+    let refused = rule(stow.tool.command(&cleanup))
+        .expect_warning("could not be deleted")
+        .fails(1);
+    let text = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(text.contains("not allowed to delete"), "{text}");
+    stow.tool.command(&["verify", &first]).ok();
+
+    // Versions are dated by seconds.
+    thread::sleep(Duration::from_millis(1100));
+    let before = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    thread::sleep(Duration::from_millis(1100));
+    let done = bucket.act("attack", &bucket.access, &[]);
+    assert_eq!(done["deleted"], 0, "{done}");
+    assert_eq!(done["overwritten"], done["objects"], "{done}");
+    stow.tool.command(&["list"]).fails(1);
+    bucket.act("undo", &admin, &[&before.to_string()]);
+
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
+    rule(by(&stow, &admin, &of_bucket, &cleanup)).ok();
+    let left = stow.tool.command(&["--json", "list"]).ok().json();
+    assert_eq!(left["backups"].as_array().unwrap().len(), 1, "{left}");
+    let target = scratch.join("copy");
+    stow.tool
+        .command(&["restore", &second, "--data-dir", target.to_str().unwrap()])
+        .env("PGSTOW_CLUSTER_BINDIR", &cluster.pg.bindir)
+        .ok();
+    let mut copy = Cluster::existing(&scratch, cluster.pg.clone(), "copy-run", &target);
+    copy.pg.verifybackup(copy.data_dir()).unwrap();
+    copy.recover();
+    assert!(copy.dump("postgres") == dump, "the dumps differ");
+    fs::remove_file(of_bucket.join("admin_key")).unwrap();
+}
