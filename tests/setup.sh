@@ -92,7 +92,7 @@ install_server() {
 }
 
 if ((EUID == 0)); then
-    packages=(postgresql-15 zstd lz4 age openssl util-linux procps faketime prometheus prometheus-pushgateway
+    packages=(postgresql-15 openssh-server zstd lz4 age openssl util-linux procps faketime prometheus prometheus-pushgateway
         python3-aiosmtpd systemd systemd-container cron chromium)
     python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
     command -v npm >/dev/null || packages+=(npm)

@@ -126,6 +126,9 @@ fn read_moment(folder: &Prefix, name: &ObjectName) -> Option<Time> {
     Some(time.and_utc())
 }
 
+/// Sorts behind dots and hexadecimal digits. Not `~`, which stores don't agree about how to sign.
+const BEHIND: char = 'G';
+
 /// The names of one cluster's objects.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -386,12 +389,15 @@ impl Layout {
 
     /// A name that sorts behind all WAL of `segment`'s kind up to it and before what follows.
     pub fn behind_segment(&self, system: SystemId, segment: Segment) -> ObjectName {
-        self.name(format_args!("wal/{system}/{}/{segment}~", segment.folder()))
+        self.name(format_args!(
+            "wal/{system}/{}/{segment}{BEHIND}",
+            segment.folder()
+        ))
     }
 
     /// A name that sorts behind all WAL of `timeline` and before that of the next.
     pub fn behind_timeline(&self, system: SystemId, timeline: TimelineId) -> ObjectName {
-        self.name(format_args!("wal/{system}/{:08X}~", timeline.get()))
+        self.name(format_args!("wal/{system}/{:08X}{BEHIND}", timeline.get()))
     }
 
     /// Whether a name below `wal(system)` is one that later versions may write.

@@ -1,7 +1,6 @@
 //! The store in a folder of this host: synchronous, a few lines on `util/fs`.
 
 use std::{
-    cmp::Ordering,
     fs::{self, File},
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
     ops::Range,
@@ -14,12 +13,13 @@ use rustix::{io::Errno, process::geteuid};
 use super::{
     layout::{ObjectName, Prefix},
     storage::{Listing, ObjectInfo, Storage, Trail, Upload},
+    walk::{Entry, Folders, Walk},
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
     util::{
         clock::Time,
-        fs::{NewFile, TEMPORARY, create_folders, folder_of, link_over, sync_file, sync_folder},
+        fs::{NewFile, create_folders, folder_of, link_over, sync_file, sync_folder},
         read_behind::ReadBehind,
     },
 };
@@ -147,12 +147,9 @@ impl Storage for LocalStorage {
     }
 
     fn list(&self, prefix: &Prefix, after: Option<&ObjectName>) -> Result<Listing<'_>> {
-        let mut walk = Walk {
-            root: self.root.clone(),
-            after: after.map(|name| name.as_str().to_owned()),
-            pending: Vec::new(),
-        };
-        walk.enter(prefix.as_str())?;
+        let root = self.root.clone();
+        let after = after.map(ObjectName::as_str);
+        let walk = Walk::below(LocalFolders { root }, prefix.as_str(), after)?;
         Ok(Box::new(walk))
     }
 
@@ -262,79 +259,39 @@ fn info(name: ObjectName, path: &Path) -> io::Result<ObjectInfo> {
     })
 }
 
-/// Walks folders in the order of full object names, one folder of each level in memory.
-struct Walk {
+struct LocalFolders {
     root: PathBuf,
-    after: Option<String>,
-    /// Names still to come, the next one last; folders end with `/`.
-    pending: Vec<String>,
 }
 
-impl Walk {
-    fn enter(&mut self, folder: &str) -> Result<()> {
+impl Folders for LocalFolders {
+    fn entries(&self, folder: &str) -> Result<Vec<Entry>> {
         let path = self.root.join(folder);
         let entries = match fs::read_dir(&path) {
             // A folder that nobody wrote into yet, or whose last object was deleted just now.
             Err(error) if error.kind() == ErrorKind::NotFound && self.root.is_dir() => {
-                return Ok(());
+                return Ok(Vec::new());
             }
             entries => entries.at("list", &path)?,
         };
-        let first = self.pending.len();
+        let mut found = Vec::new();
         for entry in entries {
             let entry = entry.at("list", &path)?;
             // Not ours: every object's name is plain text.
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            if name.starts_with('.') || name.ends_with(TEMPORARY) {
-                continue;
-            }
-            let slash = if entry.file_type().at("list", &path)?.is_dir() {
-                "/"
-            } else {
-                ""
-            };
-            let name = format!("{folder}{name}{slash}");
-            if self.comes_after(&name) {
-                self.pending.push(name);
-            }
+            let is_folder = entry.file_type().at("list", &path)?.is_dir();
+            found.push(Entry {
+                name: name + if is_folder { "/" } else { "" },
+                known: None,
+            });
         }
-        self.pending[first..].sort_unstable_by(|a, b| b.cmp(a));
-        Ok(())
+        Ok(found)
     }
 
-    /// Whether `name`, or something in that folder, lies behind `after`.
-    fn comes_after(&self, name: &str) -> bool {
-        let Some(after) = &self.after else {
-            return true;
-        };
-        match name.cmp(after) {
-            Ordering::Greater => true,
-            _ => name.ends_with('/') && after.starts_with(name),
-        }
-    }
-}
-
-impl Iterator for Walk {
-    type Item = Result<ObjectInfo>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while let Some(name) = self.pending.pop() {
-            if name.ends_with('/') {
-                if let Err(error) = self.enter(&name) {
-                    return Some(Err(error));
-                }
-                continue;
-            }
-            let path = self.root.join(&name);
-            match info(ObjectName::listed(name), &path) {
-                // Deleted since its folder was read.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                found => return Some(found.at("list", &path)),
-            }
-        }
-        None
+    fn look(&self, name: &str) -> Result<ObjectInfo> {
+        let path = self.root.join(name);
+        info(ObjectName::listed(name.to_owned()), &path).at("list", &path)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a repository is: a folder of this host, or a bucket.
+//! Where a repository is: a folder of this host, of another one, or a bucket.
 
 use std::{
     fmt, fs,
@@ -11,6 +11,7 @@ use std::{
 use super::{
     local::LocalStorage,
     object::{Access, Bucket, ObjectStorage, Provider},
+    sftp::{Remote, SftpStorage},
     storage::Storage,
 };
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
 pub enum Location {
     Folder(PathBuf),
     Bucket(Box<Bucket>),
+    Remote(Box<Remote>),
 }
 
 impl Location {
@@ -30,6 +32,7 @@ impl Location {
         Ok(match self {
             Location::Folder(path) => Arc::new(LocalStorage::new(path)),
             Location::Bucket(bucket) => Arc::new(ObjectStorage::open(bucket)?),
+            Location::Remote(remote) => Arc::new(SftpStorage::open(remote)?),
         })
     }
 
@@ -46,7 +49,7 @@ impl Location {
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Location::Folder(path) => Some(path),
-            Location::Bucket(_) => None,
+            Location::Bucket(_) | Location::Remote(_) => None,
         }
     }
 
@@ -69,13 +72,16 @@ impl FromStr for Location {
 
     fn from_str(url: &str) -> Result<Self> {
         let path = url.strip_prefix("file://").unwrap_or(url);
+        if let Some(rest) = path.strip_prefix("sftp://") {
+            return Ok(Location::Remote(Box::new(Remote::read(rest)?)));
+        }
         if let Some((scheme, rest)) = path.split_once("://") {
             return match Provider::of_scheme(scheme) {
                 Some(provider) => Ok(Location::Bucket(Box::new(Bucket::read(provider, rest)?))),
                 None => Err(
                     Error::usage(format!("a repository can't be at {scheme}://")).hint(
                         "give the absolute path of a folder, such as /var/backups/postgresql, or s3://bucket/folder, \
-                         gs://bucket/folder, az://container/folder.",
+                         gs://bucket/folder, az://container/folder, sftp://user@host/folder.",
                     ),
                 ),
             };
@@ -93,6 +99,7 @@ impl fmt::Display for Location {
         match self {
             Location::Folder(path) => path.display().fmt(f),
             Location::Bucket(bucket) => bucket.fmt(f),
+            Location::Remote(remote) => remote.fmt(f),
         }
     }
 }

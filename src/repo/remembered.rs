@@ -55,7 +55,7 @@ pub fn forget(state: &Path) -> Result<()> {
 }
 
 impl Repository {
-    /// Opens it with what `state` keeps of it. Only of a bucket: a folder costs nothing, and what was known of a
+    /// Opens it with what `state` keeps of it. Not of a folder of this host: it costs nothing, and what was known of a
     /// disk says nothing of the folder that is left when it goes.
     pub fn open_remembered(
         location: &Location,
@@ -63,10 +63,11 @@ impl Repository {
         state: &Path,
     ) -> Result<Self> {
         let storage = location.open()?;
-        let Location::Bucket(bucket) = location else {
-            return Self::open_on(storage, location, cluster);
+        let endpoint = match location {
+            Location::Folder(_) => return Self::open_on(storage, location, cluster),
+            Location::Bucket(bucket) => bucket.access.endpoint.as_deref().unwrap_or_default(),
+            Location::Remote(_) => "",
         };
-        let endpoint = bucket.access.endpoint.as_deref().unwrap_or_default();
         let remembering = Remembering {
             storage,
             layout: Layout::new(cluster.clone()),

@@ -7,6 +7,7 @@ mod faults;
 mod overwriting;
 mod requests;
 mod rights;
+mod sftp;
 mod unfinished;
 
 use pgstow::repo::{location::Location, storage::Storage};

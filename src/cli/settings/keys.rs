@@ -183,6 +183,8 @@ keys! {
     STORAGE_CLASS = Repo "storage_class" None, false;
     CREATE_ONLY = Repo "create_only" Some("true"), false;
     KMS_KEY = Repo "kms_key" None, false;
+    SSH_KEY = Repo "ssh_key" None, false;
+    KNOWN_HOSTS = Repo "known_hosts" None, false;
     WAL_MODE = Repo "wal_mode" Some("push"), false;
     COMPRESSION = Repo "compression" Some("zstd:3"), false;
     PART_SIZE = Repo "part_size" Some("1GB"), false;

@@ -1,9 +1,9 @@
-//! How to get into a repository's bucket.
+//! How to get to where a repository is.
 
 use super::{keys, layers::Layers, parse};
 use crate::{
     error::{Error, Result},
-    repo::{location::Location, object::Access},
+    repo::{location::Location, object::Access, sftp::Remote},
 };
 
 impl Layers {
@@ -12,6 +12,11 @@ impl Layers {
         let location: Option<Location> = self.optional(keys::REPO_URL, name, str::parse)?;
         Ok(match location {
             Some(location @ Location::Bucket(_)) => Some(location.with_access(self.access(name)?)),
+            Some(Location::Remote(remote)) => Some(Location::Remote(Box::new(Remote {
+                key: self.optional(keys::SSH_KEY, name, parse::absolute_path)?,
+                known_hosts: self.optional(keys::KNOWN_HOSTS, name, parse::absolute_path)?,
+                ..*remote
+            }))),
             other => other,
         })
     }

@@ -65,7 +65,17 @@ fn try_all(
         range(storage, object, bytes),
     )?;
     step("list", "finds it", listed(storage, object))?;
-    step("delete", "gone", deleted(storage, object))
+    match deleted(storage, object) {
+        // A host whose key must not destroy anything.
+        Err(error) if error.kind() == Kind::Denied => {
+            step("delete", &left_to_others(&place), Ok(()))
+        }
+        other => step("delete", "gone", other),
+    }
+}
+
+fn left_to_others(place: &str) -> String {
+    format!("not allowed with these credentials: cleanup must run elsewhere; {place} stays")
 }
 
 fn refused(storage: &dyn Storage, object: &ObjectName) -> Result<()> {

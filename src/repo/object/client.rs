@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    repo::layout::ObjectName,
+    repo::{layout::ObjectName, runtime},
+    util::trust,
 };
 
 /// How long, and how often, is asked again for an answer that breaks off: object_store, which waits for a store that
@@ -47,7 +48,8 @@ impl fmt::Debug for Client {
 impl Client {
     /// Reads what the configuration names; asks the store nothing yet.
     pub fn new(bucket: &Bucket) -> Result<Self> {
-        let runtime = wire::runtime()?;
+        trust::provide();
+        let runtime = runtime::runtime()?;
         let connect = |retry| connect::connect(bucket, retry);
         Ok(Self(Arc::new(Inner {
             bucket: bucket.clone(),

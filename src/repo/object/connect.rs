@@ -29,15 +29,26 @@ pub fn connect(bucket: &Bucket, retry: RetryConfig) -> Result<Arc<dyn ObjectStor
 }
 
 /// A client of S3 itself, for what stores have no common word for; None of other providers.
-pub fn s3_alone(bucket: &Bucket) -> Result<Option<(AmazonS3, ClientOptions)>> {
+pub fn s3_alone(bucket: &Bucket) -> Result<Option<Alone>> {
     match bucket.provider {
         Provider::S3 => {
-            let built = s3(bucket, wire::patient())?.build();
-            let store = built.map_err(|error| unready(bucket, &error))?;
-            Ok(Some((store, options(&bucket.access)?)))
+            let builder = s3(bucket, wire::patient())?;
+            let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
+            Ok(Some(Alone {
+                region: region.unwrap_or_default(),
+                store: builder.build().map_err(|error| unready(bucket, &error))?,
+                options: options(&bucket.access)?,
+            }))
         }
         Provider::Gs | Provider::Az => Ok(None),
     }
+}
+
+/// What is needed for a request of our own.
+pub struct Alone {
+    pub store: AmazonS3,
+    pub region: String,
+    pub options: ClientOptions,
 }
 
 fn unready(bucket: &Bucket, error: &object_store::Error) -> Error {

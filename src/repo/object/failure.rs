@@ -39,7 +39,10 @@ pub fn may_pass(error: &StoreError) -> bool {
 
 /// Whether the store understood, and refused for want of a right.
 pub fn is_denied(error: &StoreError) -> bool {
-    matches!(error, StoreError::PermissionDenied { .. }) || Words::of(error).status == Some(403)
+    // Of one of several that are deleted by one request, the status is that of the request.
+    matches!(error, StoreError::PermissionDenied { .. })
+        || Words::of(error).status == Some(403)
+        || error.to_string().contains("(code: AccessDenied)")
 }
 
 /// What is told of an error: the answer's status and code, else the last cause.

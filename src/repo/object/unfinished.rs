@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use object_store::{
-    aws::AmazonS3,
-    client::{HttpClient, HttpConnector, HttpRequestBody, ReqwestConnector},
+    aws::AwsAuthorizer,
+    client::{HttpConnector, HttpRequestBody, ReqwestConnector},
     multipart::MultipartStore,
     path::Path as StorePath,
     signer::{SignedUrlOptions, Signer},
 };
 use serde::Deserialize;
 
-use super::{access::Bucket, connect, failure::failure};
+use super::{
+    access::Bucket,
+    connect::{self, Alone},
+    failure::failure,
+};
 use crate::{
     error::{Error, Result},
     util::clock::Time,
@@ -47,17 +51,17 @@ struct Begun {
 
 /// Has the store forget uploads of objects below `folder` that were begun before `before`, if that is given. How many.
 pub async fn forget(bucket: &Bucket, folder: &str, before: Option<Time>) -> Result<u64> {
-    let Some((store, options)) = connect::s3_alone(bucket)? else {
+    let Some(alone) = connect::s3_alone(bucket)? else {
         return Ok(0);
     };
-    let place = format!("{bucket}: unfinished uploads below {folder}");
-    let failed = |error: object_store::Error| failure("forget", &place, &error);
-    let client = ReqwestConnector::default()
-        .connect(&options)
-        .map_err(failed)?;
+    let place = format!(
+        "unfinished uploads below {}://{}/{folder}",
+        bucket.provider.scheme(),
+        bucket.name
+    );
     let (mut forgotten, mut key, mut id) = (0, String::new(), String::new());
     loop {
-        let page = page(&store, &client, folder, [&key, &id], &place).await?;
+        let page = page(&alone, folder, [&key, &id], &place).await?;
         let old = page.uploads.iter().filter(|one| {
             // Not every store heeds what it is asked for.
             one.key.starts_with(folder) && before.is_none_or(|before| one.initiated < before)
@@ -66,11 +70,11 @@ pub async fn forget(bucket: &Bucket, folder: &str, before: Option<Time>) -> Resu
             let path = StorePath::parse(&one.key).map_err(|error| {
                 Error::damaged(format!("no object's name: {:?}", one.key)).because(error)
             })?;
-            match store.abort_multipart(&path, &one.upload_id).await {
+            match alone.store.abort_multipart(&path, &one.upload_id).await {
                 Ok(()) => forgotten += 1,
                 // Finished or forgotten meanwhile.
                 Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failure("forget", &place, &error)),
             }
         }
         let goes_on = page.is_truncated && page.next_key_marker > key;
@@ -81,37 +85,50 @@ pub async fn forget(bucket: &Bucket, folder: &str, before: Option<Time>) -> Resu
     }
 }
 
-async fn page(
-    store: &AmazonS3,
-    client: &HttpClient,
-    folder: &str,
-    [key, id]: [&str; 2],
-    place: &str,
-) -> Result<Page> {
+/// No error of it has the request's URL or headers.
+async fn page(alone: &Alone, folder: &str, [key, id]: [&str; 2], place: &str) -> Result<Page> {
+    let unusable = || Error::failed(format!("can't list {place}"));
+    let failed = |error: object_store::Error| failure("list", place, &error);
     let mut query = vec![("uploads", ""), ("prefix", folder)];
     if !key.is_empty() {
         query.extend([("key-marker", key), ("upload-id-marker", id)]);
     }
+    // Where the bucket is, only object_store knows. The signature of its URL is not used: not all that speak the protocol
+    // take one there.
     let options = SignedUrlOptions::new().with_query(query);
-    let url = store
+    let mut url = alone
+        .store
         .signed_url_opts(Method::GET, &StorePath::default(), SIGNED_FOR, &options)
         .await
-        .map_err(|error| failure("list", place, &error))?;
-    let unusable = || Error::failed(format!("can't list {place}"));
-    let request = Request::get(url.as_str())
+        .map_err(failed)?;
+    let plain: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| !name.to_ascii_lowercase().starts_with("x-amz-"))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    url.query_pairs_mut().clear().extend_pairs(plain);
+    let mut request = Request::get(url.as_str())
         .body(HttpRequestBody::empty())
-        .map_err(|error| unusable().because(error.to_string()))?;
-    // Never the error itself, which has the URL with its signature.
+        .map_err(|_| unusable().because("the bucket has no usable address"))?;
+    let credential = alone
+        .store
+        .credentials()
+        .get_credential()
+        .await
+        .map_err(failed)?;
+    AwsAuthorizer::new(&credential, "s3", &alone.region)
+        .try_authorize(&mut request, None)
+        .map_err(failed)?;
+    let client = ReqwestConnector::default()
+        .connect(&alone.options)
+        .map_err(failed)?;
     let answer = client
         .execute(request)
         .await
         .map_err(|error| unusable().because(format!("no answer ({:?})", error.kind())))?;
     let status = answer.status();
-    let body = answer
-        .into_body()
-        .bytes()
-        .await
-        .map_err(|_| unusable().because("the answer broke off"))?;
+    let body = answer.into_body().bytes().await;
+    let body = body.map_err(|_| unusable().because("the answer broke off"))?;
     let text = String::from_utf8_lossy(&body);
     if !status.is_success() {
         let code = text

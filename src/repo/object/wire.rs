@@ -1,8 +1,8 @@
-//! The wire below all stores: one runtime, time limits, how often a request is sent again, and what became of it.
+//! The wire below all stores: time limits, how often a request is sent again, and what became of it.
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
@@ -16,12 +16,6 @@ use object_store::{
         ReqwestConnector,
     },
 };
-use tokio::runtime::{Builder, Runtime};
-
-use crate::{
-    error::{Error, Result},
-    util::trust,
-};
 
 /// A store may be away that long, as while it is restarted, before what needs it fails. Requests are signed once, and
 /// S3 takes a signature for 15 minutes.
@@ -30,26 +24,6 @@ pub const PATIENCE: Duration = Duration::from_secs(4 * 60);
 /// A server that neither takes nor gives a byte for so long hangs.
 const SILENCE: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// TLS is what they have to do; the rest waits.
-const THREADS: usize = 2;
-
-static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-
-/// The runtime of all stores of this process, made for the first.
-pub fn runtime() -> Result<&'static Runtime> {
-    if let Some(made) = RUNTIME.get() {
-        return Ok(made);
-    }
-    trust::provide();
-    let made = Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("store")
-        .enable_all()
-        .build()
-        .map_err(|error| Error::failed("can't start the threads of a store").because(error))?;
-    Ok(RUNTIME.get_or_init(|| made))
-}
 
 pub fn client_options() -> ClientOptions {
     ClientOptions::new()

@@ -23,6 +23,12 @@ impl Peer {
     }
 }
 
+impl Peer {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Peer {
     fn drop(&mut self) {
         let _ = self.child.kill();

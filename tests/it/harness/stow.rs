@@ -129,7 +129,7 @@ pub struct Builder<'a> {
     scratch: &'a Scratch,
     cluster: ClusterBuilder<'a>,
     root: Option<PathBuf>,
-    url: Option<&'a str>,
+    url: Option<String>,
     compression: &'a str,
     repo: String,
     settings: String,
@@ -154,8 +154,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Where the repository is, if not in a folder.
-    pub fn url(mut self, url: &'a str) -> Self {
-        self.url = Some(url);
+    pub fn url(mut self, url: &str) -> Self {
+        self.url = Some(url.to_owned());
         self
     }
 
@@ -207,7 +207,9 @@ impl<'a> Builder<'a> {
              [repo.local]\nurl = \"{}\"\ncompression = \"{}\"\n{}{keys}\
              [cluster.main]\nhost = \"{}\"\nuser = \"{ROLE}\"\n{}",
             self.scratch.folder("state").display(),
-            self.url.map_or(root.display().to_string(), str::to_owned),
+            self.url
+                .as_deref()
+                .map_or(root.display().to_string(), str::to_owned),
             self.compression,
             self.repo,
             host.display(),

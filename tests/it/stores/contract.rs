@@ -49,7 +49,7 @@ fn azure_keeps_the_contract() {
     keeps_the_contract(&*open(&Bucket::azurite(&scratch)));
 }
 
-fn keeps_the_contract(store: &dyn Storage) {
+pub fn keeps_the_contract(store: &dyn Storage) {
     let at = |name: &str| layout::probe().object(name);
     let names = |after: Option<&str>| -> Vec<String> {
         store

@@ -57,6 +57,11 @@ fn a_stolen_key_destroys_nothing() {
     cluster.switch_wal();
     stow.tool.command(&["verify", "--all", "--wal"]).ok();
 
+    stow.tool
+        .command(&["check"])
+        .ok()
+        .stdout_contains("not allowed with these credentials: cleanup must run elsewhere");
+
     // Nor can the host clean up; nothing is half gone.
     let cleanup = ["cleanup"];
     let rule = |call: Invocation| {

@@ -1,9 +1,9 @@
-//! The repository is in a bucket: a full backup, one that builds on it, WAL, and restores to the end and to a moment.
+//! The repository is in a bucket or on another host: a full backup, one that builds on it, WAL, and restores to the end and to a moment.
 
 use serde_json::Value;
 
 use super::{Site, WITNESS, judge_and_end};
-use crate::harness::{Cluster, PgBin, Scratch, Witness, bucket::Bucket, pg, witness::rows};
+use crate::harness::{Cluster, PgBin, Scratch, Sshd, Witness, bucket::Bucket, pg, witness::rows};
 
 #[test]
 fn s3_on_15() {
@@ -20,11 +20,22 @@ fn azure_on_17() {
     backed_up_and_restored(pg(17), Bucket::azurite);
 }
 
+#[test]
+fn sftp_on_16() {
+    let of_host = Scratch::new();
+    let sshd = Sshd::start(&of_host);
+    story(pg(16), &sshd.url(), &sshd.settings());
+}
+
 fn backed_up_and_restored(pg: PgBin, start: fn(&Scratch) -> Bucket) {
     let of_bucket = Scratch::new();
     let bucket = start(&of_bucket);
+    story(pg, bucket.url, &bucket.settings(&of_bucket));
+}
+
+fn story(pg: PgBin, url: &str, settings: &str) {
     let site = Site::build(pg, |stow| {
-        let stow = stow.url(bucket.url).repo(&bucket.settings(&of_bucket));
+        let stow = stow.url(url).repo(settings);
         stow.repo("part_size = \"4MB\"")
             .setting("full_every = \"1d\"")
     });
