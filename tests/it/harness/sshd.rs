@@ -71,11 +71,19 @@ impl Sshd {
 
     /// As a network that breaks.
     pub fn kill_connections(&self) {
-        // Those that serve: children of the one that listens.
-        let parent = self.peer.id().to_string();
-        let _ = Command::new("pkill")
-            .args(["-KILL", "-P", &parent])
-            .status();
+        let mut serving = children(self.peer.id());
+        assert!(!serving.is_empty(), "nobody is connected");
+        let mut at = 0;
+        while at < serving.len() {
+            serving.extend(children(serving[at]));
+            at += 1;
+        }
+        // From below, or those would get another parent.
+        for process in serving.iter().rev() {
+            let _ = Command::new("kill")
+                .args(["-KILL", &process.to_string()])
+                .status();
+        }
     }
 
     /// The repository's address.
@@ -104,4 +112,13 @@ fn login() -> String {
         true => "postgres".to_owned(),
         false => std::env::var("USER").unwrap(),
     }
+}
+
+fn children(process: u32) -> Vec<u32> {
+    let found = Command::new("pgrep")
+        .args(["-P", &process.to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(found.stdout).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
 }

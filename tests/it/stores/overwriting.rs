@@ -32,7 +32,7 @@ fn it_is_found_out_and_used_with_a_look_before_each_write_only() {
         .repo(&bucket.settings(&scratch))
         .repo("create_only = false")
         .start();
-    stow.backup(&["--full"]);
+    stow.base(&["--full"]).ok();
     stow.cluster.switch_wal();
     stow.tool.command(&["check"]).ok();
     stow.tool.command(&["verify", "--all", "--wal"]).ok();
