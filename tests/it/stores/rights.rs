@@ -6,10 +6,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use pgstow::repo::object::Access;
+use pgstow::repo::{layout::Layout, object::Access};
 
 use super::stow_in;
-use crate::harness::{Cluster, Scratch, Stow, bucket::Bucket, pg, tool::Invocation};
+use crate::harness::{Cluster, Scratch, Stow, bucket::Bucket, pg, tool::Invocation, wait_for};
 
 fn by(stow: &Stow, access: &Access, of_bucket: &Scratch, arguments: &[&str]) -> Invocation {
     let other = Bucket::write_key(access, &of_bucket.join("admin_key"));
@@ -36,14 +36,18 @@ fn a_stolen_key_destroys_nothing() {
     let first = backup();
 
     // Killed: what is left stays, for the host can't delete it, and hinders nothing.
-    let mut killed = stow
-        .base(&["--full"])
-        .env("PGSTOW_REPO_PART_SIZE", "1MB")
-        .spawn();
-    thread::sleep(Duration::from_millis(700));
-    if killed.is_running() {
-        killed.signal(rustix::process::Signal::KILL);
-    }
+    let killed = stow.base(&["--full"]).spawn();
+    let store = super::open(&bucket);
+    let layout = Layout::new("main".parse().unwrap());
+    let claims = || {
+        let found = store.list(&layout.base(), None).unwrap();
+        let names = found.map(|info| info.unwrap().name);
+        names
+            .filter(|name| name.file_name() == "started.json")
+            .count()
+    };
+    wait_for(|| claims() == 2);
+    killed.signal(rustix::process::Signal::KILL);
     killed.wait();
     let second = stow
         .base(&["--full"])
