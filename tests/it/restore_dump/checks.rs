@@ -245,13 +245,16 @@ fn an_application_is_asked() {
     // Nobody is there to judge the dump.
     let nobody = verify("http://127.0.0.1:1/health").fails(1);
     nobody
-        .stderr_contains("no good answer within 2.0 s: no answer from http://127.0.0.1:1/health")
+        .stderr_contains("caused by: no good answer within 2.0 s\n")
+        .stderr_contains("caused by: no answer from http://127.0.0.1:1/health\n")
         .stderr_contains("hint: see that an application answers at");
     let start = |command: &str| {
         verify("http://127.0.0.1:1/health").env("PGSTOW_VERIFY_HEALTH_COMMAND", command)
     };
     let nothing = start("/nonexistent/application").fails(1);
-    nothing.stderr_contains("the application can't be started: sh failed (exit status: 127)");
+    nothing
+        .stderr_contains("caused by: the application can't be started\n")
+        .stderr_contains("caused by: sh failed (exit status: 127)\n");
     // One that ends, and one that doesn't answer, which it is pgstow that stops.
     for (command, said) in [
         (
