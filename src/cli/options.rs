@@ -146,10 +146,12 @@ pub fn check(args: &CheckArgs, only_repo: bool, layers: &Layers) -> Result<Check
     // Else nobody would hear of the first failure.
     layers.alerts()?;
     layers.thresholds()?;
+    layers.verify_dump_settings()?;
     Ok(CheckOptions {
         only_repo,
         archive_call: layers.archive_call()?,
         dumps: layers.speaks_of_dumps(),
+        verifies_dumps: layers.dump_settings()?.verify,
         wal_timeout: parse::time_limit(&args.wal_timeout).context(|| "--wal-timeout".to_owned())?,
     })
 }
@@ -230,7 +232,7 @@ pub fn monitor(args: MonitorArgs, layers: &Layers) -> Result<MonitorOptions> {
         page: args.page,
         plain_names: args.plain_names,
         healthcheck: args.healthcheck,
-        dumps: layers.speaks_of_dumps(),
+        wanted: layers.wanted_dumps()?,
         slot: layers.receive_slot()?,
         archive_call: layers.archive_call()?,
         thresholds: layers.thresholds()?,

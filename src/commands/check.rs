@@ -19,6 +19,7 @@ use crate::{
         },
         setup::{
             check::{self, Subject},
+            dump_programs,
             finding::{self, Finding, State},
             places::Configured,
         },
@@ -70,7 +71,11 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
             dump_programs: options.dumps.then_some(&search),
             only_dumps: only_dumps(context)?,
         };
-        check::all(&subject, &context.cancel, &context.meter)?
+        let mut findings = check::all(&subject, &context.cancel, &context.meter)?;
+        if options.verifies_dumps {
+            findings.extend(dump_programs::verifiable(&first.keys));
+        }
+        findings
     };
     Ok(CheckReport {
         state: finding::worst(&findings),

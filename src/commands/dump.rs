@@ -34,9 +34,18 @@ pub struct DumpReport {
     /// What came of restoring them, with `--verify`.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<Vec<Validated>>,
+    /// Why that could not be found out of all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unverified: Option<Unverified>,
     /// Of `--cleanup`.
     #[serde(skip_serializing_if = "Option::is_none")]
     cleanup: Option<Cleanup>,
+}
+
+#[derive(Debug, Serialize)]
+struct Unverified {
+    error: String,
+    hint: Option<String>,
 }
 
 /// A database of which there is no dump.
@@ -83,25 +92,34 @@ pub fn run(context: &Context, options: DumpOptions) -> Result<DumpReport> {
         return Err(error.context(format!("can't dump {subject}")));
     }
     let verify = |wanted| verify::dumps::all(context, &repository, dumps.clone(), &wanted);
-    let verified = options
-        .verify
-        .map(verify)
-        .transpose()
-        .map_err(|error| match error.kind() {
-            Kind::Interrupted => error,
-            _ => error.context("the dumps were made, but could not be verified"),
-        })?;
-    let cleanup = options.cleanup.map(|wanted| match failed.is_empty() {
-        true => Cleanup::run(context, &repository, &wanted),
-        false => Cleanup::Skipped("not every dump was made".to_owned()),
+    let (verified, unverified) = match options.verify.map(verify) {
+        Some(Err(error)) if error.kind() == Kind::Interrupted => return Err(error),
+        Some(Err(error)) => (None, Some(Unverified::of(error))),
+        verified => (verified.transpose()?, None),
+    };
+    let cleanup = options.cleanup.map(|wanted| match () {
+        () if !failed.is_empty() => Cleanup::Skipped("not every dump was made".to_owned()),
+        () if unverified.is_some() => Cleanup::Skipped("not every dump was verified".to_owned()),
+        () => Cleanup::run(context, &repository, &wanted),
     });
     Ok(DumpReport {
         repository: repository.location().to_string(),
         verified,
+        unverified,
         cleanup,
         dumps,
         failed: failed.into_iter().map(Failed::of).collect(),
     })
+}
+
+impl Unverified {
+    fn of(error: Error) -> Self {
+        let error = error.context("the dumps were made, but could not be verified");
+        Self {
+            error: error.in_one_line(),
+            hint: error.hint_text().map(str::to_owned),
+        }
+    }
 }
 
 impl Failed {
@@ -136,6 +154,12 @@ impl Report for DumpReport {
         for validated in self.verified.iter().flatten() {
             verify::dumps::write(validated, out)?;
         }
+        if let Some(Unverified { error, hint }) = &self.unverified {
+            writeln!(out, "NOT VERIFIED: {error}")?;
+            if let Some(hint) = hint {
+                writeln!(out, "  hint: {hint}")?;
+            }
+        }
         Cleanup::text(self.cleanup.as_ref(), "dump", out)
     }
 
@@ -147,6 +171,13 @@ impl Report for DumpReport {
         let told: Vec<String> = told.collect();
         let hint = self.failed.iter().find_map(|failed| failed.hint.clone());
         if told.is_empty() {
+            if let Some(Unverified { error, hint }) = &self.unverified {
+                let error = Error::failed(error.clone());
+                return Some(match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                });
+            }
             let verified = self.verified.iter().flatten();
             let verified = report::found(verified.flat_map(verify::dumps::findings));
             return verified.or_else(|| Cleanup::failure(self.cleanup.as_ref()));
@@ -172,7 +203,7 @@ impl Report for DumpReport {
 
     fn outcome(&self) -> Outcome {
         let bad = self.verified.iter().flatten().any(|one| !one.good);
-        match self.failed.is_empty() {
+        match self.failed.is_empty() && self.unverified.is_none() {
             true if bad && Cleanup::outcome(self.cleanup.as_ref()) == Outcome::Done => {
                 Outcome::Findings
             }

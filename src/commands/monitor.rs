@@ -145,7 +145,7 @@ fn yardstick<'a>(
     Yardstick {
         thresholds: &options.thresholds,
         command,
-        dumps: options.dumps,
+        wanted: &options.wanted,
         slot: &options.slot,
         repositories: &context.settings.named,
         now,

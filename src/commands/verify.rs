@@ -3,6 +3,7 @@
 pub mod dumps;
 mod keep;
 mod minimal;
+mod stored_dumps;
 mod text;
 mod wal;
 
@@ -10,7 +11,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use self::wal::CheckedWal;
+use self::{
+    stored_dumps::{ReadDump, ReadDumps},
+    wal::CheckedWal,
+};
 use super::{context::Context, options::VerifyOptions};
 use crate::{
     domain::backup::{
@@ -23,7 +27,7 @@ use crate::{
         catalog::{Backup, Entry, State},
         layout::{BackupObject, ObjectName},
         repository::Repository,
-        verified::{Verified as Words, VerifiedBackup},
+        verified::{Verified as Words, VerifiedBackup, VerifiedDump},
     },
 };
 
@@ -35,6 +39,8 @@ pub struct VerifyReport {
     wal: Vec<CheckedWal>,
     /// What belongs to no backup and to no system's WAL.
     strays: Vec<Stray>,
+    /// With `--all`: of all that are there the data was read.
+    dumps: Vec<ReadDump>,
 }
 
 /// What a run verified.
@@ -77,6 +83,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         backups: Vec::new(),
         wal: Vec::new(),
         strays: Vec::new(),
+        dumps: Vec::new(),
     };
     for Entry { id, state } in chosen(&repository, &options)? {
         let checked = match state {
@@ -89,7 +96,14 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         report.backups.push(checked);
     }
     judge_chains(&mut report.backups);
-    keep_results(&repository, &report.backups);
+    let of_dumps = match options.all {
+        true => stored_dumps::read(context, &repository),
+        false => Ok(ReadDumps::default()),
+    };
+    // What was found of backups counts whatever became of that.
+    let words = of_dumps.as_ref().map_or(&[][..], |read| &read.words);
+    keep_results(&repository, &report.backups, words.to_vec());
+    report.dumps = of_dumps?.dumps;
     if options.wal {
         let all = complete(&repository)?;
         for system in repository.systems()? {
@@ -124,27 +138,22 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
 
 /// What was found of backups is stored beside them: a damaged one no longer counts. A repository that
 /// can't be written can be verified all the same.
-fn keep_results(repository: &Repository, backups: &[CheckedBackup]) {
-    let mut judged = backups
-        .iter()
-        .filter(|checked| !checked.unjudged)
-        .peekable();
-    if judged.peek().is_none() {
-        return;
-    }
+fn keep_results(repository: &Repository, backups: &[CheckedBackup], dumps: Vec<VerifiedDump>) {
+    let judged = backups.iter().filter(|checked| !checked.unjudged);
     let words = judged.map(|checked| VerifiedBackup {
         backup: checked.backup,
         restorable: checked.restorable,
         findings: checked.findings.len() as u64,
         sealed: checked.sealed.is_some(),
     });
-    keep::keep(
-        repository,
-        &Words {
-            backups: words.collect(),
-            ..Words::now()
-        },
-    );
+    let words = Words {
+        backups: words.collect(),
+        dumps,
+        ..Words::now()
+    };
+    if !words.backups.is_empty() || !words.dumps.is_empty() {
+        keep::keep(repository, &words);
+    }
 }
 
 /// An incremental backup is as good as what it builds on, whose ids are older.
@@ -265,7 +274,8 @@ fn chosen(repository: &Repository, options: &VerifyOptions) -> Result<Vec<Entry>
             false => entries.pop().into_iter().collect(),
         };
     }
-    if entries.is_empty() && !options.wal {
+    let has_dumps = || Ok::<_, Error>(options.all && repository.has_dumps()?);
+    if entries.is_empty() && !options.wal && !has_dumps()? {
         return Err(Error::failed(format!(
             "there is no backup to verify in {}",
             repository.location()
@@ -299,6 +309,7 @@ impl VerifyReport {
     fn findings(&self) -> usize {
         let backups = self.backups.iter().map(|checked| checked.findings.len());
         let wal = self.wal.iter().map(|wal| wal.checked.findings.len());
-        backups.chain(wal).sum::<usize>() + self.strays.len()
+        let dumps = self.dumps.iter().filter(|one| one.problem.is_some());
+        backups.chain(wal).sum::<usize>() + self.strays.len() + dumps.count()
     }
 }

@@ -82,6 +82,15 @@ pub struct Newest {
     pub is_regular: bool,
 }
 
+/// What two listings and a few reads show of all dumps.
+#[derive(Debug, Default)]
+pub struct Overview {
+    /// What there is of each database, and of the globals.
+    pub newest: BTreeMap<Subject, Newest>,
+    /// Why dumps that were whole are not any more.
+    pub lost: BTreeMap<DumpName, String>,
+}
+
 /// The objects of one dump.
 struct Group {
     name: DumpName,
@@ -91,6 +100,12 @@ struct Group {
 }
 
 impl Group {
+    /// Whether it was a dump, and nothing is left but what tells of it.
+    fn lacks_data(&self) -> bool {
+        let is_data = |object: &DumpObject| matches!(object, DumpObject::Data(..));
+        self.objects.contains_key(&DumpObject::Description) && !self.objects.keys().any(is_data)
+    }
+
     /// What the listing alone shows to be wrong with its data.
     fn problem(&self, dump: &Dump) -> Option<String> {
         let (name, bytes) = (&dump.data.name, dump.data.stored_bytes);
@@ -127,15 +142,15 @@ impl Repository {
         Ok(!self.dump_groups()?.is_empty())
     }
 
-    /// What there is of each database, and of the globals; `verdicts`: what `verify` said last. Of most
-    /// dumps only the names are read. One of tomorrow (by `now`) is the newest only where there is no other.
-    pub fn newest_dumps(
-        &self,
-        verdicts: &Verdicts,
-        now: Time,
-    ) -> Result<BTreeMap<Subject, Newest>> {
+    /// `verdicts`: what `verify` said last. Of most dumps only the names are read, so that of older ones only lost data
+    /// is seen, none that was cut. One of tomorrow (by `now`) is the newest only where there is no other.
+    pub fn overview_of_dumps(&self, verdicts: &Verdicts, now: Time) -> Result<Overview> {
         let mut of_series: BTreeMap<String, Vec<Group>> = BTreeMap::new();
+        let mut lost = BTreeMap::new();
         for group in self.dump_groups()?.into_values() {
+            if group.lacks_data() {
+                lost.insert(group.name.clone(), "its data is missing".to_owned());
+            }
             of_series
                 .entry(group.name.series())
                 .or_default()
@@ -152,8 +167,15 @@ impl Repository {
                         let is_good = verdicts.against(&dump.name).is_none();
                         (dump, is_good)
                     }
-                    Some(DumpState::Damaged(dump, _)) => (dump, false),
-                    _ => continue,
+                    Some(DumpState::Damaged(dump, why)) => {
+                        lost.insert(group.name.clone(), why);
+                        (dump, false)
+                    }
+                    Some(DumpState::Unreadable { why, .. }) => {
+                        lost.insert(group.name.clone(), why);
+                        continue;
+                    }
+                    Some(DumpState::Unfinished(_)) | None => continue,
                 };
                 if dump.part().is_some() {
                     regular -= usize::from(is_regular(&group));
@@ -177,7 +199,7 @@ impl Repository {
                 }
             }
         }
-        Ok(all)
+        Ok(Overview { newest: all, lost })
     }
 
     /// The newest whole dump that is meant; an error of kind `NotFound` if there is none.

@@ -64,6 +64,11 @@ pub struct VerifiedDump {
 }
 
 impl VerifiedDump {
+    /// Roles and tablespaces are read only, and so are others where all are read.
+    pub fn was_restored(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// Why nobody should rely on it, if so.
     pub fn flaw(&self) -> Option<String> {
         let failed = self.checks.iter();

@@ -39,17 +39,7 @@ pub fn post(
     ca_file: Option<&Path>,
 ) -> Result<()> {
     let url = url.expose().trim();
-    let parsed: Option<Uri> = url.parse().ok();
-    let shown = parsed.and_then(|uri| {
-        let scheme = uri
-            .scheme_str()
-            .filter(|word| ["http", "https"].contains(word))?;
-        Some(format!("{scheme}://{}/...", uri.host()?))
-    });
-    let Some(shown) = shown else {
-        return Err(Error::usage("the address is none of a web server")
-            .hint("it begins with https:// (or http://)."));
-    };
+    let shown = format!("{}/...", server(url)?);
     // The words of others may have the address in them.
     let failed = |error: String| unsent(&shown, hide(error, url));
     let request = Request::post(url).header("Content-Type", content_type);
@@ -65,8 +55,24 @@ pub fn post(
     })
 }
 
-/// Whether the server at `url` answers with success, within `limit`.
-pub fn get(url: &str, limit: Duration) -> Result<()> {
+/// Scheme and host of `url`; an error where it is no address of a web server.
+pub fn server(url: &str) -> Result<String> {
+    let parsed: Option<Uri> = url.parse().ok();
+    let server = parsed.and_then(|uri| {
+        let scheme = uri
+            .scheme_str()
+            .filter(|word| ["http", "https"].contains(word))?;
+        Some(format!("{scheme}://{}", uri.host()?))
+    });
+    server.ok_or_else(|| {
+        Error::usage("the address is none of a web server")
+            .hint("it begins with https:// (or http://).")
+    })
+}
+
+/// Whether the server at `url` answers with success, within `limit`: None, or what it answers instead; an error where
+/// nothing answers.
+pub fn get(url: &str, limit: Duration) -> Result<Option<Error>> {
     let shown = shown(url);
     let agent = agent(url, limit, 10, None)?;
     let answer = agent.get(url).call();
@@ -74,8 +80,8 @@ pub fn get(url: &str, limit: Duration) -> Result<()> {
         Error::failed(format!("no answer from {shown}")).because(error.to_string())
     })?;
     match answer.status() {
-        status if status.is_success() => Ok(()),
-        status => Err(Error::failed(format!("{shown} answers {status}"))),
+        status if status.is_success() => Ok(None),
+        status => Ok(Some(Error::failed(format!("{shown} answers {status}")))),
     }
 }
 

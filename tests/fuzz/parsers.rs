@@ -19,7 +19,7 @@ use pgstow::{
         },
         monitor::{
             alert::{self, News, Wishes},
-            facts::{minimal::Spell, timers},
+            facts::{arrivals::Arrivals, minimal::Spell, timers},
             ledger::Ledger,
             measures::Measures,
             runs,
@@ -189,6 +189,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
         drop(serde_json::from_slice::<marker::Notes>(bytes))
     }),
     ("measures", |bytes| drop(Measures::parse(bytes))),
+    ("arrivals", |bytes| drop(Arrivals::parse(bytes))),
     ("minimal", |bytes| drop(Spell::parse(bytes))),
     ("timers", |bytes| {
         text(bytes, |text| drop(timers::parse(text)))

@@ -44,7 +44,7 @@ pub struct VerifyArgs {
     /// A backup; or a dump: its name, or a database, whose newest it is (default: the newest backup)
     #[arg(value_name = "BACKUP|DUMP")]
     pub what: Option<String>,
-    /// Check all backups; WAL only with --wal
+    /// Check all backups, and read all dumps; WAL only with --wal
     #[arg(long, conflicts_with = "what")]
     pub all: bool,
     /// Restore and check the newest dump of each database

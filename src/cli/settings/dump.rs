@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     commands::options::DumpSettings,
-    domain::{logical::retention::Rules, retention::policy::Keep},
+    domain::{
+        logical::{request::Choice, retention::Rules},
+        monitor::checks::Wanted,
+        retention::policy::Keep,
+    },
     error::{Context, Error, Result},
     repo::{
         codec::{Codec, Compression},
@@ -44,6 +48,21 @@ impl Layers {
     /// Whether the file has a section of dumps: then they are made here.
     pub fn speaks_of_dumps(&self) -> bool {
         self.file.dumps
+    }
+
+    /// What `monitor` misses. A list that old scripts connect by asks for no dumps.
+    pub fn wanted_dumps(&self) -> Result<Wanted> {
+        let databases = self.find(keys::DUMP_DATABASES, "")?;
+        let own = keys::DUMP_DATABASES.variable("");
+        let is_own = databases.is_some_and(|found| found.source == Source::Env(own));
+        Ok(Wanted {
+            spoken_of: self.speaks_of_dumps() || is_own,
+            choice: Choice {
+                names: self.names(keys::DUMP_DATABASES)?,
+                exclude: self.names(keys::DUMP_EXCLUDE)?,
+            },
+            globals: self.always(keys::DUMP_GLOBALS, parse::yes_or_no)?,
+        })
     }
 
     pub(super) fn names(&self, key: Key) -> Result<Vec<String>> {

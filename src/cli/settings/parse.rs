@@ -15,7 +15,7 @@ use crate::{
         dump::RowCounts,
         dump_name::{DumpFormat, PathFormat},
     },
-    util::{units, zone::Zone},
+    util::{http, units, zone::Zone},
 };
 
 /// One of a few words.
@@ -209,6 +209,14 @@ pub fn time_zone(text: &str) -> Result<Zone> {
     })
 }
 
+/// Of a web server; old scripts set some to nothing.
+pub fn web_address(text: &str) -> Result<String> {
+    if !text.is_empty() {
+        http::server(text)?;
+    }
+    Ok(text.to_owned())
+}
+
 /// Names or patterns, with commas between them.
 pub fn names(text: &str) -> Result<Vec<String>> {
     let names = text
@@ -381,6 +389,12 @@ mod tests {
             (time_limit("1s").is_ok(), time_limit("0").is_ok()),
             (absolute_path("/x").is_ok(), absolute_path("x").is_ok()),
             (sslmode("verify-ca").is_ok(), sslmode("on").is_ok()),
+            (web_address("").is_ok(), web_address("ftp://h/").is_ok()),
+            (web_address("http://h").is_ok(), web_address("h:80").is_ok()),
+            (
+                web_address("https://u:p@h:8/x").is_ok(),
+                web_address("/x").is_ok(),
+            ),
         ] {
             assert!(good);
             assert!(!bad);

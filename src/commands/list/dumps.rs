@@ -84,6 +84,8 @@ struct Told {
     dump_format: DumpFormat,
     file: String,
     sha256: Sha256,
+    /// For whom it is encrypted; none: it is not.
+    recipients: Vec<String>,
     begun: Time,
     ended: Time,
     /// Of the state that it holds.
@@ -168,6 +170,7 @@ impl Line {
                     dump_format: dump.dump_format,
                     file: dump.data.name,
                     sha256: dump.data.sha256,
+                    recipients: dump.recipients,
                     begun: dump.begun,
                     ended: dump.ended,
                     server_version: dump.server_version,

@@ -34,6 +34,7 @@ use crate::{
     domain::{
         monitor::{
             alert::Wishes,
+            checks::Wanted,
             door::Notifier,
             thresholds::{Limits, Thresholds},
         },
@@ -70,6 +71,8 @@ pub struct CheckOptions {
     pub wal_timeout: Duration,
     /// Whether the configuration file speaks of dumps.
     pub dumps: bool,
+    /// Whether each dump is restored, to be checked.
+    pub verifies_dumps: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -127,8 +130,8 @@ pub struct MonitorOptions {
     pub page: Option<PathBuf>,
     /// Metrics of runs under the names of older scripts, too.
     pub plain_names: bool,
-    /// Whether the configuration file speaks of dumps.
-    pub dumps: bool,
+    /// Dumps that are missed where there are none.
+    pub wanted: Wanted,
     /// The replication slot of receive-wal.
     pub slot: String,
     /// Only the ages of the newest good backup and dump, without a server.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{CheckedBackup, CheckedWal, Stray, Verified, VerifyReport};
+use super::{CheckedBackup, CheckedWal, Stray, Verified, VerifyReport, stored_dumps};
 use crate::{
     commands::report::{self, Outcome, Report},
     domain::{backup::verify::Finding, monitor::runs::Told},
@@ -58,7 +58,7 @@ impl Report for VerifyReport {
         for Stray { object, what } in &self.strays {
             writeln!(out, "{object}: {what}")?;
         }
-        Ok(())
+        stored_dumps::write(&self.dumps, out)
     }
 
     /// As many as are counted.
@@ -72,14 +72,18 @@ impl Report for VerifyReport {
         let wal = wal.map(|one| format!("{}: {}", one.object, one.what));
         let strays = self.strays.iter();
         let strays = strays.map(|one| format!("{}: {}", one.object, one.what));
-        report::found(backups.map(of_backup).chain(wal).chain(strays))
+        let dumps = self.dumps.iter();
+        let dumps =
+            dumps.filter_map(|one| Some(format!("{}: {}", one.dump, one.problem.as_ref()?)));
+        report::found(backups.map(of_backup).chain(wal).chain(strays).chain(dumps))
     }
 
     fn told(&self) -> Told {
         let bytes = self.backups.iter().map(|one| one.stored_bytes);
         let wal = self.wal.iter().map(|one| one.checked.bytes);
+        let dumps = self.dumps.iter().map(|one| one.stored_bytes);
         Told {
-            bytes: Some(bytes.chain(wal).sum()),
+            bytes: Some(bytes.chain(wal).chain(dumps).sum()),
             backup: None,
         }
     }

@@ -48,7 +48,8 @@ pub fn run(
     if dry_run {
         let entries = repository.dumps()?;
         let now = clock::now();
-        let mut decisions = decisions(&entries, &flaws(repository)?, rules, now);
+        let flaws = flaws(repository)?;
+        let mut decisions = decisions(&entries, &flaws, rules, now);
         let restores = repository.restores(now)?;
         decisions.iter_mut().for_each(|one| spare(one, &restores));
         let gone = decisions.iter().filter(|decision| !decision.keep);
@@ -58,7 +59,7 @@ pub fn run(
             removed.objects += repository.count_dump_objects(&decision.name)?;
         }
         return Ok(Outcome {
-            warnings: of_tomorrow(&entries, now),
+            warnings: warnings(&entries, &decisions, &flaws, now),
             decisions,
             removed,
         });
@@ -82,7 +83,8 @@ fn carry_out(
     let entries = repository.dumps()?;
     repository.confirm()?;
     let now = lease.store_time()?;
-    let mut decisions = decisions(&entries, &flaws(repository)?, rules, now);
+    let flaws = flaws(repository)?;
+    let mut decisions = decisions(&entries, &flaws, rules, now);
     let mut removed = Removed::default();
     meter.begin("deleting dumps", 0);
     for decision in decisions.iter_mut().filter(|decision| !decision.keep) {
@@ -105,10 +107,25 @@ fn carry_out(
     }
     link_newest(repository, &entries, &decisions);
     Ok(Outcome {
-        warnings: of_tomorrow(&entries, now),
+        warnings: warnings(&entries, &decisions, &flaws, now),
         decisions,
         removed,
     })
+}
+
+fn warnings(
+    entries: &[DumpEntry],
+    decisions: &[Decision],
+    verdicts: &Verdicts,
+    now: Time,
+) -> Vec<String> {
+    let lost = lost(entries, decisions);
+    [
+        of_tomorrow(entries, now),
+        lost,
+        without_any(entries, verdicts),
+    ]
+    .concat()
 }
 
 /// Dumps that were made by a wrong clock, or this host has one.
@@ -125,6 +142,36 @@ fn of_tomorrow(entries: &[DumpEntry], now: Time) -> Vec<String> {
         )
     };
     ahead.map(warning).collect()
+}
+
+/// Dumps that rules want, and that can't be restored any more: nobody else may look at those of years ago.
+fn lost(entries: &[DumpEntry], decisions: &[Decision]) -> Vec<String> {
+    const MEND: &str =
+        "put its files back from a copy of the repository, or delete them, the .json first";
+    let kept = entries.iter().zip(decisions).filter(|(_, one)| one.keep);
+    let warning = |(entry, _): (&DumpEntry, &Decision)| match &entry.state {
+        DumpState::Damaged(_, why) => Some(format!("dump {} is lost: {why}; {MEND}", entry.name)),
+        DumpState::Unreadable { why, hint } => {
+            let hint = hint.trim_end_matches('.');
+            Some(format!("dump {} is lost: {why}; {hint}", entry.name))
+        }
+        DumpState::Complete(_) | DumpState::Unfinished(_) => None,
+    };
+    kept.filter_map(warning).collect()
+}
+
+/// Databases of which not one dump is good: the rules count none, and all that is there stays.
+fn without_any(entries: &[DumpEntry], verdicts: &Verdicts) -> Vec<String> {
+    let known = entries.iter().filter_map(|entry| known(entry, verdicts));
+    let mut good: BTreeMap<Subject, bool> = BTreeMap::new();
+    for dump in known.filter(|dump| dump.part.is_none()) {
+        *good.entry(dump.subject).or_default() |= dump.problem.is_none();
+    }
+    let bad = good.into_iter().filter(|(_, is_good)| !is_good);
+    bad.map(|(subject, _)| {
+        format!("not one dump of {subject} is good: `pgstow list --dumps` tells why, make one with `pgstow dump`")
+    })
+    .collect()
 }
 
 /// What `verify` said against dumps, all of it.

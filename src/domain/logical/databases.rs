@@ -8,10 +8,10 @@ use crate::{
 
 /// A database of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Database {
-    name: String,
+pub struct Database {
+    pub name: String,
     /// A template, one that lets nobody in, or one that a restore of ours makes just now.
-    special: bool,
+    pub special: bool,
 }
 
 #[derive(Debug)]
@@ -22,8 +22,43 @@ pub struct Chosen {
     pub missing: Vec<(String, Error)>,
 }
 
+/// How a database is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// By its name.
+    Named,
+    /// By a pattern, or since all are.
+    Matched,
+    /// It is left out, or not meant at all.
+    No,
+}
+
+impl Choice {
+    /// Whether it means the database `name`, unless that is a special one.
+    pub fn wish(&self, name: &str) -> Wish {
+        let means = |pattern: &String| matches(pattern, name);
+        match () {
+            () if self.exclude.iter().any(means) => Wish::No,
+            () if self.names().any(|own| own == name) => Wish::Named,
+            () if self.names.is_empty() || self.names.iter().any(means) => Wish::Matched,
+            () => Wish::No,
+        }
+    }
+
+    /// Those that are named, by no pattern.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let literal = self.names.iter().filter(|name| !is_pattern(name));
+        literal.map(|name| in_quotes(name).unwrap_or(name))
+    }
+}
+
 /// Those that `choice` means; an error where there is none of them.
 pub fn chosen(session: &Session, choice: &Choice) -> Result<Chosen> {
+    choose(&all(session)?, choice)
+}
+
+/// All of the server, by name.
+pub fn all(session: &Session) -> Result<Vec<Database>> {
     let sql =
         "SELECT datname, datistemplate OR NOT datallowconn FROM pg_catalog.pg_database ORDER BY 1";
     let mut all = Vec::new();
@@ -35,32 +70,25 @@ pub fn chosen(session: &Session, choice: &Choice) -> Result<Chosen> {
         });
         Ok(())
     })?;
-    choose(&all, choice)
+    Ok(all)
 }
 
 fn choose(all: &[Database], choice: &Choice) -> Result<Chosen> {
-    let named = choice.names.iter().filter(|name| !is_pattern(name));
-    let missing = named.filter(|name| !all.iter().any(|database| database.name == **name));
-    let missing: Vec<(String, Error)> = missing
+    let is_there = |name: &str| all.iter().any(|database| database.name == name);
+    let missing: Vec<(String, Error)> = choice
+        .names()
+        .filter(|name| !is_there(name))
         .map(|name| {
             let error = Error::new(Kind::NotFound, format!("there is no database {name:?}"))
                 .hint("names are taken as they are, capitals and all; `psql -l` lists them.");
-            (name.clone(), error)
+            (name.to_owned(), error)
         })
         .collect();
-    let wanted = |database: &&Database| {
-        let named = choice.names.contains(&database.name);
-        let meant = choice.names.is_empty()
-            || choice
-                .names
-                .iter()
-                .any(|name| matches(name, &database.name));
-        // One that is named is meant, whatever it is.
-        (named || (meant && !database.special))
-            && !choice
-                .exclude
-                .iter()
-                .any(|name| matches(name, &database.name))
+    // One that is named is meant, whatever it is.
+    let wanted = |database: &&Database| match choice.wish(&database.name) {
+        Wish::Named => true,
+        Wish::Matched => !database.special,
+        Wish::No => false,
     };
     let names: Vec<String> = all
         .iter()
@@ -79,11 +107,20 @@ fn choose(all: &[Database], choice: &Choice) -> Result<Chosen> {
 }
 
 fn is_pattern(name: &str) -> bool {
-    name.contains(['*', '?'])
+    name.contains(['*', '?']) && in_quotes(name).is_none()
 }
 
-/// `*` stands for any letters, `?` for one.
+/// The name that is meant as it stands, with the signs of patterns in it.
+fn in_quotes(word: &str) -> Option<&str> {
+    let name = word.strip_prefix('"')?.strip_suffix('"')?;
+    name.contains(['*', '?']).then_some(name)
+}
+
+/// `*` stands for any letters, `?` for one; in double quotes for themselves.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    if let Some(quoted) = in_quotes(pattern) {
+        return quoted == name;
+    }
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut at, mut read) = (0, 0);
@@ -127,6 +164,9 @@ mod tests {
             ("?", "", false),
             ("*", "", true),
             ("ä?", "äö", true),
+            ("\"a*b\"", "a*b", true),
+            ("\"a*b\"", "aXb", false),
+            ("\"shop\"", "shop", false),
         ] {
             assert_eq!(matches(pattern, name), same, "{pattern} {name}");
         }
@@ -157,6 +197,15 @@ mod tests {
             chosen(&["template1", "shop"], &[]).unwrap(),
             ["shop", "template1"]
         );
+        // In quotes the signs of patterns are none.
+        let odd = [database("a*b", false), database("aXb", false)];
+        for (name, found) in [("a*b", &["a*b", "aXb"][..]), ("\"a*b\"", &["a*b"])] {
+            let choice = Choice {
+                names: vec![name.to_owned()],
+                exclude: Vec::new(),
+            };
+            assert_eq!(choose(&odd, &choice).unwrap().names, found, "{name}");
+        }
         for (names, exclude) in [
             (&["shop"][..], &["shop"][..]),
             (&["x*"], &[]),

@@ -9,11 +9,12 @@
 //! 3. the data is there, its `.sha256`, and then its `.json`: from here on it is a dump;
 //! 4. the claim goes (if it can't, the next run removes it).
 
+pub mod audit;
 pub mod census;
 pub mod claim;
 pub mod class;
 pub mod cleanup;
-mod databases;
+pub mod databases;
 mod globals;
 mod making;
 mod migrations;

@@ -1,6 +1,8 @@
 //! Which dumps are kept: the rules, and what they decide, with a reason for every line. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::class::span;
 
 use crate::{
     domain::retention::policy::Keep,
@@ -90,6 +92,13 @@ fn of_one<'a>(own: &[&'a Known], rules: &Rules, now: Time) -> BTreeMap<&'a DumpN
     let newest_good = own.iter().find(|dump| dump.problem.is_none());
     let newest_good = newest_good.map(|dump| dump.name.time());
     let reference = newest_good.map_or(now, |time| time.min(now));
+    // A good one of the same class and year, month, week or day takes the place of one that is not.
+    let period = |dump: &Known| {
+        let class = dump.name.class();
+        (class, span(class, dump.name.time()))
+    };
+    let good_ones = own.iter().filter(|dump| dump.problem.is_none());
+    let made_up: BTreeSet<_> = good_ones.map(|dump| period(dump)).collect();
     // Good ones that came before, in all and of each class.
     let mut good: u32 = 0;
     let mut of_class: BTreeMap<Class, usize> = BTreeMap::new();
@@ -102,6 +111,7 @@ fn of_one<'a>(own: &[&'a Known], rules: &Rules, now: Time) -> BTreeMap<&'a DumpN
             _ if class == Class::Manual => {
                 reasons.push("manual: no rule removes it".to_owned());
             }
+            Some(_) if dump.problem.is_some() && made_up.contains(&period(dump)) => {}
             None if rules.days.is_none() => reasons.push(format!("no rule for class {class}")),
             Some(keep) if keep.wants_more_than(*before) => reasons.push(match keep {
                 Keep::Count(count) => format!("{class}: {} of {count}", *before + 1),
@@ -292,6 +302,49 @@ mod tests {
                 .iter()
                 .all(|one| one.keep)
         );
+    }
+
+    #[test]
+    fn one_that_is_damaged_stays_until_its_year_or_month_has_a_good_one() {
+        let rules = Rules {
+            yearly: Some(Keep::Forever),
+            ..Rules::default()
+        };
+        let damaged = |day| Known {
+            problem: Some("it is damaged".to_owned()),
+            ..dump("a", day, Class::Yearly)
+        };
+        let forever = "yearly: forever";
+        let but = "yearly: forever (but it is damaged)";
+        let gone = "-no rule wants it, and it is damaged";
+        let dumps = [
+            damaged("2025-11-01"),
+            damaged("2026-11-01"),
+            damaged("2026-11-02"),
+            dump("a", "2026-11-03", Class::Yearly),
+        ];
+        assert_eq!(said(&dumps, rules), [but, gone, gone, forever]);
+        // Not before so many months that have one.
+        let rules = Rules {
+            monthly: Some(Keep::Count(12)),
+            ..rules
+        };
+        let monthly = |day, problem: Option<&str>| Known {
+            problem: problem.map(str::to_owned),
+            ..dump("a", day, Class::Monthly)
+        };
+        let months = [
+            monthly("2026-10-31", Some("it is damaged")),
+            monthly("2026-11-01", Some("it is damaged")),
+            monthly("2026-11-02", None),
+        ];
+        let one = "monthly: 1 of 12";
+        let but_one = "monthly: 2 of 12 (but it is damaged)";
+        assert_eq!(said(&months, rules), [but_one, gone, one]);
+        let none_good = [damaged("2026-11-01"), damaged("2026-11-02")];
+        let newer = "; newer than every good one (but it is damaged)";
+        let newer = format!("{but}{newer}");
+        assert_eq!(said(&none_good, rules), [newer.as_str(), newer.as_str()]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{
     checks::{archiving::Lag, dumps, good},
     exposition::{Family, Kind, Sample},
-    facts::{Facts, server::Server},
+    facts::{Facts, Holding, server::Server},
     runs,
     verdict::Verdict,
 };
@@ -70,6 +70,7 @@ pub fn families(facts: &Facts, verdicts: &[Verdict], wanted: Wanted<'_>) -> Vec<
                 book.lag(&name, &lag);
             }
         }
+        book.dumps(holding);
     }
     for disk in &facts.disks {
         let name = [("disk", disk.name.as_str())];
@@ -318,6 +319,26 @@ impl Book<'_> {
     }
 
     /// The newest good backup of a kind.
+    fn dumps(&mut self, holding: &Holding) {
+        for dump in holding.dumps.iter().flatten() {
+            let Some(good) = &dump.good else { continue };
+            let of = dump.subject.to_string();
+            let labels = [("repository", holding.name.as_str()), ("database", &of)];
+            self.gauge(
+                "pgstow_dump_newest_timestamp_seconds",
+                "Of when the state is that the newest good dump holds.",
+                &labels,
+                seconds(good.time),
+            );
+            self.gauge(
+                "pgstow_dump_newest_stored_bytes",
+                "Bytes of the newest good dump as stored.",
+                &labels,
+                good.stored_bytes as f64,
+            );
+        }
+    }
+
     fn backup(&mut self, kind: &'static str, name: (&'static str, &str), backup: &Backup) {
         let labels = [name, ("kind", kind)];
         for (metric, help, value) in [

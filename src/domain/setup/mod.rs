@@ -7,7 +7,7 @@ pub mod archive_command;
 pub mod arrival;
 pub mod check;
 pub mod checks;
-mod dump_programs;
+pub mod dump_programs;
 pub mod facts;
 pub mod finding;
 pub mod given_up;

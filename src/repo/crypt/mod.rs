@@ -62,7 +62,10 @@ impl Keys {
                     Kind::Key,
                     format!("it is encrypted for others than {}, the identity that is set", own.join(", ")),
                 )
-                .hint("use the private key of one of the recipients, which `pgstow list BACKUP` shows.")
+                .hint(
+                    "use the private key of one of the recipients, which `pgstow list BACKUP` shows, of dumps `pgstow --json \
+                     list --dumps`.",
+                )
             }
             (error, _) => unreadable(error),
         })

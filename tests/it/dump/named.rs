@@ -116,7 +116,8 @@ fn what_is_wrong_with_a_dump_is_listed() {
     assert_eq!(listed[2]["state"], "good");
     // Neither is in the way of the others, nor deleted.
     site.dumped(&["postgres"]);
-    site.stow.tool.command(&["cleanup"]).ok();
+    let cleaned = site.stow.tool.command(&["cleanup"]).fails(3);
+    assert_eq!(cleaned.stdout.matches(" is lost: ").count(), 2, "{cleaned}");
     assert_eq!(site.list().len(), 4);
 }
 

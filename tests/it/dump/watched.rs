@@ -147,6 +147,122 @@ fn the_age_of_each_databases_newest_dump() {
     assert_eq!(ages(&site, 2), [(Value::Null, "critical".into())]);
 }
 
+/// Whatever another run did well, and for no longer than they ask for it.
+#[test]
+fn a_database_that_the_settings_ask_for_is_missed() {
+    let lines = "[dump]\ndatabases = [\"shop\", \"broken\", \"app_*\"]\n";
+    let site = Site::with(pg(17), lines);
+    let cluster = &site.stow.cluster;
+    for name in ["shop", "broken", "app_new", "other"] {
+        cluster.psql(&format!("create database {name}"));
+    }
+    site.daily_of(0, "shop", &["--json"]);
+    let only = ["monitor", "--only", "dump_age"];
+    let about = |name: &str, state: &str| (Value::from(name), Value::from(state));
+    // A new one that a pattern means may wait for the next run.
+    let missed = [
+        about("app_new", "ok"),
+        about("broken", "critical"),
+        about("shop", "ok"),
+    ];
+    assert_eq!(ages(&site, 2), missed);
+    let shifted = |by: &str, code: i32| site.stow.tool.shifted(by, &only).fails(code);
+    shifted("+27h", 2).stdout_contains("warning   dump_age app_new  there is no dump of it");
+    shifted("+51h", 2).stdout_contains("CRITICAL  dump_age app_new  there is no dump of it");
+    drop(site.dumped(&["app_new"]));
+    drop(site.dumped(&["broken"]));
+    let well = [
+        about("app_new", "ok"),
+        about("broken", "ok"),
+        about("shop", "ok"),
+    ];
+    assert_eq!(ages(&site, 0), well);
+    // What is taken out isn't missed, and its dumps are there.
+    let older = |key: &str, value: &str, code: i32| {
+        let monitor = site.stow.tool.shifted("+99h", &only);
+        monitor.env(key, value).fails(code)
+    };
+    let left_out = older("PGSTOW_DUMP_DATABASES", "broken", 2);
+    let left_out =
+        left_out.stdout_contains("ok        dump_age shop    the settings ask for no dump of it");
+    assert!(
+        !left_out.stdout.contains("app_new"),
+        "made by hand: {left_out}"
+    );
+    let left_out = older("PGSTOW_DUMP_EXCLUDE", "b*,app_*,shop", 0);
+    left_out.stdout_contains("the newest good one is of 4 d 3 h ago");
+    // A name that no database has is a mistake, or it was dropped.
+    let mistaken = site.stow.tool.command(&only);
+    let mistaken = mistaken.env("PGSTOW_DUMP_DATABASES", "shop,Shop").fails(1);
+    mistaken.stdout_contains("warning   dump_age Shop  dump.databases names it");
+}
+
+/// They lie for years, and nobody looks at them.
+#[test]
+fn an_older_dump_that_is_lost_or_rots_is_told() {
+    let site = Site::start(pg(16));
+    let tool = &site.stow.tool;
+    // Of years that have no other.
+    let yearly = |ago: &str| {
+        let dump = [
+            "--json",
+            "dump",
+            "--no-globals",
+            "--class",
+            "yearly",
+            "postgres",
+        ];
+        site.stored(&tool.shifted(ago, &dump).ok().json()["dumps"][0])
+    };
+    let (gone, cut, rotten) = (yearly("-800d"), yearly("-400d"), yearly("-9d"));
+    site.daily_of(0, "postgres", &["--json"]);
+    let damaged = |code| tool.command(&["monitor", "--only", "damaged"]).fails(code);
+    damaged(0).stdout_contains("ok        damaged local  no backup is damaged");
+    tool.command(&["cleanup"]).ok();
+    let all = ["verify", "--all"];
+    let read = tool.command(&all).ok();
+    read.stdout_contains("4 dumps: what is stored is as it was written");
+    let bytes = |dumped: &super::Dumped| fs::read(&dumped.data).unwrap();
+    let (whole, whole_cut, whole_gone) = (bytes(&rotten), bytes(&cut), bytes(&gone));
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(&rotten.data, &flipped).unwrap();
+    fs::write(&cut.data, &whole_cut[1..]).unwrap();
+    fs::remove_file(&gone.data).unwrap();
+    // The listing shows that it is gone.
+    damaged(1).stdout_contains("of 1 dump something is lost, such as postgres/main_postgres_");
+    let cleaned = tool.command(&["cleanup"]).fails(3);
+    assert_eq!(cleaned.stdout.matches(" is lost: ").count(), 2, "{cleaned}");
+    let dry = tool.command(&["cleanup", "--dry-run"]).fails(3);
+    assert_eq!(dry.stdout.matches(" is lost: ").count(), 2, "{dry}");
+    let read = tool.command(&all).fails(3);
+    let read = read.stdout_contains("1 dump: what is stored is as it was written");
+    assert_eq!(read.stdout.matches(": DAMAGED: ").count(), 3, "{read}");
+    read.stdout_contains("is not what was written");
+    let states = || -> Vec<Value> {
+        let listed = site.list();
+        listed.iter().map(|dump| dump["state"].clone()).collect()
+    };
+    assert_eq!(states(), ["damaged", "damaged", "bad", "good"]);
+    let json = tool.command(&["--json", "verify", "--all"]).fails(3).json();
+    let problems = json["dumps"].as_array().unwrap().iter();
+    let problems: Vec<bool> = problems.map(|one| one["problem"].is_null()).collect();
+    assert_eq!(problems, [false, false, false, true], "{json}");
+    // Put back from a copy, they are as good as before.
+    for (dumped, bytes) in [(&rotten, whole), (&cut, whole_cut), (&gone, whole_gone)] {
+        fs::write(&dumped.data, bytes).unwrap();
+    }
+    tool.command(&all).ok();
+    assert_eq!(states(), ["good"; 4]);
+    tool.command(&["cleanup"]).ok();
+    damaged(0);
+    // The newest one, of which an older one is young.
+    let newest = site.dumped(&["postgres"]);
+    fs::write(&newest.data, "").unwrap();
+    damaged(1);
+}
+
 #[test]
 fn runs_are_noted_and_counted() {
     let site = Site::start(pg(16));
@@ -183,4 +299,10 @@ fn runs_are_noted_and_counted() {
     let metrics = fs::read_to_string(&textfile).unwrap();
     let failed = "pg_backup_last_exit_code{cluster=\"main\",command=\"dump\"} 1";
     assert!(metrics.contains(failed), "{metrics}");
+    let of = "{cluster=\"main\",repository=\"local\",database=\"postgres\"}";
+    let bytes = &dumped.json["data"]["stored_bytes"];
+    let stored = format!("pgstow_dump_newest_stored_bytes{of} {bytes}\n");
+    assert!(metrics.contains(&stored), "{metrics}");
+    let time = format!("pgstow_dump_newest_timestamp_seconds{of} 1");
+    assert!(metrics.contains(&time), "{metrics}");
 }

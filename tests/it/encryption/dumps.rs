@@ -78,11 +78,20 @@ fn without_the_key_a_dump_is_made_but_not_restored() {
     site.take_key_away();
     let dump = ["--json", "dump", "postgres", "--no-globals", "--verify"];
     // It is made; only trying it out needs the key.
-    site.pgstow(&dump)
-        .env("PGSTOW_CLUSTER_USER", "postgres")
-        .fails(1)
-        .stderr_contains("could not be verified");
+    let made = site.pgstow(&dump).env("PGSTOW_CLUSTER_USER", "postgres");
+    let made = made.fails(1).json();
+    assert_eq!(made["dumps"].as_array().unwrap().len(), 1, "{made}");
+    let why = made["unverified"]["error"].as_str().unwrap();
+    assert!(why.contains("could not be verified"), "{why}");
+    // Who sets that up hears of it before.
+    let check = site.pgstow(&["check"]).env("PGSTOW_DUMP_VERIFY", "on");
+    let check = check.env("PGSTOW_CLUSTER_USER", "postgres").spawn().wait();
+    check.stdout_contains("this host has no private key");
+    // It can be read all the same.
+    site.pgstow(&["verify", "--all"]).ok();
     let report = site.pgstow(&["--json", "list", "--dumps"]).ok().json();
+    let recipients = report["dumps"][0]["recipients"].as_array();
+    assert_eq!(recipients.map(Vec::len), Some(1), "{report}");
     let name = report["dumps"][0]["dump"]["name"]
         .as_str()
         .map(str::to_owned);

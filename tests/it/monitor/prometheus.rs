@@ -127,6 +127,9 @@ fn the_metrics_reach_prometheus() {
     known.insert("pgstow_disk_full_in_seconds".to_owned());
     // Only where dumps are restored to be checked: tests/it/restore_dump/kept.rs.
     known.insert("pgstow_dump_verification_newest_timestamp_seconds".to_owned());
+    // Only where dumps are made: tests/it/dump/watched.rs.
+    known.insert("pgstow_dump_newest_timestamp_seconds".to_owned());
+    known.insert("pgstow_dump_newest_stored_bytes".to_owned());
     let described = mentioned(&page);
     // A table's line breaks, a file's name.
     assert!(

@@ -62,6 +62,32 @@ fn a_database_that_is_there_is_asked_for_and_replaced_only_when_all_is_well() {
     site.assert_clean("production,shop");
 }
 
+/// The database that the settings of the cluster name is one of that cluster's server.
+#[test]
+fn a_server_to_verify_on_needs_no_database_of_the_clusters() {
+    let site = Site::start(pg(16));
+    make_shop(&site.stow.cluster, "shop");
+    site.dump("shop", &[]);
+    let verify = site.pgstow(&["verify", "shop"]);
+    verify
+        .env("PGSTOW_CLUSTER_DATABASE", "elsewhere")
+        .env("PGSTOW_VERIFY_PLACE", "server")
+        .ok();
+    site.assert_clean("shop");
+}
+
+#[test]
+fn a_dump_in_another_encoding_goes_into_a_database_of_the_servers() {
+    let site = Site::start(pg(17));
+    site.stow.cluster.psql("create database letters");
+    site.sql("letters", "create table t as select 'Größe' as x");
+    site.dump("letters", &["--format", "plain", "--", "--encoding=LATIN1"]);
+    site.pgstow(&["restore-dump", "letters", "-d", "again"])
+        .ok();
+    let told = "select x, getdatabaseencoding() from t";
+    assert_eq!(site.sql("again", told), "Größe|UTF8");
+}
+
 fn single_tables_come_with_all_that_is_theirs(pg: PgBin) {
     let site = Site::start(pg);
     let cluster = &site.stow.cluster;

@@ -218,6 +218,10 @@ fn cure(complaint: &str) -> Option<&'static str> {
         )
     } else if says(&["permission denied", "must be "]) {
         Some("restore as a superuser, or without owners and rights (--no-owner).")
+    } else if says(&["parameter \"transaction_timeout\""]) {
+        Some(
+            "pg_dump of 17 or newer made the dump for servers of 17 or newer: restore it into such a one.",
+        )
     } else {
         None
     }

@@ -47,6 +47,12 @@ enum From<'a> {
     Path(PathBuf),
 }
 
+/// Whether pg_dump was told how to write texts: then a script doesn't tell the encoding of its database.
+fn is_recoded(dump: &Dump) -> bool {
+    let mut options = dump.options.iter();
+    options.any(|option| option.starts_with("--enc") || option.starts_with("-E"))
+}
+
 /// What reading it once told.
 pub struct Checked {
     /// Whether there was a SHA-256 to compare with.
@@ -234,7 +240,11 @@ impl<'a> Material<'a> {
             Shape::Plain(_) => {
                 let mut scan = Scan::default();
                 hash::copy(&mut plain, &mut scan)?;
-                Ok(About::Script(scan.finish()))
+                let mut script = scan.finish();
+                if self.description.as_deref().is_some_and(is_recoded) {
+                    script.encoding = None;
+                }
+                Ok(About::Script(script))
             }
             _ => {
                 let toc = toc_of(&mut plain, matches!(self.shape, Shape::Packed(_)));

@@ -47,13 +47,11 @@ impl Ground {
         cancel: &Cancel,
     ) -> Result<Self> {
         let about = &checked.about;
-        let session = Session::connect(&server.info, cancel)?;
-        let server_version = session.server_version_num()?;
-        drop(session);
+        let (info, server_version) = reach(&server.info, cancel)?;
         let programs = fitting(search, server_version, about)?;
         let make = |how: &Creation| match &server.database {
-            Some(name) => Fresh::called(&server.info, name, how, cancel),
-            None => Fresh::temporary(&server.info, "verify", how, cancel),
+            Some(name) => Fresh::called(&info, name, how, cancel),
+            None => Fresh::temporary(&info, "verify", how, cancel),
         };
         let database = with_locale_or_without(about, make)?;
         Ok(Self {
@@ -135,6 +133,21 @@ impl Drop for Ground {
             // It goes with its server.
             self.database.keep();
         }
+    }
+}
+
+/// The way to a server, and its version. The database that the cluster's settings name needn't be on another server.
+fn reach(info: &ConnInfo, cancel: &Cancel) -> Result<(ConnInfo, u32)> {
+    const ALWAYS: &str = "postgres";
+    let version = |info: &ConnInfo| Session::connect(info, cancel)?.server_version_num();
+    match version(info) {
+        Err(error) if error.kind() == Kind::NotFound && info.database != ALWAYS => {
+            let other = info.clone().with_database(ALWAYS);
+            // The database that was named is what is missing.
+            let version = version(&other).map_err(|_| error)?;
+            Ok((other, version))
+        }
+        other => Ok((info.clone(), other?)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sequences that would next give a value that their column already has: the next insert would fail.
+//! Sequences that would give a value that their column already has: an insert would fail.
 
 use crate::{
     error::Result,
@@ -9,7 +9,7 @@ use crate::{
 
 /// Sequences that fill a column of whole numbers and don't begin again: that belong to it (serial, identity), or give its
 /// default and nothing else.
-const FILLING: &str = "SELECT sn.nspname, s.relname, n.nspname, c.relname, a.attname, q.seqincrement > 0 \
+const FILLING: &str = "SELECT sn.nspname, s.relname, n.nspname, c.relname, a.attname, q.seqincrement, q.seqmin, q.seqmax \
      FROM pg_catalog.pg_sequence q \
      JOIN pg_catalog.pg_class s ON s.oid = q.seqrelid \
      JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace \
@@ -41,19 +41,32 @@ pub fn behind(session: &Session) -> Result<VerifiedCheck> {
             identifier(&row.text(3)?)
         );
         let column = identifier(&row.text(4)?);
-        let (far, beyond) = match row.parse(5)? {
-            true => ("max", ">"),
-            false => ("min", "<"),
+        let step: i64 = row.parse(5)?;
+        let (far, beyond, last) = match step > 0 {
+            true => ("max", ">", format!("<= '{}'", row.text(7)?)),
+            false => ("min", "<", format!(">= '{}'", row.text(6)?)),
         };
-        // The last value was given away, or, of a new sequence, is the first to be.
+        // Of several servers each gives every n-th value: those of the others are not in its way. An int8 has no room for
+        // all differences.
+        let own = match step.unsigned_abs() {
+            1 => String::new(),
+            step => format!(" AND (c.{column}::numeric - s.last_value) % {step} = 0"),
+        };
+        // The last value was given away, or, of a new sequence, is the first to be. An index on the column finds what is
+        // beyond.
         let sql = format!(
-            "SELECT t.far, s.last_value FROM (SELECT {far}({column})::int8 AS far FROM {table}) t, {sequence} s \
-             WHERE t.far {beyond} s.last_value OR (t.far = s.last_value AND NOT s.is_called)"
+            "SELECT t.far, s.last_value FROM {sequence} s CROSS JOIN LATERAL (SELECT {far}(c.{column})::int8 AS far \
+             FROM {table} c WHERE c.{column} {beyond}= s.last_value AND c.{column} {last}::int8{own} \
+             AND (c.{column} <> s.last_value OR NOT s.is_called)) t WHERE t.far IS NOT NULL"
         );
         let found = session.with_limit(NO_LIMIT, |session| session.query_rows(&sql, &[]))?;
         if let Some(found) = found.first() {
+            let step = match step {
+                1 => String::new(),
+                step => format!(" and goes on by {step}"),
+            };
             wrong.push(format!(
-                "{sequence} is at {}, {column} of {table} at {}",
+                "{sequence} is at {}{step}, {column} of {table} at {}",
                 found.text(1)?,
                 found.text(0)?
             ));

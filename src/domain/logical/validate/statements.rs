@@ -1,12 +1,18 @@
 //! Statements of the configuration (`verify.sql`), which must return true.
 
 use crate::{
-    error::{Kind, Result},
-    postgres::{connection::Session, conninfo::ConnInfo},
+    error::{Error, Kind, Result},
+    postgres::{connection::Session, conninfo::ConnInfo, server_error::ServerError},
     repo::verified::VerifiedCheck,
     util::{cancel::Cancel, process::NO_LIMIT},
 };
 
+/// What is wrong with the statement itself, whatever it looks at (`src/backend/utils/errcodes.txt`): a syntax error, and
+/// a change where nothing but a look is allowed.
+const OWN_FAULTS: [&str; 2] = ["42601", "25006"];
+
+/// # Errors
+/// A statement can't be run at all: that says nothing of the dump.
 pub fn check(
     info: &ConnInfo,
     statements: &[String],
@@ -24,6 +30,11 @@ pub fn check(
         let answer = session.with_limit(NO_LIMIT, |session| session.query_rows(statement, &[]));
         match answer {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) if is_its_own_fault(&error) => {
+                return Err(error
+                    .context("a statement of verify.sql can't be run")
+                    .hint("mend it: each is one SELECT, as psql takes it, that returns true."));
+            }
             Err(error) => wrong.push(error.in_one_line()),
             Ok(rows) => match rows.as_slice() {
                 [row] => match row.optional(0)?.as_deref() {
@@ -39,4 +50,8 @@ pub fn check(
     }
     let fine = format!("{} statements return true", statements.len());
     Ok(Some(VerifiedCheck::of("sql", wrong, fine)))
+}
+
+fn is_its_own_fault(error: &Error) -> bool {
+    ServerError::of(error).is_some_and(|error| OWN_FAULTS.contains(&error.code.as_str()))
 }

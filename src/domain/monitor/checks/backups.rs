@@ -66,7 +66,7 @@ fn of_repository(
         stored::restorable(held, timeline, &facts.minimal),
         stored::given_up(held, &facts.given_up),
         stored::page_failures(held),
-        stored::damaged(held),
+        stored::damaged(held, &holding.lost_dumps),
         stored::pending(held),
         match timeline {
             Some(timeline) => {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{
-        facts::{Facts, GoodDump, Holding, timers::Timer},
+        facts::{Facts, GoodDump, Holding, arrivals::Arrivals, server::Server, timers::Timer},
         runs::Run,
         verdict::{State, Unit, Verdict},
     },
     known::{Yardstick, is_timer_of_backups},
+    wanted::Why,
 };
 use crate::{
     domain::setup::stored::Stored,
@@ -29,22 +30,32 @@ const HINT: &str =
     "see why by `pgstow list --runs`, then make one with `pgstow dump --class auto`.";
 
 pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
-    let unread = facts.repositories.iter().find(|one| one.dumps.is_err());
-    let mut newest = newest(&facts.repositories, by.now);
-    if let Ok(server) = &facts.server {
-        // Dumps of a database that was dropped grow old and are kept.
-        newest.retain(|subject, _| {
-            let there = |name: &str| server.databases.iter().any(|own| own == name);
-            subject.database().is_none_or(there)
-        });
-    }
-    if let Some(unread) = unread {
+    if let Some(unread) = facts.repositories.iter().find(|one| one.dumps.is_err()) {
         let what = format!("the dumps in repository {} can't be read", unread.name);
         let hint = "see the check `repository`.";
         return vec![Verdict::new(NAME, State::Unknown, what, hint)];
     }
-    if newest.is_empty() {
-        return vec![match by.dumps {
+    let regular = newest(&facts.repositories, by.now, true);
+    let mut judged = BTreeMap::new();
+    for (subject, found) in newest(&facts.repositories, by.now, false) {
+        let verdict = match (by.wanted.why(subject), regular.get(subject)) {
+            // Who wants one has one, though it was made by hand.
+            (Why::Named | Why::Matched, _) => judge(found, by),
+            (Why::Usual, Some(found)) => judge(*found, by),
+            (Why::Never, Some(found)) => retired(*found, by),
+            (Why::Usual | Why::Never, None) => continue,
+        };
+        judged.insert(subject.clone(), verdict);
+    }
+    if let Ok(server) = &facts.server {
+        // Dumps of a database that was dropped grow old and are kept.
+        judged.retain(|subject, _| {
+            let there = |name: &str| server.databases.iter().any(|own| own == name);
+            subject.database().is_none_or(there)
+        });
+    }
+    if !regular.keys().any(|subject| judged.contains_key(*subject)) {
+        return vec![match by.wanted.spoken_of {
             true => {
                 let what = "there is no good dump of another class than manual";
                 Verdict::new(NAME, State::Critical, what, HINT)
@@ -52,10 +63,79 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
             false => Verdict::ok(NAME, "no dumps are made"),
         }];
     }
-    let judged = newest.into_iter();
+    let undumped = facts
+        .server
+        .iter()
+        .flat_map(|server| undumped(server, &facts.arrivals, by));
+    for (subject, verdict) in undumped {
+        judged.entry(subject).or_insert(verdict);
+    }
+    let judged = judged.into_iter();
     judged
-        .map(|(subject, found)| judge(found, by).about(&subject.to_string()))
+        .map(|(subject, verdict)| verdict.about(&subject.to_string()))
         .collect()
+}
+
+/// What the settings ask for and there may be no dump of, whatever came of other databases in the last run.
+fn undumped(server: &Server, arrivals: &Arrivals, by: Yardstick<'_>) -> BTreeMap<Subject, Verdict> {
+    let of = |name: &str| Subject::Database(name.to_owned());
+    let mut all = BTreeMap::new();
+    if !by.wanted.spoken_of {
+        return all;
+    }
+    for name in by.wanted.choice.names() {
+        if by.wanted.why(&of(name)) == Why::Never {
+            continue;
+        }
+        let verdict = match server.databases.iter().any(|own| own == name) {
+            true => Verdict::new(
+                NAME,
+                State::Critical,
+                "there is no dump of it, and dump.databases names it",
+                HINT,
+            ),
+            false => Verdict::new(
+                NAME,
+                State::Warning,
+                "dump.databases names it, and the server has no such database",
+                "take it out of dump.databases, or mend the name there: capitals count.",
+            ),
+        };
+        all.insert(of(name), verdict);
+    }
+    let limits = by.thresholds.dump_age;
+    for name in &server.dumpable {
+        if by.wanted.why(&of(name)) != Why::Matched {
+            continue;
+        }
+        // The next run may be the first since it was made.
+        let since = arrivals.since(name).unwrap_or(by.now);
+        let age = (by.now - since).to_std().unwrap_or_default();
+        let what = format!(
+            "there is no dump of it, which is here for {} or longer, and the settings ask for one",
+            units::duration(age)
+        );
+        let hint = "see why by `pgstow list --runs`, then make one with `pgstow dump --class auto`; or leave it out: \
+                    dump.exclude.";
+        all.insert(of(name), Verdict::new(NAME, limits.judge(age), what, hint));
+    }
+    all
+}
+
+/// Of what the settings leave out: its dumps grow old on purpose.
+fn retired(found: Found<'_>, by: Yardstick<'_>) -> Verdict {
+    const WHY: &str =
+        "the settings ask for no dump of it (dump.databases, dump.exclude, dump.globals)";
+    let Some((dump, repository)) = found else {
+        return Verdict::ok(
+            NAME,
+            format!("{WHY}; of those that are left not one is good"),
+        );
+    };
+    let age = (by.now - dump.time).to_std().unwrap_or_default();
+    let age = units::duration(age);
+    let what = format!("{WHY}; the newest good one is of {age} ago, in repository {repository}");
+    Verdict::ok(NAME, what)
 }
 
 /// Whether dumps are all that the cluster is backed up by: no WAL is archived, and [`nothing_else`] is made.
@@ -69,7 +149,7 @@ pub fn are_all(facts: &Facts, by: Yardstick<'_>) -> bool {
         runs: &facts.runs,
         timers: &facts.timers,
     };
-    !archives && nothing_else(made, by.dumps)
+    !archives && nothing_else(made, by.wanted.spoken_of)
 }
 
 /// What tells which kinds of backups are made here.
@@ -103,7 +183,9 @@ pub fn nothing_else(made: Made<'_>, spoken_of: bool) -> bool {
 pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Verdict {
     const HINT: &str =
         "see by `pgstow verify DUMP` what is wrong, and make another with `pgstow dump`.";
-    let words = || stored.archive.verdicts.dumps.values();
+    // What was only read, and is right, was tried out by nobody.
+    let all = || stored.archive.verdicts.dumps.values();
+    let words = || all().filter(|(_, word)| word.was_restored() || !word.good);
     let Some((_, newest)) = words().max_by_key(|(time, _)| *time) else {
         return Verdict::ok(VERIFICATION, "no dump was restored to be checked");
     };
@@ -142,13 +224,13 @@ pub fn proven(stored: &Stored) -> Option<Time> {
         .verdicts
         .dumps
         .values()
-        .filter(|(_, word)| word.good);
+        .filter(|(_, word)| word.good && word.was_restored());
     good.map(|(time, _)| *time).max()
 }
 
 /// Of the newest dump of any database; None where no dumps are made.
 pub fn newest_of_all(holdings: &[Holding], by: Yardstick<'_>) -> Option<Verdict> {
-    let newest = newest(holdings, by.now).into_values();
+    let newest = newest(holdings, by.now, true).into_values();
     let last = newest.max_by_key(|found| found.map(|(dump, _)| rank(dump, by.now)))?;
     Some(judge(last, by))
 }
@@ -161,18 +243,23 @@ fn rank(dump: &GoodDump, now: Time) -> (bool, Time) {
     (!clock::is_ahead(dump.time, now), dump.time)
 }
 
-/// Of each database of which dumps are made again and again.
-fn newest(holdings: &[Holding], now: Time) -> BTreeMap<&Subject, Found<'_>> {
+fn better<'a>(one: Found<'a>, other: Found<'a>, now: Time) -> Found<'a> {
+    let rank = |found: Found<'_>| found.map(|(dump, _)| rank(dump, now));
+    match rank(one) < rank(other) {
+        true => other,
+        false => one,
+    }
+}
+
+/// Of each database; with `regular` only where dumps of it are made again and again.
+fn newest(holdings: &[Holding], now: Time, regular: bool) -> BTreeMap<&Subject, Found<'_>> {
     let mut newest: BTreeMap<&Subject, Found<'_>> = BTreeMap::new();
     for holding in holdings {
-        let regular = holding.dumps.iter().flatten();
-        for dump in regular.filter(|dump| dump.is_regular) {
+        let dumps = holding.dumps.iter().flatten();
+        for dump in dumps.filter(|dump| dump.is_regular || !regular) {
             let known = newest.entry(&dump.subject).or_default();
             let here = dump.good.as_ref().map(|good| (good, holding.name.as_str()));
-            let rank = |found: Found<'_>| found.map(|(dump, _)| rank(dump, now));
-            if rank(*known) < rank(here) {
-                *known = here;
-            }
+            *known = better(*known, here, now);
         }
     }
     newest

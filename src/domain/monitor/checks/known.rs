@@ -1,8 +1,11 @@
 //! The names of all checks, and what they judge by.
 
-use super::super::{
-    thresholds::Thresholds,
-    verdict::{State, Verdict},
+use super::{
+    super::{
+        thresholds::Thresholds,
+        verdict::{State, Verdict},
+    },
+    wanted::Wanted,
 };
 use crate::{domain::setup::archive_command::ArchiveCommand, util::clock::Time};
 
@@ -119,8 +122,8 @@ pub struct Yardstick<'a> {
     pub thresholds: &'a Thresholds,
     /// As archive_command should be.
     pub command: &'a ArchiveCommand,
-    /// Whether the settings speak of dumps, so that they are missed where there are none.
-    pub dumps: bool,
+    /// Dumps that are missed where there are none.
+    pub wanted: &'a Wanted,
     /// The replication slot of receive-wal.
     pub slot: &'a str,
     /// Names of all repositories that are set, whichever are looked at.

@@ -15,9 +15,11 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod unsynced;
+mod wanted;
 
 pub use host::{RUNS, STATE, job};
 pub use known::{Yardstick, is_consequence, names};
+pub use wanted::Wanted;
 
 use super::{facts::Facts, verdict::Verdict};
 use crate::domain::setup::checks::NOT_NEEDED;

@@ -1,5 +1,7 @@
 //! One repository: whether what it has can be restored, up to this day.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{
         facts::minimal::Spell,
@@ -16,7 +18,7 @@ use crate::{
     },
     error::Result,
     postgres::lsn::TimelineId,
-    repo::{catalog::Backup, gap::Gap},
+    repo::{catalog::Backup, dump_name::DumpName, gap::Gap},
     util::{clock::Time, units},
 };
 
@@ -139,8 +141,9 @@ pub fn page_failures(stored: &Stored) -> Verdict {
     figure(Verdict::ok(NAME, "no backup has damaged pages"))
 }
 
-/// Backups of which something is gone or was found damaged. Critical if it is the newest.
-pub fn damaged(stored: &Stored) -> Verdict {
+/// Backups and dumps of which something is gone or was found damaged. Critical if it is the newest backup; how old the
+/// newest good dump is, another check tells.
+pub fn damaged(stored: &Stored, lost_dumps: &BTreeMap<DumpName, String>) -> Verdict {
     const NAME: &str = "damaged";
     let mut findings = stored.damaged_ones();
     let newest = stored.newest().map(|one| one.id);
@@ -153,6 +156,15 @@ pub fn damaged(stored: &Stored) -> Verdict {
             format!(
                 "`pgstow verify {id}` says what is lost; take a new backup with `pgstow base`."
             ),
+        )
+    }));
+    findings.extend(lost_dumps.iter().next().map(|(name, why)| {
+        let count = units::count(lost_dumps.len() as u64, "dump");
+        Finding::warning(
+            NAME,
+            format!("of {count} something is lost, such as {name}: {why}"),
+            "`pgstow list --dumps` tells of each: put its files back from a copy of the repository, or delete what is \
+             left of it, the .json first.",
         )
     }));
     let mut verdict = Verdict::of_findings(NAME, "no backup is damaged", findings);

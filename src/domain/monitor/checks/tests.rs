@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, TimeDelta};
 
@@ -10,6 +10,7 @@ use super::{
     super::{
         facts::{
             Facts, GoodDump, Holding, NewestDump,
+            arrivals::Arrivals,
             disks::Disk,
             minimal::Spell,
             server::{Server, Slot},
@@ -19,15 +20,18 @@ use super::{
         thresholds::{Limits, Thresholds},
         verdict::{State, Verdict, worst},
     },
-    Yardstick, all,
+    Wanted, Yardstick, all,
     archiving::Lag,
     good, names,
 };
 use crate::{
-    domain::setup::{
-        checks::tests::{command, facts as server_facts},
-        facts::Waiting,
-        stored::{Stored, Unusable},
+    domain::{
+        logical::request::Choice,
+        setup::{
+            checks::tests::{command, facts as server_facts},
+            facts::Waiting,
+            stored::{Stored, Unusable},
+        },
     },
     error::{Error, Result},
     postgres::{
@@ -77,6 +81,7 @@ fn server() -> Server {
         slots: Vec::new(),
         segments: Some(Vec::new()),
         databases: vec!["shop".to_owned(), "blog".to_owned()],
+        dumpable: vec!["shop".to_owned(), "blog".to_owned()],
         left_databases: Vec::new(),
     }
 }
@@ -153,10 +158,12 @@ fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
                 true => Ok(Vec::new()),
                 false => Err(Error::failed("no")),
             },
+            lost_dumps: BTreeMap::new(),
         }],
         synced: Vec::new(),
         given_up: Ok(Vec::new()),
         minimal: Ok(None),
+        arrivals: Arrivals::default(),
         archive_failed: None,
         disks: vec![Disk {
             name: "data".to_owned(),
@@ -217,13 +224,22 @@ fn judged(facts: &Facts) -> Vec<Verdict> {
 
 /// `dumps`: whether the settings speak of them.
 fn judged_where(facts: &Facts, dumps: bool) -> Vec<Verdict> {
+    let wanted = Wanted {
+        spoken_of: dumps,
+        globals: true,
+        ..Wanted::default()
+    };
+    judged_by(facts, &wanted)
+}
+
+fn judged_by(facts: &Facts, wanted: &Wanted) -> Vec<Verdict> {
     let command = command();
     let verdicts = all(
         facts,
         Yardstick {
             thresholds: &thresholds(),
             command: &command,
-            dumps,
+            wanted,
             slot: "pgstow",
             repositories: &[],
             now: at(12),
@@ -273,7 +289,7 @@ fn dumps_that_were_tried_out_are_judged() {
                     dump: dump.clone(),
                     good: *good,
                     findings: u64::from(!good),
-                    server: None,
+                    server: Some("h".to_owned()),
                     server_version: None,
                     checks: Vec::new(),
                 };
@@ -300,10 +316,9 @@ fn dumps_that_were_tried_out_are_judged() {
     );
 }
 
-#[test]
-fn dumps_are_missed_where_they_are_made() {
-    use State::{Critical, Ok, Unknown, Warning};
-    let dump = |name: &str, hours: i64| NewestDump {
+/// The newest one of a database, or of the globals, which is not made by hand.
+fn dump(name: &str, hours: i64) -> NewestDump {
+    NewestDump {
         subject: match name {
             "" => Subject::Globals,
             name => Subject::Database(name.to_owned()),
@@ -315,7 +330,77 @@ fn dumps_are_missed_where_they_are_made() {
             stored_bytes: 1,
             proven: None,
         }),
+    }
+}
+
+#[test]
+fn dumps_are_missed_of_what_the_settings_ask_for() {
+    use State::{Critical, Ok, Warning};
+    let told = |facts: &Facts, names: &[&str], exclude: &[&str], globals| {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let choice = Choice {
+            names: texts(names),
+            exclude: texts(exclude),
+        };
+        let wanted = Wanted {
+            spoken_of: true,
+            choice,
+            globals,
+        };
+        let verdicts = judged_by(facts, &wanted).into_iter();
+        let of_dumps = verdicts.filter(|one| one.check == "dump_age");
+        let told: Vec<(String, State)> = of_dumps
+            .map(|one| (one.object.unwrap_or_default(), one.state))
+            .collect();
+        told
     };
+    let about = |name: &str, state| (name.to_owned(), state);
+    let mut facts = healthy();
+    facts.repositories[0].dumps = Result::Ok(vec![dump("shop", 1), dump("", 99)]);
+    let globals = about("@globals", Critical);
+    // Named and not there, whatever became of the others.
+    let named = told(&facts, &["shop", "blog", "Blog"], &[], true);
+    let missed = [
+        about("Blog", Warning),
+        about("blog", Critical),
+        about("shop", Ok),
+        globals.clone(),
+    ];
+    assert_eq!(named, missed);
+    // Of a new one the next run may be the first; without a note nobody knows since when it is there.
+    let all = |facts: &Facts| told(facts, &[], &[], true);
+    assert_eq!(all(&facts)[0], about("blog", Ok));
+    for (hours, state) in [(25, Ok), (26, Warning), (50, Critical)] {
+        let mut arrivals = Arrivals::default();
+        let _ = arrivals.update(["blog".to_owned()], at(12 - hours));
+        facts.arrivals = arrivals;
+        assert_eq!(all(&facts)[0], about("blog", state), "{hours}");
+    }
+    facts.server.as_mut().unwrap().dumpable.pop();
+    let well = [about("shop", Ok), globals.clone()];
+    assert_eq!(all(&facts), well);
+    assert_eq!(told(&facts, &[], &["bl*"], true), well);
+    // What is left out isn't missed, how old its dumps may be.
+    let old = vec![dump("shop", 99), dump("blog", 1), dump("", 99)];
+    facts.repositories[0].dumps = Result::Ok(old);
+    let both = |shop| [about("blog", Ok), about("shop", shop), globals.clone()];
+    assert_eq!(told(&facts, &["blog"], &[], true), both(Ok));
+    assert_eq!(told(&facts, &[], &["shop"], true), both(Ok));
+    assert_eq!(told(&facts, &["blog", "sh?p"], &[], true), both(Critical));
+    assert_eq!(told(&facts, &[], &[], false)[2], about("@globals", Ok));
+    // A dump by hand is one, too, where one is asked for.
+    let dumps = facts.repositories[0].dumps.as_mut().unwrap();
+    dumps[0] = NewestDump {
+        is_regular: false,
+        ..dump("shop", 2)
+    };
+    assert_eq!(told(&facts, &["blog", "shop"], &[], true)[1].1, Ok);
+    assert_eq!(told(&facts, &["blog"], &[], true).len(), 2);
+}
+
+#[test]
+fn dumps_are_missed_where_they_are_made() {
+    use State::{Critical, Ok, Unknown, Warning};
     let told = |facts: &Facts, wanted: bool| -> Vec<(Option<String>, State)> {
         let verdicts = judged_where(facts, wanted).into_iter();
         let of_dumps = verdicts.filter(|one| one.check == "dump_age");
@@ -344,6 +429,7 @@ fn dumps_are_missed_where_they_are_made() {
         place: "/offsite".to_owned(),
         stored: Result::Ok(stored(&[backup(10)])),
         dumps: Result::Ok(vec![dump("blog", 2)]),
+        lost_dumps: BTreeMap::new(),
     });
     assert_eq!(told(&facts, false)[0], about("blog", Ok));
     // One of tomorrow hides no other, and is never ok.
@@ -580,6 +666,13 @@ fn each_fact_has_its_verdict() {
             &[("verification", Warning)],
         ),
     ];
+    let lost: DumpName =
+        serde_json::from_str("\"shop/main_shop_20261121T010000Z_yearly\"").unwrap();
+    let told = bad(|facts| {
+        let lost = (lost, "its data is missing".to_owned());
+        facts.repositories[0].lost_dumps.extend([lost]);
+    });
+    assert_eq!(told, [("damaged", Warning)]);
     for (change, expected) in cases {
         assert_eq!(bad(change), expected);
     }

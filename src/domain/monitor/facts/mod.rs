@@ -1,6 +1,7 @@
 //! What there is to be judged. Every source may fail, and has a time limit: then its error is the
 //! fact, and the others are told all the same.
 
+pub mod arrivals;
 pub mod disks;
 pub mod minimal;
 pub mod server;
@@ -8,10 +9,12 @@ pub mod stock;
 pub mod timers;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
+use arrivals::Arrivals;
 use disks::{Disk, Place};
 use minimal::Spell;
 use server::Server;
@@ -31,7 +34,8 @@ use crate::{
     postgres::{conninfo::ConnInfo, lsn::SystemId},
     repo::{
         dump::Dump,
-        dump_name::{self, Class},
+        dump_name::{self, Class, DumpName},
+        dumps::Overview,
         gap::Gap,
         lack::Behind,
         layout::ClusterName,
@@ -74,6 +78,8 @@ pub struct Facts {
     pub given_up: Result<Vec<Gap>>,
     /// The last time when the server wrote WAL of which none can be replayed.
     pub minimal: Result<Option<Spell>>,
+    /// Since when the server's databases are there, as far as anybody knows.
+    pub arrivals: Arrivals,
     /// Why archive-wal failed last on this host; None, too, where that can't be read.
     pub archive_failed: Option<Failed>,
     pub disks: Vec<Disk>,
@@ -93,6 +99,8 @@ pub struct Holding {
     pub stored: Result<Stored>,
     /// Of each database of which there are any.
     pub dumps: Result<Vec<NewestDump>>,
+    /// Why dumps that were whole are not any more, as far as it shows without reading them.
+    pub lost_dumps: BTreeMap<DumpName, String>,
 }
 
 /// The newest dump of a database, as far as it is judged and shown.
@@ -124,11 +132,16 @@ impl Holding {
                 (Err(error), Err(again))
             }
         };
+        let (dumps, lost_dumps) = match dumps {
+            Ok((dumps, lost)) => (Ok(dumps), lost),
+            Err(error) => (Err(error), BTreeMap::new()),
+        };
         Self {
             name,
             place,
             stored,
             dumps,
+            lost_dumps,
         }
     }
 }
@@ -164,6 +177,7 @@ impl Facts {
                 minimal: Spell::read(&state),
                 archive_failed: Failed::read(&state),
                 runs: runs::read(&state),
+                arrivals: Arrivals::read(&state),
                 measures: Measures::read(&state),
             })
         });
@@ -198,6 +212,14 @@ impl Facts {
         if let Some(spell) = &seen {
             spell.note(&subject.state_folder, until, cancel)?;
         }
+        let arrivals = state.arrivals.unwrap_or_default();
+        let arrivals = match &server {
+            Ok(server) => {
+                let here = (subject.state_folder.as_path(), clock::now());
+                arrivals.look(server, here, until, cancel)?
+            }
+            Err(_) => arrivals,
+        };
         Ok(Self {
             server,
             repositories,
@@ -207,6 +229,7 @@ impl Facts {
                 Some(spell) => Ok(Some(spell)),
                 None => state.minimal,
             },
+            arrivals,
             archive_failed: state.archive_failed,
             disks,
             state: heard(writable.wait(until, cancel))?,
@@ -222,6 +245,7 @@ struct State {
     minimal: Result<Option<Spell>>,
     archive_failed: Option<Failed>,
     runs: Result<Vec<Run>>,
+    arrivals: Result<Arrivals>,
     measures: Result<Measures>,
 }
 
@@ -233,6 +257,7 @@ impl State {
             minimal: Err(again()),
             archive_failed: None,
             runs: Err(again()),
+            arrivals: Err(again()),
             measures: Err(again()),
         }
     }
@@ -262,7 +287,11 @@ impl Noted {
     }
 }
 
-type Looked = (Stored, Result<Vec<NewestDump>>);
+/// Beside the newest dumps those that are lost.
+type Looked = (
+    Stored,
+    Result<(Vec<NewestDump>, BTreeMap<DumpName, String>)>,
+);
 
 type Sent = (String, String, Errand<Looked>);
 
@@ -361,20 +390,23 @@ fn look(
     let verdicts = &stored.archive.verdicts;
     let good = |dump: Box<Dump>| GoodDump {
         class: dump.class,
-        proven: verdicts.dumps.get(&dump.name).map(|(time, _)| *time),
+        proven: verdicts
+            .dumps
+            .get(&dump.name)
+            .filter(|(_, word)| word.was_restored())
+            .map(|(time, _)| *time),
         time: dump.snapshot.map_or(dump.begun, |snapshot| snapshot.time),
         stored_bytes: dump.data.stored_bytes,
     };
-    let dumps = repository
-        .newest_dumps(verdicts, clock::now())
-        .map(|dumps| {
-            let newest = dumps.into_iter().map(|(subject, newest)| NewestDump {
-                subject,
-                is_regular: newest.is_regular,
-                good: newest.good.map(good),
-            });
-            newest.collect()
+    let dumps = repository.overview_of_dumps(verdicts, clock::now());
+    let dumps = dumps.map(|Overview { newest, lost }| {
+        let newest = newest.into_iter().map(|(subject, newest)| NewestDump {
+            subject,
+            is_regular: newest.is_regular,
+            good: newest.good.map(good),
         });
+        (newest.collect(), lost)
+    });
     Ok((stored, dumps))
 }
 

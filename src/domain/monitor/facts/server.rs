@@ -5,7 +5,10 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::{
-    domain::{logical::restore::fresh, setup::facts::Facts},
+    domain::{
+        logical::{databases, restore::fresh},
+        setup::facts::Facts,
+    },
     error::{Error, Result},
     postgres::{
         connection::Session,
@@ -30,6 +33,8 @@ pub struct Server {
     /// where the role may not look.
     pub segments: Option<Vec<(Segment, Time)>>,
     pub databases: Vec<String>,
+    /// Those of them that are dumped where all are.
+    pub dumpable: Vec<String>,
     /// Those that restores of dumps left which were killed.
     pub left_databases: Vec<String>,
 }
@@ -95,13 +100,16 @@ impl Server {
             })
         };
         let slots = session.query_rows(SLOTS, &[&position.to_string()])?;
+        let databases = databases::all(session)?;
+        let dumpable = databases.iter().filter(|one| !one.special);
         Ok(Self {
             position,
             timeline,
             archive_timeout: Duration::from_secs(row.parse(2)?),
             summarizes_wal: server_facts::summarizes_wal(session)?,
             slots: slots.iter().map(slot).collect::<Result<_>>()?,
-            databases: databases(session)?,
+            dumpable: dumpable.map(|one| one.name.clone()).collect(),
+            databases: databases.into_iter().map(|one| one.name).collect(),
             left_databases: fresh::left_behind(session)?,
             segments: match may_list {
                 true => Some(segments(session)?),
@@ -110,11 +118,6 @@ impl Server {
             facts,
         })
     }
-}
-
-fn databases(session: &Session) -> Result<Vec<String>> {
-    let rows = session.query_rows("SELECT datname FROM pg_database", &[])?;
-    rows.iter().map(|row| row.text(0)).collect()
 }
 
 fn segments(session: &Session) -> Result<Vec<(Segment, Time)>> {
