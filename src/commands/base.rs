@@ -171,6 +171,7 @@ impl Report for BaseReport {
         Told {
             bytes: Some(self.backup.stored_bytes),
             backup: Some(self.backup.id),
+            ..Told::default()
         }
     }
 

@@ -13,6 +13,9 @@ use crate::{
 /// A damaged part may hold a million files; `--json` names them all.
 const MOST_OF_AN_OBJECT: usize = 20;
 
+/// The history of runs is small; who hears of so many looks at all.
+const MOST_NOTED: usize = 30;
+
 impl Report for Verified {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         match self {
@@ -63,16 +66,7 @@ impl Report for VerifyReport {
 
     /// As many as are counted.
     fn failure(&self) -> Option<Error> {
-        let of_backup = |one: &Finding| match &one.file {
-            Some(file) => format!("{file}: {} (in {})", one.problem, one.object),
-            None => format!("{}: {}", one.object, one.problem),
-        };
-        let backups = self.backups.iter().flat_map(|one| &one.findings);
-        let wal = self.wal.iter().flat_map(|one| &one.checked.findings);
-        let wal = wal.map(|one| format!("{}: {}", one.object, one.what));
-        let strays = self.strays.iter();
-        let strays = strays.map(|one| format!("{}: {}", one.object, one.what));
-        report::found(backups.map(of_backup).chain(wal).chain(strays))
+        report::found(self.lines())
     }
 
     fn told(&self) -> Told {
@@ -80,7 +74,8 @@ impl Report for VerifyReport {
         let wal = self.wal.iter().map(|one| one.checked.bytes);
         Told {
             bytes: Some(bytes.chain(wal).sum()),
-            backup: None,
+            found: self.lines().into_iter().take(MOST_NOTED).collect(),
+            ..Told::default()
         }
     }
 
@@ -94,6 +89,22 @@ impl Report for VerifyReport {
         } else {
             Outcome::Findings
         }
+    }
+}
+
+impl VerifyReport {
+    /// All findings, in a line each.
+    fn lines(&self) -> Vec<String> {
+        let of_backup = |one: &Finding| match &one.file {
+            Some(file) => format!("{file}: {} (in {})", one.problem, one.object),
+            None => format!("{}: {}", one.object, one.problem),
+        };
+        let backups = self.backups.iter().flat_map(|one| &one.findings);
+        let wal = self.wal.iter().flat_map(|one| &one.checked.findings);
+        let wal = wal.map(|one| format!("{}: {}", one.object, one.what));
+        let strays = self.strays.iter();
+        let strays = strays.map(|one| format!("{}: {}", one.object, one.what));
+        backups.map(of_backup).chain(wal).chain(strays).collect()
     }
 }
 

@@ -86,6 +86,8 @@ fn subject(cluster: &str, host: &str, state: State, alerts: &[Item], all: usize)
     };
     let title = first.title();
     let (word, what) = match first.kind {
+        // What was found before is told already.
+        Kind::Failure if first.before == first.state => (state.word(), format!("more of {title}")),
         Kind::Failure => (state.word(), title),
         Kind::Reminder => (state.word(), format!("still {title}")),
         // Others may be as bad as ever.

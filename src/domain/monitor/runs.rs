@@ -68,6 +68,9 @@ pub struct Told {
     pub bytes: Option<u64>,
     /// The backup that it made.
     pub backup: Option<BackupId>,
+    /// What it found one by one, worded the same at each run, so that new ones can be told from old ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<String>,
 }
 
 /// A line of the history.
@@ -177,7 +180,7 @@ impl Begun {
 pub struct Strand<'a> {
     pub job: &'a str,
     /// None where there is but one.
-    repository: Option<&'a str>,
+    pub repository: Option<&'a str>,
     /// It is the first, which commands mean where none is named.
     is_first: bool,
 }

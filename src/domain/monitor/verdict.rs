@@ -84,6 +84,10 @@ pub struct Verdict {
     /// What to do; always there unless the state is ok.
     pub hint: Option<String>,
     pub figures: Vec<Figure>,
+    /// What it found, where that may be several things or one after another: each with its object, so that who is told
+    /// of changes hears of a new one beside an old one. Empty: its state says it all.
+    #[serde(skip)]
+    pub findings: Vec<Finding>,
 }
 
 impl Verdict {
@@ -95,6 +99,7 @@ impl Verdict {
             reason: in_one_line(&reason.into()),
             hint: None,
             figures: Vec::new(),
+            findings: Vec::new(),
         }
     }
 
@@ -126,7 +131,15 @@ impl Verdict {
         let state = State::from(worst.state);
         let hint = worst.hint.clone().unwrap_or_default();
         let reasons: Vec<&str> = findings.iter().map(|one| one.what.as_str()).collect();
-        Self::new(check, state, reasons.join("; "), hint)
+        Self::new(check, state, reasons.join("; "), hint).having(findings)
+    }
+
+    /// With what it found one by one, of which only what is about something can be told apart.
+    #[must_use]
+    pub fn having(mut self, findings: Vec<Finding>) -> Self {
+        let bad = |one: &Finding| one.object.is_some() && one.state != finding::State::Ok;
+        self.findings = findings.into_iter().filter(bad).collect();
+        self
     }
 
     #[must_use]
@@ -139,6 +152,8 @@ impl Verdict {
     #[must_use]
     pub fn naming(mut self, repository: &str) -> Self {
         self.hint = self.hint.map(|hint| finding::naming(&hint, repository));
+        let findings = self.findings.into_iter();
+        self.findings = findings.map(|one| one.naming(repository)).collect();
         self
     }
 

@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     postgres::{
         lsn::{Lsn, TimelineId},
-        wal_name::WalName,
+        wal_name::{Segment, WalName},
     },
     repo::{
         backup_id::BackupId,
@@ -153,6 +153,12 @@ impl Stored {
         names.join(", ")
     }
 
+    /// What is missing may grow, and is the same then.
+    fn begin(&self, missing: &Missing) -> String {
+        let first = Segment::nth(missing.timeline, missing.first, self.system.segment_size);
+        format!("WAL missing from {first}")
+    }
+
     /// A complete backup, the newest, and how far the WAL of the server's line leads on from it.
     fn leads_on(&self, backup: &Backup, timeline: Option<TimelineId>) -> Finding {
         let (id, name, archive) = (backup.id, &self.name, &self.archive);
@@ -174,18 +180,20 @@ impl Stored {
         match (to_lsn, missing) {
             (None, _) => {
                 let needed = backup.needed_segments();
-                let lost = self.describe(&archive.wal.missing(backup.timeline, &needed));
+                let missing = archive.wal.missing(backup.timeline, &needed);
+                let lost = self.describe(&missing);
                 let what = format!(
                     "{id}, the newest in repository {name}, can't be restored: WAL {lost} is missing"
                 );
-                Finding::critical(BACKUP, what, TAKE)
+                let first = missing.first().map(|range| self.begin(range));
+                Finding::critical(BACKUP, what, TAKE).about(first.unwrap_or_default())
             }
             (Some(to), Some(missing)) => {
-                let lost = self.describe(&[missing]);
+                let (lost, begin) = (self.describe(&[missing]), self.begin(&missing));
                 let what = format!(
                     "{id}, the newest in repository {name}, can be restored from {from} up to LSN {to} on timeline {timeline}, and to nothing behind it: WAL {lost} is missing"
                 );
-                Finding::critical(BACKUP, what, TAKE)
+                Finding::critical(BACKUP, what, TAKE).about(begin)
             }
             (Some(to), None) => {
                 let what = format!(
@@ -252,7 +260,8 @@ impl Stored {
         let hint = format!(
             "{TAKE} If pg_wal of the server still has the segment, delete its damaged object, store it by `pgstow archive-wal pg_wal/{segment}`, and have `pgstow verify --wal` look again."
         );
-        Some(Finding::critical(BACKUP, what, hint))
+        let damaged = Finding::critical(BACKUP, what, hint);
+        Some(damaged.about(format!("WAL damaged at {segment}")))
     }
 
     pub fn none(&self) -> Finding {
@@ -269,7 +278,7 @@ impl Stored {
     pub fn damaged_ones(&self) -> Vec<Finding> {
         let name = &self.name;
         let tell = |Unusable { id, why, hint }: &Unusable| {
-            Finding::warning(BACKUP, format!("{id} in repository {name} {why}"), hint)
+            Finding::warning(BACKUP, format!("{id} in repository {name} {why}"), hint).about(id)
         };
         let unread = |why: &String| {
             Finding::warning(
@@ -277,6 +286,7 @@ impl Stored {
                 format!("what `pgstow verify` found in repository {name} can't be read: {why}"),
                 "mend what is wrong with it: until then full backups are made, and no cleanup.",
             )
+            .about(why)
         };
         let unusable = self.damaged.iter().map(tell);
         let words = &self.archive.verdicts.unread;
@@ -288,12 +298,17 @@ impl Stored {
                     "delete that object; if pg_wal of the server still has the segment, store it by `pgstow archive-wal pg_wal/{segment}`, else {TAKE}"
                 ),
             )
+            .about(segment)
         });
         let unread = words.iter().map(unread);
         unusable.chain(unread).chain(empty).collect()
     }
 
     pub fn pending(&self, backup: &Backup) -> Finding {
+        self.of_pending(backup).about(backup.id)
+    }
+
+    fn of_pending(&self, backup: &Backup) -> Finding {
         let (id, name) = (backup.id, &self.name);
         let missing = self.waits_for(backup);
         if missing.is_empty() {

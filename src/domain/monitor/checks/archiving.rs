@@ -12,7 +12,7 @@ use super::super::{
 };
 use crate::{
     domain::{
-        setup::{checks as setup, stored::Stored},
+        setup::{checks as setup, finding::Finding, stored::Stored},
         wal::failed::Failed,
     },
     error::Result,
@@ -224,7 +224,9 @@ pub fn lag(
     let missing = lag.map(|lag| lag.words());
     let known = lag.unwrap_or_default();
     let age = known.age.unwrap_or_default();
-    let (state, what, hint) = match (astray(server, stored, given_up), missing) {
+    let astray = astray(server, stored, given_up);
+    let elsewhere = astray.is_some();
+    let (state, what, hint) = match (astray, missing) {
         (Some((file, time)), missing) => {
             let missing = missing.filter(|_| known.complete > 0);
             let missing = missing.map_or_else(String::new, |missing| format!("; {missing}"));
@@ -247,7 +249,9 @@ pub fn lag(
             return Verdict::new(NAME, State::Warning, what, hint);
         }
     };
+    let found = elsewhere.then(|| Finding::critical(NAME, &what, hint).about("elsewhere"));
     Verdict::new(NAME, state, what, hint)
+        .having(found.into_iter().collect())
         .with(limits.wal_lag.figure("bytes", known.complete, Unit::Bytes))
         .with(limits.wal_age.figure("age", age, Unit::Seconds))
 }
