@@ -64,6 +64,8 @@ pub struct Layers {
     /// Was one repository chosen, by name or by URL?
     pub one_repo: bool,
     pub cluster: Chosen,
+    /// Secrets that every user can read are used all the same.
+    pub uses_exposed: bool,
 }
 
 /// The cluster that a command works on, if that is clear.
@@ -138,6 +140,7 @@ impl Layers {
             repo,
             one_repo,
             cluster,
+            uses_exposed: false,
         })
     }
 

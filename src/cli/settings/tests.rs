@@ -358,8 +358,8 @@ fn bad_values_are_blamed_on_their_source() {
             "no repository named x is configured",
         ),
         (
-            new().env_file_mode(0o644),
-            "env can be read or changed by every user",
+            new().env_file_mode(0o646),
+            "env can be changed by every user",
         ),
     ] {
         let error = host.error();

@@ -139,7 +139,8 @@ fn parent(
     source: &mut dyn Source,
 ) -> Result<Result<Parent, String>> {
     if options.chain.full_every.is_none() {
-        return Ok(Err("no other kind was asked for".to_owned()));
+        let why = "each is one where full_every is not set, or --full is given";
+        return Ok(Err(why.to_owned()));
     }
     if source.method() == Method::Stream
         && let Some(why) = stream::why_not_incremental(session, facts)?

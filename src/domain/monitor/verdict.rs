@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::setup::finding::{self, Finding},
-    error::Error,
+    error::{Error, Kind},
     util::units,
 };
 
@@ -119,7 +119,17 @@ impl Verdict {
 
     /// What failed so that nothing could be judged.
     pub fn of_error(check: &'static str, state: State, error: &Error) -> Self {
-        let hint = error.hint_text().unwrap_or("mend this first.");
+        let of_kind = match error.kind() {
+            Kind::NotFound => "see that its disk is mounted and its path is right.",
+            Kind::TimedOut => {
+                "see whether the host, the server or the file system behind it answers."
+            }
+            Kind::Damaged => {
+                "it is not as pgstow wrote it: see what changed it, then put back a whole one or delete it."
+            }
+            _ => "see the log of what the reason names; `pgstow -v monitor` tells more.",
+        };
+        let hint = error.hint_text().unwrap_or(of_kind);
         Self::new(check, state, error.in_one_line(), hint)
     }
 

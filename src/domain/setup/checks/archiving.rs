@@ -12,7 +12,7 @@ use crate::{
     util::{clock::readable, units},
 };
 
-pub const MEND: &str = "mend what hinders it; PostgreSQL goes on trying by itself.";
+pub const MEND: &str = "mend what the reason names (of a path: owner and mode, room, mount; `pgstow check` looks at each); PostgreSQL goes on trying by itself.";
 
 /// More waiting files than a healthy archiver leaves for longer than a moment.
 const BACKLOG: u64 = 10;
