@@ -68,13 +68,14 @@ pub struct Checkpoint {
     pub timeline: TimelineId,
 }
 
+// archive_library came with 15: what is older is told by its version, not by an error.
 const FACTS: &str = "
     SELECT current_setting('server_version_num'), s.system_identifier, pg_is_in_recovery(),
         (SELECT setting FROM pg_settings WHERE name = 'data_directory'),
         current_setting('block_size'), pg_size_bytes(current_setting('wal_segment_size')),
         current_setting('data_checksums') = 'on', current_setting('wal_level'),
         current_setting('archive_mode'), current_setting('archive_command'),
-        current_setting('archive_library'),
+        coalesce(current_setting('archive_library', true), ''),
         current_setting('max_connections'), current_setting('max_worker_processes'),
         current_setting('max_wal_senders'), current_setting('max_prepared_transactions'),
         current_setting('max_locks_per_transaction')

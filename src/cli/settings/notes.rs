@@ -73,7 +73,7 @@ impl Layers {
         let one = exposed.find(|one| one.scope != Scope::Alert)?;
         let (what, cure) = (one.what(), one.cure());
         Some(Note::Warning(match self.uses_exposed {
-            true => format!("{what}, and is only used because WAL must not wait; {cure}"),
+            true => format!("{what}; WAL does not wait for that; {cure}"),
             false => format!("{what}, so it is not used; {cure}"),
         }))
     }

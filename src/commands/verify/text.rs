@@ -13,9 +13,6 @@ use crate::{
 /// A damaged part may hold a million files; `--json` names them all.
 const MOST_OF_AN_OBJECT: usize = 20;
 
-/// The history of runs is small; who hears of so many looks at all.
-const MOST_NOTED: usize = 30;
-
 impl Report for Verified {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         match self {
@@ -74,7 +71,7 @@ impl Report for VerifyReport {
         let wal = self.wal.iter().map(|one| one.checked.bytes);
         Told {
             bytes: Some(bytes.chain(wal).sum()),
-            found: self.lines().into_iter().take(MOST_NOTED).collect(),
+            found: self.lines().into_iter().take(report::NOTED).collect(),
             ..Told::default()
         }
     }

@@ -134,7 +134,7 @@ fn an_env_file_that_all_can_read_holds_no_wal_up() {
     write("PGSTOW_LOG_LEVEL=info\n", 0o646);
     drop(
         run(&archive_wal)
-            .fails(2)
+            .fails(1)
             .stderr_contains("env can be changed by every user"),
     );
 }

@@ -182,6 +182,7 @@ fn the_reason_is_told_early_and_at_the_end() {
     let words = ["monitor", "--only", "archiver"];
     let monitor = stow.tool.command(&words).fails(2);
     assert!(monitor.stdout.contains(REASON), "{monitor}");
+    drop(monitor.stdout_contains("hint: check owner and mode of this path"));
 
     user::own(folder);
     stow.cluster.switch_wal();

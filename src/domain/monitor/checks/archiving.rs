@@ -57,7 +57,7 @@ pub fn archiver(server: &Server, failed: Option<&Failed>) -> Verdict {
             setup::waiting(server.facts.waiting),
             Failed::why(failed, wal)
         );
-        return Verdict::new(NAME, State::Critical, what, setup::MEND);
+        return Verdict::new(NAME, State::Critical, what, Failed::cure(failed, wal));
     }
     match &state.last_archived {
         Some((wal, time)) => Verdict::ok(NAME, format!("{wal} at {}", readable(*time))),
