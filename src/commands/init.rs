@@ -92,7 +92,9 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
     }
     // Of a repository that was at the same place before.
     remembered::forget(&settings.state_folder())?;
-    warn_of_earlier(context, &repositories);
+    if options.of_file {
+        warn_of_earlier(context, &repositories);
+    }
     let state_folder = make_state_folder(context, user.as_ref());
     if let Some(user) = user.as_ref().filter(|user| !user.is_us()) {
         for repo in &settings.repos {

@@ -14,12 +14,16 @@ use super::{
     table::{Align, Table},
 };
 use crate::{
-    domain::systemd::{
-        Place, Scheduler, Wanted,
-        file::Action,
-        install::{check_calendars, install},
-        remove::{clusters, remove},
-        status::{self, JobStatus, LastResult},
+    domain::{
+        monitor::runs,
+        systemd::{
+            Place, Scheduler, Wanted,
+            file::Action,
+            install::{check_calendars, install},
+            jobs::Job,
+            remove::{clusters, remove},
+            status::{self, JobStatus, LastResult},
+        },
     },
     error::{Error, Kind, Result},
     repo::layout::ClusterName,
@@ -128,12 +132,32 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
                 },
             }
         }
-        SystemdAction::Status => Did::Jobs(status::gather(cluster.as_str(), cancel)?),
+        SystemdAction::Status => {
+            let mut jobs = status::gather(cluster.as_str(), cancel)?;
+            note_findings(&mut jobs, &context.settings.state_folder());
+            Did::Jobs(jobs)
+        }
     };
     Ok(SystemdReport {
         cluster: cluster.to_string(),
         did,
     })
+}
+
+/// A unit with several commands ends with the status of the last one; of what one before it found the history knows.
+fn note_findings(jobs: &mut [JobStatus], state: &Path) {
+    let runs = runs::read(state).unwrap_or_default();
+    for job in jobs.iter_mut().filter(|job| job.result == LastResult::Done) {
+        let (Ok(known), Some(invocation)) = (Job::named(job.job), &job.invocation) else {
+            continue;
+        };
+        if runs
+            .iter()
+            .any(|run| run.is_found_by(known.command, invocation))
+        {
+            job.result = LastResult::Findings;
+        }
+    }
 }
 
 /// Removes what is there of a cluster, whatever its settings say now, or none do; `cluster`: the one that is named, or

@@ -276,6 +276,34 @@ impl ArchiverState {
     }
 }
 
+/// How far a standby is that replays as fast as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    pub position: Lsn,
+    /// When the last transaction was committed that it has; None where it replayed none since its start.
+    pub commit: Option<Time>,
+}
+
+impl Replayed {
+    /// None of a primary, and of a standby that is to wait.
+    pub fn gather(session: &Session) -> Result<Option<Self>> {
+        const SQL: &str = "
+            SELECT pg_last_wal_replay_lsn()::text,
+                coalesce((extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::bigint, 0)
+            WHERE pg_is_in_recovery() AND pg_last_wal_replay_lsn() IS NOT NULL
+                AND current_setting('recovery_min_apply_delay') = '0'";
+        let rows = session.query_rows(SQL, &[])?;
+        let replayed = |row: &Row| {
+            let micros: i64 = row.parse(1)?;
+            Ok(Self {
+                position: row.parse(0)?,
+                commit: DateTime::from_timestamp_micros(micros).filter(|_| micros != 0),
+            })
+        };
+        rows.first().map(replayed).transpose()
+    }
+}
+
 impl Checkpoint {
     pub fn gather(session: &Session) -> Result<Self> {
         let row = session.query_one(

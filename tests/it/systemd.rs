@@ -391,8 +391,14 @@ fn what_is_there_goes_whatever_the_settings_say() {
         .stdout_contains("offsite");
     assert_eq!((of_dumps(), files(&folder).len()), (0, 13));
     let print = |words: &[&str]| {
-        tool.command(&[words, &["systemd", "install", "--print"]].concat())
-            .ok()
+        tool.command(
+            &[
+                words,
+                &["--cluster", "main", "systemd", "install", "--print"],
+            ]
+            .concat(),
+        )
+        .ok()
     };
     let printed = print(&[]).stdout;
     let last = printed.lines().last().unwrap();

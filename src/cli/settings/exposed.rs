@@ -6,52 +6,9 @@ use super::{
     keys::{KEYS, Scope},
     layers::{Found, Layers},
     old_names::OLD_NAMES,
-    source::Source,
+    source::{Exposed, Source},
 };
-use crate::{
-    error::Error,
-    util::secret::{Secret, SecretFrom},
-};
-
-/// A secret in a file that every user can read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exposed {
-    pub scope: Scope,
-    pub source: Source,
-    /// Such as `cluster.main.password`, or the variable.
-    pub name: String,
-}
-
-impl Exposed {
-    fn place(&self) -> String {
-        match &self.source {
-            Source::File { path, .. } | Source::EnvFile { path, .. } => path.display().to_string(),
-            other => other.to_string(),
-        }
-    }
-
-    pub fn what(&self) -> String {
-        let line = match &self.source {
-            Source::File { line, .. } | Source::EnvFile { line, .. } => format!(":{line}"),
-            _ => String::new(),
-        };
-        let (place, name) = (self.place(), &self.name);
-        format!("{place}{line}: {name} can be read by every user")
-    }
-
-    pub fn cure(&self) -> String {
-        let (place, name) = (self.place(), &self.name);
-        let file = match self.source {
-            Source::EnvFile { .. } => format!("{name}_FILE"),
-            _ => format!("{name}_file"),
-        };
-        format!("run: chmod o-rwx {place}, or use {file}.")
-    }
-
-    pub fn error(&self) -> Error {
-        Error::usage(self.what()).hint(self.cure())
-    }
-}
+use crate::util::secret::{Secret, SecretFrom};
 
 impl Layers {
     /// All of them, those of pgstow.toml first.

@@ -11,9 +11,8 @@ use std::{
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::{
-    exposed::Exposed,
     keys::{KEYS, Key, Scope},
-    source::Source,
+    source::{Exposed, Source},
     suggest,
 };
 use crate::error::{Error, IoContext, Result};

@@ -227,7 +227,7 @@ impl Layers {
     }
 
     /// Whether `repo` has another place than the file says: the file's rules don't speak of that one.
-    pub(super) fn is_elsewhere(&self, repo: &str) -> Result<bool> {
+    pub fn is_elsewhere(&self, repo: &str) -> Result<bool> {
         let in_file = self.file.repos.iter().any(|name| name == repo);
         let url = self.find(keys::REPO_URL, repo)?;
         Ok(in_file && url.is_some_and(|url| !matches!(url.source, Source::File { .. })))

@@ -9,8 +9,9 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{
         connection::Session,
-        server_facts::{ArchiverState, ServerFacts},
-        wal_name::WalName,
+        lsn::TimelineId,
+        server_facts::{ArchiverState, Replayed, ServerFacts},
+        wal_name::{Segment, WalName},
     },
     repo::repository::{Repository, System},
     util::clock::readable,
@@ -45,6 +46,42 @@ pub fn before_copy(
             trouble.why
         );
     }
+    Ok(())
+}
+
+/// Warns of a standby that lags far behind what its primary has archived: it may have been cut off for weeks.
+pub fn of_lag(
+    session: &Session,
+    timeline: TimelineId,
+    repository: &Repository,
+    system: &System,
+) -> Result<()> {
+    /// As what is on its way; one that streams is ahead of the archive.
+    const SEGMENTS: u64 = 2;
+    let Some(replayed) = Replayed::gather(session)? else {
+        return Ok(());
+    };
+    let size = system.segment_size;
+    let reached = replayed.position.0 / size.bytes();
+    for number in reached + 1..=reached + SEGMENTS {
+        let file = WalName::Segment(Segment::nth(timeline, number, size));
+        match repository
+            .storage()
+            .head(&repository.wal_object(system, file))
+        {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            other => other?,
+        };
+    }
+    let commit = replayed
+        .commit
+        .map(|commit| format!(", with its last transaction of {}", readable(commit)));
+    warn!(
+        "this standby has replayed WAL up to {} only{}, and the repository has more: the backup is of that state, and a \
+         restore of anything later needs all WAL since; see in the standby's log why it doesn't replay",
+        replayed.position,
+        commit.unwrap_or_default()
+    );
     Ok(())
 }
 

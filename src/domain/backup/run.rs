@@ -71,6 +71,7 @@ pub fn run(
     }
     seal::finish_all(repository)?;
     let checkpoint = Checkpoint::gather(&session)?;
+    diagnosis::of_lag(&session, checkpoint.timeline, repository, &system)?;
     let mut parent = parent(
         repository,
         options,

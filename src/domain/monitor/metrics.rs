@@ -88,12 +88,12 @@ pub fn families(facts: &Facts, verdicts: &[Verdict], wanted: Wanted<'_>) -> Vec<
             &name,
             room.available as f64,
         );
-        if let Some(time) = disk.full_in {
+        if let Some(full) = disk.full_in {
             book.gauge(
                 "pgstow_disk_full_in_seconds",
-                "Time until the file system is full at the present rate.",
+                "Time until the file system is full at the rate of the last week, or of the last hour if that is soon.",
                 &name,
-                time.as_secs_f64().round(),
+                full.time.as_secs_f64().round(),
             );
         }
     }

@@ -112,6 +112,12 @@ impl Run {
         Some(ended.max(TimeDelta::zero()).to_std().unwrap_or_default())
     }
 
+    /// Whether it is one of `job` in that run of a unit of systemd, and found something.
+    pub fn is_found_by(&self, job: &str, invocation: &str) -> bool {
+        let is_own = self.job == job && self.invocation.as_deref() == Some(invocation);
+        is_own && self.state == RunState::Findings
+    }
+
     pub fn has_failed(&self) -> bool {
         matches!(self.state, RunState::Failed | RunState::Killed)
     }

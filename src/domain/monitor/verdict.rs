@@ -135,7 +135,8 @@ impl Verdict {
 
     /// The findings of `check` on the same thing, as one verdict: the worst decides.
     pub fn of_findings(check: &'static str, fine: &str, findings: Vec<Finding>) -> Self {
-        let Some(worst) = findings.iter().max_by_key(|one| one.state) else {
+        // The first of those: what comes behind may be of no use before that is mended.
+        let Some(worst) = findings.iter().rev().max_by_key(|one| one.state) else {
             return Self::ok(check, fine);
         };
         let state = State::from(worst.state);

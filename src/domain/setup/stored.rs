@@ -229,13 +229,54 @@ impl Stored {
         Some(((on, at), what))
     }
 
-    /// WAL on the server's way that `verify` found damaged, if no good backup is behind it.
-    pub fn damaged_wal(&self, timeline: Option<TimelineId>) -> Option<Finding> {
+    /// WAL on the server's way that `verify` found damaged, if no good backup is behind it: first where recovery ends,
+    /// then what it would meet once that is mended.
+    pub fn damaged_wal(&self, timeline: Option<TimelineId>) -> Vec<Finding> {
+        /// Whoever hears of so many takes a backup.
+        const MOST: usize = 20;
         let archive = &self.archive;
         let damaged = archive.damaged_wal(self.system.system_id);
+        let Some(first) = self.first_damaged(timeline, &damaged) else {
+            return Vec::new();
+        };
+        let size = self.system.segment_size;
+        let is_past = |segment: &Segment| {
+            let end = Lsn((segment.number(size) + 1) * size.bytes() - 1);
+            let mut behind = archive.behind_minimal(segment.timeline, end);
+            behind.any(|backup| self.leads_to(backup, timeline))
+        };
+        let all = damaged.iter().flat_map(|range| {
+            let segment = |number| Segment::nth(range.timeline, number, size);
+            range.numbers().map(segment)
+        });
+        let others = all
+            .take(50 * MOST)
+            .filter(|segment| *segment != first && !is_past(segment));
+        let tell = |segment: Segment| {
+            let what = format!(
+                "`pgstow verify --wal` found WAL {segment} in repository {} damaged: nothing behind it can be restored before the next backup",
+                self.name
+            );
+            let hint = format!(
+                "{TAKE} If pg_wal of the server still has the segment, delete its damaged object, store it by `pgstow archive-wal pg_wal/{segment}`, and have `pgstow verify --wal` look again."
+            );
+            let damaged = Finding::critical(BACKUP, what, hint);
+            damaged.about(format!("WAL damaged at {segment}"))
+        };
+        [first]
+            .into_iter()
+            .chain(others)
+            .take(MOST)
+            .map(tell)
+            .collect()
+    }
+
+    /// Where the way of every backup that leads to the server ends by such damage.
+    fn first_damaged(&self, timeline: Option<TimelineId>, damaged: &[Missing]) -> Option<Segment> {
         if damaged.is_empty() {
             return None;
         }
+        let archive = &self.archive;
         let flawed = archive.flawed();
         let newest_first = archive.by_age().into_iter().rev();
         let leading = newest_first.filter(|backup| self.leads_to(backup, timeline));
@@ -244,24 +285,15 @@ impl Stored {
         let of_these = if good.is_empty() { bad } else { good };
         let ways = of_these
             .iter()
-            .map(|backup| archive.way(backup, timeline, &damaged));
+            .map(|backup| archive.way(backup, timeline, damaged));
         let ways: Vec<Way> = ways.collect();
         if ways.contains(&Way::Whole) {
             return None;
         }
-        let segment = ways.iter().find_map(|way| match way {
-            Way::Damaged(segment) => Some(segment),
+        ways.iter().find_map(|way| match way {
+            Way::Damaged(segment) => Some(*segment),
             Way::Whole | Way::Broken => None,
-        })?;
-        let what = format!(
-            "`pgstow verify --wal` found WAL {segment} in repository {} damaged: nothing behind it can be restored before the next backup",
-            self.name
-        );
-        let hint = format!(
-            "{TAKE} If pg_wal of the server still has the segment, delete its damaged object, store it by `pgstow archive-wal pg_wal/{segment}`, and have `pgstow verify --wal` look again."
-        );
-        let damaged = Finding::critical(BACKUP, what, hint);
-        Some(damaged.about(format!("WAL damaged at {segment}")))
+        })
     }
 
     pub fn none(&self) -> Finding {

@@ -32,6 +32,9 @@ pub struct JobStatus {
     pub result: LastResult,
     /// Of the last run; None where it had none.
     pub exit_code: Option<i32>,
+    /// As systemd calls the last run.
+    #[serde(skip)]
+    pub invocation: Option<String>,
     pub log: Vec<String>,
 }
 
@@ -82,7 +85,8 @@ pub fn gather(cluster: &str, cancel: &Cancel) -> Result<Vec<JobStatus>> {
             path.display()
         );
     }
-    let of_service = "ActiveState,Result,ExecMainCode,ExecMainStatus,ExecMainStartTimestamp";
+    let of_service =
+        "ActiveState,Result,ExecMainCode,ExecMainStatus,ExecMainStartTimestamp,InvocationID";
     let services = show(&services, of_service, cancel)?;
     let mut all = Vec::new();
     for (job, (timer, service)) in JOBS.iter().zip(timers.iter().zip(&services)) {
@@ -103,6 +107,7 @@ pub fn gather(cluster: &str, cancel: &Cancel) -> Result<Vec<JobStatus>> {
             next_run: text(timer, "NextElapseUSecRealtime"),
             result: result(service),
             exit_code: started.as_ref().and_then(|_| exit_code(service)),
+            invocation: text(service, "InvocationID"),
             // Not LastTriggerUSec of the timer: that begins with the moment in which it was installed.
             last_run: started,
             log: last_words(&job.service_name(cluster), LINES, cancel)?,

@@ -82,8 +82,11 @@ fn an_env_file_that_all_can_read_holds_no_wal_up() {
         command.current_dir(main.data_dir())
     };
     let copy = scratch.folder("out").join("copy");
-    let path = format!("pg_wal/{segment}");
-    let archive_wal = ["archive-wal", &path];
+    // The server recycles its own.
+    let own = scratch.join("out").join(&segment);
+    fs::copy(main.data_dir().join("pg_wal").join(&segment), &own).unwrap();
+    user::own(&own);
+    let archive_wal = ["archive-wal", own.to_str().unwrap()];
     let restore_wal = ["restore-wal", &segment, copy.to_str().unwrap()];
     let address = "WEBHOOK_URL=http://127.0.0.1:1/hush\n";
 

@@ -237,7 +237,7 @@ fn repositories_and_their_disks() {
     // So much in two hours: there is little time left.
     let later = watched.shifted("+2h", "disk");
     has(&later, "warning", ", full in ");
-    has(&later, "warning", " at the present rate");
+    has(&later, "warning", " at the rate of the last 2 h ");
     disk.fill(95);
     has(&repo(&watched), "critical", "% used");
     // Full to the last byte, it still reports.

@@ -4,7 +4,6 @@ use super::{Watched, has};
 use crate::harness::{
     Cluster, Scratch, Stow,
     pg::{old_pg, unsupported_pg},
-    stow::sql_of_roles,
 };
 
 #[test]
@@ -86,7 +85,7 @@ fn a_version_that_is_not_supported() {
     watched.is("version", &[], "ok", "PostgreSQL 15.");
     let other = Scratch::new();
     let old = Cluster::build(&other, unsupported_pg()).start();
-    old.psql(&sql_of_roles("sql optional"));
+    old.psql("create role pgstow login; grant pg_monitor to pgstow");
     let tool = &watched.stow.tool;
     let words = ["--json", "monitor", "--only", "version"];
     let report = tool.command(&words).env("PGSTOW_CLUSTER_HOST", old.host());

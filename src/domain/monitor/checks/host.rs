@@ -39,8 +39,9 @@ fn disk(disk: &Disk, limits: Limits<u64>) -> Verdict {
         }
     };
     let percent = room.percent_used();
-    let full = disk.full_in.map_or_else(String::new, |time| {
-        format!(", full in {} at the present rate", units::duration(time))
+    let full = disk.full_in.map_or_else(String::new, |full| {
+        let (time, of) = (units::duration(full.time), units::duration(full.rate_of));
+        format!(", full in {time} at the rate of the last {of}")
     });
     let what = format!(
         "{percent} % used, {} free{full} ({})",

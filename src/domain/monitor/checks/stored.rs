@@ -82,8 +82,9 @@ pub fn restorable(
         let spell = spell.about(format!("minimal at {at} of {timeline}"));
         return Verdict::of_findings(NAME, "", vec![spell]);
     }
-    if let Some(damaged) = stored.damaged_wal(timeline) {
-        return Verdict::of_findings(NAME, "", vec![damaged]);
+    let damaged = stored.damaged_wal(timeline);
+    if !damaged.is_empty() {
+        return Verdict::of_findings(NAME, "", damaged);
     }
     match minimal {
         Err(error) => Verdict::of_error(NAME, State::Unknown, error),

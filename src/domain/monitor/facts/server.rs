@@ -11,7 +11,7 @@ use crate::{
         connection::Session,
         conninfo::ConnInfo,
         lsn::{Lsn, TimelineId},
-        server_facts,
+        server_facts::{self, Replayed},
         wal_name::Segment,
     },
     util::{cancel::Cancel, clock::Time},
@@ -25,6 +25,8 @@ pub struct Server {
     pub timeline: TimelineId,
     pub archive_timeout: Duration,
     pub summarizes_wal: bool,
+    /// Of a standby that replays as fast as it can.
+    pub replayed: Option<Replayed>,
     pub slots: Vec<Slot>,
     /// The segments in pg_wal, with the time of their last write, by timeline and number; None
     /// where the role may not look.
@@ -100,6 +102,7 @@ impl Server {
             timeline,
             archive_timeout: Duration::from_secs(row.parse(2)?),
             summarizes_wal: server_facts::summarizes_wal(session)?,
+            replayed: Replayed::gather(session)?,
             slots: slots.iter().map(slot).collect::<Result<_>>()?,
             databases: databases(session)?,
             left_databases: fresh::left_behind(session)?,
