@@ -280,8 +280,8 @@ impl ArchiverState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
     pub position: Lsn,
-    /// When the last transaction was committed that it has; None where it replayed none since its start.
-    pub commit: Option<Time>,
+    /// When the last transaction was committed that it has; where it replayed none since its start, when that was.
+    pub since: Time,
 }
 
 impl Replayed {
@@ -289,15 +289,14 @@ impl Replayed {
     pub fn gather(session: &Session) -> Result<Option<Self>> {
         const SQL: &str = "
             SELECT pg_last_wal_replay_lsn()::text,
-                coalesce((extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::bigint, 0)
+                (extract(epoch FROM coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) * 1000000)::bigint
             WHERE pg_is_in_recovery() AND pg_last_wal_replay_lsn() IS NOT NULL
                 AND current_setting('recovery_min_apply_delay') = '0'";
         let rows = session.query_rows(SQL, &[])?;
         let replayed = |row: &Row| {
-            let micros: i64 = row.parse(1)?;
             Ok(Self {
                 position: row.parse(0)?,
-                commit: DateTime::from_timestamp_micros(micros).filter(|_| micros != 0),
+                since: time(row, 1)?,
             })
         };
         rows.first().map(replayed).transpose()

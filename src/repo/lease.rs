@@ -281,6 +281,16 @@ impl Lease<'_> {
             Err(error) if error.kind() == Kind::AlreadyExists => {
                 return Err(self::overtaken(overtaken, &held.purpose).because(error));
             }
+            // It was there, and whoever has a later one has deleted it. A repository that is gone has none.
+            Err(error) if error.kind() == Kind::NotFound => {
+                let leases = repository.leases(&held.purpose)?;
+                return Err(
+                    match leases.iter().any(|(number, _)| *number > held.number) {
+                        true => self::overtaken(overtaken, &held.purpose).because(error),
+                        false => error,
+                    },
+                );
+            }
             other => other?,
         }
         for (number, _) in repository.leases(&held.purpose)? {

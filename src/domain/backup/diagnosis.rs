@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{
         connection::Session,
-        lsn::TimelineId,
+        lsn::{Lsn, TimelineId},
         server_facts::{ArchiverState, Replayed, ServerFacts},
         wal_name::{Segment, WalName},
     },
@@ -49,17 +49,17 @@ pub fn before_copy(
     Ok(())
 }
 
-/// Warns of a standby that lags far behind what its primary has archived: it may have been cut off for weeks.
-pub fn of_lag(
+/// Where a standby would be that is far behind what its primary has archived: it may have been cut off for weeks.
+pub fn behind(
     session: &Session,
     timeline: TimelineId,
     repository: &Repository,
     system: &System,
-) -> Result<()> {
+) -> Result<Option<Lsn>> {
     /// As what is on its way; one that streams is ahead of the archive.
     const SEGMENTS: u64 = 2;
     let Some(replayed) = Replayed::gather(session)? else {
-        return Ok(());
+        return Ok(None);
     };
     let size = system.segment_size;
     let reached = replayed.position.0 / size.bytes();
@@ -69,19 +69,25 @@ pub fn of_lag(
             .storage()
             .head(&repository.wal_object(system, file))
         {
-            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
             other => other?,
         };
     }
-    let commit = replayed
-        .commit
-        .map(|commit| format!(", with its last transaction of {}", readable(commit)));
-    warn!(
-        "this standby has replayed WAL up to {} only{}, and the repository has more: the backup is of that state, and a \
-         restore of anything later needs all WAL since; see in the standby's log why it doesn't replay",
-        replayed.position,
-        commit.unwrap_or_default()
-    );
+    Ok(Some(Lsn((reached + SEGMENTS + 1) * size.bytes())))
+}
+
+/// Warns of one that did not come as far while it was copied.
+pub fn warn_of_lag(session: &Session, archived: Lsn) -> Result<()> {
+    let replayed = Replayed::gather(session)?;
+    if let Some(replayed) = replayed.filter(|one| one.position < archived) {
+        warn!(
+            "this standby has replayed WAL up to {} only, and no transaction since {}, where the repository has WAL up to \
+             {archived} at least: the backup is of that state, and a restore of anything later needs all WAL since; see \
+             in the standby's log why it doesn't replay",
+            replayed.position,
+            readable(replayed.since)
+        );
+    }
     Ok(())
 }
 

@@ -103,7 +103,7 @@ fn a_standby_that_does_not_replay() {
     has(
         &lag(&[("WAL_AGE_CRITICAL", "1s")]),
         "critical",
-        "its last transaction is",
+        "and no transaction since",
     );
     has(
         &lag(&[("WAL_LAG_WARNING", "32MB")]),

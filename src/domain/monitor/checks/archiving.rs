@@ -214,14 +214,13 @@ fn astray<'a>(
 
 /// Of a standby: how far what it has replayed is behind what is archived, if that is more than is on its way, and the
 /// age of the last transaction that it has. Quiet or not, a standby that streams is ahead of the archive.
-fn behind(server: &Server, stored: &Stored, now: Time) -> Option<(u64, Option<Duration>)> {
+fn behind(server: &Server, stored: &Stored, now: Time) -> Option<(u64, Duration)> {
     const ON_ITS_WAY: u64 = 2;
     let replayed = server.replayed?;
     let (_, archived) = newest(server, stored)?;
     let behind = archived.0.saturating_sub(replayed.position.0);
     let is_far = behind >= ON_ITS_WAY * stored.archive.wal.size().bytes();
-    let age = replayed.commit.map(|commit| age(now, commit, server));
-    is_far.then_some((behind, age))
+    is_far.then(|| (behind, age(now, replayed.since, server)))
 }
 
 pub fn lag(
@@ -262,17 +261,12 @@ pub fn lag(
         }
     };
     if let (State::Ok, Some((bytes, since))) = (state, behind(server, stored, now)) {
-        let by_age = limits.wal_age.judge(since.unwrap_or_default());
+        let by_age = limits.wal_age.judge(since);
         let state = limits.wal_lag.judge(bytes).max(by_age);
-        let since = since.map_or_else(String::new, |since| {
-            format!(
-                ", and its last transaction is {} old",
-                units::duration(since)
-            )
-        });
         let what = format!(
-            "this standby has replayed {} less than is archived{since}: so are backups of it",
-            units::bytes(bytes)
+            "this standby has replayed {} less than is archived, and no transaction since {}: so are backups of it",
+            units::bytes(bytes),
+            units::duration(since)
         );
         let hint = "see in its log why it doesn't replay (primary_conninfo, restore_command, pg_wal_replay_resume()), and take backups of the primary until then.";
         if state != State::Ok {
