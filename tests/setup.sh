@@ -10,6 +10,7 @@ umask 022 # user postgres must be able to enter what is made here
 servers=${PGSTOW_TEST_PG:-/var/cache/pgstow-tests/pg}
 releases=(15.19.0 16.15.0 17.11.0 18.6.0)
 old=18.4.0 # before the fixes of August 2026
+unsupported=14.23.0 # that monitor and base say so
 nextest=0.9.143
 moto=5.2.5
 nanio=0.1.7
@@ -107,6 +108,7 @@ flock 9 # two checkouts may be tested at once
 rm -rf "$servers"/.new.*
 for release in "${releases[@]}"; do install_server "$release" "${release%%.*}"; done
 install_server "$old" old
+install_server "$unsupported" unsupported
 install_stores
 exec 9>&-
 

@@ -180,7 +180,8 @@ impl Run {
         self,
         work: impl FnOnce(&Context, &Layers) -> Result<R>,
     ) -> Result<Outcome> {
-        let layers = Layers::load(self.places, std::env::vars_os())?;
+        let mut layers = Layers::load(self.places, std::env::vars_os())?;
+        layers.uses_exposed = self.row.is_called_by_postgresql();
         log::start(layers.log_level()?, self.row.is_called_by_postgresql());
         log_to_file(&layers, self.hangup)?;
         tell_notes(self.row, &layers)?;

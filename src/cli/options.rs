@@ -168,6 +168,7 @@ pub fn init(args: &InitArgs, layers: &Layers) -> Result<InitOptions> {
         new_system: args.new_system,
         apply: args.apply,
         archive_call: layers.archive_call()?,
+        of_file: layers.file_has_repo() && !layers.is_elsewhere(&layers.repo)?,
     })
 }
 

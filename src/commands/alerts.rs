@@ -192,6 +192,8 @@ pub struct UnitReport {
     unit: String,
     /// None: the job told it itself, or nothing was wrong.
     told: Option<Verdict>,
+    /// What one of its commands found, of which systemd knows nothing, since it keeps the status of the last one.
+    found: Option<String>,
 }
 
 /// Tells of a unit of systemd that failed what its job could not tell: it was killed, or could not be
@@ -203,15 +205,33 @@ pub fn unit_failed(
 ) -> Result<UnitReport> {
     let unit = &options.unit;
     let state = options.state_dir.join(&unit.cluster);
-    let report = |told| UnitReport {
+    let report = |told, found| UnitReport {
         unit: unit.unit.clone(),
         told,
+        found,
     };
     let job = unit.job.command;
-    let told_itself = job == MONITOR && door::has_monitored(&state, &unit.invocation);
+    // With 2 it judged, and told, though it could note nothing where the state folder is what is wrong.
+    let has_judged = || unit.exit_code() == 2 || door::has_monitored(&state, &unit.invocation);
+    let told_itself = job == MONITOR && has_judged();
     // With exit code 3 it told its findings.
     if unit.is_success() || told_itself {
-        return Ok(report(None));
+        let found = (unit.is_success() && unit.exit_code() == 0).then(|| {
+            let runs = history(&state, cancel);
+            let found = runs
+                .iter()
+                .rev()
+                .find(|run| run.is_found_by(job, &unit.invocation))?;
+            let why = found
+                .error
+                .clone()
+                .unwrap_or_else(|| "see `pgstow list --runs`".to_owned());
+            Some(format!(
+                "{job} in repository {} found something: {why}",
+                found.repository
+            ))
+        });
+        return Ok(report(None, found.flatten()));
     }
     meter.begin("sending alerts", 0);
     let error = unit.error(cancel);
@@ -244,19 +264,21 @@ pub fn unit_failed(
         limit: options.alerts.limit,
     };
     door.tell(of_job(verdict.clone()), cancel)?;
-    Ok(report(Some(verdict)))
+    Ok(report(Some(verdict), None))
 }
 
 impl Report for UnitReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        match &self.told {
-            Some(verdict) => writeln!(out, "{}: {}", self.unit, verdict.reason),
-            None => writeln!(out, "{}: there is nothing more to tell", self.unit),
+        match (&self.told, &self.found) {
+            (Some(verdict), _) => writeln!(out, "{}: {}", self.unit, verdict.reason),
+            // With the priority of an error in the journal, as the line of the unit itself (sd-daemon(3)).
+            (None, Some(found)) => writeln!(out, "<3>{} needs a look: {found}", self.unit),
+            (None, None) => writeln!(out, "{}: there is nothing more to tell", self.unit),
         }
     }
 
     fn is_good_news(&self) -> bool {
-        true
+        self.found.is_none()
     }
 }
 

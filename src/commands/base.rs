@@ -159,18 +159,19 @@ impl Report for BaseReport {
     }
 
     fn failure(&self) -> Option<Error> {
-        let pages = self.backup.page_failures.iter();
-        let pages = pages.map(|one| match one.block {
-            Some(block) => format!("damaged page in the server: {}, block {block}", one.file),
-            None => format!("more damaged pages in the server: {}", one.file),
-        });
-        Cleanup::failure(self.cleanup.as_ref()).or_else(|| report::found(pages))
+        Cleanup::failure(self.cleanup.as_ref()).or_else(|| report::found(self.damaged_pages()))
     }
 
     fn told(&self) -> Told {
+        let cleanup = Cleanup::failure(self.cleanup.as_ref()).into_iter();
+        let cleanup = cleanup.map(|error| error.in_one_line());
         Told {
             bytes: Some(self.backup.stored_bytes),
             backup: Some(self.backup.id),
+            found: cleanup
+                .chain(self.damaged_pages())
+                .take(report::NOTED)
+                .collect(),
         }
     }
 
@@ -183,6 +184,17 @@ impl Report for BaseReport {
             Outcome::Done if !self.backup.page_failures.is_empty() => Outcome::Findings,
             other => other,
         }
+    }
+}
+
+impl BaseReport {
+    /// In a line each.
+    fn damaged_pages(&self) -> impl Iterator<Item = String> {
+        let pages = self.backup.page_failures.iter();
+        pages.map(|one| match one.block {
+            Some(block) => format!("damaged page in the server: {}, block {block}", one.file),
+            None => format!("more damaged pages in the server: {}", one.file),
+        })
     }
 }
 

@@ -142,7 +142,7 @@ impl Report for DrillReport {
             bytes: unpacked
                 .filter(|phase| phase.name == "unpack")
                 .find_map(|phase| phase.bytes),
-            backup: None,
+            ..Told::default()
         }
     }
 

@@ -193,7 +193,7 @@ impl Report for DumpReport {
     fn told(&self) -> Told {
         Told {
             bytes: Some(self.dumps.iter().map(|dump| dump.data.stored_bytes).sum()),
-            backup: None,
+            ..Told::default()
         }
     }
 

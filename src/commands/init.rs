@@ -10,6 +10,7 @@ use super::{context::Context, options::InitOptions, report::Report};
 use crate::{
     domain::{
         backup::apart,
+        monitor::runs,
         setup::{
             init::{self, Registered, Wanted},
             server_settings::{self, Change, Setting},
@@ -19,7 +20,7 @@ use crate::{
     error::Result,
     postgres::{connection::Session, lsn::SystemId, server_facts::ServerFacts, version::Major},
     repo::remembered,
-    util::fs::create_folders,
+    util::{clock::readable, fs::create_folders},
 };
 
 #[derive(Debug, Serialize)]
@@ -70,6 +71,7 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
     }
     for one in &wanted {
         apart::refuse_inside(one.location, &session, &connection, &facts)?;
+        init::refuse_unmounted(one, cluster)?;
         init::refuse_other_encryption(one, cluster, &facts)?;
     }
     if !options.new_system {
@@ -90,6 +92,9 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
     }
     // Of a repository that was at the same place before.
     remembered::forget(&settings.state_folder())?;
+    if options.of_file {
+        warn_of_earlier(context, &repositories);
+    }
     let state_folder = make_state_folder(context, user.as_ref());
     if let Some(user) = user.as_ref().filter(|user| !user.is_us()) {
         for repo in &settings.repos {
@@ -109,6 +114,25 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
         settings: stands,
         applied: options.apply,
     })
+}
+
+/// An empty folder may be all that is seen of a disk that is not mounted; where nobody noted any run, nobody knows.
+fn warn_of_earlier(context: &Context, made: &[Registered]) {
+    let settings = &context.settings;
+    let runs = runs::read(&settings.state_folder()).unwrap_or_default();
+    for (repo, one) in settings.repos.iter().zip(made) {
+        let mut earlier = runs.iter().rev().filter(|run| run.repository == repo.name);
+        let earlier = earlier.find_map(|run| Some((run.told.backup?, run.begun)));
+        if let Some((id, begun)) = earlier.filter(|_| one.repository_made) {
+            warn!(
+                "{} is new, but this host took backup {id} into repository {} at {}: if that one's disk is not \
+                 mounted, delete what was made here, mount it, and run `pgstow init` again",
+                one.repository,
+                repo.name,
+                readable(begun)
+            );
+        }
+    }
 }
 
 /// Notes of this host. Nothing is lost without them, so a folder that can't be made is no error.

@@ -101,6 +101,7 @@ pub fn run(context: &Context, options: &MonitorOptions) -> Result<MonitorReport>
             cluster,
             now,
             plain: options.plain_names,
+            repositories: &context.settings.named,
         };
         exposition::text(&metrics::families(&facts, &verdicts, wanted)).into_bytes()
     });

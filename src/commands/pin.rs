@@ -10,12 +10,19 @@ use std::{
 };
 
 use serde::Serialize;
+use tracing::warn;
 
 use super::{context::Context, options::PinOptions, report::Report};
 use crate::{
     error::{Error, Kind, Result},
     repo::{
-        backup_id::BackupId, document::FORMAT, layout::BackupObject, lease::CLEANUP, pins::Pin,
+        backup_id::BackupId,
+        catalog::{Backup, Entry, State},
+        document::FORMAT,
+        good,
+        layout::BackupObject,
+        lease::CLEANUP,
+        pins::Pin,
         repository::Repository,
     },
     util::{
@@ -64,6 +71,9 @@ pub(super) fn say(context: &Context, options: PinOptions, pinned: bool) -> Resul
         host: host::name(),
     };
     repository.add_pin(&pin)?;
+    if pinned {
+        warn_of_damage(&repository, pin.backup);
+    }
     Ok(PinReport {
         repository: repository.location().to_string(),
         backup: pin.backup,
@@ -71,6 +81,33 @@ pub(super) fn say(context: &Context, options: PinOptions, pinned: bool) -> Resul
         reason: pin.reason,
         until: pin.until,
     })
+}
+
+/// Whoever pins a backup relies on it. That it is pinned stands, whatever can be found out.
+fn warn_of_damage(repository: &Repository, id: BackupId) {
+    let look = || {
+        let is_complete = |entry: Entry| match entry.state {
+            State::Complete(backup) => Some(*backup),
+            _ => None,
+        };
+        let complete: Vec<Backup> = repository
+            .backups()?
+            .into_iter()
+            .filter_map(is_complete)
+            .collect();
+        let verdicts = repository.verdicts(|_| true)?;
+        Ok::<_, Error>(good::flawed_of(&complete, &verdicts).remove(&id))
+    };
+    match look() {
+        Ok(None) => {}
+        Ok(Some(why)) => {
+            warn!("backup {id} is pinned, but it is not good: {why}; pin another one, too")
+        }
+        Err(error) => warn!(
+            "whether backup {id} is good is not known: {}",
+            error.in_one_line()
+        ),
+    }
 }
 
 fn check_exists(repository: &Repository, id: BackupId) -> Result<()> {

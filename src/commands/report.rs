@@ -51,6 +51,9 @@ pub trait Report: Serialize {
     }
 }
 
+/// Findings that the history of runs notes one by one: it is small, and who hears of so many looks at all.
+pub const NOTED: usize = 30;
+
 /// What was found, in a line for the history of runs and alerts: how much, and the first of it. None: nothing was.
 pub fn found(findings: impl IntoIterator<Item = String>) -> Option<Error> {
     /// A line with more of them is not read.

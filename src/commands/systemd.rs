@@ -14,12 +14,16 @@ use super::{
     table::{Align, Table},
 };
 use crate::{
-    domain::systemd::{
-        Place, Scheduler, Wanted,
-        file::Action,
-        install::{check_calendars, install},
-        remove::{clusters, remove},
-        status::{self, JobStatus, LastResult},
+    domain::{
+        monitor::runs,
+        systemd::{
+            Place, Scheduler, Wanted,
+            file::Action,
+            install::{check_calendars, install},
+            jobs::Job,
+            remove::{clusters, remove},
+            status::{self, JobStatus, LastResult},
+        },
     },
     error::{Error, Kind, Result},
     repo::layout::ClusterName,
@@ -39,16 +43,25 @@ enum Did {
     /// What would be written.
     Print {
         files: Vec<Shown>,
+        #[serde(flatten)]
+        reach: Reach,
     },
     Install {
         #[serde(flatten)]
         changes: Changes,
-        /// The repository that the jobs work for, and others that WAL is pushed to.
-        repository: String,
-        others: Vec<String>,
+        #[serde(flatten)]
+        reach: Reach,
     },
     Remove(Changes),
     Jobs(Vec<JobStatus>),
+}
+
+/// What the jobs work for.
+#[derive(Debug, Serialize)]
+struct Reach {
+    repository: String,
+    /// Others that WAL is pushed to.
+    others: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,28 +115,49 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
                 dumps,
             };
             check_calendars(place, &wanted, cancel)?;
+            let own = context.settings.repo()?.name.clone();
+            let names = context.settings.repos.iter().map(|repo| repo.name.clone());
+            let reach = Reach {
+                others: names.filter(|name| *name != own).collect(),
+                repository: own,
+            };
             match print {
                 true => Did::Print {
                     files: shown(place, &wanted),
+                    reach,
                 },
-                false => {
-                    let changes = changes(place, install(place, &wanted, force, cancel)?);
-                    let own = context.settings.repo()?.name.clone();
-                    let names = context.settings.repos.iter().map(|repo| repo.name.clone());
-                    Did::Install {
-                        changes,
-                        others: names.filter(|name| *name != own).collect(),
-                        repository: own,
-                    }
-                }
+                false => Did::Install {
+                    changes: changes(place, install(place, &wanted, force, cancel)?),
+                    reach,
+                },
             }
         }
-        SystemdAction::Status => Did::Jobs(status::gather(cluster.as_str(), cancel)?),
+        SystemdAction::Status => {
+            let mut jobs = status::gather(cluster.as_str(), cancel)?;
+            note_findings(&mut jobs, &context.settings.state_folder());
+            Did::Jobs(jobs)
+        }
     };
     Ok(SystemdReport {
         cluster: cluster.to_string(),
         did,
     })
+}
+
+/// A unit with several commands ends with the status of the last one; of what one before it found the history knows.
+fn note_findings(jobs: &mut [JobStatus], state: &Path) {
+    let runs = runs::read(state).unwrap_or_default();
+    for job in jobs.iter_mut().filter(|job| job.result == LastResult::Done) {
+        let (Ok(known), Some(invocation)) = (Job::named(job.job), &job.invocation) else {
+            continue;
+        };
+        if runs
+            .iter()
+            .any(|run| run.is_found_by(known.command, invocation))
+        {
+            job.result = LastResult::Findings;
+        }
+    }
 }
 
 /// Removes what is there of a cluster, whatever its settings say now, or none do; `cluster`: the one that is named, or
@@ -216,28 +250,17 @@ fn changes(place: &Place, files: Vec<(String, Action)>) -> Changes {
 impl Report for SystemdReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         match &self.did {
-            Did::Print { files } => {
+            Did::Print { files, reach } => {
                 for (number, file) in files.iter().enumerate() {
                     let gap = if number == 0 { "" } else { "\n" };
                     writeln!(out, "{gap}# {}", file.path.display())?;
                     write!(out, "{}", file.text)?;
                 }
-                Ok(())
+                reach.text("\n# ", out)
             }
-            Did::Install {
-                changes,
-                repository,
-                others,
-            } => {
+            Did::Install { changes, reach } => {
                 changes.list(out)?;
-                if !others.is_empty() {
-                    writeln!(
-                        out,
-                        "Backups, cleanup and verification are those of repository {repository} alone; \
-                         docs/systemd.md (a second repository) shows how {} gets its own.",
-                        others.join(", ")
-                    )?;
-                }
+                reach.text("", out)?;
                 match (changes.live, changes.cron) {
                     (true, false) => writeln!(
                         out,
@@ -266,6 +289,22 @@ impl Report for SystemdReport {
 
     fn is_good_news(&self) -> bool {
         matches!(self.did, Did::Install { .. } | Did::Remove(_))
+    }
+}
+
+impl Reach {
+    /// Which repositories have no jobs, if there are such.
+    fn text(&self, before: &str, out: &mut dyn Write) -> io::Result<()> {
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "{before}Backups, cleanup and verification are those of repository {} alone; \
+             docs/systemd.md (a second repository) shows how {} gets its own.",
+            self.repository,
+            self.others.join(", ")
+        )
     }
 }
 

@@ -68,13 +68,14 @@ pub struct Checkpoint {
     pub timeline: TimelineId,
 }
 
+// archive_library came with 15: what is older is told by its version, not by an error.
 const FACTS: &str = "
     SELECT current_setting('server_version_num'), s.system_identifier, pg_is_in_recovery(),
         (SELECT setting FROM pg_settings WHERE name = 'data_directory'),
         current_setting('block_size'), pg_size_bytes(current_setting('wal_segment_size')),
         current_setting('data_checksums') = 'on', current_setting('wal_level'),
         current_setting('archive_mode'), current_setting('archive_command'),
-        current_setting('archive_library'),
+        coalesce(current_setting('archive_library', true), ''),
         current_setting('max_connections'), current_setting('max_worker_processes'),
         current_setting('max_wal_senders'), current_setting('max_prepared_transactions'),
         current_setting('max_locks_per_transaction')
@@ -272,6 +273,33 @@ impl ArchiverState {
             (Some(_), None) => true,
             (None, _) => false,
         }
+    }
+}
+
+/// How far a standby is that replays as fast as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    pub position: Lsn,
+    /// When the last transaction was committed that it has; where it replayed none since its start, when that was.
+    pub since: Time,
+}
+
+impl Replayed {
+    /// None of a primary, and of a standby that is to wait.
+    pub fn gather(session: &Session) -> Result<Option<Self>> {
+        const SQL: &str = "
+            SELECT pg_last_wal_replay_lsn()::text,
+                (extract(epoch FROM coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) * 1000000)::bigint
+            WHERE pg_is_in_recovery() AND pg_last_wal_replay_lsn() IS NOT NULL
+                AND current_setting('recovery_min_apply_delay') = '0'";
+        let rows = session.query_rows(SQL, &[])?;
+        let replayed = |row: &Row| {
+            Ok(Self {
+                position: row.parse(0)?,
+                since: time(row, 1)?,
+            })
+        };
+        rows.first().map(replayed).transpose()
     }
 }
 

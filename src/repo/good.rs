@@ -8,7 +8,7 @@ use super::{
     backup_id::BackupId,
     catalog::Backup,
     verified::{Verdicts, VerifiedBackup},
-    wal_index::{Numbers, WalIndex},
+    wal_index::{Missing, Numbers, WalIndex},
 };
 use crate::{postgres::lsn::TimelineId, util::units};
 
@@ -19,7 +19,7 @@ pub struct Case {
     pub parent: Option<BackupId>,
     /// What is wrong with its own files.
     pub flaw: Option<String>,
-    /// What of its own WAL is missing. Those that build on it have WAL of their own.
+    /// What of its own WAL is missing or damaged. Those that build on it have WAL of their own.
     pub lacks: Option<String>,
 }
 
@@ -108,11 +108,23 @@ impl VerifiedBackup {
 }
 
 impl WalIndex {
-    /// What is missing of the segments that a backup on `timeline` needs to become consistent.
-    pub fn lacks(&self, timeline: TimelineId, needed: &Numbers) -> Option<String> {
-        let missing = self.missing(timeline, needed);
-        let what = missing.first()?.describe(self.size());
-        Some(format!("it needs WAL {what}, which is missing"))
+    /// What can't be had of the segments that a backup on `timeline` needs to become consistent; `damaged`: what
+    /// `verify` found so, and what is still there.
+    pub fn lacks(
+        &self,
+        timeline: TimelineId,
+        needed: &Numbers,
+        damaged: &[Missing],
+    ) -> Option<String> {
+        if let Some(missing) = self.missing(timeline, needed).first() {
+            let what = missing.describe(self.size());
+            return Some(format!("it needs WAL {what}, which is missing"));
+        }
+        let sound = self.without(damaged).missing(timeline, needed);
+        let what = sound.first()?.describe(self.size());
+        Some(format!(
+            "it needs WAL {what}, which `pgstow verify --wal` found damaged"
+        ))
     }
 }
 

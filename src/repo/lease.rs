@@ -132,9 +132,12 @@ impl Repository {
             repository: self,
             held: Held::new(purpose, number, wal_from),
         };
-        match lease.put() {
+        // Who takes it at the same moment is as good as who has it.
+        match lease.put(Kind::Busy) {
             // Else a full file system could not be cleaned up.
-            Err(error) if error.kind() == Kind::Full && self.use_reserve()? => lease.put()?,
+            Err(error) if error.kind() == Kind::Full && self.use_reserve()? => {
+                lease.put(Kind::Busy)?;
+            }
             other => other?,
         }
         Ok(lease)
@@ -219,7 +222,7 @@ impl Lease<'_> {
         let leases = self.repository.leases(&self.held.purpose)?;
         let newest = leases.into_iter().map(|(number, _)| number).max();
         if newest != Some(self.held.number) {
-            return Err(overtaken(&self.held.purpose));
+            return Err(overtaken(Kind::Failed, &self.held.purpose));
         }
         match self.held.until - clock::now() < TERM / 2 {
             true => self.renew(),
@@ -267,15 +270,26 @@ impl Lease<'_> {
         let now = clock::now();
         self.held.number += 1;
         (self.held.time, self.held.until) = (now, now + TERM);
-        self.put()
+        self.put(Kind::Failed)
     }
 
-    fn put(&mut self) -> Result<()> {
+    /// `overtaken`: the kind of the error if another one was sooner.
+    fn put(&mut self, overtaken: Kind) -> Result<()> {
         let Self { repository, held } = self;
         let name = repository.layout().lease(&held.purpose, held.number);
         match repository.storage().create_json(&name, held) {
             Err(error) if error.kind() == Kind::AlreadyExists => {
-                return Err(overtaken(&held.purpose).because(error));
+                return Err(self::overtaken(overtaken, &held.purpose).because(error));
+            }
+            // It was there, and whoever has a later one has deleted it. A repository that is gone has none.
+            Err(error) if error.kind() == Kind::NotFound => {
+                let leases = repository.leases(&held.purpose)?;
+                return Err(
+                    match leases.iter().any(|(number, _)| *number > held.number) {
+                        true => self::overtaken(overtaken, &held.purpose).because(error),
+                        false => error,
+                    },
+                );
             }
             other => other?,
         }
@@ -287,7 +301,7 @@ impl Lease<'_> {
                 // Somebody took it over, and deleted the number that was free again.
                 Ordering::Greater => {
                     repository.delete_if_there(&name)?;
-                    return Err(overtaken(&held.purpose));
+                    return Err(self::overtaken(overtaken, &held.purpose));
                 }
             }
         }
@@ -302,10 +316,11 @@ fn taken(kind: Kind, purpose: &str, holder: &str) -> Error {
     ))
 }
 
-fn overtaken(purpose: &str) -> Error {
-    Error::failed(format!(
-        "another {purpose} of this repository has begun meanwhile"
-    ))
+fn overtaken(kind: Kind, purpose: &str) -> Error {
+    Error::new(
+        kind,
+        format!("another {purpose} of this repository has begun meanwhile"),
+    )
     .hint("nothing is lost: that one goes on where this one stopped.")
 }
 
@@ -363,6 +378,27 @@ mod tests {
             .unwrap();
         assert_eq!(repository.wal_from().unwrap(), [from(segment), from(other)]);
         assert_eq!(leases(&repository), [5]);
+    }
+
+    /// Who comes at the same moment is told that somebody else is at work, not that he failed.
+    #[test]
+    fn of_many_at_once_one_gets_it_and_the_others_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = repository(folder.path());
+        for _ in 0..25 {
+            let start = std::sync::Barrier::new(6);
+            std::thread::scope(|scope| {
+                for _ in 0..6 {
+                    scope.spawn(|| {
+                        start.wait();
+                        match repository.take_lease(CLEANUP) {
+                            Ok(lease) => lease.release().unwrap(),
+                            Err(error) => assert_eq!(error.kind(), Kind::Busy, "{error}"),
+                        }
+                    });
+                }
+            });
+        }
     }
 
     #[test]

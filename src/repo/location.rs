@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    util::fs::real,
+    util::{fs::real, mounts},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,11 @@ impl Location {
             Location::Folder(path) => Some(path),
             Location::Bucket(_) | Location::Remote(_) => None,
         }
+    }
+
+    /// Where a file system is to be mounted (fstab) that would have the repository, and none is.
+    pub fn awaits_mount(&self) -> Option<PathBuf> {
+        self.folder().and_then(mounts::awaited)
     }
 
     /// Whether the repository is in `folder`, or would be if it were made.

@@ -92,12 +92,12 @@ impl Repository {
             if error.kind() != Kind::NotFound {
                 return error.context(format!("can't open the repository {location}"));
             }
-            Error::new(
-                Kind::NotFound,
-                format!("there is no repository at {location}"),
-            )
-            .because(error)
-            .hint("make one with `pgstow init` (of one that sync fills: `pgstow --repo NAME init`); if there was one, check that its disk is mounted.")
+            let hint = match location.awaits_mount() {
+                Some(point) => format!("run: mount {}: it is in fstab, and not mounted.", point.display()),
+                None => "if there was one, see that its disk is mounted and its path is right; else make one with `pgstow init` (of one that sync fills: `pgstow --repo NAME init`).".to_owned(),
+            };
+            let what = format!("there is no repository at {location}");
+            Error::new(Kind::NotFound, what).because(error).hint(hint)
         })?;
         if identity.format != FORMAT {
             return Err(Error::failed(format!(

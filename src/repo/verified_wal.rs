@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::wal_index::Missing;
+use super::wal_index::{Missing, WalIndex};
 use crate::postgres::{
     lsn::SystemId,
     wal_name::{Segment, SegmentSize},
@@ -63,6 +63,13 @@ pub struct WalWord {
 }
 
 impl WalWord {
+    /// What is damaged and still there: the rest is missing.
+    pub fn still_there(&self, wal: &WalIndex) -> Vec<Missing> {
+        let damaged = self.damaged.iter().map(|range| range.numbers(wal.size()));
+        let is_gone = |one: &Missing| wal.missing(one.timeline, &one.numbers()) == [*one];
+        damaged.filter(|one| !is_gone(one)).collect()
+    }
+
     /// Adds the word of an older run; false if it says nothing any more.
     pub fn add(&mut self, older: VerifiedWal) -> bool {
         if self.is_whole {

@@ -422,7 +422,8 @@ pub fn real(path: &Path) -> PathBuf {
         match (fs::canonicalize(there), there.parent()) {
             (Ok(found), _) => {
                 let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
-                return found.join(rest);
+                // Joined with nothing, it would end with a slash.
+                return found.join(rest).components().collect();
             }
             (Err(_), Some(above)) => there = above,
             (Err(_), None) => return path.to_owned(),

@@ -278,3 +278,56 @@ fn what_root_makes_belongs_to_the_servers_user() {
     assert!(refused.unwrap_err().contains("can't use repository local"));
     assert_eq!(fs::metadata(&foreign).unwrap().uid(), 0);
 }
+
+/// What is seen of a disk that is not mounted is an empty folder.
+#[test]
+fn in_the_place_of_a_disk_that_is_not_mounted_no_repository_is_made() {
+    const FSTAB: &str = "LIBMOUNT_FSTAB";
+    let scratch = Scratch::new();
+    let mut main = Cluster::build(&scratch, pg(17)).start();
+    let (tool, root) = configured(&scratch, &main);
+    fs::create_dir(&root).unwrap();
+    user::own(&root);
+    let fstab = scratch.join("fstab");
+    let point = root.display().to_string();
+    let point = point.replace('\\', "\\134").replace(' ', "\\040");
+    fs::write(
+        &fstab,
+        format!("/dev/x / ext4\n/dev/y {point} xfs defaults 0 2\n"),
+    )
+    .unwrap();
+    let mount = format!("run: mount {}", root.display());
+    let refused = tool.command(&["init"]).env(FSTAB, &fstab).fails(1);
+    drop(refused.stderr_contains(&mount));
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+
+    // Where fstab says nothing of it, it is made.
+    tool.command(&["init", "--apply"]).ok();
+    main.restart();
+    tool.command(&["base"]).ok();
+    tool.command(&["init"]).env(FSTAB, &fstab).ok();
+
+    // It is gone, and its folder is there.
+    let aside = scratch.join("aside");
+    fs::rename(&root, &aside).unwrap();
+    fs::create_dir(&root).unwrap();
+    user::own(&root);
+    let hint = |fstab: &Path| {
+        let words = ["--json", "monitor", "--only", "repository"];
+        let report = tool.command(&words).env(FSTAB, fstab).fails(2).json();
+        report["checks"][0]["hint"].as_str().unwrap().to_owned()
+    };
+    assert!(hint(&fstab).starts_with(&mount), "{}", hint(&fstab));
+    let other = hint(&scratch.join("none"));
+    assert!(
+        other.starts_with("if there was one, see that its disk is mounted"),
+        "{other}"
+    );
+    let made = tool.command(&["init"]);
+    drop(
+        made.expect_warning("is new, but this host took backup")
+            .ok(),
+    );
+    // It is told once.
+    tool.command(&["init"]).ok();
+}

@@ -390,6 +390,28 @@ fn what_is_there_goes_whatever_the_settings_say() {
         .stdout_contains("those of repository local alone")
         .stdout_contains("offsite");
     assert_eq!((of_dumps(), files(&folder).len()), (0, 13));
+    let print = |words: &[&str]| {
+        tool.command(
+            &[
+                words,
+                &["--cluster", "main", "systemd", "install", "--print"],
+            ]
+            .concat(),
+        )
+        .ok()
+    };
+    let printed = print(&[]).stdout;
+    let last = printed.lines().last().unwrap();
+    assert!(
+        last.starts_with("# Backups, ") && last.contains("offsite"),
+        "{last}"
+    );
+    let printed = print(&["--json"]).json();
+    assert_eq!(
+        printed["print"]["others"],
+        serde_json::json!(["offsite"]),
+        "{printed:#}"
+    );
 
     install(&tool, "other");
     let remove = |tool: &Tool, words: &[&str]| {

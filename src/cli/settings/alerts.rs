@@ -27,9 +27,9 @@ const WITHOUT_FILE: [&str; 3] = ["mail", WEBHOOK, DISCORD];
 
 impl Layers {
     pub fn alerts(&self) -> Result<AlertOptions> {
-        let mut exposed = self.file.exposed.iter();
+        let mut exposed = self.exposed().into_iter();
         if let Some(exposed) = exposed.find(|one| one.scope == Scope::Alert) {
-            return Err(Error::usage(exposed.what()).hint(exposed.cure()));
+            return Err(exposed.error());
         }
         let names = self.alert_names()?;
         let notifiers = names.into_iter().map(|name| self.notifier(name));

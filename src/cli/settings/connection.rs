@@ -8,13 +8,11 @@ use super::{
     layers::{Found, Layers},
     old_names::OLD_NAMES,
     parse,
-    source::Source,
 };
 use crate::{
     commands::options::ConnectionSettings,
     error::{Error, Result},
     postgres::conninfo::ConnParams,
-    util::secret::{Secret, SecretFrom},
 };
 
 /// Keys whose values are libpq's texts.
@@ -92,22 +90,6 @@ impl Layers {
             retries: Some(self.always(keys::CONNECT_RETRIES, parse::count)?),
             delay: Some(self.always(keys::CONNECT_DELAY, parse::duration)?),
         })
-    }
-
-    /// One that every user can read is refused when it is needed.
-    pub(super) fn secret(&self, found: Found) -> SecretFrom {
-        if found.by_file {
-            return SecretFrom::File(found.text.into());
-        }
-        let mut exposed = self.file.exposed.iter();
-        let is_it = |line| matches!(found.source, Source::File { line: own, .. } if own == line);
-        match exposed.find(|one| is_it(one.line)) {
-            None => SecretFrom::Setting(Secret::new(found.text)),
-            Some(one) => SecretFrom::Exposed {
-                what: one.what(),
-                cure: one.cure(),
-            },
-        }
     }
 
     /// Refuses a bad value while its source is known.

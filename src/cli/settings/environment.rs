@@ -24,7 +24,11 @@ const HOME: &str = "HOME";
 
 /// Variables that are set and not empty, each with the place that won: process, then env file.
 #[derive(Debug, Default)]
-pub struct Environment(BTreeMap<String, Sourced<String>>);
+pub struct Environment {
+    found: BTreeMap<String, Sourced<String>>,
+    /// The env file can be read by every user: its secrets are none.
+    pub shows_file: bool,
+}
 
 impl Environment {
     /// Keeps what pgstow knows of the process environment (`std::env::vars_os`).
@@ -40,7 +44,10 @@ impl Environment {
                 found.insert(name.to_owned(), Sourced { value, source });
             }
         }
-        Ok(Self(found))
+        Ok(Self {
+            found,
+            shows_file: false,
+        })
     }
 
     /// Adds the env file's variables below those of the process.
@@ -48,10 +55,11 @@ impl Environment {
     /// One that nobody named may be absent; one that is there but can't be read would be
     /// missed in silence, so it is an error.
     pub fn add_file(&mut self, path: &Path, named: bool) -> Result<()> {
-        let text = match private_file::read(path) {
+        let (text, is_open) = match private_file::read_if_safe(path) {
             Err(error) if !named && error.kind() == Kind::NotFound => return Ok(()),
             other => other?,
         };
+        self.shows_file = is_open;
         let shared: Rc<Path> = Rc::from(path);
         let mut of_file = BTreeMap::new();
         for assignment in env_file::parse(path, &text)? {
@@ -72,18 +80,18 @@ impl Environment {
             of_file.insert(assignment.name, Sourced { value, source });
         }
         for (name, value) in of_file {
-            self.0.entry(name).or_insert(value);
+            self.found.entry(name).or_insert(value);
         }
         Ok(())
     }
 
     pub fn get(&self, name: &str) -> Option<&Sourced<String>> {
-        self.0.get(name)
+        self.found.get(name)
     }
 
     /// Variables as libpq reads them, but for passwords.
     pub fn of_libpq(&self) -> BTreeMap<String, String> {
-        self.0
+        self.found
             .iter()
             .filter(|(name, _)| *name == HOME || is_libpqs(name))
             .filter(|(name, _)| !name.contains("PASSWORD"))
@@ -93,7 +101,7 @@ impl Environment {
 
     /// Every variable that begins with `PGSTOW_`.
     pub fn of_pgstow(&self) -> impl Iterator<Item = (&str, &Source)> {
-        self.0
+        self.found
             .iter()
             .filter(|(name, _)| name.starts_with(PREFIX))
             .map(|(name, value)| (name.as_str(), &value.source))

@@ -12,6 +12,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::{
     keys::{KEYS, Key, Scope},
+    source::{Exposed, Source},
     suggest,
 };
 use crate::error::{Error, IoContext, Result};
@@ -29,36 +30,6 @@ pub struct ConfigFile {
     pub dumps: bool,
     /// Secrets that every user can read: refused where they are needed, since WAL must not wait for them.
     pub exposed: Vec<Exposed>,
-}
-
-/// A secret in a file that every user can read.
-#[derive(Debug)]
-pub struct Exposed {
-    path: Rc<Path>,
-    pub line: usize,
-    pub scope: Scope,
-    name: String,
-}
-
-impl Exposed {
-    fn new(path: &Rc<Path>, entry: &Entry) -> Self {
-        Self {
-            path: path.clone(),
-            line: entry.line,
-            scope: entry.key.scope,
-            name: entry.key.path(&entry.section),
-        }
-    }
-
-    pub fn what(&self) -> String {
-        let (path, name) = (self.path.display(), &self.name);
-        format!("{path}:{}: {name} can be read by every user", self.line)
-    }
-
-    pub fn cure(&self) -> String {
-        let (path, name) = (self.path.display(), &self.name);
-        format!("run: chmod o-rwx {path}, or use {name}_file.")
-    }
 }
 
 #[derive(Debug)]
@@ -83,7 +54,15 @@ pub fn read(path: &Rc<Path>) -> Result<Option<ConfigFile>> {
     let mut parsed = parse(path, &text)?;
     if file.metadata().at("read the mode of", path)?.mode() & 0o007 != 0 {
         let secrets = parsed.entries.iter().filter(|e| e.key.secret && !e.by_file);
-        parsed.exposed = secrets.map(|entry| Exposed::new(path, entry)).collect();
+        let exposed = secrets.map(|entry| Exposed {
+            scope: entry.key.scope,
+            source: Source::File {
+                path: Rc::clone(path),
+                line: entry.line,
+            },
+            name: entry.key.path(&entry.section),
+        });
+        parsed.exposed = exposed.collect();
     }
     Ok(Some(parsed))
 }

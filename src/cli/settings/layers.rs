@@ -64,6 +64,8 @@ pub struct Layers {
     /// Was one repository chosen, by name or by URL?
     pub one_repo: bool,
     pub cluster: Chosen,
+    /// Secrets that every user can read are used all the same.
+    pub uses_exposed: bool,
 }
 
 /// The cluster that a command works on, if that is clear.
@@ -138,6 +140,7 @@ impl Layers {
             repo,
             one_repo,
             cluster,
+            uses_exposed: false,
         })
     }
 
@@ -224,7 +227,7 @@ impl Layers {
     }
 
     /// Whether `repo` has another place than the file says: the file's rules don't speak of that one.
-    pub(super) fn is_elsewhere(&self, repo: &str) -> Result<bool> {
+    pub fn is_elsewhere(&self, repo: &str) -> Result<bool> {
         let in_file = self.file.repos.iter().any(|name| name == repo);
         let url = self.find(keys::REPO_URL, repo)?;
         Ok(in_file && url.is_some_and(|url| !matches!(url.source, Source::File { .. })))

@@ -9,6 +9,7 @@ mod dump;
 mod encryption;
 pub mod env_file;
 mod environment;
+mod exposed;
 mod file;
 mod layers;
 mod monitor;

@@ -67,12 +67,15 @@ impl Layers {
         Ok(notes)
     }
 
-    /// A password that is not used, since every user can read it: also for commands that need none.
+    /// A password or key that every user can read: also for commands that need none.
     pub fn exposed_password(&self) -> Option<Note> {
-        let mut exposed = self.file.exposed.iter();
+        let mut exposed = self.exposed().into_iter();
         let one = exposed.find(|one| one.scope != Scope::Alert)?;
         let (what, cure) = (one.what(), one.cure());
-        Some(Note::Warning(format!("{what}, so it is not used; {cure}")))
+        Some(Note::Warning(match self.uses_exposed {
+            true => format!("{what}; WAL does not wait for that; {cure}"),
+            false => format!("{what}, so it is not used; {cure}"),
+        }))
     }
 
     fn unknown_variables(&self) -> Vec<Note> {

@@ -45,6 +45,8 @@ impl Layers {
             repo: OLD_REPOSITORY.to_owned(),
             one_repo: false,
             cluster: places.cluster.map_or(Chosen::Unclear, Chosen::One),
+            // Somebody must be told, of just that among other things.
+            uses_exposed: true,
         }
     }
 

@@ -358,8 +358,8 @@ fn bad_values_are_blamed_on_their_source() {
             "no repository named x is configured",
         ),
         (
-            new().env_file_mode(0o644),
-            "env can be read or changed by every user",
+            new().env_file_mode(0o646),
+            "env can be changed by every user",
         ),
     ] {
         let error = host.error();
@@ -384,6 +384,43 @@ impl Host {
         self.places.repo = Some(name.to_owned());
         self
     }
+}
+
+/// In either file; only PostgreSQL's own calls use it all the same.
+#[test]
+fn a_secret_that_all_can_read_is_used_where_wal_would_wait() {
+    let repo = "[repo.a]\nurl='s3://b/p'\n";
+    let in_file = Host::new().file(&format!("{repo}secret_key='hush'"), 0o644);
+    let in_env = Host::new().file(repo, 0o644);
+    let in_env = in_env
+        .env_file("PGSTOW_REPO_SECRET_KEY=hush")
+        .env_file_mode(0o644);
+    for (host, line) in [(in_file, 3), (in_env, 1)] {
+        let mut layers = host.layers().unwrap();
+        let secret = |layers: &Layers| {
+            let found = layers.find(keys::SECRET_KEY, "a").unwrap();
+            layers.secret(found.unwrap())
+        };
+        match secret(&layers) {
+            SecretFrom::Exposed { what, cure } => {
+                let place = format!(":{line}: ");
+                assert!(
+                    what.contains(&place) && cure.contains("chmod o-rwx"),
+                    "{what} {cure}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(layers.exposed_password().is_some());
+        layers.uses_exposed = true;
+        let hush = SecretFrom::Setting(Secret::new("hush"));
+        assert_eq!(secret(&layers), hush);
+    }
+    // Closed, it is nobody else's.
+    let closed = Host::new()
+        .file(repo, 0o644)
+        .env_file("PGSTOW_REPO_SECRET_KEY=hush");
+    assert_eq!(closed.layers().unwrap().exposed_password(), None);
 }
 
 #[test]

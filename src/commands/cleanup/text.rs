@@ -204,7 +204,7 @@ impl Report for CleanupReport {
         } = &self.deleted;
         Told {
             bytes: Some(backups.bytes + wal.bytes + dumps.bytes),
-            backup: None,
+            ..Told::default()
         }
     }
 

@@ -59,6 +59,8 @@ pub struct InitOptions {
     pub apply: bool,
     /// The words of archive_command before `archive-wal %p`.
     pub archive_call: Vec<String>,
+    /// Repositories are where the file has them, so that their names mean the same at each run.
+    pub of_file: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]

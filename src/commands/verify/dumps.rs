@@ -244,7 +244,7 @@ impl Report for VerifyDumpsReport {
     fn told(&self) -> Told {
         Told {
             bytes: Some(self.dumps.iter().map(|one| one.bytes).sum()),
-            backup: None,
+            ..Told::default()
         }
     }
 

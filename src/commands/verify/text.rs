@@ -63,19 +63,7 @@ impl Report for VerifyReport {
 
     /// As many as are counted.
     fn failure(&self) -> Option<Error> {
-        let of_backup = |one: &Finding| match &one.file {
-            Some(file) => format!("{file}: {} (in {})", one.problem, one.object),
-            None => format!("{}: {}", one.object, one.problem),
-        };
-        let backups = self.backups.iter().flat_map(|one| &one.findings);
-        let wal = self.wal.iter().flat_map(|one| &one.checked.findings);
-        let wal = wal.map(|one| format!("{}: {}", one.object, one.what));
-        let strays = self.strays.iter();
-        let strays = strays.map(|one| format!("{}: {}", one.object, one.what));
-        let dumps = self.dumps.iter();
-        let dumps =
-            dumps.filter_map(|one| Some(format!("{}: {}", one.dump, one.problem.as_ref()?)));
-        report::found(backups.map(of_backup).chain(wal).chain(strays).chain(dumps))
+        report::found(self.lines())
     }
 
     fn told(&self) -> Told {
@@ -84,7 +72,8 @@ impl Report for VerifyReport {
         let dumps = self.dumps.iter().map(|one| one.stored_bytes);
         Told {
             bytes: Some(bytes.chain(wal).chain(dumps).sum()),
-            backup: None,
+            found: self.lines().into_iter().take(report::NOTED).collect(),
+            ..Told::default()
         }
     }
 
@@ -98,6 +87,30 @@ impl Report for VerifyReport {
         } else {
             Outcome::Findings
         }
+    }
+}
+
+impl VerifyReport {
+    /// All findings, in a line each.
+    fn lines(&self) -> Vec<String> {
+        let of_backup = |one: &Finding| match &one.file {
+            Some(file) => format!("{file}: {} (in {})", one.problem, one.object),
+            None => format!("{}: {}", one.object, one.problem),
+        };
+        let backups = self.backups.iter().flat_map(|one| &one.findings);
+        let wal = self.wal.iter().flat_map(|one| &one.checked.findings);
+        let wal = wal.map(|one| format!("{}: {}", one.object, one.what));
+        let strays = self.strays.iter();
+        let strays = strays.map(|one| format!("{}: {}", one.object, one.what));
+        let dumps = self.dumps.iter();
+        let dumps =
+            dumps.filter_map(|one| Some(format!("{}: {}", one.dump, one.problem.as_ref()?)));
+        backups
+            .map(of_backup)
+            .chain(wal)
+            .chain(strays)
+            .chain(dumps)
+            .collect()
     }
 }
 

@@ -9,8 +9,9 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{
         connection::Session,
-        server_facts::{ArchiverState, ServerFacts},
-        wal_name::WalName,
+        lsn::{Lsn, TimelineId},
+        server_facts::{ArchiverState, Replayed, ServerFacts},
+        wal_name::{Segment, WalName},
     },
     repo::repository::{Repository, System},
     util::clock::readable,
@@ -41,7 +42,50 @@ pub fn before_copy(
     let state = ArchiverState::gather(session)?;
     if let Some(trouble) = trouble(facts, &state, state_folder, repository, system) {
         warn!(
-            "archiving may not work, and the backup counts only when its WAL has arrived: {trouble}"
+            "archiving may not work, and the backup counts only when its WAL has arrived: {}",
+            trouble.why
+        );
+    }
+    Ok(())
+}
+
+/// Where a standby would be that is far behind what its primary has archived: it may have been cut off for weeks.
+pub fn behind(
+    session: &Session,
+    timeline: TimelineId,
+    repository: &Repository,
+    system: &System,
+) -> Result<Option<Lsn>> {
+    /// As what is on its way; one that streams is ahead of the archive.
+    const SEGMENTS: u64 = 2;
+    let Some(replayed) = Replayed::gather(session)? else {
+        return Ok(None);
+    };
+    let size = system.segment_size;
+    let reached = replayed.position.0 / size.bytes();
+    for number in reached + 1..=reached + SEGMENTS {
+        let file = WalName::Segment(Segment::nth(timeline, number, size));
+        match repository
+            .storage()
+            .head(&repository.wal_object(system, file))
+        {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            other => other?,
+        };
+    }
+    Ok(Some(Lsn((reached + SEGMENTS + 1) * size.bytes())))
+}
+
+/// Warns of one that did not come as far while it was copied.
+pub fn warn_of_lag(session: &Session, archived: Lsn) -> Result<()> {
+    let replayed = Replayed::gather(session)?;
+    if let Some(replayed) = replayed.filter(|one| one.position < archived) {
+        warn!(
+            "this standby has replayed WAL up to {} only, and no transaction since {}, where the repository has WAL up to \
+             {archived} at least: the backup is of that state, and a restore of anything later needs all WAL since; see \
+             in the standby's log why it doesn't replay",
+            replayed.position,
+            readable(replayed.since)
         );
     }
     Ok(())
@@ -54,6 +98,8 @@ pub struct Diagnosis {
     pub why: String,
     /// It won't come before somebody mends something.
     pub is_trouble: bool,
+    /// The server says that it archived WAL, and that is not in this repository: it takes it elsewhere.
+    pub is_elsewhere: bool,
 }
 
 impl Diagnosis {
@@ -61,13 +107,7 @@ impl Diagnosis {
         Self {
             why,
             is_trouble: false,
-        }
-    }
-
-    fn trouble(why: String) -> Self {
-        Self {
-            why,
-            is_trouble: true,
+            is_elsewhere: false,
         }
     }
 }
@@ -93,8 +133,8 @@ pub fn while_waiting(
             return Diagnosis::patience(why);
         }
     };
-    if let Some(why) = trouble(facts, &state, state_folder, repository, system) {
-        return Diagnosis::trouble(why);
+    if let Some(trouble) = trouble(facts, &state, state_folder, repository, system) {
+        return trouble;
     }
     let what = facts.archiving.describe();
     Diagnosis::patience(format!("{what}, which has not failed; it may be slow"))
@@ -107,18 +147,27 @@ fn trouble(
     state_folder: &Path,
     repository: &Repository,
     system: &System,
-) -> Option<String> {
+) -> Option<Diagnosis> {
+    let trouble = |why, is_elsewhere| Diagnosis {
+        why,
+        is_trouble: true,
+        is_elsewhere,
+    };
     let what = facts.archiving.describe();
     if facts.archiving.command.is_empty() && facts.archiving.library.is_empty() {
-        return Some(format!("{what}, so the server keeps its WAL"));
+        return Some(trouble(
+            format!("{what}, so the server keeps its WAL"),
+            false,
+        ));
     }
     if let (true, Some((wal, time))) = (state.is_failing(), &state.last_failed) {
-        return Some(format!(
+        let why = format!(
             "{what} fails: {} failures, the last at {} with {wal}: {}",
             state.failed,
             readable(*time),
             Failed::why(Failed::read(state_folder).as_ref(), wal)
-        ));
+        );
+        return Some(trouble(why, false));
     }
     let (wal, time) = state.last_archived.as_ref()?;
     if state.settings_read.is_some_and(|read| *time < read) {
@@ -127,12 +176,15 @@ fn trouble(
     let file: WalName = wal.parse().ok()?;
     let object = repository.wal_object(system, file);
     match repository.storage().head(&object) {
-        Err(error) if error.kind() == Kind::NotFound => Some(format!(
-            "the server archived {wal} at {}, but it is not in repository {}: {what}, which must store into \
-             this repository",
-            readable(*time),
-            repository.location()
-        )),
+        Err(error) if error.kind() == Kind::NotFound => {
+            let why = format!(
+                "the server archived {wal} at {}, but it is not in repository {}: {what}, which must store into \
+                 this repository",
+                readable(*time),
+                repository.location()
+            );
+            Some(trouble(why, true))
+        }
         _ => None,
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     postgres::{
         connection::Session,
         conninfo::ConnInfo,
-        lsn::TimelineId,
+        lsn::{Lsn, TimelineId},
         replication::Replication,
         server_facts::{self, Checkpoint, ServerFacts},
         timeline::TimelineHistory,
@@ -71,6 +71,7 @@ pub fn run(
     }
     seal::finish_all(repository)?;
     let checkpoint = Checkpoint::gather(&session)?;
+    let behind = diagnosis::behind(&session, checkpoint.timeline, repository, &system)?;
     let mut parent = parent(
         repository,
         options,
@@ -105,6 +106,7 @@ pub fn run(
             facts: &facts,
             id,
             parent: wanted,
+            behind,
             options,
             meter,
             cancel,
@@ -139,7 +141,8 @@ fn parent(
     source: &mut dyn Source,
 ) -> Result<Result<Parent, String>> {
     if options.chain.full_every.is_none() {
-        return Ok(Err("no other kind was asked for".to_owned()));
+        let why = "each is one where full_every is not set, or --full is given";
+        return Ok(Err(why.to_owned()));
     }
     if source.method() == Method::Stream
         && let Some(why) = stream::why_not_incremental(session, facts)?
@@ -192,6 +195,8 @@ pub(super) struct Run<'a> {
     pub(super) facts: &'a ServerFacts,
     pub(super) id: BackupId,
     pub(super) parent: Option<Parent>,
+    /// Where a standby should be, and was not when it began.
+    pub(super) behind: Option<Lsn>,
     pub(super) options: &'a Options,
     pub(super) meter: &'a Meter,
     pub(super) cancel: &'a Cancel,
@@ -269,6 +274,9 @@ impl Run<'_> {
         expected.check(&Expected::gather(self.session)?, &copied.contents)?;
         if self.options.standalone {
             self.check_standalone_wal(&copied.contents, &copied.stop)?;
+        }
+        if let Some(archived) = self.behind {
+            diagnosis::warn_of_lag(self.session, archived)?;
         }
         let stop_time = server_facts::now(self.session)?;
         Ok(Ok((copied, start_time..stop_time)))

@@ -40,6 +40,10 @@ const REPORT: Duration = Duration::from_secs(30);
 /// (NUM_ARCHIVE_RETRIES in src/backend/postmaster/pgarch.c), before it rests for a minute.
 const EARLY: Duration = Duration::from_secs(3);
 
+/// When no more is waited for WAL that the server archives and that doesn't come: archive-wal says that it stored
+/// something when it did, and who has it copied later by something else did so by then, or does it some other day.
+const ELSEWHERE: Duration = Duration::from_secs(60);
+
 /// The segments of a backup that are not in the repository.
 pub fn missing_wal(
     repository: &Repository,
@@ -107,7 +111,7 @@ impl Lacks {
 
 /// Waits until all WAL of the backup is there; what is still missing at the end of `limit`.
 ///
-/// `diagnose` says why it may not come; it is asked now and then.
+/// `diagnose` says why it may not come; it is asked now and then. What goes elsewhere is given up earlier.
 pub fn wait_for_wal(
     repository: &Repository,
     system: &System,
@@ -134,6 +138,12 @@ pub fn wait_for_wal(
                     lacks.describe(system),
                     diagnosis.why
                 );
+            }
+            if diagnosis.is_elsewhere && waited >= ELSEWHERE {
+                warn!(
+                    "it is not waited for any longer: what the server archives doesn't come here"
+                );
+                return Ok(lacks);
             }
             next_look = if waited < REPORT {
                 REPORT

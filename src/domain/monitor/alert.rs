@@ -2,7 +2,8 @@
 //! what it knows, the verdicts and the time.
 //!
 //! It counts as told only once it was delivered; until then it is said again at each run. What went
-//! bad and was well again before anybody could be told is told, too.
+//! bad and was well again before anybody could be told is told, too. Of a check that finds several things each new one
+//! is told, whatever the state was before.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     checks,
+    marks::Marks,
     verdict::{State, Verdict},
 };
 use crate::util::clock::Time;
@@ -42,11 +44,15 @@ pub struct Entry {
     /// As the notifier knows it, and when that was delivered.
     told: State,
     told_at: Option<Time>,
+    /// What was found one by one; None: noted by a version that told of states alone.
+    #[serde(default)]
+    findings: Option<Marks>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// With the state before as the same: something new was found.
     Failure,
     /// It still is as it was told.
     Reminder,
@@ -143,6 +149,7 @@ pub fn was_told(known: &mut Known, title: &str, since: Time) {
             reason: "nothing could be noted".to_owned(),
             told: State::Critical,
             told_at: Some(since),
+            findings: None,
         };
         known.insert(title.to_owned(), told);
     }
@@ -153,7 +160,8 @@ impl Plan {
         let title = verdict.title();
         let before = known.get(&title);
         // Another run has looked later. A clock that was set back must not silence us.
-        if before.is_some_and(|one| news.seen < one.since && one.since <= now) {
+        let changed = before.map(Entry::changed);
+        if changed.is_some_and(|at| news.seen < at && at <= now) {
             return;
         }
         let before = before.cloned().unwrap_or(Entry {
@@ -162,8 +170,14 @@ impl Plan {
             reason: String::new(),
             told: State::Ok,
             told_at: None,
+            findings: Some(Marks::default()),
         });
-        let seen = match verdict.state == before.state {
+        let marks = before
+            .findings
+            .clone()
+            .unwrap_or_else(|| Marks::told_as(verdict));
+        let marks = marks.seen(verdict, news.seen);
+        let mut seen = match verdict.state == before.state {
             true => before.clone(),
             false => Entry {
                 state: verdict.state,
@@ -172,7 +186,10 @@ impl Plan {
                 ..before.clone()
             },
         };
-        let Some(kind) = before.kind(verdict.state, news.of_job, now, wishes) else {
+        let new = marks.new_of(verdict);
+        seen.findings = Some(marks.clone());
+        let Some(kind) = before.kind(verdict.state, !new.is_empty(), news.of_job, now, wishes)
+        else {
             if seen != before {
                 self.told.insert(title.clone(), seen.clone());
                 self.untold.insert(title, seen);
@@ -182,6 +199,7 @@ impl Plan {
         let told = Entry {
             told: verdict.state,
             told_at: Some(now),
+            findings: Some(marks.told(verdict)),
             ..seen.clone()
         };
         if !wishes.want(kind) {
@@ -189,6 +207,7 @@ impl Plan {
             self.untold.insert(title, told);
             return;
         }
+        let beside = marks.beside(verdict, &new);
         self.items.push(Item {
             kind,
             check: verdict.check.to_owned(),
@@ -196,15 +215,18 @@ impl Plan {
             state: verdict.state,
             before: before.told,
             since: match kind {
-                Kind::Failure | Kind::Reminder => Some(seen.since),
+                Kind::Failure => Some(beside.as_ref().map_or(seen.since, |one| one.since)),
+                Kind::Reminder => Some(seen.since),
                 Kind::Recovery | Kind::Missed => Some(before.since),
                 Kind::Success | Kind::Test => None,
             },
             reason: match kind {
                 Kind::Missed => format!("was {}: {}", before.state.word(), before.reason),
-                _ => verdict.reason.clone(),
+                _ => beside
+                    .as_ref()
+                    .map_or_else(|| verdict.reason.clone(), |one| one.reason.clone()),
             },
-            hint: verdict.hint.clone(),
+            hint: beside.map_or_else(|| verdict.hint.clone(), |one| one.hint),
         });
         match kind {
             // Said once: a later success is as good.
@@ -222,14 +244,27 @@ impl Plan {
 }
 
 impl Entry {
-    /// What there is to say of a state; None: nothing new.
-    fn kind(&self, state: State, of_job: bool, now: Time, wishes: Wishes) -> Option<Kind> {
+    /// When something of it was last seen to change.
+    fn changed(&self) -> Time {
+        let found = self.findings.as_ref().and_then(Marks::newest);
+        found.map_or(self.since, |found| found.max(self.since))
+    }
+
+    /// What there is to say of a state; `is_new`: something was found in it that was not told. None: nothing new.
+    fn kind(
+        &self,
+        state: State,
+        is_new: bool,
+        of_job: bool,
+        now: Time,
+        wishes: Wishes,
+    ) -> Option<Kind> {
         match (state, self.told) {
             (State::Ok, State::Ok) if self.state != State::Ok => Some(Kind::Missed),
             (State::Ok, State::Ok) => of_job.then_some(Kind::Success),
             (State::Ok, _) if of_job && !wishes.recovery && wishes.success => Some(Kind::Success),
             (State::Ok, _) => Some(Kind::Recovery),
-            (state, told) if state != told => Some(Kind::Failure),
+            (state, told) if state != told || is_new => Some(Kind::Failure),
             _ => {
                 let remind = TimeDelta::from_std(wishes.remind?).ok()?;
                 // A clock that was set back must not silence it.
@@ -255,6 +290,7 @@ impl Wishes {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::domain::setup::finding::Finding;
 
     const ALL: Wishes = Wishes {
         failure: true,
@@ -419,6 +455,94 @@ mod tests {
         // What is well is forgotten one day.
         listener.hears(12 + 24 * 60, Ok, false, true);
         assert_eq!(listener.known, Known::new());
+    }
+
+    /// Of a check that finds several things, each new one is told, and which were told before.
+    #[test]
+    fn a_second_finding_is_told_beside_the_first() {
+        let find = |objects: &[(&str, bool)]| {
+            let finding = |(object, is_critical): &(&str, bool)| match is_critical {
+                true => {
+                    Finding::critical("x", format!("{object} is gone"), format!("get {object}"))
+                }
+                false => {
+                    Finding::warning("x", format!("{object} is worn"), format!("oil {object}"))
+                }
+            };
+            let findings = objects.iter().map(|one| finding(one).about(one.0));
+            Verdict::of_findings("damaged", "whole", findings.collect())
+        };
+        let (a, b, c) = (("a", true), ("b", true), ("c", false));
+        let mut known = Known::new();
+        let mut minute = 0;
+        let mut hears = |known: &mut Known, verdict: Verdict, heard: bool| {
+            minute += 5;
+            let news = News {
+                verdicts: vec![verdict],
+                seen: at(minute),
+                of_job: false,
+            };
+            let wishes = Wishes {
+                remind: None,
+                ..ALL
+            };
+            let plan = plan(known, &news, at(minute), wishes);
+            *known = if heard { plan.told } else { plan.untold };
+            let items = plan.items.into_iter();
+            let told: Vec<_> = items
+                .map(|one| (one.kind, one.reason, one.hint, one.since))
+                .collect();
+            told
+        };
+        let failure = |reason: &str, hint: &str, minute| {
+            let hint = Some(hint.to_owned());
+            vec![(Kind::Failure, reason.to_owned(), hint, Some(at(minute)))]
+        };
+        let nothing = vec![];
+        assert_eq!(
+            hears(&mut known, find(&[a]), true),
+            failure("a is gone", "get a", 5)
+        );
+        assert_eq!(hears(&mut known, find(&[a]), true), nothing);
+        // The state stays as it is. It is said until it is heard, and since when.
+        let more = failure("new: b is gone; told before: a is gone", "get b", 15);
+        assert_eq!(hears(&mut known, find(&[a, b]), false), more);
+        assert_eq!(hears(&mut known, find(&[a, b]), true), more);
+        assert_eq!(hears(&mut known, find(&[a, b]), true), nothing);
+        // One that is less bad than the worst.
+        let less = failure(
+            "new: c is worn; told before: a is gone; b is gone",
+            "oil c",
+            30,
+        );
+        assert_eq!(hears(&mut known, find(&[a, b, c]), true), less);
+        // It grows worse.
+        let worse = failure(
+            "new: c is gone; told before: a is gone; b is gone",
+            "get c",
+            30,
+        );
+        assert_eq!(hears(&mut known, find(&[a, b, ("c", true)]), true), worse);
+        // What could not be looked at is not forgotten; what is gone is.
+        let unknown = Verdict::new("damaged", Unknown, "why", "x");
+        assert_eq!(hears(&mut known, unknown, true).len(), 1);
+        assert_eq!(hears(&mut known, find(&[a]), true)[0].1, "a is gone");
+        let again = failure("new: b is gone; told before: a is gone", "get b", 50);
+        assert_eq!(hears(&mut known, find(&[a, b]), true), again);
+        assert_eq!(hears(&mut known, find(&[b]), true), nothing);
+        let well = hears(&mut known, find(&[]), true);
+        assert_eq!((well[0].0, well[0].3), (Kind::Recovery, Some(at(45))));
+        assert_eq!(hears(&mut known, find(&[b]), true).len(), 1);
+
+        // Notes of a version that knew states alone: all that is found counts as told.
+        let old = r#"{"damaged": {"state": "critical", "since": "2026-11-22T10:00:00Z", "reason": "a is gone",
+            "told": "critical", "told_at": "2026-11-22T10:00:00Z"}}"#;
+        let mut known: Known = serde_json::from_str(old).unwrap();
+        assert_eq!(hears(&mut known, find(&[a, b]), true), nothing);
+        let more = "new: c is worn; told before: a is gone; b is gone";
+        assert_eq!(hears(&mut known, find(&[a, b, c]), true)[0].1, more);
+        let text = serde_json::to_string(&known).unwrap();
+        assert_eq!(serde_json::from_str::<Known>(&text).unwrap(), known);
     }
 
     #[test]

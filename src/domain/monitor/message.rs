@@ -86,6 +86,8 @@ fn subject(cluster: &str, host: &str, state: State, alerts: &[Item], all: usize)
     };
     let title = first.title();
     let (word, what) = match first.kind {
+        // What was found before is told already.
+        Kind::Failure if first.before == first.state => (state.word(), format!("more of {title}")),
         Kind::Failure => (state.word(), title),
         Kind::Reminder => (state.word(), format!("still {title}")),
         // Others may be as bad as ever.
@@ -138,5 +140,17 @@ mod tests {
         assert_eq!(message.alerts.len(), MOST);
         assert_eq!(message.alerts[0].state, State::Critical);
         assert!(message.text.contains("and 1 more"), "{}", message.text);
+
+        // Who sees the subject alone must not take it for what was told before.
+        let subject = |before| {
+            let item = Item {
+                before,
+                ..item(State::Critical)
+            };
+            Message::new("main", "db1", Time::default(), &[item]).subject
+        };
+        let begin = "[pgstow] CRITICAL main on db1: ";
+        assert_eq!(subject(State::Warning), format!("{begin}disk"));
+        assert_eq!(subject(State::Critical), format!("{begin}more of disk"));
     }
 }

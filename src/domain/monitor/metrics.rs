@@ -4,7 +4,7 @@ use super::{
     checks::{archiving::Lag, dumps, good},
     exposition::{Family, Kind, Sample},
     facts::{Facts, Holding, server::Server},
-    runs,
+    runs::{self, Run, Strand},
     verdict::Verdict,
 };
 use crate::{domain::setup::stored::Stored, repo::catalog::Backup, util::clock::Time};
@@ -24,6 +24,8 @@ pub struct Wanted<'a> {
     pub now: Time,
     /// Also under the plain names.
     pub plain: bool,
+    /// Names of all that are set.
+    pub repositories: &'a [String],
 }
 
 pub fn families(facts: &Facts, verdicts: &[Verdict], wanted: Wanted<'_>) -> Vec<Family> {
@@ -87,16 +89,16 @@ pub fn families(facts: &Facts, verdicts: &[Verdict], wanted: Wanted<'_>) -> Vec<
             &name,
             room.available as f64,
         );
-        if let Some(time) = disk.full_in {
+        if let Some(full) = disk.full_in {
             book.gauge(
                 "pgstow_disk_full_in_seconds",
-                "Time until the file system is full at the present rate.",
+                "Time until the file system is full at the rate of the last week, or of the last hour if that is soon.",
                 &name,
-                time.as_secs_f64().round(),
+                full.time.as_secs_f64().round(),
             );
         }
     }
-    book.runs(facts, wanted.plain);
+    book.runs(facts, wanted);
     book.families
 }
 
@@ -388,62 +390,65 @@ impl Book<'_> {
         );
     }
 
-    fn runs(&mut self, facts: &Facts, plain: bool) {
+    /// Of each job in each repository: what is well in one says nothing of another. The plain names know of jobs alone.
+    fn runs(&mut self, facts: &Facts, wanted: Wanted<'_>) {
+        const NAMED: [(&str, &str); 4] = [
+            (
+                "pgstow_run_last_timestamp_seconds",
+                "When the last run of a job ended.",
+            ),
+            (
+                "pgstow_run_last_duration_seconds",
+                "How long the last run of a job took.",
+            ),
+            (
+                "pgstow_run_last_exit_code",
+                "Exit code of the last run of a job; 137 if it was killed.",
+            ),
+            (
+                "pgstow_run_last_bytes",
+                "Bytes that the last run of a job stored or read.",
+            ),
+        ];
         let runs = facts.runs.as_deref().unwrap_or_default();
-        for (job, run) in runs::newest(runs) {
-            // Not `job`, which Prometheus and its Pushgateway have a meaning for.
-            let job = [("command", job)];
+        let values = |run: &Run| {
             // Who was killed can't say when; it left no code, and 137 is what its shell saw.
             let ended = run.ended.unwrap_or(run.begun);
-            let values = [
+            [
                 seconds(ended),
                 run.duration().unwrap_or_default().as_secs_f64(),
                 run.exit_code.unwrap_or(137).into(),
                 run.told.bytes.unwrap_or_default() as f64,
-            ];
-            let named = [
-                (
-                    "pgstow_run_last_timestamp_seconds",
-                    "When the last run of a job ended.",
-                ),
-                (
-                    "pgstow_run_last_duration_seconds",
-                    "How long the last run of a job took.",
-                ),
-                (
-                    "pgstow_run_last_exit_code",
-                    "Exit code of the last run of a job; 137 if it was killed.",
-                ),
-                (
-                    "pgstow_run_last_bytes",
-                    "Bytes that the last run of a job stored or read.",
-                ),
-            ];
-            for ((name, help), value) in named.into_iter().zip(values) {
-                self.gauge(name, help, &job, value);
+            ]
+        };
+        for strand in Strand::all(runs, wanted.repositories) {
+            let only = wanted.repositories.first().map_or("", String::as_str);
+            let repository = strand.repository.unwrap_or(only);
+            // Not `job`, which Prometheus and its Pushgateway have a meaning for.
+            let labels = [("command", strand.job), ("repository", repository)];
+            let newest = strand.newest(runs).map(values);
+            for ((name, help), value) in NAMED.into_iter().zip(newest.into_iter().flatten()) {
+                self.gauge(name, help, &labels, value);
             }
-            if plain {
-                for ((name, (_, help)), value) in PLAIN.into_iter().zip(named).zip(values) {
-                    self.gauge(name, help, &job, value);
-                }
+            let mut good = strand.ended(runs).filter(|run| !run.has_failed());
+            if let Some(time) = good.find_map(|run| run.ended) {
+                self.gauge(
+                    "pgstow_run_last_success_timestamp_seconds",
+                    "When a run of a job last ended well.",
+                    &labels,
+                    seconds(time),
+                );
             }
         }
-        for (job, time) in succeeded(runs) {
-            self.gauge(
-                "pgstow_run_last_success_timestamp_seconds",
-                "When a run of a job last ended well.",
-                &[("command", job)],
-                seconds(time),
-            );
+        if !wanted.plain {
+            return;
+        }
+        for (job, run) in runs::newest(runs) {
+            for ((name, (_, help)), value) in PLAIN.into_iter().zip(NAMED).zip(values(run)) {
+                self.gauge(name, help, &[("command", job)], value);
+            }
         }
     }
-}
-
-/// When each job last ended without an error, by job.
-fn succeeded(runs: &[runs::Run]) -> std::collections::BTreeMap<&str, Time> {
-    let good = runs.iter().filter(|run| !run.has_failed());
-    good.filter_map(|run| Some((run.job.as_str(), run.ended?)))
-        .collect()
 }
 
 fn seconds(time: Time) -> f64 {

@@ -68,6 +68,9 @@ pub struct Told {
     pub bytes: Option<u64>,
     /// The backup that it made.
     pub backup: Option<BackupId>,
+    /// What it found one by one, worded the same at each run, so that new ones can be told from old ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<String>,
 }
 
 /// A line of the history.
@@ -107,6 +110,12 @@ impl Run {
     pub fn duration(&self) -> Option<Duration> {
         let ended = self.ended? - self.begun;
         Some(ended.max(TimeDelta::zero()).to_std().unwrap_or_default())
+    }
+
+    /// Whether it is one of `job` in that run of a unit of systemd, and found something.
+    pub fn is_found_by(&self, job: &str, invocation: &str) -> bool {
+        let is_own = self.job == job && self.invocation.as_deref() == Some(invocation);
+        is_own && self.state == RunState::Findings
     }
 
     pub fn has_failed(&self) -> bool {
@@ -177,7 +186,7 @@ impl Begun {
 pub struct Strand<'a> {
     pub job: &'a str,
     /// None where there is but one.
-    repository: Option<&'a str>,
+    pub repository: Option<&'a str>,
     /// It is the first, which commands mean where none is named.
     is_first: bool,
 }

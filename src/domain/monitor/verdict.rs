@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::setup::finding::{self, Finding},
-    error::Error,
+    error::{Error, Kind},
     util::units,
 };
 
@@ -84,6 +84,10 @@ pub struct Verdict {
     /// What to do; always there unless the state is ok.
     pub hint: Option<String>,
     pub figures: Vec<Figure>,
+    /// What it found, where that may be several things or one after another: each with its object, so that who is told
+    /// of changes hears of a new one beside an old one. Empty: its state says it all.
+    #[serde(skip)]
+    pub findings: Vec<Finding>,
 }
 
 impl Verdict {
@@ -95,6 +99,7 @@ impl Verdict {
             reason: in_one_line(&reason.into()),
             hint: None,
             figures: Vec::new(),
+            findings: Vec::new(),
         }
     }
 
@@ -114,19 +119,38 @@ impl Verdict {
 
     /// What failed so that nothing could be judged.
     pub fn of_error(check: &'static str, state: State, error: &Error) -> Self {
-        let hint = error.hint_text().unwrap_or("mend this first.");
+        let of_kind = match error.kind() {
+            Kind::NotFound => "see that its disk is mounted and its path is right.",
+            Kind::TimedOut => {
+                "see whether the host, the server or the file system behind it answers."
+            }
+            Kind::Damaged => {
+                "it is not as pgstow wrote it: see what changed it, then put back a whole one or delete it."
+            }
+            _ => "see the log of what the reason names; `pgstow -v monitor` tells more.",
+        };
+        let hint = error.hint_text().unwrap_or(of_kind);
         Self::new(check, state, error.in_one_line(), hint)
     }
 
     /// The findings of `check` on the same thing, as one verdict: the worst decides.
     pub fn of_findings(check: &'static str, fine: &str, findings: Vec<Finding>) -> Self {
-        let Some(worst) = findings.iter().max_by_key(|one| one.state) else {
+        // The first of those: what comes behind may be of no use before that is mended.
+        let Some(worst) = findings.iter().rev().max_by_key(|one| one.state) else {
             return Self::ok(check, fine);
         };
         let state = State::from(worst.state);
         let hint = worst.hint.clone().unwrap_or_default();
         let reasons: Vec<&str> = findings.iter().map(|one| one.what.as_str()).collect();
-        Self::new(check, state, reasons.join("; "), hint)
+        Self::new(check, state, reasons.join("; "), hint).having(findings)
+    }
+
+    /// With what it found one by one, of which only what is about something can be told apart.
+    #[must_use]
+    pub fn having(mut self, findings: Vec<Finding>) -> Self {
+        let bad = |one: &Finding| one.object.is_some() && one.state != finding::State::Ok;
+        self.findings = findings.into_iter().filter(bad).collect();
+        self
     }
 
     #[must_use]
@@ -139,6 +163,8 @@ impl Verdict {
     #[must_use]
     pub fn naming(mut self, repository: &str) -> Self {
         self.hint = self.hint.map(|hint| finding::naming(&hint, repository));
+        let findings = self.findings.into_iter();
+        self.findings = findings.map(|one| one.naming(repository)).collect();
         self
     }
 

@@ -23,11 +23,8 @@ pub enum Way {
 impl Archive {
     /// Segments of `system` that `verify` found damaged and that are still there: the others are missing.
     pub fn damaged_wal(&self, system: SystemId) -> Vec<Missing> {
-        let word = self.verdicts.wal.get(&system).into_iter();
-        let damaged = word.flat_map(|word| &word.damaged);
-        let damaged = damaged.map(|range| range.numbers(self.wal.size()));
-        let is_gone = |one: &Missing| self.wal.missing(one.timeline, &one.numbers()) == [*one];
-        damaged.filter(|one| !is_gone(one)).collect()
+        let word = self.verdicts.wal.get(&system);
+        word.map_or_else(Vec::new, |word| word.still_there(&self.wal))
     }
 
     /// What is to be said of a way from `backup` that passes such segments.

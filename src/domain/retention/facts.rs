@@ -13,7 +13,7 @@ use crate::{
         lack::Held,
         order::{self, End, Ended},
         pins::Pin,
-        wal_index::{Numbers, WalIndex},
+        wal_index::{Missing, Numbers, WalIndex},
     },
     util::clock::Time,
 };
@@ -55,6 +55,8 @@ impl Facts {
 pub struct SystemFacts {
     pub id: SystemId,
     pub wal: WalIndex,
+    /// What of it `verify` found damaged.
+    pub damaged: Vec<Missing>,
     pub histories: BTreeMap<TimelineId, TimelineHistory>,
     /// Timelines that may lead on from earlier ones, nobody knows from where: their history is damaged
     /// or missing.

@@ -19,6 +19,7 @@ use crate::{
         location::Location,
         repository::{Repository, System},
         restoring::{self, Reads, Restoring},
+        verified_wal::WalWord,
         wal_index::WalIndex,
     },
     util::clock::Time,
@@ -106,7 +107,8 @@ pub fn gather(
             .values()
             .filter(|known| known.system == system.system_id);
         let timelines = of_system.map(|known| known.timeline).collect();
-        of_systems.push(system_facts(repository, system, timelines)?);
+        let word = verdicts.wal.get(&system.system_id);
+        of_systems.push(system_facts(repository, system, timelines, word)?);
     }
     let facts = Facts {
         now,
@@ -138,6 +140,7 @@ fn system_facts(
     repository: &Repository,
     system: &System,
     mut timelines: BTreeSet<TimelineId>,
+    word: Option<&WalWord>,
 ) -> Result<SystemFacts> {
     let wal = WalIndex::load(repository, system)?;
     repository.confirm()?;
@@ -145,6 +148,7 @@ fn system_facts(
     timelines.extend(wal.histories());
     let mut facts = SystemFacts {
         id: system.system_id,
+        damaged: word.map_or_else(Vec::new, |word| word.still_there(&wal)),
         wal,
         histories: BTreeMap::new(),
         rootless: BTreeSet::new(),

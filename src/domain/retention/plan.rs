@@ -94,7 +94,7 @@ fn cases(facts: &Facts) -> Vec<Case> {
             flaw: backup.problem.clone(),
             lacks: system.and_then(|system| {
                 let needed = backup.needed(system.wal.size());
-                system.wal.lacks(backup.timeline, &needed)
+                system.wal.lacks(backup.timeline, &needed, &system.damaged)
             }),
         }
     };

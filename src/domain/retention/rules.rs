@@ -44,16 +44,14 @@ impl Planner<'_> {
         let (begin, mut window) = match (self.policy.days, self.policy.full) {
             (Some(days), _) => self.by_days(days, reference),
             (None, Some(full)) => {
-                let wanted = chains
-                    .iter()
-                    .enumerate()
-                    .take_while(|(number, _)| full.wants_more_than(*number));
-                self.since(wanted.map(|(_, chain)| chain), "full")
+                let wanted = self.counted(|number| full.wants_more_than(number), &chains);
+                self.since(wanted.iter(), "full")
             }
             (None, None) => {
                 // The newest good one stays all the same.
                 let rule = if min == 0 { "a cleanup always" } else { "min" };
-                self.since(chains.iter().take(min.max(1)), rule)
+                let wanted = self.counted(|number| number < min.max(1), &chains);
+                self.since(wanted.iter(), rule)
             }
         };
         if let Begin::Backup(first) = begin {
@@ -150,14 +148,29 @@ impl Planner<'_> {
         chains
     }
 
+    /// Those that a count of full backups wants. One that isn't good itself is not counted, though a good incremental
+    /// one on top of it may be the newest good backup of all: such a chain stays beside those that count.
+    fn counted<'c>(&self, wants: impl Fn(usize) -> bool, chains: &'c [Chain]) -> &'c [Chain] {
+        let mut full = 0;
+        let wanted = chains.iter().take_while(|chain| {
+            let wanted = wants(full);
+            full += usize::from(!self.bad.contains_key(&chain.root));
+            wanted
+        });
+        &chains[..wanted.count()]
+    }
+
     fn by_count(&mut self, rule: &str, keep: Keep, chains: &[Chain]) {
-        for (number, chain) in chains.iter().enumerate() {
-            if !keep.wants_more_than(number) {
-                return;
-            }
+        let mut number = 0;
+        for chain in self.counted(|number| keep.wants_more_than(number), chains) {
+            let counts = !self.bad.contains_key(&chain.root);
+            number += usize::from(counts);
             for id in &chain.members {
                 let of = match keep {
-                    Keep::Count(count) => format!("{rule}: {} of {count}", number + 1),
+                    Keep::Count(_) if !counts => {
+                        format!("{rule}: beside those that count, since its full one is not good")
+                    }
+                    Keep::Count(count) => format!("{rule}: {number} of {count}"),
                     Keep::Forever => format!("{rule}: forever"),
                 };
                 match *id == chain.root {

@@ -153,7 +153,7 @@ pub fn store(configured: &Configured<'_>, cluster: &ClusterName) -> Vec<Finding>
         return vec![Finding::critical(
             "repository",
             format!("there is no folder {}", folder.display()),
-            "make a repository there with `pgstow init`; if there was one, check that its disk is mounted.",
+            "if there was a repository, see that its disk is mounted and its path is right; else make one there with `pgstow init`.",
         )];
     }
     let mut findings = match open(configured, cluster) {

@@ -76,7 +76,7 @@ pub struct Leftover {
 const SETTINGS: &str = "
     SELECT current_user,
         (SELECT reset_val FROM pg_settings WHERE name = 'archive_command'),
-        (SELECT reset_val FROM pg_settings WHERE name = 'archive_library'),
+        coalesce((SELECT reset_val FROM pg_settings WHERE name = 'archive_library'), ''),
         current_setting('full_page_writes') = 'on',
         has_function_privilege('pg_catalog.pg_ls_archive_statusdir()', 'EXECUTE')";
 

@@ -22,6 +22,10 @@ pub struct Finding {
     pub what: String,
     /// What to do; always there unless the state is ok.
     pub hint: Option<String>,
+    /// What exactly it is about, the same from run to run, so that a second one can be told from the first: a segment,
+    /// a backup. None: nothing beside it could be found by the same name.
+    #[serde(skip)]
+    pub object: Option<String>,
 }
 
 impl Finding {
@@ -31,6 +35,7 @@ impl Finding {
             state: State::Ok,
             what: what.into(),
             hint: None,
+            object: None,
         }
     }
 
@@ -40,6 +45,7 @@ impl Finding {
             state: State::Warning,
             what: what.into(),
             hint: Some(hint.into()),
+            object: None,
         }
     }
 
@@ -48,6 +54,12 @@ impl Finding {
             state: State::Critical,
             ..Self::warning(name, what, hint)
         }
+    }
+
+    #[must_use]
+    pub fn about(mut self, object: impl ToString) -> Self {
+        self.object = Some(object.to_string());
+        self
     }
 
     /// Of a repository that isn't the first.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::finding::Finding;
 use crate::{
     domain::{restore::archive::Archive, wal::gaps},
+    postgres::wal_name::Segment,
     repo::{backup_id::BackupKind, gap::Gap},
 };
 
@@ -24,7 +25,8 @@ pub fn untold<'a>(gaps: impl IntoIterator<Item = &'a Gap>) -> Vec<Finding> {
     let tell = |gap: &Gap| {
         let (first, last) = (gap.first, gap.last);
         let what = format!("WAL {first} to {last} is given up, and archiving has not worked since");
-        Finding::critical(NAME, what, TAKE)
+        // By the name that it has when the repository was told, too.
+        Finding::critical(NAME, what, TAKE).about(first)
     };
     gaps.into_iter().map(tell).collect()
 }
@@ -44,7 +46,8 @@ pub fn stored(archive: &Archive, repository: &str) -> Vec<Finding> {
                 "WAL {} is given up, and missing in repository {repository}",
                 range.describe(size)
             );
-            Finding::critical(NAME, what, TAKE)
+            let first = Segment::nth(range.timeline, range.first, size);
+            Finding::critical(NAME, what, TAKE).about(first)
         })
         .collect()
 }

@@ -76,6 +76,18 @@ pub fn refuse_other_system(
     ))
 }
 
+/// Refuses to make a repository in the folder over which a disk is to be mounted: it would fill another disk, and hide
+/// what is on that one.
+pub fn refuse_unmounted(wanted: &Wanted<'_>, cluster: &ClusterName) -> Result<()> {
+    match Repository::open(wanted.location, cluster.clone()) {
+        Err(error) if error.kind() == Kind::NotFound => match wanted.location.awaits_mount() {
+            Some(_) => Err(error),
+            None => Ok(()),
+        },
+        other => other.map(drop),
+    }
+}
+
 /// Refuses settings by which nothing could be stored: recipients that can't be read, or that don't fit what is
 /// registered.
 pub fn refuse_other_encryption(

@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     postgres::{
         lsn::{Lsn, TimelineId},
-        wal_name::WalName,
+        wal_name::{Segment, WalName},
     },
     repo::{
         backup_id::BackupId,
@@ -153,6 +153,12 @@ impl Stored {
         names.join(", ")
     }
 
+    /// What is missing may grow, and is the same then.
+    fn begin(&self, missing: &Missing) -> String {
+        let first = Segment::nth(missing.timeline, missing.first, self.system.segment_size);
+        format!("WAL missing from {first}")
+    }
+
     /// A complete backup, the newest, and how far the WAL of the server's line leads on from it.
     fn leads_on(&self, backup: &Backup, timeline: Option<TimelineId>) -> Finding {
         let (id, name, archive) = (backup.id, &self.name, &self.archive);
@@ -174,18 +180,20 @@ impl Stored {
         match (to_lsn, missing) {
             (None, _) => {
                 let needed = backup.needed_segments();
-                let lost = self.describe(&archive.wal.missing(backup.timeline, &needed));
+                let missing = archive.wal.missing(backup.timeline, &needed);
+                let lost = self.describe(&missing);
                 let what = format!(
                     "{id}, the newest in repository {name}, can't be restored: WAL {lost} is missing"
                 );
-                Finding::critical(BACKUP, what, TAKE)
+                let first = missing.first().map(|range| self.begin(range));
+                Finding::critical(BACKUP, what, TAKE).about(first.unwrap_or_default())
             }
             (Some(to), Some(missing)) => {
-                let lost = self.describe(&[missing]);
+                let (lost, begin) = (self.describe(&[missing]), self.begin(&missing));
                 let what = format!(
                     "{id}, the newest in repository {name}, can be restored from {from} up to LSN {to} on timeline {timeline}, and to nothing behind it: WAL {lost} is missing"
                 );
-                Finding::critical(BACKUP, what, TAKE)
+                Finding::critical(BACKUP, what, TAKE).about(begin)
             }
             (Some(to), None) => {
                 let what = format!(
@@ -221,13 +229,54 @@ impl Stored {
         Some(((on, at), what))
     }
 
-    /// WAL on the server's way that `verify` found damaged, if no good backup is behind it.
-    pub fn damaged_wal(&self, timeline: Option<TimelineId>) -> Option<Finding> {
+    /// WAL on the server's way that `verify` found damaged, if no good backup is behind it: first where recovery ends,
+    /// then what it would meet once that is mended.
+    pub fn damaged_wal(&self, timeline: Option<TimelineId>) -> Vec<Finding> {
+        /// Whoever hears of so many takes a backup.
+        const MOST: usize = 20;
         let archive = &self.archive;
         let damaged = archive.damaged_wal(self.system.system_id);
+        let Some(first) = self.first_damaged(timeline, &damaged) else {
+            return Vec::new();
+        };
+        let size = self.system.segment_size;
+        let is_past = |segment: &Segment| {
+            let end = Lsn((segment.number(size) + 1) * size.bytes() - 1);
+            let mut behind = archive.behind_minimal(segment.timeline, end);
+            behind.any(|backup| self.leads_to(backup, timeline))
+        };
+        let all = damaged.iter().flat_map(|range| {
+            let segment = |number| Segment::nth(range.timeline, number, size);
+            range.numbers().map(segment)
+        });
+        let others = all
+            .take(50 * MOST)
+            .filter(|segment| *segment != first && !is_past(segment));
+        let tell = |segment: Segment| {
+            let what = format!(
+                "`pgstow verify --wal` found WAL {segment} in repository {} damaged: nothing behind it can be restored before the next backup",
+                self.name
+            );
+            let hint = format!(
+                "{TAKE} If pg_wal of the server still has the segment, delete its damaged object, store it by `pgstow archive-wal pg_wal/{segment}`, and have `pgstow verify --wal` look again."
+            );
+            let damaged = Finding::critical(BACKUP, what, hint);
+            damaged.about(format!("WAL damaged at {segment}"))
+        };
+        [first]
+            .into_iter()
+            .chain(others)
+            .take(MOST)
+            .map(tell)
+            .collect()
+    }
+
+    /// Where the way of every backup that leads to the server ends by such damage.
+    fn first_damaged(&self, timeline: Option<TimelineId>, damaged: &[Missing]) -> Option<Segment> {
         if damaged.is_empty() {
             return None;
         }
+        let archive = &self.archive;
         let flawed = archive.flawed();
         let newest_first = archive.by_age().into_iter().rev();
         let leading = newest_first.filter(|backup| self.leads_to(backup, timeline));
@@ -236,23 +285,15 @@ impl Stored {
         let of_these = if good.is_empty() { bad } else { good };
         let ways = of_these
             .iter()
-            .map(|backup| archive.way(backup, timeline, &damaged));
+            .map(|backup| archive.way(backup, timeline, damaged));
         let ways: Vec<Way> = ways.collect();
         if ways.contains(&Way::Whole) {
             return None;
         }
-        let segment = ways.iter().find_map(|way| match way {
-            Way::Damaged(segment) => Some(segment),
+        ways.iter().find_map(|way| match way {
+            Way::Damaged(segment) => Some(*segment),
             Way::Whole | Way::Broken => None,
-        })?;
-        let what = format!(
-            "`pgstow verify --wal` found WAL {segment} in repository {} damaged: nothing behind it can be restored before the next backup",
-            self.name
-        );
-        let hint = format!(
-            "{TAKE} If pg_wal of the server still has the segment, delete its damaged object, store it by `pgstow archive-wal pg_wal/{segment}`, and have `pgstow verify --wal` look again."
-        );
-        Some(Finding::critical(BACKUP, what, hint))
+        })
     }
 
     pub fn none(&self) -> Finding {
@@ -269,7 +310,7 @@ impl Stored {
     pub fn damaged_ones(&self) -> Vec<Finding> {
         let name = &self.name;
         let tell = |Unusable { id, why, hint }: &Unusable| {
-            Finding::warning(BACKUP, format!("{id} in repository {name} {why}"), hint)
+            Finding::warning(BACKUP, format!("{id} in repository {name} {why}"), hint).about(id)
         };
         let unread = |why: &String| {
             Finding::warning(
@@ -277,6 +318,7 @@ impl Stored {
                 format!("what `pgstow verify` found in repository {name} can't be read: {why}"),
                 "mend what is wrong with it: until then full backups are made, and no cleanup.",
             )
+            .about(why)
         };
         let unusable = self.damaged.iter().map(tell);
         let words = &self.archive.verdicts.unread;
@@ -288,12 +330,17 @@ impl Stored {
                     "delete that object; if pg_wal of the server still has the segment, store it by `pgstow archive-wal pg_wal/{segment}`, else {TAKE}"
                 ),
             )
+            .about(segment)
         });
         let unread = words.iter().map(unread);
         unusable.chain(unread).chain(empty).collect()
     }
 
     pub fn pending(&self, backup: &Backup) -> Finding {
+        self.of_pending(backup).about(backup.id)
+    }
+
+    fn of_pending(&self, backup: &Backup) -> Finding {
         let (id, name) = (backup.id, &self.name);
         let missing = self.waits_for(backup);
         if missing.is_empty() {

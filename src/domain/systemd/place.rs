@@ -47,6 +47,14 @@ impl Place {
         }
     }
 
+    /// The crontab of a cluster, if ours is there.
+    pub fn crontab_of(&self, cluster: &str) -> Option<PathBuf> {
+        let name = crontab::name(cluster);
+        let there = crontab::clusters(&self.folder).unwrap_or_default();
+        let is_ours = there.iter().any(|one| crontab::name(one) == name);
+        is_ours.then(|| self.folder.join(name))
+    }
+
     /// Whether units of the folder are those of a systemd that runs.
     pub fn has_systemd(&self) -> bool {
         self.live && self.scheduler == Scheduler::Systemd
@@ -82,5 +90,26 @@ pub fn require_systemd() -> Result<()> {
         false => Err(Error::failed("systemd does not run on this host").hint(
             "--cron makes a crontab in its place; --into DIR only writes the units, for another host.",
         )),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::{super::file::CRON_NOTE, *};
+
+    #[test]
+    fn only_our_crontab_runs_our_jobs() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(Scheduler::Cron, Some(folder.path().to_owned()));
+        assert_eq!(place.crontab_of("main.a"), None);
+        let own = folder.path().join("pgstow-main_a");
+        fs::write(&own, "# somebody's").unwrap();
+        assert_eq!(place.crontab_of("main.a"), None);
+        fs::write(&own, format!("{CRON_NOTE}\n")).unwrap();
+        assert_eq!(place.crontab_of("main.a"), Some(own));
+        assert_eq!(place.crontab_of("main"), None);
     }
 }

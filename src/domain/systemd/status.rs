@@ -1,12 +1,13 @@
 //! How the jobs of a cluster stand: when they run next, how the last run went, what it said.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
+use tracing::warn;
 
 use super::{
     jobs::JOBS,
-    place::require_systemd,
+    place::{Place, Scheduler, require_systemd},
     systemctl::{last_words, show},
 };
 use crate::{
@@ -31,6 +32,9 @@ pub struct JobStatus {
     pub result: LastResult,
     /// Of the last run; None where it had none.
     pub exit_code: Option<i32>,
+    /// As systemd calls the last run.
+    #[serde(skip)]
+    pub invocation: Option<String>,
     pub log: Vec<String>,
 }
 
@@ -55,7 +59,11 @@ impl JobStatus {
 
 /// All jobs, in the order of the table; an error of kind `NotFound` where none has a timer.
 pub fn gather(cluster: &str, cancel: &Cancel) -> Result<Vec<JobStatus>> {
-    require_systemd()?;
+    let crontab = Place::new(Scheduler::Cron, None).crontab_of(cluster);
+    require_systemd().map_err(|error| match &crontab {
+        Some(path) => cron_runs(error.message(), path),
+        None => error,
+    })?;
     let timers: Vec<String> = JOBS.iter().map(|job| job.timer_name(cluster)).collect();
     let services: Vec<String> = JOBS.iter().map(|job| job.service_name(cluster)).collect();
     let of_timer = "LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime";
@@ -66,9 +74,19 @@ pub fn gather(cluster: &str, cancel: &Cancel) -> Result<Vec<JobStatus>> {
             .is_none_or(|state| state == "not-found")
     }) {
         let what = format!("cluster {cluster} has no timers of systemd on this host");
-        return Err(Error::new(Kind::NotFound, what).hint("`pgstow systemd install` makes them."));
+        return Err(match crontab {
+            Some(path) => cron_runs(&what, &path),
+            None => Error::new(Kind::NotFound, what).hint("`pgstow systemd install` makes them."),
+        });
     }
-    let of_service = "ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp";
+    if let Some(path) = crontab {
+        warn!(
+            "{} runs the same jobs a second time: `pgstow systemd remove --cron` removes it",
+            path.display()
+        );
+    }
+    let of_service =
+        "ActiveState,Result,ExecMainCode,ExecMainStatus,ExecMainStartTimestamp,InvocationID";
     let services = show(&services, of_service, cancel)?;
     let mut all = Vec::new();
     for (job, (timer, service)) in JOBS.iter().zip(timers.iter().zip(&services)) {
@@ -88,15 +106,34 @@ pub fn gather(cluster: &str, cancel: &Cancel) -> Result<Vec<JobStatus>> {
                 .is_some_and(|state| state == "active"),
             next_run: text(timer, "NextElapseUSecRealtime"),
             result: result(service),
-            exit_code: started
-                .as_ref()
-                .and_then(|_| service.get("ExecMainStatus")?.parse().ok()),
+            exit_code: started.as_ref().and_then(|_| exit_code(service)),
+            invocation: text(service, "InvocationID"),
             // Not LastTriggerUSec of the timer: that begins with the moment in which it was installed.
             last_run: started,
             log: last_words(&job.service_name(cluster), LINES, cancel)?,
         });
     }
     Ok(all)
+}
+
+fn cron_runs(what: &str, crontab: &Path) -> Error {
+    let what = format!(
+        "{what}; its jobs are run by cron, from {}",
+        crontab.display()
+    );
+    Error::new(Kind::NotFound, what)
+        .hint("`pgstow list --runs` shows how they ended, `pgstow monitor` judges them.")
+}
+
+/// Of one that a signal ended what a shell, and the history of runs, has: 128 and its number.
+fn exit_code(service: &BTreeMap<String, String>) -> Option<i32> {
+    let number: i32 = service.get("ExecMainStatus")?.parse().ok()?;
+    // CLD_KILLED and CLD_DUMPED of waitid(2).
+    let by_signal = matches!(
+        service.get("ExecMainCode").map(String::as_str),
+        Some("2" | "3")
+    );
+    Some(if by_signal { 128 + number } else { number })
 }
 
 fn result(service: &BTreeMap<String, String>) -> LastResult {
@@ -115,6 +152,15 @@ fn result(service: &BTreeMap<String, String>) -> LastResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_killed_has_the_code_of_a_shell() {
+        for (code, status, expected) in [("1", "3", 3), ("2", "9", 137), ("3", "11", 139)] {
+            let pairs = [("ExecMainCode", code), ("ExecMainStatus", status)];
+            let service = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(exit_code(&service.into()), Some(expected));
+        }
+    }
 
     #[test]
     fn results_of_services() {

@@ -22,6 +22,9 @@ const FILE_MODE: u32 = 0o640;
 pub struct Failed {
     pub wal: String,
     pub error: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 impl Failed {
@@ -36,6 +39,7 @@ impl Failed {
             Err(error) => Self {
                 wal: file.to_string(),
                 error: error.in_one_line(),
+                hint: error.hint_text().map(str::to_owned),
             }
             .write(state),
         };
@@ -68,6 +72,14 @@ impl Failed {
             |noted| noted.error.clone(),
         )
     }
+
+    /// What to do about that: as archive-wal said, or else in general.
+    pub fn cure(noted: Option<&Self>, wal: &str) -> String {
+        let of_wal = noted.filter(|noted| noted.wal == wal);
+        let hint = of_wal.and_then(|noted| noted.hint.as_deref());
+        let mend = hint.unwrap_or("mend what the reason names.");
+        format!("{mend} PostgreSQL goes on trying by itself.")
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +94,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let file: WalName = "000000010000000000000003".parse().unwrap();
-        let failed: Result<()> = Err(Error::failed("no room").because("full"));
+        let failed: Result<()> = Err(Error::failed("no room").because("full").hint("make some."));
         // None is made, and what is another's is left alone.
         Failed::note(&state, file, &failed);
         assert!(!state.exists());
@@ -99,8 +111,15 @@ mod tests {
             Failed::why(noted.as_ref(), &file.to_string()),
             "no room: full"
         );
-        let other = Failed::why(noted.as_ref(), "000000010000000000000004");
-        assert_eq!(other, "the server's log tells why");
+        let cure = |wal: &str| Failed::cure(noted.as_ref(), wal);
+        let own = "make some. PostgreSQL goes on trying by itself.";
+        assert_eq!(cure(&file.to_string()), own);
+        let other = "000000010000000000000004";
+        assert_eq!(
+            Failed::why(noted.as_ref(), other),
+            "the server's log tells why"
+        );
+        assert!(cure(other).starts_with("mend what the reason names."));
         Failed::note(&state, file, &Ok(()));
         assert_eq!(Failed::read(&state), None);
     }

@@ -88,6 +88,52 @@ fn what_a_job_told_itself_is_not_told_again() {
     assert_eq!(watched.web.kinds(), ["failure"]);
 }
 
+/// systemd keeps the status of a unit's last command alone.
+#[test]
+fn what_the_first_of_two_commands_found_is_in_the_journal() {
+    let scratch = Scratch::new();
+    let watched = Watched::new(&scratch);
+    let junk = scratch.join("repository/main/base/junk");
+    fs::create_dir_all(&junk).unwrap();
+    fs::write(junk.join("file"), "x").unwrap();
+    let verify = ["verify", "--all", "--wal"];
+    drop(watched.command(&verify, "a").fails(3));
+    fs::remove_dir_all(&junk).unwrap();
+    drop(watched.command(&verify, "a").ok());
+    let alert = |invocation, status| {
+        let unit = "pgstow-verify@main:findings";
+        let told = watched
+            .failed(unit, invocation, "success", status)
+            .ok()
+            .json();
+        assert!(told["told"].is_null(), "{told:#}");
+        told["found"].as_str().map(str::to_owned)
+    };
+    let found = alert("a", "0").unwrap();
+    assert!(
+        found.contains("verify in repository local found something") && found.contains("junk"),
+        "{found}"
+    );
+    // Of the last one the unit's own line tells, and of another run nothing is to be told.
+    assert_eq!((alert("a", "3"), alert("b", "0")), (None, None));
+    let words = [
+        "--quiet",
+        "monitor",
+        "--failed-unit",
+        "pgstow-verify@main:findings",
+    ];
+    let line = watched.command(&words, "of the alert");
+    let line = line
+        .env("MONITOR_SERVICE_RESULT", "success")
+        .env("MONITOR_EXIT_STATUS", "0")
+        .env("MONITOR_INVOCATION_ID", "a");
+    let line = line.ok().stdout;
+    assert!(
+        line.starts_with("<3>pgstow-verify@main needs a look: verify in repository local found"),
+        "{line}"
+    );
+}
+
 #[test]
 fn what_a_job_could_not_tell_is_told_for_it_once() {
     let scratch = Scratch::new();
@@ -218,6 +264,8 @@ fn monitor_itself() {
     // It told what it found.
     drop(monitor("warning", "a").fails(1));
     drop(watched.failed(unit, "a", "exit-code", "2").ok());
+    // Nor is what it could not note, where the state folder can't be written.
+    drop(watched.failed(unit, "unnoted", "exit-code", "2").ok());
     assert_eq!(watched.web.kinds(), ["failure"]);
     // It did not come as far.
     for _ in 0..2 {

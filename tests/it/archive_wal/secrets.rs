@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use crate::harness::{Scratch, Stow, pg};
+use crate::harness::{Scratch, Stow, pg, user};
 
 #[test]
 fn a_password_that_all_can_read_holds_no_wal_up() {
@@ -59,4 +59,85 @@ fn a_password_that_all_can_read_holds_no_wal_up() {
 
     fs::set_permissions(config, fs::Permissions::from_mode(0o640)).unwrap();
     drop(stow.tool.command(&["list"]).ok());
+}
+
+/// The same of an env file: all that it says is heard, but for what is secret.
+#[test]
+fn an_env_file_that_all_can_read_holds_no_wal_up() {
+    const PASSWORD: &str = "env:2: PGPASSWORD can be read by every user";
+    const ADDRESS: &str = "env:1: WEBHOOK_URL can be read by every user";
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(16));
+    stow.backup(&[]);
+    let main = &stow.cluster;
+    let segment = main.switch_wal();
+    let env_file = scratch.folder("etc").join("env");
+    let write = |text: &str, mode| {
+        fs::write(&env_file, text).unwrap();
+        user::own(&env_file);
+        fs::set_permissions(&env_file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let run = |words: &[&str]| {
+        let command = stow.tool.command(words).env("PGSTOW_ENV_FILE", &env_file);
+        command.current_dir(main.data_dir())
+    };
+    let copy = scratch.folder("out").join("copy");
+    // The server recycles its own.
+    let own = scratch.join("out").join(&segment);
+    fs::copy(main.data_dir().join("pg_wal").join(&segment), &own).unwrap();
+    user::own(&own);
+    let archive_wal = ["archive-wal", own.to_str().unwrap()];
+    let restore_wal = ["restore-wal", &segment, copy.to_str().unwrap()];
+    let address = "WEBHOOK_URL=http://127.0.0.1:1/hush\n";
+
+    // Without anything secret there is nothing to say.
+    write("PGSTOW_LOG_LEVEL=info\n", 0o644);
+    for words in [
+        &archive_wal[..],
+        &restore_wal,
+        &["list"],
+        &["check", "--show-settings"],
+    ] {
+        drop(run(words).ok());
+    }
+    // An address of alerts: nobody is told, and the job is done.
+    write(address, 0o644);
+    for words in [&archive_wal[..], &restore_wal, &["list"]] {
+        drop(run(words).ok());
+    }
+    let base = run(&["base"])
+        .expect_warning("nobody is told of this run")
+        .ok();
+    assert!(
+        base.stderr.contains(ADDRESS) && !base.stderr.contains("hush"),
+        "{base}"
+    );
+    for (words, code) in [(&["check"][..], 2), (&["monitor"], 3)] {
+        let refused = run(words).fails(code);
+        assert!(refused.stderr.contains(ADDRESS), "{refused}");
+        assert!(refused.stderr.contains("run: chmod o-rwx"), "{refused}");
+    }
+    // A password: what needs the server refuses.
+    write(&format!("{address}PGPASSWORD=hush\n"), 0o644);
+    for words in [&archive_wal[..], &restore_wal] {
+        drop(run(words).expect_warning(PASSWORD).ok());
+    }
+    drop(
+        run(&["verify", "--all", "--wal"])
+            .expect_warning(PASSWORD)
+            .expect_warning("nobody is told")
+            .ok(),
+    );
+    let refused = run(&["base"])
+        .expect_warning(PASSWORD)
+        .expect_warning("nobody is told")
+        .fails(2);
+    assert!(!refused.stderr.contains("hush"), "{refused}");
+    // What others may change is nobody's word.
+    write("PGSTOW_LOG_LEVEL=info\n", 0o646);
+    drop(
+        run(&archive_wal)
+            .fails(1)
+            .stderr_contains("env can be changed by every user"),
+    );
 }

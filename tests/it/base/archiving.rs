@@ -130,6 +130,15 @@ fn a_command_that_stores_nothing_is_named() {
         .fails(1);
     let error = output.stderr.split("error:").nth(1).unwrap();
     assert!(error.contains("archive_command is \"true\""), "{output}");
+    // It is not waited for to the end: 10 minutes, of which it would be no better.
+    let begun = Instant::now();
+    stow.base(&[])
+        .expect_warning("but it is not in repository")
+        .expect_warning("still pending")
+        .expect_warning("not waited for any longer")
+        .fails(1);
+    let took = begun.elapsed();
+    assert!((55..120).contains(&took.as_secs()), "{took:?}");
 }
 
 /// PostgreSQL's statistics tell that it fails, and the reason would stand in the server's log alone.
@@ -173,6 +182,7 @@ fn the_reason_is_told_early_and_at_the_end() {
     let words = ["monitor", "--only", "archiver"];
     let monitor = stow.tool.command(&words).fails(2);
     assert!(monitor.stdout.contains(REASON), "{monitor}");
+    drop(monitor.stdout_contains("hint: check owner and mode of this path"));
 
     user::own(folder);
     stow.cluster.switch_wal();

@@ -3,19 +3,28 @@
 //!
 //! | there | here |
 //! | --- | --- |
-//! | `delete_retain_full`, `retention-full=2`, `=1` with dependants, not enough to expire any | `counted` |
+//! | `delete_retain_full`, `retention-full=2`, `=1` with dependants, not enough to expire any, no current backups, no archive on disk | `counted` |
 //! | `retention-full` not set, `delete_without_confirm` | `counted`: nothing is set; a dry run in `kills` |
-//! | `delete_before_time_find_full`, `delete_before_name_find_full`, time-based retention | `by_days` |
+//! | `delete_before_time_find_full`, `delete_before_name_find_full`; time-based: not met, oldest not expired with WAL before it and without, oldest expired, must keep one | `by_days` |
 //! | `delete_retain_after`, `delete_retain_find_full` | `by_days`: rules add up; an incremental one at the start |
 //! | `delete_before_permanent_full`, `_delta`, `backup_mark_permanent`, `_impermanent` | `pinned`, and `pins` |
-//! | `delete_garbage`, a backup without a manifest, one that runs | `in_progress` |
-//! | archive retention across timelines, across db-ids and versions | `across_timelines`, `across_systems` |
+//! | `delete_garbage`, a backup without a manifest, one that runs or may be resumed | `in_progress` |
+//! | archive retention across timelines, lowest for each archive id, across db-ids and versions, a history id or version that is another's | `across_timelines`, `across_systems` |
+//! | the latest archive is not expired, backups without archive-start | `counted`: no rule; `not_good`: standalone, without WAL |
 //! | page errors in newer backups | `not_good` |
+//! | dry run; expire via the backup command | `kills`; `real` |
+//! | `delete_*_multist` (storages beside each other) | each repository has rules of its own: `unsynced` |
 //! | `delete_end_to_end` | `stories::retention` |
 //!
-//! `delete_target` has no like: no backup is deleted by its name, only by rules.
+//! Without a like: `delete_target*`, adhoc expire, `--oldest` and `archive-expire-before`, since nothing is deleted by its name, only
+//! by rules (a pending backup alone, by `--drop-pending`: `in_progress`); retention of differential backups and of archives by
+//! backup type, of which there are none; expired histories, which are never deleted; stop files; the next repository after one that
+//! fails, since a run is of one.
 
-use pgstow::domain::retention::facts::{Protects, What};
+use pgstow::{
+    domain::retention::facts::{Protects, What},
+    repo::wal_index::Missing,
+};
 
 use super::story::{Story, time, tli};
 use crate::harness::golden::golden;
@@ -218,6 +227,15 @@ fn not_good() {
     }
     story.wal(1, 10..=29, "11-15");
     story.wal(1, 31..=45, "11-20");
+    told += &story.told("full=2");
+
+    let mut story = four("the WAL of the newest was found damaged");
+    let damaged = Missing {
+        timeline: tli(1),
+        first: 40,
+        last: 40,
+    };
+    story.facts.systems[0].damaged.push(damaged);
     told += &story.told("full=2");
 
     let mut story = Story::new("a standalone one needs none", "11-21 12:00");

@@ -363,6 +363,14 @@ impl Life {
             chains(&kept),
             chains(&all)
         );
+        // Counted by full ones that are good themselves.
+        let fulls = |kept: &BTreeSet<BackupId>| {
+            let fulls = facts.backups.values().filter(good);
+            let fulls = fulls.filter(|known| known.parent.is_none());
+            fulls.filter(|known| kept.contains(&known.id)).count()
+        };
+        let floor = (policy.min as usize).min(fulls(&all));
+        assert!(fulls(&kept) >= floor, "{} full ones stay", fulls(&kept));
         let newest = facts
             .backups
             .values()

@@ -177,6 +177,19 @@ fn what_verify_found_damaged_counts_no_longer() {
         .stdout_contains("`pgstow verify` found it damaged");
     // The one before it counts in its place.
     assert_eq!(ids(&planted), [MIDDLE, NEWEST]);
+    // Whoever pins it should know.
+    let said =
+        format!("backup {NEWEST} is pinned, but it is not good: `pgstow verify` found it damaged");
+    drop(
+        planted
+            .tool
+            .command(&["pin", NEWEST])
+            .expect_warning(&said)
+            .ok(),
+    );
+    planted.tool.command(&["unpin", NEWEST]).ok();
+    planted.tool.command(&["pin", MIDDLE]).ok();
+    planted.tool.command(&["unpin", MIDDLE]).ok();
     // Results that later ones overtook go; the newest stays.
     planted.tool.command(&["verify", "--all"]).fails(3);
     planted.tool.command(&["cleanup"]).ok();

@@ -41,6 +41,7 @@ pub fn within(segment: u64, offset: u64) -> Lsn {
 
 pub fn empty_system(id: u64) -> SystemFacts {
     SystemFacts {
+        damaged: Vec::new(),
         id: SystemId(id),
         wal: WalIndex::new(SegmentSize::new(SEGMENT as u32).unwrap()),
         histories: BTreeMap::new(),

@@ -29,6 +29,11 @@ pub fn old_pg() -> PgBin {
     PgBin::at(18, folder().join("old/bin"))
 }
 
+/// A PostgreSQL 14, which pgstow has never known.
+pub fn unsupported_pg() -> PgBin {
+    PgBin::at(14, folder().join("unsupported/bin"))
+}
+
 /// Every installation there is; two are of major 15.
 pub fn every_pg() -> Vec<PgBin> {
     let unpacked = UNPACKED.into_iter().map(unpacked);

@@ -1,6 +1,6 @@
 //! WAL that does not arrive.
 
-use super::Watched;
+use super::{Watched, has};
 use crate::harness::Shutdown;
 
 const BYTES: [(&str, &str); 2] = [("WAL_LAG_WARNING", "16MB"), ("WAL_LAG_CRITICAL", "48MB")];
@@ -153,8 +153,36 @@ fn slots_hold_wal_back() {
     let cluster = &watched.stow.cluster;
     cluster.wait_until("select wal_status from pg_replication_slots", "lost");
     watched.is("slots", &[], "warning", "has lost WAL");
-    cluster.psql("select pg_drop_replication_slot('forgotten')");
+    // One that is bad hides no other.
+    cluster.psql("select pg_create_physical_replication_slot('second', true)");
+    watched.fill(1);
+    let both = watched.verdict("slots", &[low]);
+    has(&both, "warning", "slot second holds back");
+    has(&both, "warning", "slot forgotten has lost WAL");
+    cluster
+        .psql("select pg_drop_replication_slot('forgotten'), pg_drop_replication_slot('second')");
     watched.is("slots", &[low], "ok", "no replication slot");
+}
+
+/// The slot of receive-wal, whose WAL the server threw away.
+#[test]
+fn the_slot_of_receive_wal_that_has_lost_its_wal() {
+    let watched = Watched::start(17);
+    let cluster = &watched.stow.cluster;
+    let tool = &watched.stow.tool;
+    watched.is("receive_wal", &[], "ok", "not used");
+    tool.command(&["receive-wal", "--create-slot"]).ok();
+    watched.is("receive_wal", &[], "warning", "nobody receives");
+    cluster.set("max_slot_wal_keep_size", "1MB");
+    watched.fill(6);
+    cluster.psql("checkpoint");
+    cluster.wait_until("select wal_status from pg_replication_slots", "lost");
+    watched.is("receive_wal", &[], "critical", "slot pgstow has lost WAL");
+    // As its hint says; nobody receives yet.
+    cluster.psql("select pg_drop_replication_slot('pgstow')");
+    watched.is("receive_wal", &[], "ok", "not used");
+    tool.command(&["receive-wal", "--create-slot"]).ok();
+    watched.is("receive_wal", &[], "warning", "nobody receives");
 }
 
 /// Each with what the server archives by it lost, though it is told that all is well.

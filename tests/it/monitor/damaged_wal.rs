@@ -145,6 +145,152 @@ fn what_verify_finds_damaged_is_known_to_all_until_it_is_mended_or_a_backup_is_b
     drop(watched.verify_wal(0));
 }
 
+/// A check that is critical already must not hide a second finding until its reminder.
+#[test]
+fn a_second_finding_is_told_beside_the_first() {
+    let watched = Watched::start(16);
+    let segments = watched.segments(5);
+    let changes = |code: i32| {
+        let words = ["monitor", "--changes", "--only", "runs,restorable"];
+        let command = watched.stow.tool.command(&words);
+        let output = if code == 0 {
+            command.ok()
+        } else {
+            command.fails(code)
+        };
+        output.stdout
+    };
+    let second = Damaged::new(watched.stow.wal_object(&segments[3]));
+    drop(watched.verify_wal(3));
+    let told = changes(2);
+    assert!(told.contains("CRITICAL restorable local: "), "{told}");
+    assert!(told.contains(&segments[3]), "{told}");
+    drop(watched.verify_wal(3));
+    assert_eq!(changes(2), "");
+
+    // Recovery ends before it now: `restorable` and `runs` are as bad as they were.
+    let first = Damaged::new(watched.stow.wal_object(&segments[1]));
+    drop(watched.verify_wal(3));
+    let told = changes(2);
+    let of = |check: &str| {
+        let begin = |line: &&str| line.contains(check);
+        told.lines()
+            .find(begin)
+            .unwrap_or_else(|| panic!("{told}"))
+            .to_owned()
+    };
+    assert!(
+        of("CRITICAL restorable local: ").contains(&segments[1]),
+        "{told}"
+    );
+    let runs = of("WARNING runs verify: new: ");
+    let (new, old) = runs.split_once("; told before: ").unwrap();
+    assert!(
+        new.contains(&segments[1]) && !new.contains(&segments[3]),
+        "{told}"
+    );
+    assert!(
+        old.contains(&segments[3]) && !old.contains(&segments[1]),
+        "{told}"
+    );
+    drop(watched.verify_wal(3));
+    assert_eq!(changes(2), "");
+
+    // One more, behind both: recovery never gets there.
+    let third = Damaged::new(watched.stow.wal_object(&segments[4]));
+    drop(watched.verify_wal(3));
+    let told = changes(2);
+    for check in [
+        "CRITICAL restorable local: new: ",
+        "WARNING runs verify: new: ",
+    ] {
+        let begin = |line: &&str| line.contains(check);
+        let line = told.lines().find(begin).unwrap_or_else(|| panic!("{told}"));
+        let (new, old) = line.split_once("; told before: ").unwrap();
+        assert!(
+            new.contains(&segments[4]) && !new.contains(&segments[1]),
+            "{told}"
+        );
+        // The rest may be cut, since a message is for people.
+        assert!(old.contains(&segments[1]), "{told}");
+    }
+
+    // Mended one by one; well again once all is.
+    first.mend();
+    third.mend();
+    drop(watched.verify_wal(3));
+    assert_eq!(changes(2), "");
+    second.mend();
+    drop(watched.verify_wal(0));
+    let told = changes(0);
+    assert!(
+        told.contains("OK restorable local: ") && told.contains("OK runs verify: "),
+        "{told}"
+    );
+}
+
+/// A backup whose own WAL is damaged can't be restored, and must not count as the newest good one, for `cleanup` least
+/// of all.
+#[test]
+fn a_backup_whose_own_wal_is_damaged_is_not_good() {
+    let watched = Watched::start(18);
+    let stow = &watched.stow;
+    let older = stow.backups()[0]["id"].as_str().unwrap().to_owned();
+    watched.segments(2);
+    let newer = stow.backup(&["--full"]);
+    let segment = newer.json()["start_segment"].as_str().unwrap().to_owned();
+    let age = || {
+        let verdict = watched.verdict(
+            "backup_age",
+            &[
+                ("BACKUP_AGE_WARNING", "off"),
+                ("BACKUP_AGE_CRITICAL", "off"),
+            ],
+        );
+        verdict["reason"].as_str().unwrap().to_owned()
+    };
+    let good = || {
+        let file = watched.scratch.join("metrics.prom");
+        let words = [
+            "monitor",
+            "--only",
+            "clock",
+            "--textfile",
+            file.to_str().unwrap(),
+        ];
+        drop(stow.tool.command(&words).ok());
+        let metrics = fs::read_to_string(file).unwrap();
+        let line =
+            |line: &&str| line.starts_with("pgstow_backups{") && line.contains("state=\"good\"");
+        metrics
+            .lines()
+            .find(line)
+            .unwrap()
+            .rsplit_once(' ')
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    // By a rule that wants one.
+    let kept = |id: &str| {
+        let plan = stow.tool.command(&["--json", "cleanup", "--dry-run"]);
+        let plan = plan
+            .env("PGSTOW_REPO_RETENTION_FULL", "1")
+            .env("PGSTOW_REPO_RETENTION_MIN", "1");
+        let plan = plan.ok().json();
+        let mut backups = plan["backups"].as_array().unwrap().iter();
+        let one = backups.find(|one| one["id"] == *id);
+        one.unwrap_or_else(|| panic!("{plan:#}"))["action"] == "keep"
+    };
+    assert_eq!((good().as_str(), kept(&older)), ("2", false), "{}", age());
+    let damaged = Damaged::new(stow.wal_object(&segment));
+    drop(watched.verify_wal(3));
+    assert_eq!((good().as_str(), kept(&older)), ("1", true), "{}", age());
+    damaged.mend();
+    drop(watched.verify_wal(0));
+    assert_eq!((good().as_str(), kept(&older)), ("2", false));
+}
+
 #[test]
 fn what_a_good_backup_is_behind_is_told_once_as_a_finding_and_hides_nothing_new() {
     let watched = Watched::start(15);

@@ -113,11 +113,14 @@ fn the_metrics_reach_prometheus() {
         |line: &str| assert!(metrics.lines().any(|one| one == line), "{line}\n{metrics}");
     has_line("pgstow_check_state{cluster=\"main\",check=\"backup_age\",object=\"\"} 0");
     has_line("pgstow_backups{cluster=\"main\",repository=\"local\",state=\"good\"} 1");
-    has_line("pgstow_run_last_exit_code{cluster=\"main\",command=\"base\"} 0");
+    has_line("pgstow_run_last_exit_code{cluster=\"main\",command=\"base\",repository=\"local\"} 0");
     let bytes = stow.backups()[0]["backup"]["stored_bytes"].clone();
-    for name in ["pgstow_run_last_bytes", "pg_backup_last_bytes"] {
+    for (name, repository) in [
+        ("pgstow_run_last_bytes", ",repository=\"local\""),
+        ("pg_backup_last_bytes", ""),
+    ] {
         has_line(&format!(
-            "{name}{{cluster=\"main\",command=\"base\"}} {bytes}"
+            "{name}{{cluster=\"main\",command=\"base\"{repository}}} {bytes}"
         ));
     }
     // Each is described, and the dashboard shows only such as there are.

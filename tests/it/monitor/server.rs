@@ -1,7 +1,10 @@
 //! The server's settings, and its clock.
 
 use super::{Watched, has};
-use crate::harness::{Scratch, Stow, pg::old_pg};
+use crate::harness::{
+    Cluster, Scratch, Stow,
+    pg::{old_pg, unsupported_pg},
+};
 
 #[test]
 fn settings_and_clock() {
@@ -73,6 +76,27 @@ fn without_pg_monitor_it_says_what_it_cannot_see() {
     watched.is("wal_lag", &[], "ok", "every complete segment");
     watched.stow.cluster.psql("grant pg_monitor to pgstow");
     watched.is_well();
+}
+
+/// The server was put in the place of one that pgstow knows.
+#[test]
+fn a_version_that_is_not_supported() {
+    let watched = Watched::start(15);
+    watched.is("version", &[], "ok", "PostgreSQL 15.");
+    let other = Scratch::new();
+    let old = Cluster::build(&other, unsupported_pg()).start();
+    old.psql("create role pgstow login; grant pg_monitor to pgstow");
+    let tool = &watched.stow.tool;
+    let words = ["--json", "monitor", "--only", "version"];
+    let report = tool.command(&words).env("PGSTOW_CLUSTER_HOST", old.host());
+    let report = report.fails(2).json();
+    has(&report["checks"][0], "critical", "14");
+    let base = tool
+        .command(&["base"])
+        .env("PGSTOW_CLUSTER_HOST", old.host());
+    drop(base.fails(1).stderr_contains("needs 15 or newer"));
+    drop(old);
+    watched.is("version", &[], "ok", "PostgreSQL 15.");
 }
 
 #[test]

@@ -63,3 +63,61 @@ fn a_standby_is_judged_as_one_and_its_promotion_needs_a_history() {
     fs::rename(&aside, &history).unwrap();
     has(&verdict("timeline"), "ok", "as it should be");
 }
+
+/// Cut off, it answers as ever.
+#[test]
+fn a_standby_that_does_not_replay() {
+    let watched = Watched::start(16);
+    let stow = &watched.stow;
+    let copy = watched.scratch.join("copy");
+    stow.cluster.basebackup(&copy, &["--write-recovery-conf"]);
+    let mut standby = Cluster::existing(&watched.scratch, pg(16), "standby", &copy);
+    standby.start();
+    standby.wait_until("select count(*) from pg_stat_wal_receiver", "1");
+    let lag = |limits: &[(&str, &str)]| {
+        let words = ["--json", "monitor", "--only", "wal_lag"];
+        let command = stow.tool.command(&words);
+        super::verdict(command.env("PGSTOW_CLUSTER_HOST", standby.host()), limits)
+    };
+    let write = |table: &str| {
+        stow.cluster
+            .psql(&format!("create table {table} as select 1 as n"));
+        stow.cluster.switch_wal();
+    };
+    let limits = [("WAL_AGE_WARNING", "1s")];
+    write("before");
+    standby.wait_until(
+        "select count(*) from pg_class where relname = 'before'",
+        "1",
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    // It has all that there is, however long ago that was written.
+    has(&lag(&limits), "ok", "every complete segment");
+
+    standby.psql("select pg_wal_replay_pause()");
+    for table in ["a", "b", "c", "d"] {
+        write(table);
+    }
+    standby.wait_until("select pg_get_wal_replay_pause_state()", "paused");
+    has(&lag(&limits), "warning", "this standby has replayed");
+    has(
+        &lag(&[("WAL_AGE_CRITICAL", "1s")]),
+        "critical",
+        "and no transaction since",
+    );
+    has(
+        &lag(&[("WAL_LAG_WARNING", "32MB")]),
+        "warning",
+        "less than is archived",
+    );
+    let base = stow.base(&[]).env("PGSTOW_CLUSTER_HOST", standby.host());
+    let base = base.env("PGSTOW_CLUSTER_PRIMARY_HOST", stow.cluster.host());
+    drop(
+        base.expect_warning("this standby has replayed WAL up to")
+            .ok(),
+    );
+
+    standby.psql("select pg_wal_replay_resume()");
+    standby.wait_until("select count(*) from pg_class where relname = 'd'", "1");
+    has(&lag(&limits), "ok", "every complete segment");
+}

@@ -120,6 +120,17 @@ fn runs_are_judged_by_repository() {
         watched.stow.backup(&[]);
         watched.verdict("runs", &[])
     };
+    let metrics = || {
+        let file = watched.scratch.join("metrics.prom");
+        let words = ["monitor", "--only", "clock", "--textfile"];
+        let words = [&words[..], &[file.to_str().unwrap()]].concat();
+        drop(watched.stow.tool.command(&words).ok());
+        fs::read_to_string(file).unwrap()
+    };
+    let code = |repository: &str, code: i32| {
+        let labels = format!("cluster=\"main\",command=\"base\",repository=\"{repository}\"");
+        format!("pgstow_run_last_exit_code{{{labels}}} {code}\n")
+    };
     for (state, reason) in [
         ("warning", "failed: can't connect"),
         ("warning", "; 2 in a row"),
@@ -131,7 +142,18 @@ fn runs_are_judged_by_repository() {
         let hint = verdict["hint"].as_str().unwrap();
         assert!(hint.contains("`pgstow --repo second base`"), "{hint}");
     }
+    let told = metrics();
+    assert!(
+        told.contains(&code("second", 1)) && told.contains(&code("local", 0)),
+        "{told}"
+    );
+    // Where it never was well, no time is told at which it was.
+    let success =
+        "pgstow_run_last_success_timestamp_seconds{cluster=\"main\",command=\"base\",repository=";
+    assert!(told.contains(&format!("{success}\"local\"}}")), "{told}");
+    assert!(!told.contains(&format!("{success}\"second\"}}")), "{told}");
     drop(base(&["--repo", "second"]).ok());
+    assert!(metrics().contains(&code("second", 0)));
     watched.is_well();
     let runs = watched
         .stow

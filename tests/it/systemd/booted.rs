@@ -212,6 +212,12 @@ fn jobs_run_by_their_units_and_failures_are_told() {
     let (code, text) = host.pgstow(&["systemd", "status"]);
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("has no timers"), "{text}");
+    // Whoever has others run the jobs is not alarmed.
+    let (code, text) = host.pgstow(&["monitor", "--only", "timers"]);
+    assert!(
+        code == 0 && text.contains("has no timers of pgstow"),
+        "{code} {text}"
+    );
     for _ in 0..2 {
         let (code, text) = host.pgstow(&INSTALL);
         assert_eq!(code, 0, "{text}");
@@ -459,6 +465,11 @@ fn cron_runs_the_jobs_of_its_file() {
     ];
     let (code, text) = host.pgstow(&install);
     assert_eq!(code, 0, "{text}");
+    let (code, text) = host.pgstow(&["systemd", "status"]);
+    assert!(
+        code == 1 && text.contains("run by cron, from /etc/cron.d/pgstow-main"),
+        "{code} {text}"
+    );
     host.booted.run(&["systemctl", "start", "cron.service"]);
     wait_until(|| match host.stow.backups().as_slice() {
         [one] if one["backup"]["kind"] == "full" => Ok(()),

@@ -12,7 +12,7 @@ use super::super::{
 };
 use crate::{
     domain::{
-        setup::{checks as setup, stored::Stored},
+        setup::{checks as setup, finding::Finding, stored::Stored},
         wal::failed::Failed,
     },
     error::Result,
@@ -57,7 +57,7 @@ pub fn archiver(server: &Server, failed: Option<&Failed>) -> Verdict {
             setup::waiting(server.facts.waiting),
             Failed::why(failed, wal)
         );
-        return Verdict::new(NAME, State::Critical, what, setup::MEND);
+        return Verdict::new(NAME, State::Critical, what, Failed::cure(failed, wal));
     }
     match &state.last_archived {
         Some((wal, time)) => Verdict::ok(NAME, format!("{wal} at {}", readable(*time))),
@@ -212,6 +212,17 @@ fn astray<'a>(
     Some((file, *time))
 }
 
+/// Of a standby: how far what it has replayed is behind what is archived, if that is more than is on its way, and the
+/// age of the last transaction that it has. Quiet or not, a standby that streams is ahead of the archive.
+fn behind(server: &Server, stored: &Stored, now: Time) -> Option<(u64, Duration)> {
+    const ON_ITS_WAY: u64 = 2;
+    let replayed = server.replayed?;
+    let (_, archived) = newest(server, stored)?;
+    let behind = archived.0.saturating_sub(replayed.position.0);
+    let is_far = behind >= ON_ITS_WAY * stored.archive.wal.size().bytes();
+    is_far.then(|| (behind, age(now, replayed.since, server)))
+}
+
 pub fn lag(
     server: &Server,
     stored: &Stored,
@@ -224,7 +235,9 @@ pub fn lag(
     let missing = lag.map(|lag| lag.words());
     let known = lag.unwrap_or_default();
     let age = known.age.unwrap_or_default();
-    let (state, what, hint) = match (astray(server, stored, given_up), missing) {
+    let astray = astray(server, stored, given_up);
+    let elsewhere = astray.is_some();
+    let (state, what, hint) = match (astray, missing) {
         (Some((file, time)), missing) => {
             let missing = missing.filter(|_| known.complete > 0);
             let missing = missing.map_or_else(String::new, |missing| format!("; {missing}"));
@@ -247,7 +260,26 @@ pub fn lag(
             return Verdict::new(NAME, State::Warning, what, hint);
         }
     };
+    if let (State::Ok, Some((bytes, since))) = (state, behind(server, stored, now)) {
+        let by_age = limits.wal_age.judge(since);
+        let state = limits.wal_lag.judge(bytes).max(by_age);
+        let what = format!(
+            "this standby has replayed {} less than is archived, and no transaction since {}: so are backups of it",
+            units::bytes(bytes),
+            units::duration(since)
+        );
+        let hint = "see in its log why it doesn't replay (primary_conninfo, restore_command, pg_wal_replay_resume()), and take backups of the primary until then.";
+        if state != State::Ok {
+            return Verdict::new(NAME, state, what, hint).with(limits.wal_lag.figure(
+                "bytes",
+                bytes,
+                Unit::Bytes,
+            ));
+        }
+    }
+    let found = elsewhere.then(|| Finding::critical(NAME, &what, hint).about("elsewhere"));
     Verdict::new(NAME, state, what, hint)
+        .having(found.into_iter().collect())
         .with(limits.wal_lag.figure("bytes", known.complete, Unit::Bytes))
         .with(limits.wal_age.figure("age", age, Unit::Seconds))
 }

@@ -142,7 +142,13 @@ pub fn ages(
         .filter_map(|one| Some((one, one.stored.as_ref().err()?)));
     let unread = unread.next();
     let judge = |check, what: &str, found: Option<(Time, &str)>, limits: Limits<Duration>| {
-        let hint = "see why by `pgstow list --runs`, then take one with `pgstow base`.";
+        // Where full_every is set, one that isn't asked for may be none.
+        let call = if check == "full_age" {
+            "pgstow base --full"
+        } else {
+            "pgstow base"
+        };
+        let hint = format!("see why by `pgstow list --runs`, then take one with `{call}`.");
         let Some((ended, repository)) = found else {
             let what = match timeline {
                 Some(timeline) if has_any => {
@@ -167,7 +173,7 @@ pub fn ages(
             ended,
             repository,
         };
-        newest.judge(check, limits, now, hint)
+        newest.judge(check, limits, now, &hint)
     };
     (
         judge("backup_age", "backup", any, limits.backup_age),

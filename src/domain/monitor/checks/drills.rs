@@ -5,7 +5,7 @@ use super::super::{
     verdict::{State, Unit, Verdict},
 };
 use crate::{
-    domain::setup::stored::Stored,
+    domain::setup::{finding::Finding, stored::Stored},
     util::{
         clock::{self, Time, readable, whole_seconds},
         units,
@@ -36,7 +36,11 @@ pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
             backup.unwrap_or_default()
         );
         let hint = "see what `pgstow verify --all --wal` finds, take a backup with `pgstow base`, then run `pgstow drill` again.";
-        return Verdict::new(NAME, State::Critical, what, hint);
+        let failed = newest.failed().map(|check| {
+            let what = format!("{}: {}", check.name, check.what);
+            Finding::critical(NAME, what, hint).about(&check.name)
+        });
+        return Verdict::new(NAME, State::Critical, what, hint).having(failed.collect());
     }
     if clock::is_ahead(newest.finished, now) {
         let what = format!(

@@ -13,7 +13,7 @@ use super::{
     wanted::Why,
 };
 use crate::{
-    domain::setup::stored::Stored,
+    domain::setup::{finding::Finding, stored::Stored},
     error::Result,
     repo::dump_name::Subject,
     util::{
@@ -201,7 +201,12 @@ pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Verdict {
             word.dump,
             units::count(word.findings, "finding")
         );
-        return Verdict::new(VERIFICATION, state, what, HINT);
+        let each = bad.iter().map(|(_, word)| {
+            let findings = units::count(word.findings, "finding");
+            let what = format!("dump {} is not good: {findings}", word.dump);
+            Finding::warning(VERIFICATION, what, HINT).about(&word.dump)
+        });
+        return Verdict::new(VERIFICATION, state, what, HINT).having(each.collect());
     }
     let limits = by.thresholds.verify_age;
     // All of them are good.

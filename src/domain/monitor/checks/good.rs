@@ -15,9 +15,10 @@ use crate::{
 /// damaged: restores refuse these.
 pub fn backups(stored: &Stored) -> Vec<&Backup> {
     let archive = &stored.archive;
+    let damaged = archive.damaged_wal(stored.system.system_id);
     let lacks = |backup: &Backup| {
         let needed = backup.needed_segments();
-        archive.wal.lacks(backup.timeline, &needed)
+        archive.wal.lacks(backup.timeline, &needed, &damaged)
     };
     let case = |backup: &Backup| Case {
         id: backup.id,

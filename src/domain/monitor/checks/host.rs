@@ -10,6 +10,7 @@ use super::{
     known::Yardstick,
 };
 use crate::{
+    domain::setup::finding::Finding,
     error::Result,
     util::{clock::readable, fs::Room, units},
 };
@@ -38,8 +39,9 @@ fn disk(disk: &Disk, limits: Limits<u64>) -> Verdict {
         }
     };
     let percent = room.percent_used();
-    let full = disk.full_in.map_or_else(String::new, |time| {
-        format!(", full in {} at the present rate", units::duration(time))
+    let full = disk.full_in.map_or_else(String::new, |full| {
+        let (time, of) = (units::duration(full.time), units::duration(full.rate_of));
+        format!(", full in {time} at the rate of the last {of}")
     });
     let what = format!(
         "{percent} % used, {} free{full} ({})",
@@ -109,7 +111,20 @@ pub fn job(runs: &[Run], strand: &Strand<'_>, limits: Limits<u64>) -> Option<Ver
     let hint = format!("`pgstow list --runs` shows all; mend it, then run `{call}`{again}.");
     let verdict = Verdict::new(RUNS, state, how_it_ended(last, failed), hint);
     let figure = limits.figure("failed", failed, Unit::Count);
-    Some(verdict.about(&strand.name()).with(figure))
+    let verdict = verdict.about(&strand.name()).with(figure);
+    Some(match last.state {
+        RunState::Findings => {
+            let hint = verdict.hint.clone().unwrap_or_default();
+            verdict.having(findings(last, &hint))
+        }
+        _ => verdict,
+    })
+}
+
+fn findings(run: &Run, hint: &str) -> Vec<Finding> {
+    let each = run.told.found.iter();
+    each.map(|what| Finding::warning(RUNS, what, hint).about(what))
+        .collect()
 }
 
 fn how_it_ended(run: &Run, failed: u64) -> String {

@@ -1,10 +1,13 @@
 //! The server: whether it answers, and what would make backups or restores from them fail.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use super::{
     super::{
-        facts::{Facts, server::Server},
+        facts::{
+            Facts,
+            server::{Server, Slot},
+        },
         thresholds::Limits,
         verdict::{State, Unit, Verdict},
     },
@@ -12,7 +15,10 @@ use super::{
     known::{OF_SERVER, Yardstick},
 };
 use crate::{
-    domain::{logical::restore::target::BEFORE, setup::checks as setup},
+    domain::{
+        logical::restore::target::BEFORE,
+        setup::{checks as setup, finding::Finding},
+    },
     postgres::wal_summary,
     util::units,
 };
@@ -79,25 +85,35 @@ fn version(server: &Server) -> Verdict {
     )
 }
 
+/// Each slot that is bad, so that none hides behind another.
 fn slots(server: &Server, limits: Limits<u64>) -> Verdict {
     const NAME: &str = "slots";
     const HINT: &str = "let who uses the slot catch up, or drop it by pg_drop_replication_slot(): it keeps WAL until the disk is full.";
-    let most = server.slots.iter().max_by_key(|slot| slot.held);
-    let Some(most) = most else {
+    let mut slots: Vec<&Slot> = server.slots.iter().collect();
+    slots.sort_by_key(|slot| Reverse(slot.held));
+    let Some(most) = slots.first() else {
         return Verdict::ok(NAME, "no replication slot holds WAL back");
     };
-    let held = units::bytes(most.held);
-    let idle = if most.active { "" } else { ", not in use" };
-    let figure = limits.figure("held", most.held, Unit::Bytes);
-    let lost = server.slots.iter().find(|slot| slot.wal_status == "lost");
-    let state = limits.judge(most.held);
-    if let (State::Ok, Some(lost)) = (state, lost) {
-        let what = format!("slot {} has lost WAL that it needs", lost.name);
-        let hint = "who uses it must be set up anew; then drop the slot.";
-        return Verdict::new(NAME, State::Warning, what, hint).with(figure);
-    }
-    let what = format!("slot {} holds back {held} of WAL{idle}", most.name);
-    Verdict::new(NAME, state, what, HINT).with(figure)
+    let held = |slot: &Slot| {
+        let idle = if slot.active { "" } else { ", not in use" };
+        let held = units::bytes(slot.held);
+        format!("slot {} holds back {held} of WAL{idle}", slot.name)
+    };
+    let judge = |slot: &&Slot| match (limits.judge(slot.held), slot.wal_status.as_str()) {
+        (State::Ok, "lost") => {
+            let what = format!("slot {} has lost WAL that it needs", slot.name);
+            let hint = "who uses it must be set up anew; then drop the slot.";
+            Some(Finding::warning(NAME, what, hint))
+        }
+        (State::Ok, _) => None,
+        (State::Critical, _) => Some(Finding::critical(NAME, held(slot), HINT)),
+        (State::Warning | State::Unknown, _) => Some(Finding::warning(NAME, held(slot), HINT)),
+    };
+    let bad = slots
+        .iter()
+        .filter_map(|slot| Some(judge(slot)?.about(&slot.name)));
+    let verdict = Verdict::of_findings(NAME, &held(most), bad.collect());
+    verdict.with(limits.figure("held", most.held, Unit::Bytes))
 }
 
 /// Whether receive-wal is there and keeps up, where its slot shows that it is used.
@@ -110,7 +126,8 @@ fn receiving(server: &Server, by: Yardstick<'_>) -> Verdict {
     if slot.wal_status == "lost" {
         let what = format!("slot {} has lost WAL: nothing is received", slot.name);
         let hint = "drop the slot, make it anew by `pgstow receive-wal --create-slot`, and take a new backup.";
-        return Verdict::new(NAME, State::Critical, what, hint);
+        let lost = Finding::critical(NAME, what, hint).about("lost");
+        return Verdict::of_findings(NAME, "", vec![lost]);
     }
     let limits = by.thresholds.wal_lag;
     let figure = limits.figure("bytes", slot.held, Unit::Bytes);
@@ -135,7 +152,7 @@ fn receiving(server: &Server, by: Yardstick<'_>) -> Verdict {
 /// What restores of dumps that were killed left: it takes room, and nobody else tells of it.
 fn left_databases(server: &Server) -> Verdict {
     const NAME: &str = "left_databases";
-    let names = |names: &[String]| {
+    let names = |names: &[&String]| {
         let first: Vec<String> = names
             .iter()
             .take(3)
@@ -146,28 +163,38 @@ fn left_databases(server: &Server) -> Verdict {
             more => format!("{} and {} more", first.join(", "), more - 3),
         }
     };
-    let left = &server.left_databases;
-    if !left.is_empty() {
-        let what = format!(
-            "left by restores of dumps that were killed: {}",
-            names(left)
-        );
-        let hint = "the next `pgstow restore-dump` into this server drops them, or do it by DROP DATABASE.";
-        return Verdict::new(NAME, State::Warning, what, hint);
-    }
     // Its successor has the name now, unless somebody drops that, too.
     let is_old = |name: &&String| {
         let replaced = name.strip_suffix(BEFORE);
         replaced.is_some_and(|name| server.databases.iter().any(|other| other == name))
     };
-    let old: Vec<String> = server.databases.iter().filter(is_old).cloned().collect();
-    if !old.is_empty() {
-        let what = format!(
-            "replaced by `restore-dump --clean`, but not dropped: {}",
-            names(&old)
+    let mut told = Vec::new();
+    let mut findings = Vec::new();
+    for (databases, what, hint) in [
+        (
+            server.left_databases.iter().collect::<Vec<_>>(),
+            "left by restores of dumps that were killed",
+            "the next `pgstow restore-dump` into this server drops them, or do it by DROP DATABASE.",
+        ),
+        (
+            server.databases.iter().filter(is_old).collect(),
+            "replaced by `restore-dump --clean`, but not dropped",
+            "see that nothing in it is missed, then drop it by DROP DATABASE.",
+        ),
+    ] {
+        if databases.is_empty() {
+            continue;
+        }
+        told.push((format!("{what}: {}", names(&databases)), hint));
+        findings.extend(
+            databases
+                .into_iter()
+                .map(|name| Finding::warning(NAME, format!("{what}: {name:?}"), hint).about(name)),
         );
-        let hint = "see that nothing in it is missed, then drop it by DROP DATABASE.";
-        return Verdict::new(NAME, State::Warning, what, hint);
+    }
+    if let Some((_, hint)) = told.first() {
+        let what: Vec<&str> = told.iter().map(|(what, _)| what.as_str()).collect();
+        return Verdict::new(NAME, State::Warning, what.join("; "), *hint).having(findings);
     }
     Verdict::ok(NAME, "no database of a restore is left")
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::setup::{
-        finding::Finding,
+        finding::{self, Finding},
         given_up as gaps,
         stored::{Stored, TAKE_FULL},
     },
@@ -77,10 +77,14 @@ pub fn restorable(
     if let Some((place, what)) = stored.minimal(timeline, seen) {
         let of_note = noted.filter(|_| seen == Some(place));
         let what = of_note.map_or(what, Spell::describe);
-        return Verdict::new(NAME, State::Critical, what, TAKE_FULL);
+        let (timeline, at) = place;
+        let spell = Finding::critical(NAME, what, TAKE_FULL);
+        let spell = spell.about(format!("minimal at {at} of {timeline}"));
+        return Verdict::of_findings(NAME, "", vec![spell]);
     }
-    if let Some(damaged) = stored.damaged_wal(timeline) {
-        return Verdict::of_findings(NAME, "", vec![damaged]);
+    let damaged = stored.damaged_wal(timeline);
+    if !damaged.is_empty() {
+        return Verdict::of_findings(NAME, "", damaged);
     }
     match minimal {
         Err(error) => Verdict::of_error(NAME, State::Unknown, error),
@@ -100,19 +104,22 @@ pub fn given_up(stored: &Stored, noted: &Result<Vec<Gap>>) -> Verdict {
     Verdict::of_findings("given_up", "no WAL was given up", findings)
 }
 
+const LOOK_FOR_PAGES: &str = "keep older backups (`pgstow list` names the places); find out with pg_amcheck what is affected, and restore it from before.";
+
 pub fn page_failures(stored: &Stored) -> Verdict {
     const NAME: &str = "page_failures";
     let failed = |backup: &&Backup| !backup.page_failures.is_empty();
     let backups = &stored.archive.backups;
     let count = backups.iter().filter(failed).count() as u64;
     let figure = |verdict: Verdict| {
-        verdict.with(Figure {
+        let figure = Figure {
             name: "backups",
             value: count as f64,
             unit: Unit::Count,
             warning: None,
             critical: None,
-        })
+        };
+        verdict.having(damaged_files(stored)).with(figure)
     };
     if let Some(newest) = stored.newest().filter(failed) {
         let file = newest.page_failures.first().map_or("", |one| &one.file);
@@ -124,7 +131,7 @@ pub fn page_failures(stored: &Stored) -> Verdict {
                 newest.id,
                 units::count(newest.page_failures.len() as u64, "place")
             ),
-            "keep older backups (`pgstow list` names the places); find out with pg_amcheck what is affected, and restore it from before.",
+            LOOK_FOR_PAGES,
         ));
     }
     if count > 0 {
@@ -141,13 +148,30 @@ pub fn page_failures(stored: &Stored) -> Verdict {
     figure(Verdict::ok(NAME, "no backup has damaged pages"))
 }
 
+/// Each file with damaged pages once, however many backups have them.
+fn damaged_files(stored: &Stored) -> Vec<Finding> {
+    let mut files: BTreeMap<&str, Finding> = BTreeMap::new();
+    for (number, backup) in stored.archive.by_age().into_iter().rev().enumerate() {
+        for place in &backup.page_failures {
+            let what = format!("damaged pages of {} in backup {}", place.file, backup.id);
+            let found = match number {
+                0 => Finding::critical("page_failures", what, LOOK_FOR_PAGES),
+                _ => Finding::warning("page_failures", what, LOOK_FOR_PAGES),
+            };
+            files.entry(&place.file).or_insert(found.about(&place.file));
+        }
+    }
+    files.into_values().collect()
+}
+
 /// Backups and dumps of which something is gone or was found damaged. Critical if it is the newest backup; how old the
 /// newest good dump is, another check tells.
 pub fn damaged(stored: &Stored, lost_dumps: &BTreeMap<DumpName, String>) -> Verdict {
     const NAME: &str = "damaged";
     let mut findings = stored.damaged_ones();
     let newest = stored.newest().map(|one| one.id);
-    let newest_lost = stored.damaged.iter().any(|one| newest < Some(one.id));
+    let lost = stored.damaged.iter().map(|one| one.id);
+    let lost = lost.filter(|id| newest < Some(*id));
     let newest_damaged = good::damaged(stored).any(|id| newest == Some(id));
     findings.extend(good::damaged(stored).map(|id| {
         Finding::warning(
@@ -157,30 +181,38 @@ pub fn damaged(stored: &Stored, lost_dumps: &BTreeMap<DumpName, String>) -> Verd
                 "`pgstow verify {id}` says what is lost; take a new backup with `pgstow base`."
             ),
         )
+        .about(id)
     }));
-    findings.extend(lost_dumps.iter().next().map(|(name, why)| {
-        let count = units::count(lost_dumps.len() as u64, "dump");
-        Finding::warning(
+    findings.extend(lost_dumps.iter().map(|(name, why)| {
+        let finding = Finding::warning(
             NAME,
-            format!("of {count} something is lost, such as {name}: {why}"),
+            format!("something of dump {name} is lost: {why}"),
             "`pgstow list --dumps` tells of each: put its files back from a copy of the repository, or delete what is \
              left of it, the .json first.",
-        )
+        );
+        finding.about(name)
     }));
-    let mut verdict = Verdict::of_findings(NAME, "no backup is damaged", findings);
-    if newest_lost || newest_damaged {
-        verdict.state = State::Critical;
+    let is_of_newest = |one: &Finding| {
+        let mut ids = lost.clone().chain(newest.filter(|_| newest_damaged));
+        ids.any(|id| one.object == Some(id.to_string()))
+    };
+    for finding in findings.iter_mut().filter(|one| is_of_newest(one)) {
+        finding.state = finding::State::Critical;
     }
-    verdict
+    Verdict::of_findings(NAME, "no backup is damaged", findings)
 }
 
 /// Copies that wait for their WAL. Critical once it can't come any more.
 pub fn pending(stored: &Stored) -> Verdict {
-    let findings = stored.pending.iter().map(|one| stored.pending(one));
-    let mut verdict =
-        Verdict::of_findings("pending", "no backup waits for WAL", findings.collect());
-    if stored.pending.iter().any(|one| stored.waits_in_vain(one)) {
-        verdict.state = State::Critical;
-    }
-    verdict
+    let judged = stored
+        .pending
+        .iter()
+        .map(|one| match stored.waits_in_vain(one) {
+            true => Finding {
+                state: finding::State::Critical,
+                ..stored.pending(one)
+            },
+            false => stored.pending(one),
+        });
+    Verdict::of_findings("pending", "no backup waits for WAL", judged.collect())
 }

@@ -78,6 +78,7 @@ fn server() -> Server {
         timeline: tli(1),
         archive_timeout: Duration::ZERO,
         summarizes_wal: false,
+        replayed: None,
         slots: Vec::new(),
         segments: Some(Vec::new()),
         databases: vec!["shop".to_owned(), "blog".to_owned()],

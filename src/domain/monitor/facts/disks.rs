@@ -1,11 +1,8 @@
 //! How full the file systems are, and how fast they fill: an earlier measurement tells.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Instant};
 
-use super::super::measures::Measures;
+use super::super::measures::{FullIn, Measures};
 use crate::{
     error::{Kind, Result},
     util::{
@@ -29,9 +26,9 @@ pub struct Disk {
     pub name: String,
     pub path: PathBuf,
     pub room: Result<Room>,
-    /// Until it is full at the rate since the earliest measurement that is kept; None where it
+    /// Until it is full at the rate since the earliest measurement that is kept, or of the last hour; None where it
     /// doesn't grow, or too little is known.
-    pub full_in: Option<Duration>,
+    pub full_in: Option<FullIn>,
 }
 
 pub fn send(places: &[Place]) -> Vec<(Place, Errand<Room>)> {

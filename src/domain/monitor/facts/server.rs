@@ -14,7 +14,7 @@ use crate::{
         connection::Session,
         conninfo::ConnInfo,
         lsn::{Lsn, TimelineId},
-        server_facts,
+        server_facts::{self, Replayed},
         wal_name::Segment,
     },
     util::{cancel::Cancel, clock::Time},
@@ -28,6 +28,8 @@ pub struct Server {
     pub timeline: TimelineId,
     pub archive_timeout: Duration,
     pub summarizes_wal: bool,
+    /// Of a standby that replays as fast as it can.
+    pub replayed: Option<Replayed>,
     pub slots: Vec<Slot>,
     /// The segments in pg_wal, with the time of their last write, by timeline and number; None
     /// where the role may not look.
@@ -107,6 +109,7 @@ impl Server {
             timeline,
             archive_timeout: Duration::from_secs(row.parse(2)?),
             summarizes_wal: server_facts::summarizes_wal(session)?,
+            replayed: Replayed::gather(session)?,
             slots: slots.iter().map(slot).collect::<Result<_>>()?,
             dumpable: dumpable.map(|one| one.name.clone()).collect(),
             databases: databases.into_iter().map(|one| one.name).collect(),

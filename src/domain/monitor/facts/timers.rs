@@ -10,6 +10,10 @@ use crate::{
 /// There exactly while systemd is the init system (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
+/// A unit of systemd itself: where nothing matches, `list-unit-files` fails since version 252 without a word, as it
+/// does where it can't answer.
+const ALWAYS: &str = "basic.target";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timer {
     /// Such as `pgstow-base@main.timer`.
@@ -36,7 +40,13 @@ pub fn gather(cluster: &str, limit: Duration, cancel: &Cancel) -> Result<Option<
     };
     let pattern = format!("pgstow-*@{cluster}.timer");
     // A pattern alone finds only what is loaded: one that was stopped and disabled no longer is.
-    let files = ["list-unit-files", "--no-legend", "--plain", &pattern];
+    let files = [
+        "list-unit-files",
+        "--no-legend",
+        "--plain",
+        &pattern,
+        ALWAYS,
+    ];
     let files: String = match systemctl(&files) {
         Err(error) if error.kind() == Kind::NotFound => return Ok(None),
         files => files?,
@@ -47,7 +57,8 @@ pub fn gather(cluster: &str, limit: Duration, cancel: &Cancel) -> Result<Option<
     words.extend(
         files
             .lines()
-            .filter_map(|line| line.split_whitespace().next()),
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|name| *name != ALWAYS),
     );
     let mut timers = parse(&systemctl(&words)?);
     timers.sort_by(|a, b| a.name.cmp(&b.name));

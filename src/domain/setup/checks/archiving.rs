@@ -12,8 +12,6 @@ use crate::{
     util::{clock::readable, units},
 };
 
-pub const MEND: &str = "mend what hinders it; PostgreSQL goes on trying by itself.";
-
 /// More waiting files than a healthy archiver leaves for longer than a moment.
 const BACKLOG: u64 = 10;
 
@@ -118,7 +116,7 @@ pub fn archiver(facts: &Facts, failed: Option<&Failed>) -> Finding {
                 waiting(facts.waiting),
                 Failed::why(failed, wal)
             ),
-            MEND,
+            Failed::cure(failed, wal),
         );
     }
     if let Some(count @ BACKLOG..) = facts.waiting.map(|waiting| waiting.files) {

@@ -6,7 +6,7 @@ pub(in crate::domain) mod tests;
 
 use chrono::TimeDelta;
 
-pub use archiving::{MEND, waiting};
+pub use archiving::waiting;
 
 use super::{
     archive_command::ArchiveCommand,
