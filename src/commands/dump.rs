@@ -171,7 +171,8 @@ impl Report for DumpReport {
     }
 
     fn outcome(&self) -> Outcome {
-        let bad = self.verified.iter().flatten().any(|one| !one.good);
+        let mut verified = self.verified.iter().flatten();
+        let bad = verified.any(|one| one.findings() > 0);
         match self.failed.is_empty() {
             true if bad && Cleanup::outcome(self.cleanup.as_ref()) == Outcome::Done => {
                 Outcome::Findings

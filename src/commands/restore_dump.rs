@@ -100,9 +100,18 @@ impl Report for RestoreDumpReport {
         let done = match (restored.created, restored.replaced) {
             (true, _) => "made and restored",
             (_, true) => "replaced",
+            _ if restored.beside.is_some() => {
+                "as it was, since there were errors in what was restored"
+            }
             _ => "restored into",
         };
         writeln!(out, "database {database:?}: {done} from {dump}")?;
+        if let Some(beside) = &restored.beside {
+            writeln!(
+                out,
+                "  What was restored is beside it, as {beside:?}: look at it, then rename it or drop it."
+            )?;
+        }
         if let Some(owner) = &restored.owner {
             writeln!(out, "  It belongs to {owner}.")?;
         }
@@ -131,6 +140,8 @@ impl Report for RestoreDumpReport {
 
     fn outcome(&self) -> Outcome {
         match self.restored.errors.count {
+            // Not all of it was written, and nobody is there to be told.
+            _ if self.restored.cut_short || self.restored.beside.is_some() => Outcome::Failed,
             0 if self.restored.left.is_none() => Outcome::Done,
             _ => Outcome::Findings,
         }

@@ -54,7 +54,9 @@ impl Layers {
                 .optional(keys::VERIFY_SQL, "", parse::lines)?
                 .unwrap_or_default(),
             health: HealthSettings {
-                url: text(keys::VERIFY_HEALTH_URL)?,
+                url: self
+                    .optional(keys::VERIFY_HEALTH_URL, "", parse::web_address)?
+                    .filter(|url| !url.is_empty()),
                 command: text(keys::VERIFY_HEALTH_COMMAND)?,
                 limit: self.always(keys::VERIFY_HEALTH_TIMEOUT, parse::time_limit)?,
             },

@@ -1,6 +1,6 @@
 //! A dump as SQL, in a file or on standard output.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::{
     extract,
@@ -17,15 +17,58 @@ use crate::{
     util::hash,
 };
 
+/// Who reads what is written, and may have seen enough.
+pub(super) struct Reader<'a> {
+    output: &'a mut (dyn Write + Send),
+    pub has_left: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub fn of(output: &'a mut (dyn Write + Send)) -> Self {
+        Self {
+            output,
+            has_left: false,
+        }
+    }
+
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| self.has_left |= error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl Write for Reader<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.output.write(bytes);
+        self.note(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.output.flush();
+        self.note(flushed)
+    }
+}
+
 impl Restorer<'_> {
     pub(super) fn write_as_sql(
         &self,
         material: &Material<'_>,
         checked: &Checked,
         request: &Request,
-        mut out: &mut (dyn Write + Send),
+        out: &mut (dyn Write + Send),
     ) -> Result<()> {
         self.meter.begin("writing", 0);
+        self.write_sql(material, checked, request, out)?;
+        out.flush()
+            .map_err(|error| Error::failed("can't write the dump").because(error))
+    }
+
+    fn write_sql(
+        &self,
+        material: &Material<'_>,
+        checked: &Checked,
+        request: &Request,
+        mut out: &mut (dyn Write + Send),
+    ) -> Result<()> {
         let picked = &request.picked;
         if is_script(material.shape) && picked.is_everything() {
             let copied = hash::copy(&mut material.plain()?, &mut out);

@@ -53,7 +53,7 @@ pub struct Validated {
     pub server: Option<String>,
     /// As PostgreSQL's server_version_num.
     pub server_version: Option<u32>,
-    /// Whether every check that could be made was passed.
+    /// Whether every check that could be made was passed, but for that of `.sha256`.
     pub good: bool,
     pub checks: Vec<VerifiedCheck>,
     pub bytes: u64,
@@ -84,8 +84,12 @@ impl Validated {
     }
 
     pub fn findings(&self) -> u64 {
-        let failed = |check: &&VerifiedCheck| check.result == CheckState::Failed;
-        self.checks.iter().filter(failed).count() as u64
+        self.failed().count() as u64
+    }
+
+    fn failed(&self) -> impl Iterator<Item = &VerifiedCheck> {
+        let checks = self.checks.iter();
+        checks.filter(|check| check.result == CheckState::Failed)
     }
 }
 
@@ -100,20 +104,26 @@ pub struct Validator<'a> {
     pub application: &'a Application,
     /// Workers of pg_restore.
     pub jobs: usize,
+    /// The dump is read whole and compared with its SHA-256, and not restored.
+    pub only_reads: bool,
     pub meter: &'a Meter,
     pub cancel: &'a Cancel,
 }
 
-/// What lies beside the data belongs to the dump, too: who altered it may have had a reason.
-fn intact(checked: &Checked) -> VerifiedCheck {
-    const NAME: &str = "intact";
-    match (&checked.flaw, checked.compared) {
-        (Some(flaw), _) => VerifiedCheck::failed(NAME, flaw),
-        (None, true) => VerifiedCheck::passed(NAME, "its SHA-256 is right"),
-        (None, false) => {
-            VerifiedCheck::passed(NAME, "it can be read to its end; no SHA-256 is known")
-        }
-    }
+/// The check of `.sha256`: a convenience, whose loss costs nobody a row.
+const SUM_FILE: &str = "sha256_file";
+
+fn intact(checked: &Checked) -> [VerifiedCheck; 2] {
+    let data = match checked.compared {
+        true => "its SHA-256 is right",
+        false => "it can be read to its end; no SHA-256 is known",
+    };
+    let beside = match (&checked.flaw, checked.has_sum_file) {
+        (Some(flaw), _) => VerifiedCheck::failed(SUM_FILE, flaw),
+        (None, true) => VerifiedCheck::passed(SUM_FILE, "it tells the same"),
+        (None, false) => VerifiedCheck::skipped(SUM_FILE, "there is none beside it"),
+    };
+    [VerifiedCheck::passed("intact", data), beside]
 }
 
 /// Whether the data is damaged or gone; an error where the whole repository is.
@@ -138,13 +148,17 @@ impl Validator<'_> {
         match material.check(self.meter, self.cancel) {
             Ok(checked) => {
                 validated.bytes = checked.bytes;
-                validated.checks.push(intact(&checked));
-                match is_globals {
-                    true => validated.checks.push(VerifiedCheck::skipped(
-                        "restored",
-                        "roles and tablespaces are not tried out",
-                    )),
-                    false => self.restore(material, &checked, &mut validated)?,
+                validated.checks.extend(intact(&checked));
+                let why = match (is_globals, self.only_reads) {
+                    (true, _) => Some("roles and tablespaces are not tried out"),
+                    (_, true) => Some("it was read, and not tried out"),
+                    _ => None,
+                };
+                match why {
+                    Some(why) => validated
+                        .checks
+                        .push(VerifiedCheck::skipped("restored", why)),
+                    None => self.restore(material, &checked, &mut validated)?,
                 }
             }
             Err(error) if is_lost(&error, material)? => {
@@ -154,7 +168,9 @@ impl Validator<'_> {
             }
             Err(error) => return Err(error),
         }
-        validated.good = validated.findings() == 0;
+        // Data that is right comes back whatever lies beside it.
+        let is_lost = !validated.failed().all(|check| check.name == SUM_FILE);
+        validated.good = !is_lost;
         validated.seconds = begun.elapsed().as_secs_f64();
         Ok(validated)
     }
@@ -169,7 +185,7 @@ impl Validator<'_> {
         let ready = Ready::make(material, checked, self.jobs > 1, self.cancel)?;
         self.meter.begin("preparing a server", 0);
         let ground = match &self.server {
-            Some(server) => Ground::on(self.search, server, checked, self.cancel)?,
+            Some(server) => Ground::on(self.search, server, material, checked, self.cancel)?,
             None => Ground::of_own(self.search, self.scratch, material, checked, self.cancel)?,
         };
         validated.server = Some(ground.name());
@@ -182,13 +198,11 @@ impl Validator<'_> {
         };
         let how = How {
             jobs: self.jobs,
-            in_one: false,
-            keep_going: false,
             // Elsewhere the roles may be missing, and who verifies may give nothing away.
             owners: ground.is_scratch(),
             tablespaces: false,
             subscriptions: false,
-            entries: None,
+            ..How::all(false)
         };
         let loaded = match &checked.about {
             About::Archive(_) => loader.archive(&ready, &how),

@@ -1,11 +1,19 @@
 //! Statements of the configuration (`verify.sql`), which must return true.
 
 use crate::{
-    error::{Kind, Result},
-    postgres::{connection::Session, conninfo::ConnInfo},
+    error::{Error, Kind, Result},
+    postgres::{
+        connection::Session,
+        conninfo::ConnInfo,
+        server_error::{ServerError, sqlstate},
+    },
     repo::verified::VerifiedCheck,
     util::{cancel::Cancel, process::NO_LIMIT},
 };
+
+fn is_no_sql(error: &Error) -> bool {
+    ServerError::of(error).is_some_and(|error| error.code == sqlstate::SYNTAX_ERROR)
+}
 
 pub fn check(
     info: &ConnInfo,
@@ -24,10 +32,21 @@ pub fn check(
         let answer = session.with_limit(NO_LIMIT, |session| session.query_rows(statement, &[]));
         match answer {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            // No database could answer that.
+            Err(error) if is_no_sql(&error) => {
+                let error =
+                    Error::usage(format!("not a statement of SQL: {statement}")).because(error);
+                return Err(error.hint("mend it in the configuration (verify.sql, drill.sql)."));
+            }
             Err(error) => wrong.push(error.in_one_line()),
             Ok(rows) => match rows.as_slice() {
+                // A text or a second column may mean anything.
+                [row] if row.columns() != 1 => {
+                    wrong.push(format!("{statement}: {} columns, not one", row.columns()));
+                }
+                [row] if !row.is_bool(0) => wrong.push(format!("{statement}: not a boolean")),
                 [row] => match row.optional(0)?.as_deref() {
-                    Some("t" | "true") => {}
+                    Some("true") => {}
                     answer => {
                         let answer = answer.unwrap_or("NULL");
                         wrong.push(format!("{statement}: {answer}, not true"));

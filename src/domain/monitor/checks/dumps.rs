@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-const NAME: &str = "dump_age";
+pub(super) const NAME: &str = "dump_age";
 
 const VERIFICATION: &str = "dump_verification";
 
@@ -103,23 +103,30 @@ pub fn nothing_else(made: Made<'_>, spoken_of: bool) -> bool {
 pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Verdict {
     const HINT: &str =
         "see by `pgstow verify DUMP` what is wrong, and make another with `pgstow dump`.";
+    const HINT_BESIDE: &str = "`pgstow verify DUMP` tells what; find out who altered it, and write its .sha256 anew (sha256sum).";
     let words = || stored.archive.verdicts.dumps.values();
     let Some((_, newest)) = words().max_by_key(|(time, _)| *time) else {
         return Verdict::ok(VERIFICATION, "no dump was restored to be checked");
     };
-    let bad: Vec<_> = words().filter(|(_, word)| !word.good).collect();
-    if let Some((_, word)) = bad.last() {
+    let bad = words().filter(|(_, word)| !word.good);
+    let count = bad.clone().count() as u64;
+    // If the one that was tried out last is one of them, it is the one that makes the state.
+    if let Some((_, word)) = bad.max_by_key(|(time, _)| *time) {
         let state = match newest.good {
             true => State::Warning,
             false => State::Critical,
         };
-        let what = format!(
-            "{} not good, such as {}: {}",
-            units::count(bad.len() as u64, "dump"),
-            word.dump,
-            units::count(word.findings, "finding")
-        );
+        let others = match count {
+            1 => String::new(),
+            _ => format!("; {count} dumps are not good in all"),
+        };
+        let flaw = word.flaw().unwrap_or_default();
+        let what = format!("{}: {flaw}{others}", word.dump);
         return Verdict::new(VERIFICATION, state, what, HINT);
+    }
+    if let Some((_, word)) = words().find(|(_, word)| word.findings > 0) {
+        let what = format!("{} is good, but what lies beside it is not", word.dump);
+        return Verdict::new(VERIFICATION, State::Warning, what, HINT_BESIDE);
     }
     let limits = by.thresholds.verify_age;
     // All of them are good.
@@ -151,6 +158,12 @@ pub fn newest_of_all(holdings: &[Holding], by: Yardstick<'_>) -> Option<Verdict>
     let newest = newest(holdings, by.now).into_values();
     let last = newest.max_by_key(|found| found.map(|(dump, _)| rank(dump, by.now)))?;
     Some(judge(last, by))
+}
+
+/// Of dumps that are to be made, and were not.
+pub fn none_yet() -> Verdict {
+    let what = "there is no good dump of another class than manual";
+    Verdict::new(NAME, State::Critical, what, HINT)
 }
 
 /// A dump, and the repository that has it; None: not one is good.
