@@ -171,8 +171,7 @@ impl Report for DumpReport {
     }
 
     fn outcome(&self) -> Outcome {
-        let mut verified = self.verified.iter().flatten();
-        let bad = verified.any(|one| one.findings() > 0);
+        let bad = self.verified.iter().flatten().any(|one| !one.good);
         match self.failed.is_empty() {
             true if bad && Cleanup::outcome(self.cleanup.as_ref()) == Outcome::Done => {
                 Outcome::Findings

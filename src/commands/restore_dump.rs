@@ -15,7 +15,7 @@ use crate::{
         material::Material,
         run::{Restored, Restorer, To},
     },
-    error::Result,
+    error::{Error, Kind, Result},
     postgres::programs::Search,
     repo::{dump_name::DumpName, repository::Repository},
     util::units,
@@ -43,7 +43,7 @@ pub fn run(
     match &options.dump {
         DumpFrom::File(path) => material = Material::file(path, &keys)?,
         DumpFrom::Repository(choice) => {
-            repository = context.repository()?;
+            repository = opened(context)?;
             let dump = repository.find_dump(choice)?;
             tell_flaw(&repository, &dump.name);
             material = Material::stored(&repository, dump)?;
@@ -61,6 +61,25 @@ pub fn run(
     };
     let restored = restorer.run(&material, &options.request, output)?;
     Ok(RestoreDumpReport { restored })
+}
+
+/// On the worst day another repository may be all that is left.
+fn opened(context: &Context) -> Result<Repository> {
+    let own = &context.settings.repo()?.name;
+    let named = context.settings.named.iter();
+    let others: Vec<String> = named
+        .filter(|name| *name != own)
+        .map(|name| format!("--repo {name}"))
+        .collect();
+    context.repository().map_err(|error| match error.kind() {
+        Kind::NotFound if !others.is_empty() => {
+            Error::new(Kind::NotFound, error.in_one_line()).hint(format!(
+                "another one may have the dump: add {}; or see that the disk of this one is mounted.",
+                others.join(" or ")
+            ))
+        }
+        _ => error,
+    })
 }
 
 /// A dump that was tried out and is not good may be the best there is: whoever restores it is to know.

@@ -10,7 +10,6 @@ use crate::error::{Error, Kind};
 
 /// SQLSTATEs that are decided on (`src/backend/utils/errcodes.txt`).
 pub mod sqlstate {
-    pub const SYNTAX_ERROR: &str = "42601";
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
     pub const INVALID_AUTHORIZATION: &str = "28000";
     pub const INVALID_PASSWORD: &str = "28P01";

@@ -80,8 +80,6 @@ pub struct Newest {
     pub good: Option<Box<Dump>>,
     /// Whether dumps of it are made again and again: one is of another class than manual.
     pub is_regular: bool,
-    /// Which lost their data, and how, newest first: of those before the good one what the listing shows alone.
-    pub lost: Vec<String>,
 }
 
 /// The objects of one dump.
@@ -93,12 +91,6 @@ struct Group {
 }
 
 impl Group {
-    /// Whether it was whole, and no data of whatever format is there.
-    fn lacks_data(&self) -> bool {
-        let is_data = |object: &DumpObject| matches!(object, DumpObject::Data(..));
-        self.objects.contains_key(&DumpObject::Description) && !self.objects.keys().any(is_data)
-    }
-
     /// What the listing alone shows to be wrong with its data.
     fn problem(&self, dump: &Dump) -> Option<String> {
         let (name, bytes) = (&dump.data.name, dump.data.stored_bytes);
@@ -154,29 +146,15 @@ impl Repository {
             groups.sort_by_key(|group| group.name.time());
             let is_regular = |group: &&Group| group.name.class() != Class::Manual;
             let mut regular = groups.iter().filter(is_regular).count();
-            // Behind the newest good one.
-            let mut is_known = false;
             for group in groups.iter().rev() {
-                if is_known && !group.lacks_data() {
-                    continue;
-                }
                 let (dump, is_good) = match self.dump_state(group)? {
                     Some(DumpState::Complete(dump)) => {
                         let is_good = verdicts.against(&dump.name).is_none();
                         (dump, is_good)
                     }
-                    Some(DumpState::Damaged(dump, problem)) => {
-                        let newest = all.entry(dump.subject()).or_default();
-                        newest
-                            .lost
-                            .push(format!("{} is lost: {problem}", dump.name));
-                        (dump, false)
-                    }
+                    Some(DumpState::Damaged(dump, _)) => (dump, false),
                     _ => continue,
                 };
-                if is_known {
-                    continue;
-                }
                 if dump.part().is_some() {
                     regular -= usize::from(is_regular(&group));
                     continue;
@@ -193,7 +171,9 @@ impl Repository {
                     if newest.good.as_deref().map(rank) < Some(rank(&dump)) {
                         newest.good = Some(dump);
                     }
-                    is_known = !is_ahead;
+                    if !is_ahead {
+                        break;
+                    }
                 }
             }
         }

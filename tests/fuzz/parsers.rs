@@ -147,14 +147,14 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("archive toc", |bytes| {
         if let Ok(toc) = ArchiveToc::read(bytes) {
             drop(properties::statements(&toc, "copy", true));
-            drop(Creation::of(&About::Archive(toc), None));
+            drop(Creation::of(&About::Archive(toc)));
         }
     }),
     ("plain dump", |bytes| {
         let mut scan = Scan::default();
         // It takes whatever comes.
         let _ = scan.write_all(bytes);
-        drop(Creation::of(&About::Script(scan.finish()), None));
+        drop(Creation::of(&About::Script(scan.finish())));
     }),
     ("sums", |bytes| {
         let _ = sum_in(&String::from_utf8_lossy(bytes), "x.dump");

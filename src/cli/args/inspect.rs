@@ -39,17 +39,16 @@ pub struct ListArgs {
   pgstow verify --all --wal
   pgstow verify shop
   pgstow verify --dumps
-  pgstow verify --dumps --all
   pgstow verify --from /mnt/usb/shop.dump")]
 pub struct VerifyArgs {
     /// A backup; or a dump: its name, or a database, whose newest it is (default: the newest backup)
     #[arg(value_name = "BACKUP|DUMP")]
     pub what: Option<String>,
-    /// Check all backups, WAL only with --wal; with --dumps read all other dumps, too
+    /// Check all backups; WAL only with --wal
     #[arg(long, conflicts_with = "what")]
     pub all: bool,
     /// Restore and check the newest dump of each database
-    #[arg(long, conflicts_with_all = ["what", "wal"])]
+    #[arg(long, conflicts_with_all = ["what", "all", "wal"])]
     pub dumps: bool,
     /// Restore and check a dump file (or pg_dump's folder) that need not be in a repository
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "all", "wal", "dumps"])]

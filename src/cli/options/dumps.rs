@@ -24,7 +24,6 @@ pub fn verify_dumps(args: &VerifyArgs, layers: &Layers) -> Result<Option<VerifyD
     let is_bare = args.what.is_none() && !args.all && !args.wal;
     let which = match (&args.what, &args.from) {
         (_, Some(file)) => WhichDumps::File(file.clone()),
-        _ if args.dumps && args.all => WhichDumps::All,
         _ if args.dumps => WhichDumps::NewestOfEach,
         (Some(what), _) if what.parse::<BackupId>().is_err() => WhichDumps::One(DumpChoice {
             wanted: Some(what.clone()),

@@ -41,21 +41,6 @@ pub fn path(text: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
-/// Nothing, or the address of something on a web server.
-pub fn web_address(text: &str) -> Result<String> {
-    let rest = ["http://", "https://"]
-        .iter()
-        .find_map(|begin| text.strip_prefix(begin));
-    let has_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':', '?']));
-    match has_host || text.is_empty() {
-        true => Ok(text.to_owned()),
-        false => Err(
-            Error::usage(format!("{text:?} is no address of a web server"))
-                .hint("it begins with http:// or https://, and a host follows."),
-        ),
-    }
-}
-
 /// A path that means the same whatever folder pgstow runs in.
 pub fn absolute_path(text: &str) -> Result<PathBuf> {
     if text.starts_with('/') {

@@ -54,9 +54,7 @@ impl Layers {
                 .optional(keys::VERIFY_SQL, "", parse::lines)?
                 .unwrap_or_default(),
             health: HealthSettings {
-                url: self
-                    .optional(keys::VERIFY_HEALTH_URL, "", parse::web_address)?
-                    .filter(|url| !url.is_empty()),
+                url: text(keys::VERIFY_HEALTH_URL)?,
                 command: text(keys::VERIFY_HEALTH_COMMAND)?,
                 limit: self.always(keys::VERIFY_HEALTH_TIMEOUT, parse::time_limit)?,
             },

@@ -47,8 +47,6 @@ pub enum WhichDumps {
     One(DumpChoice),
     /// The newest good one of each database.
     NewestOfEach,
-    /// These, and all others are read whole.
-    All,
     File(PathBuf),
 }
 

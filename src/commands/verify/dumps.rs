@@ -45,7 +45,7 @@ pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDump
         let keys = context.settings.keys();
         let material = Material::file(path, &keys)?;
         let scratch = ScratchServers::default();
-        let validated = validate(context, options, &scratch, &material, false)?;
+        let validated = validate(context, options, &scratch, &material)?;
         return Ok(VerifyDumpsReport {
             repository: None,
             dumps: vec![validated],
@@ -54,12 +54,9 @@ pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDump
     let repository = context.repository()?;
     let chosen = match &options.which {
         WhichDumps::One(choice) => one(&repository, choice)?,
-        which => newest_of_each(&repository, *which == WhichDumps::All)?,
+        _ => newest_of_each(&repository)?,
     };
     let mut dumps = all(context, &repository, chosen.dumps, options)?;
-    if options.which == WhichDumps::All {
-        dumps.extend(each(context, &repository, chosen.others, options, true)?);
-    }
     dumps.extend(chosen.undescribed);
     Ok(VerifyDumpsReport {
         dumps,
@@ -70,8 +67,6 @@ pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDump
 /// What is to be verified.
 struct Chosen {
     dumps: Vec<Dump>,
-    /// All others, the newest first.
-    others: Vec<Dump>,
     /// What was found already of those whose description can't be read. No word on them is kept: the next version of
     /// pgstow may read it.
     undescribed: Vec<Validated>,
@@ -81,14 +76,12 @@ fn one(repository: &Repository, choice: &DumpChoice) -> Result<Chosen> {
     match repository.find_dump_to_verify(choice) {
         Ok(dump) => Ok(Chosen {
             dumps: vec![*dump],
-            others: Vec::new(),
             undescribed: Vec::new(),
         }),
         Err(error) if error.kind() == Kind::Damaged => {
             let name = choice.wanted.clone().unwrap_or_default();
             Ok(Chosen {
                 dumps: Vec::new(),
-                others: Vec::new(),
                 undescribed: vec![Validated::undescribed(name, &error)],
             })
         }
@@ -103,30 +96,17 @@ pub fn all(
     dumps: Vec<Dump>,
     options: &VerifyDumpsOptions,
 ) -> Result<Vec<Validated>> {
-    each(context, repository, dumps, options, false)
-}
-
-/// As [`all`]; of those that are only read what is wrong is stored alone: an earlier word says more.
-fn each(
-    context: &Context,
-    repository: &Repository,
-    dumps: Vec<Dump>,
-    options: &VerifyDumpsOptions,
-    only_reads: bool,
-) -> Result<Vec<Validated>> {
     let mut all = Vec::new();
     let scratch = ScratchServers::default();
     for dump in dumps {
         let name = dump.name.clone();
         let validated = Material::stored(repository, Box::new(dump))
-            .and_then(|material| validate(context, options, &scratch, &material, only_reads))
+            .and_then(|material| validate(context, options, &scratch, &material))
             .map_err(|error| match error.kind() {
                 Kind::Interrupted => error,
                 _ => error.context(format!("can't verify dump {name}")),
             })?;
-        if !only_reads || validated.findings() > 0 {
-            keep_result(repository, name, &validated);
-        }
+        keep_result(repository, name, &validated);
         all.push(validated);
     }
     Ok(all)
@@ -137,7 +117,6 @@ fn validate(
     options: &VerifyDumpsOptions,
     scratch: &ScratchServers,
     material: &Material<'_>,
-    only_reads: bool,
 ) -> Result<Validated> {
     let settings = &context.settings;
     let VerifyDumpSettings { sql, health, .. } = &options.settings;
@@ -154,7 +133,6 @@ fn validate(
             limit: health.limit,
         },
         jobs: options.jobs,
-        only_reads,
         meter: &context.meter,
         cancel: &context.cancel,
     };
@@ -178,15 +156,11 @@ fn keep_result(repository: &Repository, dump: DumpName, validated: &Validated) {
 
 /// The newest whole dump of each database, those after it that have lost their data, and all that can't be read: one of
 /// them may be the newest.
-///
-/// # Errors
-/// There is none; without `others` those count for nothing.
-fn newest_of_each(repository: &Repository, others: bool) -> Result<Chosen> {
+fn newest_of_each(repository: &Repository) -> Result<Chosen> {
     let entries = repository.dumps()?;
     let mut known = BTreeSet::new();
     let mut chosen = Chosen {
         dumps: Vec::new(),
-        others: Vec::new(),
         undescribed: Vec::new(),
     };
     let is_of_all = |dump: &Dump| dump.database.is_some() && dump.part().is_none();
@@ -203,13 +177,10 @@ fn newest_of_each(repository: &Repository, others: bool) -> Result<Chosen> {
                 let found = Validated::undescribed(name.to_string(), &error);
                 chosen.undescribed.push(found);
             }
-            DumpState::Complete(dump) | DumpState::Damaged(dump, _) => chosen.others.push(*dump),
-            DumpState::Unfinished(_) => {}
+            _ => {}
         }
     }
-    let has_others = others && !chosen.others.is_empty();
-    let is_none = chosen.dumps.is_empty() && chosen.undescribed.is_empty() && !has_others;
-    match is_none {
+    match chosen.dumps.is_empty() && chosen.undescribed.is_empty() {
         false => Ok(chosen),
         true => Err(Error::failed(format!(
             "there is no dump to verify in {}",

@@ -27,7 +27,7 @@ pub fn due(now: Time, earlier: &[(Time, Class)]) -> Class {
 }
 
 /// Numbers that are the same within the year, month, week or day of a class.
-pub(super) fn span(class: Class, time: Time) -> (i32, u32) {
+fn span(class: Class, time: Time) -> (i32, u32) {
     match class {
         Class::Yearly => (time.year(), 0),
         Class::Monthly => (time.year(), time.month()),

@@ -58,7 +58,7 @@ pub fn run(
             removed.objects += repository.count_dump_objects(&decision.name)?;
         }
         return Ok(Outcome {
-            warnings: warnings(&entries, &decisions, now),
+            warnings: of_tomorrow(&entries, now),
             decisions,
             removed,
         });
@@ -105,25 +105,10 @@ fn carry_out(
     }
     link_newest(repository, &entries, &decisions);
     Ok(Outcome {
-        warnings: warnings(&entries, &decisions, now),
+        warnings: of_tomorrow(&entries, now),
         decisions,
         removed,
     })
-}
-
-fn warnings(entries: &[DumpEntry], decisions: &[Decision], now: Time) -> Vec<String> {
-    let kept = entries
-        .iter()
-        .zip(decisions)
-        .filter(|(_, decision)| decision.keep);
-    let lost = kept.filter_map(|(entry, _)| match &entry.state {
-        DumpState::Damaged(_, problem) => Some(format!(
-            "dump {} is lost: {problem}; bring the file back from another copy, or delete what is left, the .json first",
-            entry.name
-        )),
-        _ => None,
-    });
-    of_tomorrow(entries, now).into_iter().chain(lost).collect()
 }
 
 /// Dumps that were made by a wrong clock, or this host has one.

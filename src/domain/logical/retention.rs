@@ -1,8 +1,7 @@
 //! Which dumps are kept: the rules, and what they decide, with a reason for every line. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::class::span;
 use crate::{
     domain::retention::policy::Keep,
     repo::dump_name::{Class, DumpName, Subject},
@@ -94,18 +93,12 @@ fn of_one<'a>(own: &[&'a Known], rules: &Rules, now: Time) -> BTreeMap<&'a DumpN
     // Good ones that came before, in all and of each class.
     let mut good: u32 = 0;
     let mut of_class: BTreeMap<Class, usize> = BTreeMap::new();
-    // Years, months, weeks and days that have a good one of that class.
-    let mut had = BTreeSet::new();
     let mut all = BTreeMap::new();
     for dump in own {
         let class = dump.name.class();
         let before = of_class.entry(class).or_default();
         let mut reasons = Vec::new();
-        let place = (class, span(class, dump.name.time()));
-        let is_replaced = dump.problem.is_some() && had.contains(&place);
         match rules.of(class) {
-            // Else they would gather for ever where one of `auto` was not good for a while.
-            Some(Keep::Forever) if is_replaced => {}
             _ if class == Class::Manual => {
                 reasons.push("manual: no rule removes it".to_owned());
             }
@@ -138,7 +131,6 @@ fn of_one<'a>(own: &[&'a Known], rules: &Rules, now: Time) -> BTreeMap<&'a DumpN
                 }
                 good += 1;
                 *before += 1;
-                had.insert(place);
             }
         }
         all.insert(&dump.name, reasons);

@@ -5,9 +5,13 @@ mod altered;
 mod at_once;
 mod checks;
 mod chosen;
+mod counted;
 mod foreign;
+mod globals;
 mod kept;
+mod lacking;
 mod left;
+mod locale;
 mod lost;
 mod one_server;
 mod owner;
@@ -15,7 +19,10 @@ mod parts;
 mod places;
 mod properties;
 mod replaced;
+mod rights;
 mod round_trip;
+mod single;
+mod subscribed;
 mod trouble;
 
 use std::{

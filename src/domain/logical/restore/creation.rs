@@ -1,10 +1,10 @@
 //! How a database is made so that a dump fits into it: encoding and locale as those of the source, read
 //! from what the dump says.
 
-use super::material::About;
+use super::{material::About, script::Script};
 use crate::{
     postgres::{archive_toc::ArchiveToc, sql::literal},
-    repo::dump::{Dump, DumpLocale},
+    repo::dump::DumpLocale,
 };
 
 /// Options of CREATE DATABASE, in order.
@@ -31,13 +31,18 @@ const TAKEN: [&str; 8] = [
 ];
 
 impl Creation {
-    /// The dump itself tells first, then its description.
-    pub fn of(about: &About, description: Option<&Dump>) -> Self {
-        match (about, description.and_then(|dump| dump.locale.as_ref())) {
-            (About::Archive(toc), None) => Self::of_toc(toc),
-            (About::Archive(toc), Some(_)) if toc.creation().is_some() => Self::of_toc(toc),
-            (_, Some(locale)) => Self::of_locale(locale),
-            (About::Script(script), None) => Self::with_encoding(script.encoding.as_deref()),
+    pub fn of(about: &About) -> Self {
+        match about {
+            About::Archive(toc) => Self::of_toc(toc),
+            About::Script(script) => Self::of_script(script),
+        }
+    }
+
+    /// Its description tells more than it does itself.
+    fn of_script(script: &Script) -> Self {
+        match &script.locale {
+            Some(locale) => Self::of_locale(locale),
+            None => Self::with_encoding(script.encoding.as_deref()),
         }
     }
 

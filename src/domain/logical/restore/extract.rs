@@ -38,7 +38,7 @@ pub fn extract(
     checked: &Checked,
     picked: &Picked,
 ) -> Result<Ready<'static>> {
-    let creation = Creation::of(&checked.about, material.description.as_deref());
+    let creation = Creation::of(&checked.about);
     let all = Fresh::temporary(loader.info, "pick", &creation, loader.cancel)?;
     let info = all.info();
     let inside = Loader {

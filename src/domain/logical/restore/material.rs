@@ -231,7 +231,10 @@ impl<'a> Material<'a> {
         let bytes = stored.length();
         let sum = stored.finish();
         let flaw = self.sums.compare(sum, &self.name())?;
-        let about = read.map_err(|error| self.damaged(error))?;
+        let mut about = read.map_err(|error| self.damaged(error))?;
+        if let (About::Script(script), Some(dump)) = (&mut about, &self.description) {
+            script.locale.clone_from(&dump.locale);
+        }
         if let About::Script(script) = &about
             && script.is_cut_off()
         {

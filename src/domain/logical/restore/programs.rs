@@ -18,8 +18,8 @@ pub fn for_server(search: &Search, server: Major, maker: Option<Major>) -> Resul
     if programs.major() >= SETS_MORE && server < SETS_MORE {
         let need = match maker {
             Some(maker) if maker >= SETS_MORE => format!(
-                "the dump was made by pg_dump {maker}: restore it into PostgreSQL {SETS_MORE} or newer; a pg_dump \
-                 {server} makes one that fits, of a server that is not newer than that."
+                "the dump was made by pg_dump {maker}: restore it into PostgreSQL {SETS_MORE} or newer, or dump it \
+                 again with pg_dump {server}."
             ),
             _ => format!("install the package postgresql-client-{server}."),
         };

@@ -219,10 +219,9 @@ impl Restorer<'_> {
             }
             _ => None,
         };
-        let creation = old.as_ref().map_or_else(
-            || Creation::of(&checked.about, material.description.as_deref()),
-            Creation::of_toc,
-        );
+        let creation = old
+            .as_ref()
+            .map_or_else(|| Creation::of(&checked.about), Creation::of_toc);
         let fresh = match (exists, request.clean) {
             (true, true) => Some(target.make_beside(name, creation)?),
             (true, false) => None,

@@ -8,13 +8,13 @@ use std::{
 };
 
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     postgres::{client_programs::variables, conninfo::ConnInfo},
     repo::verified::VerifiedCheck,
     util::{
         cancel::Cancel,
         http,
-        offspring::Offspring,
+        mark::Mark,
         process::{self, NO_LIMIT},
         units,
     },
@@ -48,10 +48,10 @@ impl Application {
                 .command
                 .as_ref()
                 .map(|command| started_by(command, info));
-            let (offspring, running) = command.map_or((None, None), |(offspring, mut command)| {
+            let (mark, running) = command.map_or((None, None), |(mark, mut command)| {
                 let part = &part;
                 let running = scope.spawn(move || run(&mut command, part));
-                (Some(offspring), Some(running))
+                (Some(mark), Some(running))
             });
             let ended = || {
                 running
@@ -61,12 +61,12 @@ impl Application {
             let answer = self.wait(url, &ended, &part);
             // It is stopped with all that it started: what left its group for a session of its own, too.
             part.set();
-            if let Some(offspring) = offspring {
+            if let Some(mark) = mark {
                 while !ended() {
-                    offspring.kill_all();
+                    mark.kill_all();
                     thread::sleep(PAUSE / 10);
                 }
-                offspring.kill_all();
+                mark.kill_all();
             }
             match (&answer, running.map(thread::ScopedJoinHandle::join)) {
                 (Err(_), Some(Ok(Err(error)))) => Err(error),
@@ -76,8 +76,6 @@ impl Application {
         cancel.check()?;
         Ok(match answer {
             Ok(()) => VerifiedCheck::passed(NAME, format!("{} answers well", http::shown(url))),
-            // That says nothing of the dump.
-            Err(error) if error.kind() == Kind::Usage => return Err(error),
             Err(error) => VerifiedCheck::failed(NAME, error.in_one_line()),
         })
     }
@@ -107,30 +105,20 @@ impl Application {
 }
 
 /// The application finds the database by libpq's variables.
-fn started_by(command: &str, info: &ConnInfo) -> (Offspring, Command) {
+fn started_by(command: &str, info: &ConnInfo) -> (Mark, Command) {
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
         .envs(variables(info))
         .env("PGDATABASE", &info.database);
-    (Offspring::of("PGSTOW_HEALTH_RUN", &mut shell), shell)
+    (Mark::put("PGSTOW_HEALTH_RUN", &mut shell), shell)
 }
 
 fn run(command: &mut Command, cancel: &Cancel) -> Result<()> {
     let end = process::run_to_any_end(command, &mut io::sink(), NO_LIMIT, cancel);
-    if cancel.is_set() {
+    match end {
         // It was stopped, as it should be.
-        return Ok(());
-    }
-    let end = end?;
-    match end.status.success() {
-        // That it is gone is told by who waits for its answer.
-        true => Ok(()),
-        // What a shell says of a command that is not there, or can't be run.
-        false if matches!(end.status.code(), Some(126 | 127)) => {
-            let error = Error::usage("verify.health_command can't be started");
-            Err(error.because(end.failure()))
-        }
-        false => Err(end.failure().context("verify.health_command")),
+        Err(_) if cancel.is_set() => Ok(()),
+        other => Err(other?.failure().context("verify.health_command")),
     }
 }

@@ -43,20 +43,19 @@ impl Ground {
     pub fn on(
         search: &Search,
         server: &place::Server,
-        material: &Material<'_>,
         checked: &Checked,
         cancel: &Cancel,
     ) -> Result<Self> {
         let about = &checked.about;
-        let (info, session) = connect(&server.info, cancel)?;
+        let session = Session::connect(&server.info, cancel)?;
         let server_version = session.server_version_num()?;
         drop(session);
         let programs = fitting(search, server_version, about)?;
         let make = |how: &Creation| match &server.database {
-            Some(name) => Fresh::called(&info, name, how, cancel),
-            None => Fresh::temporary(&info, "verify", how, cancel),
+            Some(name) => Fresh::called(&server.info, name, how, cancel),
+            None => Fresh::temporary(&server.info, "verify", how, cancel),
         };
-        let database = with_locale_or_without(material, about, make)?;
+        let database = with_locale_or_without(about, make)?;
         Ok(Self {
             info: database.info(),
             programs,
@@ -84,7 +83,7 @@ impl Ground {
         let session = Session::connect(&server.beside, cancel)?;
         make_what_it_names(&session, about);
         let make = |how: &Creation| Fresh::make(&server.beside, "restored", how, cancel);
-        let database = with_locale_or_without(material, about, make)?;
+        let database = with_locale_or_without(about, make)?;
         Ok(Self {
             info: database.info(),
             programs: fitting(search, server.version, about)?,
@@ -139,18 +138,6 @@ impl Drop for Ground {
     }
 }
 
-/// The database that the cluster is asked by need not be on another server: nothing is done in it.
-fn connect(info: &ConnInfo, cancel: &Cancel) -> Result<(ConnInfo, Session)> {
-    let absent = format!("database \"{}\" does not exist", info.database);
-    match Session::connect(info, cancel) {
-        Err(error) if error.in_one_line().contains(&absent) => {
-            let info = info.clone().with_database("postgres");
-            Session::connect(&info, cancel).map(|session| (info, session))
-        }
-        other => other.map(|session| (info.clone(), session)),
-    }
-}
-
 fn fitting(search: &Search, server_version: u32, about: &About) -> Result<ClientPrograms> {
     let major = Major::from_server_version_num(server_version)?;
     match about {
@@ -194,11 +181,10 @@ fn make_what_it_names(session: &Session, about: &About) {
 
 /// What a locale of the source is called may be unknown here: then the order of texts is another one.
 fn with_locale_or_without(
-    material: &Material<'_>,
     about: &About,
     make: impl Fn(&Creation) -> Result<Fresh>,
 ) -> Result<Fresh> {
-    let how = Creation::of(about, material.description.as_deref());
+    let how = Creation::of(about);
     match make(&how) {
         Err(error) if is_about_locale(&error) => {
             warn!(

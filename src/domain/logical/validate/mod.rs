@@ -104,8 +104,6 @@ pub struct Validator<'a> {
     pub application: &'a Application,
     /// Workers of pg_restore.
     pub jobs: usize,
-    /// The dump is read whole and compared with its SHA-256, and not restored.
-    pub only_reads: bool,
     pub meter: &'a Meter,
     pub cancel: &'a Cancel,
 }
@@ -149,16 +147,12 @@ impl Validator<'_> {
             Ok(checked) => {
                 validated.bytes = checked.bytes;
                 validated.checks.extend(intact(&checked));
-                let why = match (is_globals, self.only_reads) {
-                    (true, _) => Some("roles and tablespaces are not tried out"),
-                    (_, true) => Some("it was read, and not tried out"),
-                    _ => None,
-                };
-                match why {
-                    Some(why) => validated
-                        .checks
-                        .push(VerifiedCheck::skipped("restored", why)),
-                    None => self.restore(material, &checked, &mut validated)?,
+                match is_globals {
+                    true => validated.checks.push(VerifiedCheck::skipped(
+                        "restored",
+                        "roles and tablespaces are not tried out",
+                    )),
+                    false => self.restore(material, &checked, &mut validated)?,
                 }
             }
             Err(error) if is_lost(&error, material)? => {
@@ -185,7 +179,7 @@ impl Validator<'_> {
         let ready = Ready::make(material, checked, self.jobs > 1, self.cancel)?;
         self.meter.begin("preparing a server", 0);
         let ground = match &self.server {
-            Some(server) => Ground::on(self.search, server, material, checked, self.cancel)?,
+            Some(server) => Ground::on(self.search, server, checked, self.cancel)?,
             None => Ground::of_own(self.search, self.scratch, material, checked, self.cancel)?,
         };
         validated.server = Some(ground.name());

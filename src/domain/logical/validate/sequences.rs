@@ -9,7 +9,7 @@ use crate::{
 
 /// Sequences that fill a column of whole numbers and don't begin again: that belong to it (serial, identity), or give its
 /// default and nothing else.
-const FILLING: &str = "SELECT sn.nspname, s.relname, n.nspname, c.relname, a.attname, q.seqincrement > 0, q.seqincrement \
+const FILLING: &str = "SELECT sn.nspname, s.relname, n.nspname, c.relname, a.attname, q.seqincrement > 0 \
      FROM pg_catalog.pg_sequence q \
      JOIN pg_catalog.pg_class s ON s.oid = q.seqrelid \
      JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace \
@@ -45,19 +45,10 @@ pub fn behind(session: &Session) -> Result<VerifiedCheck> {
             true => ("max", ">"),
             false => ("min", "<"),
         };
-        let increment: i64 = row.parse(6)?;
-        // Several servers may take turns, each with an offset of its own: what it will give must be there itself.
-        let among = match increment {
-            -1 | 1 => String::new(),
-            _ => format!(
-                " AND EXISTS (SELECT FROM {table} c WHERE (c.{column} - s.last_value) % {increment} = 0 \
-                 AND (c.{column} {beyond} s.last_value OR (c.{column} = s.last_value AND NOT s.is_called)))"
-            ),
-        };
         // The last value was given away, or, of a new sequence, is the first to be.
         let sql = format!(
             "SELECT t.far, s.last_value FROM (SELECT {far}({column})::int8 AS far FROM {table}) t, {sequence} s \
-             WHERE (t.far {beyond} s.last_value OR (t.far = s.last_value AND NOT s.is_called)){among}"
+             WHERE t.far {beyond} s.last_value OR (t.far = s.last_value AND NOT s.is_called)"
         );
         let found = session.with_limit(NO_LIMIT, |session| session.query_rows(&sql, &[]))?;
         if let Some(found) = found.first() {

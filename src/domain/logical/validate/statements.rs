@@ -1,19 +1,11 @@
 //! Statements of the configuration (`verify.sql`), which must return true.
 
 use crate::{
-    error::{Error, Kind, Result},
-    postgres::{
-        connection::Session,
-        conninfo::ConnInfo,
-        server_error::{ServerError, sqlstate},
-    },
+    error::{Kind, Result},
+    postgres::{connection::Session, conninfo::ConnInfo},
     repo::verified::VerifiedCheck,
     util::{cancel::Cancel, process::NO_LIMIT},
 };
-
-fn is_no_sql(error: &Error) -> bool {
-    ServerError::of(error).is_some_and(|error| error.code == sqlstate::SYNTAX_ERROR)
-}
 
 pub fn check(
     info: &ConnInfo,
@@ -32,12 +24,6 @@ pub fn check(
         let answer = session.with_limit(NO_LIMIT, |session| session.query_rows(statement, &[]));
         match answer {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            // No database could answer that.
-            Err(error) if is_no_sql(&error) => {
-                let error =
-                    Error::usage(format!("not a statement of SQL: {statement}")).because(error);
-                return Err(error.hint("mend it in the configuration (verify.sql, drill.sql)."));
-            }
             Err(error) => wrong.push(error.in_one_line()),
             Ok(rows) => match rows.as_slice() {
                 // A text or a second column may mean anything.

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-pub(super) const NAME: &str = "dump_age";
+const NAME: &str = "dump_age";
 
 const VERIFICATION: &str = "dump_verification";
 
@@ -103,7 +103,6 @@ pub fn nothing_else(made: Made<'_>, spoken_of: bool) -> bool {
 pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Verdict {
     const HINT: &str =
         "see by `pgstow verify DUMP` what is wrong, and make another with `pgstow dump`.";
-    const HINT_BESIDE: &str = "`pgstow verify DUMP` tells what; find out who altered it, and write its .sha256 anew (sha256sum).";
     let words = || stored.archive.verdicts.dumps.values();
     let Some((_, newest)) = words().max_by_key(|(time, _)| *time) else {
         return Verdict::ok(VERIFICATION, "no dump was restored to be checked");
@@ -126,7 +125,8 @@ pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Verdict {
     }
     if let Some((_, word)) = words().find(|(_, word)| word.findings > 0) {
         let what = format!("{} is good, but what lies beside it is not", word.dump);
-        return Verdict::new(VERIFICATION, State::Warning, what, HINT_BESIDE);
+        let hint = "see what by `pgstow verify DUMP`, find out who altered it, and write its .sha256 anew (sha256sum).";
+        return Verdict::new(VERIFICATION, State::Warning, what, hint);
     }
     let limits = by.thresholds.verify_age;
     // All of them are good.

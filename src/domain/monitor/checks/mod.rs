@@ -10,7 +10,6 @@ pub mod dumps;
 pub mod good;
 mod host;
 mod known;
-mod lost;
 mod server;
 mod stored;
 #[cfg(test)]
@@ -28,7 +27,6 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     let mut verdicts = server::all(facts, by);
     verdicts.extend(backups::all(facts, by));
     verdicts.extend(dumps::all(facts, by));
-    lost::tell(&facts.repositories, &mut verdicts);
     verdicts.extend(unsynced::all(facts, by));
     verdicts.extend(host::all(facts, by));
     if dumps::are_all(facts, by) {

@@ -309,7 +309,6 @@ fn dumps_are_missed_where_they_are_made() {
             name => Subject::Database(name.to_owned()),
         },
         is_regular: true,
-        lost: Vec::new(),
         good: Some(GoodDump {
             class: Class::Daily,
             time: at(12 - hours),

@@ -103,8 +103,6 @@ pub struct NewestDump {
     pub is_regular: bool,
     /// None: not one is good.
     pub good: Option<GoodDump>,
-    /// Dumps of it whose data is gone, and how, newest first.
-    pub lost: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -373,7 +371,6 @@ fn look(
             let newest = dumps.into_iter().map(|(subject, newest)| NewestDump {
                 subject,
                 is_regular: newest.is_regular,
-                lost: newest.lost,
                 good: newest.good.map(good),
             });
             newest.collect()

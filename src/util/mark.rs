@@ -1,27 +1,27 @@
-//! All that a command starts, found again wherever it went, be it into a session of its own: by a variable that it
-//! inherits.
+//! Processes that are found again wherever they went, be it into a session of their own: by a variable that they
+//! inherit.
 
 use std::{fs, process, process::Command, time::SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// By the variable, and what no other has in it.
+/// What all carry that a command starts.
 #[derive(Debug)]
-pub struct Offspring {
+pub struct Mark {
     name: &'static str,
     value: String,
 }
 
-impl Offspring {
-    /// Of `command`, which gets the variable.
-    pub fn of(name: &'static str, command: &mut Command) -> Self {
+impl Mark {
+    /// Puts one on `command` that no other has.
+    pub fn put(name: &'static str, command: &mut Command) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let value = format!("{}-{}", process::id(), since.unwrap_or_default().as_nanos());
         command.env(name, &value);
         Self { name, value }
     }
 
-    /// Kills all of it whose environment we may read.
+    /// Kills all that carry it and whose environment we may read.
     pub fn kill_all(&self) {
         let wanted = format!("{}={}", self.name, self.value).into_bytes();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
