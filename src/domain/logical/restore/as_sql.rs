@@ -1,6 +1,6 @@
 //! A dump as SQL, in a file or on standard output.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::{
     extract,
@@ -16,37 +16,6 @@ use crate::{
     postgres::connection::Session,
     util::hash,
 };
-
-/// Who reads what is written, and may have seen enough.
-pub(super) struct Reader<'a> {
-    output: &'a mut (dyn Write + Send),
-    pub has_left: bool,
-}
-
-impl<'a> Reader<'a> {
-    pub fn of(output: &'a mut (dyn Write + Send)) -> Self {
-        Self {
-            output,
-            has_left: false,
-        }
-    }
-
-    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
-        done.inspect_err(|error| self.has_left |= error.kind() == io::ErrorKind::BrokenPipe)
-    }
-}
-
-impl Write for Reader<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.output.write(bytes);
-        self.note(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.output.flush();
-        self.note(flushed)
-    }
-}
 
 impl Restorer<'_> {
     pub(super) fn write_as_sql(

@@ -15,6 +15,7 @@ mod owner;
 pub mod pick;
 pub mod programs;
 pub mod properties;
+mod reader;
 pub mod ready;
 pub mod run;
 mod schemas;

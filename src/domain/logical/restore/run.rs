@@ -7,7 +7,6 @@ use std::{io::Write, path::PathBuf, time::Instant};
 use serde::Serialize;
 
 use super::{
-    as_sql::Reader,
     creation::Creation,
     extract,
     fit::{check_is_all, check_stays, name_of},
@@ -19,6 +18,7 @@ use super::{
     old, owner,
     pick::Picked,
     programs, properties,
+    reader::Reader,
     ready::Ready,
     schemas, subscriptions,
     target::{Target, check_name},
