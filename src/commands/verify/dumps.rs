@@ -40,6 +40,13 @@ pub struct VerifyDumpsReport {
     dumps: Vec<Validated>,
 }
 
+impl VerifyDumpsReport {
+    /// What was found of each.
+    pub fn into_dumps(self) -> Vec<Validated> {
+        self.dumps
+    }
+}
+
 pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDumpsReport> {
     if let WhichDumps::File(path) = &options.which {
         let keys = context.settings.keys();

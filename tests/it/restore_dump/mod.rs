@@ -199,6 +199,16 @@ pub fn results(output: &Output) -> Vec<String> {
         .collect()
 }
 
+/// The names of those of one report that failed.
+#[track_caller]
+pub fn failed_checks(report: &Value) -> Vec<String> {
+    let checks = report["checks"].as_array().unwrap().iter();
+    let failed = checks.filter(|check| check["result"] == "failed");
+    failed
+        .map(|check| check["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 /// Those that failed.
 #[track_caller]
 pub fn failed(output: &Output) -> Vec<String> {
