@@ -134,6 +134,15 @@ impl Error {
         self.0.hint.as_deref()
     }
 
+    /// The cause that no other has; the message, where there is none: of a long query what the server says of it.
+    pub fn last_cause(&self) -> String {
+        let mut last: &dyn StdError = self;
+        while let Some(cause) = last.source() {
+            last = cause;
+        }
+        last.to_string()
+    }
+
     /// The message followed by its causes, each after a colon, on one line.
     pub fn in_one_line(&self) -> String {
         let mut line = self.0.message.clone();

@@ -17,7 +17,9 @@ use crate::{
     commands::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
-        demo, drill, dump, find_target, init, list, make_key, monitor,
+        demo,
+        drill::{self, dump::Drilled},
+        dump, find_target, init, list, make_key, monitor,
         options::{LogLevel, Settings},
         pin, receive_wal,
         report::{Outcome, Report},
@@ -107,7 +109,12 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             })
         }
         Command::Drill(args) => run.job("drill", |context, layers| {
-            drill::run(context, options::drill(args, layers)?)
+            match options::drill_of_dump(&args, layers)? {
+                Some(options) => drill::dump::run(context, &options)
+                    .map(|report| Drilled::Dump(Box::new(report))),
+                None => drill::run(context, options::drill(args, layers)?)
+                    .map(|report| Drilled::Backup(Box::new(report))),
+            }
         }),
         Command::Monitor(MonitorArgs {
             failed_unit: Some(unit),

@@ -1,5 +1,7 @@
 //! `pgstow drill`: restores a backup for real, and says what came of it.
 
+pub mod dump;
+
 use std::{
     env,
     io::{self, Write},

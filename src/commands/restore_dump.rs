@@ -15,7 +15,7 @@ use crate::{
         material::Material,
         run::{Restored, Restorer, To},
     },
-    error::Result,
+    error::{Error, Kind, Result},
     postgres::programs::Search,
     repo::{dump_name::DumpName, repository::Repository},
     util::units,
@@ -43,7 +43,7 @@ pub fn run(
     match &options.dump {
         DumpFrom::File(path) => material = Material::file(path, &keys)?,
         DumpFrom::Repository(choice) => {
-            repository = context.repository()?;
+            repository = opened(context)?;
             let dump = repository.find_dump(choice)?;
             tell_flaw(&repository, &dump.name);
             material = Material::stored(&repository, dump)?;
@@ -61,6 +61,25 @@ pub fn run(
     };
     let restored = restorer.run(&material, &options.request, output)?;
     Ok(RestoreDumpReport { restored })
+}
+
+/// On the worst day another repository may be all that is left.
+fn opened(context: &Context) -> Result<Repository> {
+    let own = &context.settings.repo()?.name;
+    let named = context.settings.named.iter();
+    let others: Vec<String> = named
+        .filter(|name| *name != own)
+        .map(|name| format!("--repo {name}"))
+        .collect();
+    context.repository().map_err(|error| match error.kind() {
+        Kind::NotFound if !others.is_empty() => {
+            Error::new(Kind::NotFound, error.in_one_line()).hint(format!(
+                "another one may have the dump: add {}; or see that the disk of this one is mounted.",
+                others.join(" or ")
+            ))
+        }
+        _ => error,
+    })
 }
 
 /// A dump that was tried out and is not good may be the best there is: whoever restores it is to know.
@@ -100,9 +119,18 @@ impl Report for RestoreDumpReport {
         let done = match (restored.created, restored.replaced) {
             (true, _) => "made and restored",
             (_, true) => "replaced",
+            _ if restored.beside.is_some() => {
+                "as it was, since there were errors in what was restored"
+            }
             _ => "restored into",
         };
         writeln!(out, "database {database:?}: {done} from {dump}")?;
+        if let Some(beside) = &restored.beside {
+            writeln!(
+                out,
+                "  What was restored is beside it, as {beside:?}: look at it, then rename it or drop it."
+            )?;
+        }
         if let Some(owner) = &restored.owner {
             writeln!(out, "  It belongs to {owner}.")?;
         }
@@ -131,6 +159,8 @@ impl Report for RestoreDumpReport {
 
     fn outcome(&self) -> Outcome {
         match self.restored.errors.count {
+            // Not all of it was written, and nobody is there to be told.
+            _ if self.restored.cut_short || self.restored.beside.is_some() => Outcome::Failed,
             0 if self.restored.left.is_none() => Outcome::Done,
             _ => Outcome::Findings,
         }

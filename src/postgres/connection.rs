@@ -111,6 +111,11 @@ impl Session {
         })
     }
 
+    /// Another one on the same server, in another database.
+    pub fn of_database(&self, name: &str) -> Result<Self> {
+        Self::connect(&self.info.clone().with_database(name), &self.cancel)
+    }
+
     /// Runs `work`, in which each query may take as long as `limit`, and each pause between rows.
     pub fn with_limit<T>(&self, limit: Duration, work: impl FnOnce(&Self) -> T) -> T {
         let usual = self.limit.replace(limit);

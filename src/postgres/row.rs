@@ -24,6 +24,16 @@ impl Row {
             .map_err(|error| self.wrong(index, error))
     }
 
+    pub fn columns(&self) -> usize {
+        self.0.columns().len()
+    }
+
+    /// Whether column `index` is there and is a `boolean`.
+    pub fn is_bool(&self, index: usize) -> bool {
+        let column = self.0.columns().get(index);
+        column.is_some_and(|column| *column.type_() == Type::BOOL)
+    }
+
     pub fn text(&self, index: usize) -> Result<String> {
         self.optional(index)?
             .ok_or_else(|| self.wrong(index, "unexpected NULL"))

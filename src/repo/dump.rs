@@ -38,6 +38,9 @@ pub struct Dump {
     /// Whose the database was; None of globals, and of those of earlier versions.
     #[serde(default)]
     pub owner: Option<String>,
+    /// What text is in it, and how it is ordered; None of globals, and of those of earlier versions.
+    #[serde(default)]
+    pub locale: Option<DumpLocale>,
     pub dump_format: DumpFormat,
     /// What pgstow compressed it with, which pg_dump did not.
     pub compression: Codec,
@@ -46,6 +49,9 @@ pub struct Dump {
     #[serde(default)]
     pub recipients: Vec<String>,
     pub data: StoredDump,
+    /// When its run began, the same of all dumps of a run: names may tell a later second. None of earlier versions.
+    #[serde(default)]
+    pub run: Option<Time>,
     /// By this host's clock.
     pub begun: Time,
     pub ended: Time,
@@ -83,6 +89,19 @@ pub struct StoredDump {
     /// Before encryption: the dump's identity across repositories. None: it is that of what is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unencrypted_sha256: Option<Sha256>,
+}
+
+/// As CREATE DATABASE takes them. Plain dumps tell the encoding alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DumpLocale {
+    pub encoding: String,
+    /// `libc`, `icu` or `builtin`.
+    pub provider: String,
+    pub collate: String,
+    pub ctype: String,
+    /// Of icu and builtin.
+    pub locale: Option<String>,
+    pub icu_rules: Option<String>,
 }
 
 /// The state of the database that a dump holds.

@@ -1,6 +1,6 @@
 //! Whether a dump holds all of its database, as the options tell that pg_dump was given. Pure.
 
-use super::dump::Dump;
+use super::{dump::Dump, dump_name::DumpFormat};
 
 /// Long options that leave out neither tables nor rows nor what keeps these right (`long_options` in
 /// `src/bin/pg_dump/pg_dump.c` of 15 to 18). Any other one does, or may.
@@ -54,6 +54,22 @@ const HARMLESS: [&str; 43] = [
 const FLAGS: &str = "bcCOvxR";
 const WITH_VALUE: &str = "EFSZ";
 
+/// Of these, those that leave out what is beside tables and rows: many scripts give them, and their dumps are all the
+/// same what a database is restored from.
+const LESS: [&str; 7] = [
+    "no-acl",
+    "no-comments",
+    "no-privileges",
+    "no-publications",
+    "no-security-labels",
+    "no-subscriptions",
+    // Rows that a crash of the server would take, too.
+    "no-unlogged-table-data",
+];
+
+/// The same of plain dumps; archives have it whatever was said.
+const LESS_OF_SCRIPTS: [&str; 2] = ["no-owner", "no-tablespaces"];
+
 /// The words that leave something out, as they were given; None: nothing is.
 pub fn part(options: &[String]) -> Option<String> {
     let mut words = Vec::new();
@@ -78,7 +94,27 @@ fn short_leaves_out(letters: &str) -> bool {
     first.is_some_and(|letter| !WITH_VALUE.contains(letter))
 }
 
+/// The words that leave out what is beside tables and rows.
+fn less(options: &[String], format: DumpFormat) -> impl Iterator<Item = &str> {
+    let of_scripts = format == DumpFormat::Plain;
+    let is_less = move |word: &&str| match (word.strip_prefix("--"), word.strip_prefix('-')) {
+        (Some(long), _) => LESS.contains(&long) || of_scripts && LESS_OF_SCRIPTS.contains(&long),
+        (None, Some(short)) => {
+            let mut flags = short.chars().take_while(|letter| FLAGS.contains(*letter));
+            flags.any(|flag| flag == 'x' || of_scripts && flag == 'O')
+        }
+        (None, None) => false,
+    };
+    options.iter().map(String::as_str).filter(is_less)
+}
+
 impl Dump {
+    /// What of pg_dump's options leaves out owners, rights, comments and the like; None: nothing does.
+    pub fn lacks(&self) -> Option<String> {
+        let words: Vec<&str> = less(&self.options, self.dump_format).collect();
+        (self.database.is_some() && !words.is_empty()).then(|| words.join(" "))
+    }
+
     /// What of pg_dump's options leaves out a part of the database; None: it holds all of it.
     ///
     /// Such a dump stands for the database nowhere: it is restored, listed and kept by its own name alone.
@@ -91,6 +127,30 @@ impl Dump {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_out_beside_rows_is_told() {
+        for (options, archive, script) in [
+            ("--format=custom --compress=5 -v", "", ""),
+            (
+                "--no-comments -vx --inserts",
+                "--no-comments -vx",
+                "--no-comments -vx",
+            ),
+            ("-O --no-tablespaces", "", "-O --no-tablespaces"),
+            ("-EOx --role x", "", ""),
+            (
+                "--no-unlogged-table-data",
+                "--no-unlogged-table-data",
+                "--no-unlogged-table-data",
+            ),
+        ] {
+            let words: Vec<String> = options.split(' ').map(str::to_owned).collect();
+            let told = |format| less(&words, format).collect::<Vec<_>>().join(" ");
+            assert_eq!(told(DumpFormat::Custom), archive, "{options}");
+            assert_eq!(told(DumpFormat::Plain), script, "{options}");
+        }
+    }
 
     #[test]
     fn what_leaves_something_out_is_told() {

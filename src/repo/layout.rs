@@ -258,6 +258,18 @@ impl Layout {
         (self.drill_at(time) == *name).then_some(time)
     }
 
+    /// The report of the drill of a dump that began at `time`.
+    pub fn dump_drill_at(&self, time: Time) -> ObjectName {
+        self.name(format_args!("drills/{}-dump.json", time.format(MOMENT)))
+    }
+
+    /// When the drill of a dump began whose report is `name`; None for what we don't know.
+    pub fn read_dump_drill(&self, name: &ObjectName) -> Option<Time> {
+        let text = name.as_str().strip_suffix("-dump.json")?;
+        let time = read_moment(&self.drills(), &ObjectName(format!("{text}.json")))?;
+        (self.dump_drill_at(time) == *name).then_some(time)
+    }
+
     /// All dumps.
     pub fn dumps(&self) -> Prefix {
         self.prefix(format_args!("dumps/"))
@@ -616,6 +628,14 @@ mod tests {
         assert_eq!(drill.as_str(), "main/drills/20261121T020000.012345Z.json");
         assert_eq!(layout().read_drill(&drill), Some(time));
         assert_eq!(layout().read_drill(&layout().drilled_at(time)), None);
+        let of_dump = layout().dump_drill_at(time);
+        assert_eq!(
+            of_dump.as_str(),
+            "main/drills/20261121T020000.012345Z-dump.json"
+        );
+        assert_eq!(layout().read_dump_drill(&of_dump), Some(time));
+        assert_eq!(layout().read_drill(&of_dump), None);
+        assert_eq!(layout().read_dump_drill(&drill), None);
         for stray in [
             "main/pins/20261121T020000Z-incr.json",
             "main/pins/20261121T020000Z-incr-01.json",

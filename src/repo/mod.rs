@@ -11,6 +11,7 @@ pub mod crypt;
 pub mod document;
 pub mod drill;
 pub mod dump;
+pub mod dump_drill;
 pub mod dump_name;
 pub mod dump_part;
 pub mod dumps;

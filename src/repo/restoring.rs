@@ -2,7 +2,8 @@
 //!
 //! A mark counts until its time is over. Of a backup only a restore that fails takes it back: when the files are
 //! there the restored server goes on to read WAL, for as long as it has to. Who reads a dump takes it back at the
-//! end. What a crash leaves behind keeps things for a while, and no longer.
+//! end; if it was killed, the mark counts no longer on its own host. What a crash leaves behind keeps things for a
+//! while, and no longer.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,7 @@ use crate::{
     postgres::lsn::{Lsn, SystemId, TimelineId},
     util::{
         clock::{self, Time, readable},
-        host,
+        host::{self, ProcessId},
     },
 };
 
@@ -54,6 +55,8 @@ pub enum Reads {
     },
     Dump {
         dump: DumpName,
+        /// Who: nobody else goes on reading when it ends. None: a version that did not tell.
+        process: Option<ProcessId>,
     },
 }
 
@@ -62,7 +65,7 @@ pub enum Reads {
 pub struct Restores {
     /// None: it can't be read.
     pub running: Vec<(ObjectName, Option<Restoring>)>,
-    /// Marks whose time is over.
+    /// Marks that count no longer.
     pub over: Vec<ObjectName>,
 }
 
@@ -86,6 +89,16 @@ impl Restoring {
         format!("a restore on host {host} reads it, since {since}")
     }
 
+    /// Whether nobody reads any more, surely: of another host nothing is known.
+    fn has_ended(&self) -> bool {
+        let process = match &self.reads {
+            // The restored server reads WAL long after.
+            Reads::Backup { .. } => None,
+            Reads::Dump { process, .. } => process.as_ref(),
+        };
+        process.and_then(ProcessId::lives) == Some(false)
+    }
+
     /// How long it counts, from when it was stored on.
     pub fn term(&self) -> TimeDelta {
         (self.until - self.time).clamp(TimeDelta::zero(), MOST)
@@ -97,7 +110,7 @@ impl Restores {
     pub fn reading(&self, dump: &DumpName) -> Option<String> {
         self.running.iter().find_map(|(name, mark)| match mark {
             None => Some(unreadable(name)),
-            Some(mark) => matches!(&mark.reads, Reads::Dump { dump: read } if read == dump)
+            Some(mark) => matches!(&mark.reads, Reads::Dump { dump: read, .. } if read == dump)
                 .then(|| mark.note()),
         })
     }
@@ -125,6 +138,7 @@ impl Repository {
         let bytes = dump.database_bytes.unwrap_or(dump.data.plain_bytes);
         let reads = Reads::Dump {
             dump: dump.name.clone(),
+            process: Some(ProcessId::own()),
         };
         self.mark(Restoring::of(reads, bytes, clock::now()))
     }
@@ -150,7 +164,8 @@ impl Repository {
                 continue;
             };
             let term = mark.as_ref().map_or(TERM, Restoring::term);
-            match stored + term > stored_now {
+            let has_ended = mark.as_ref().is_some_and(Restoring::has_ended);
+            match stored + term > stored_now && !has_ended {
                 true => restores.running.push((name, mark)),
                 false => restores.over.push(name),
             }

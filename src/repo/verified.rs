@@ -53,7 +53,7 @@ impl Verified {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedDump {
     pub dump: DumpName,
-    /// Whether every check that could be made was passed.
+    /// Whether every check that could be made was passed, but for that of `.sha256`: the data is right.
     pub good: bool,
     /// Checks that were not.
     pub findings: u64,

@@ -8,20 +8,22 @@ use clap::{ArgGroup, Args};
 ///
 /// The server replays the archived WAL to the target, is reached by nobody else, and never archives. The folder goes
 /// at the end, whatever happens; the report stays in the repository. Exit code 3: something is wrong with what is
-/// stored.
+/// stored. A dump is restored and checked as by `verify`.
 #[derive(Debug, Args)]
 #[command(
-    group = ArgGroup::new("to").args(["latest", "target_time", "random"]),
+    group = ArgGroup::new("to").args(["what", "target_time", "random"]),
     after_help = "Examples:
   pgstow drill
   pgstow drill --target-time '2026-11-21 02:00:00+00'
   pgstow drill --random --scratch /mnt/large/drills
+  pgstow drill shop
   pgstow drill --json"
 )]
 pub struct DrillArgs {
-    /// latest: to the end of the archive, which is the default
-    #[arg(value_name = "latest", value_parser = ["latest"], hide_possible_values = true)]
-    pub latest: Option<String>,
+    /// latest: a backup, to the end of the archive, which is the default; or a dump: its name, or a database, whose
+    /// newest it is (one called latest: '"latest"')
+    #[arg(value_name = "latest|DUMP")]
+    pub what: Option<String>,
     /// To this time, with its zone
     #[arg(long, value_name = "TIME")]
     pub target_time: Option<String>,

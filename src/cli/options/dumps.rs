@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     cli::{
-        args::{DumpArgs, RestoreDumpArgs, VerifyArgs},
+        args::{DrillArgs, DumpArgs, RestoreDumpArgs, VerifyArgs},
         settings::{Layers, keys, parse},
     },
     commands::options::{
@@ -36,6 +36,29 @@ pub fn verify_dumps(args: &VerifyArgs, layers: &Layers) -> Result<Option<VerifyD
     };
     let settings = layers.verify_dump_settings()?;
     of_dumps(which, settings, layers).map(Some)
+}
+
+/// What of `drill` is of a dump; None: it is of a backup.
+pub fn drill_of_dump(args: &DrillArgs, layers: &Layers) -> Result<Option<VerifyDumpsOptions>> {
+    let Some(wanted) = args.what.as_deref().filter(|what| *what != "latest") else {
+        return Ok(None);
+    };
+    if wanted.parse::<BackupId>().is_ok() {
+        let what = format!("{wanted} is a backup, and a drill chooses that by itself");
+        return Err(
+            Error::usage(what).hint("say to which time (--target-time), or nothing: the newest.")
+        );
+    }
+    if args.scratch.is_some() {
+        let what = "--scratch does nothing where a dump is drilled";
+        return Err(Error::usage(what).hint("TMPDIR says where the server for it lies."));
+    }
+    let choice = DumpChoice {
+        wanted: Some(wanted.to_owned()),
+        ..DumpChoice::default()
+    };
+    let settings = layers.verify_dump_settings()?;
+    of_dumps(WhichDumps::One(choice), settings, layers).map(Some)
 }
 
 /// Refuses options that do nothing where they stand: who types them believes that they do. In a file they may be meant

@@ -92,6 +92,8 @@ struct Told {
     snapshot_time: Option<Time>,
     /// What of pg_dump's options leaves out a part of the database; None: it holds all of it.
     part: Option<String>,
+    /// What of them leaves out owners, rights, comments and the like.
+    lacks: Option<String>,
     /// As pg_dump was called, but for the connection.
     options: Vec<String>,
     server_version: u32,
@@ -163,6 +165,7 @@ impl Line {
                     contents.map(|contents| contents.tables.iter().filter_map(|one| one.rows));
                 Told {
                     part: dump.part(),
+                    lacks: dump.lacks(),
                     tables: contents.map(|contents| contents.counts.tables),
                     rows: counted.map(Iterator::sum),
                     snapshot_time: dump.snapshot.as_ref().map(|snapshot| snapshot.time),
@@ -254,8 +257,24 @@ impl Report for DumpsReport {
             if let Some(note) = &line.note {
                 writeln!(out, "\n{stem}: {note}")?;
             }
+            if line
+                .verified
+                .as_ref()
+                .is_some_and(|one| one.good && one.findings > 0)
+            {
+                writeln!(
+                    out,
+                    "\n{stem}: the data is good, but its .sha256 is not: `pgstow verify` tells"
+                )?;
+            }
             if let Some(part) = line.told.as_ref().and_then(|told| told.part.as_ref()) {
                 writeln!(out, "\n{stem}: a part of the database alone: {part}")?;
+            }
+            if let Some(lacks) = line.told.as_ref().and_then(|told| told.lacks.as_ref()) {
+                writeln!(
+                    out,
+                    "\n{stem}: made with {lacks}, so that this is not in it"
+                )?;
             }
             for missing in line.told.iter().flat_map(|told| &told.missing) {
                 writeln!(out, "\n{stem}: not included: {missing}")?;

@@ -40,11 +40,19 @@ pub struct VerifyDumpsReport {
     dumps: Vec<Validated>,
 }
 
+impl VerifyDumpsReport {
+    /// What was found of each.
+    pub fn into_dumps(self) -> Vec<Validated> {
+        self.dumps
+    }
+}
+
 pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDumpsReport> {
     if let WhichDumps::File(path) = &options.which {
         let keys = context.settings.keys();
         let material = Material::file(path, &keys)?;
-        let validated = validate(context, options, &ScratchServers::default(), &material)?;
+        let scratch = ScratchServers::default();
+        let validated = validate(context, options, &scratch, &material)?;
         return Ok(VerifyDumpsReport {
             repository: None,
             dumps: vec![validated],
@@ -192,9 +200,10 @@ fn newest_of_each(repository: &Repository) -> Result<Chosen> {
 /// What was found of one dump, as people read it.
 pub fn write(validated: &Validated, out: &mut dyn Write) -> io::Result<()> {
     let findings = validated.findings();
-    let verdict = match findings {
-        0 => "all right".to_owned(),
-        _ => format!("NOT GOOD, {}", units::count(findings, "finding")),
+    let verdict = match (findings, validated.good) {
+        (0, _) => "all right".to_owned(),
+        (_, true) => "good, but not what lies beside it".to_owned(),
+        (_, false) => format!("NOT GOOD, {}", units::count(findings, "finding")),
     };
     writeln!(out, "{}: {verdict}", validated.dump)?;
     write_checks(&validated.checks, out)
@@ -253,7 +262,7 @@ impl Report for VerifyDumpsReport {
     }
 
     fn outcome(&self) -> Outcome {
-        match self.dumps.iter().all(|one| one.good) {
+        match self.dumps.iter().all(|one| one.findings() == 0) {
             true => Outcome::Done,
             false => Outcome::Findings,
         }

@@ -87,16 +87,15 @@ pub fn look(
         let mut found = found.iter();
         found.any(|known| known.filled && known.table.schema == schema && known.table.name == table)
     })?;
-    // Last, since a count that fails ends the transaction.
     let uncounted = match row_counts {
         RowCounts::Exact => count_rows(session, &mut found)?,
         RowCounts::Estimated => {
             for found in &mut found {
                 found.table.rows = found.estimate.filter(|_| found.has_own_rows());
             }
-            None
+            Vec::new()
         }
-        RowCounts::None => None,
+        RowCounts::None => Vec::new(),
     };
     let contents = DumpContents {
         row_counts,
@@ -105,7 +104,7 @@ pub fn look(
         extensions,
         migrations,
     };
-    Ok((contents, uncounted.into_iter().collect()))
+    Ok((contents, uncounted))
 }
 
 /// Tables that are counted by one statement: a database may have very many of a few rows each.
@@ -171,38 +170,64 @@ fn tables(session: &Session, toc: Option<&Toc>) -> Result<Vec<Found>> {
     Ok(tables)
 }
 
-/// Counts every row; why it stopped, if it did.
-fn count_rows(session: &Session, tables: &mut [Found]) -> Result<Option<String>> {
-    // Who waits to change a table waits for pg_dump, and would have us wait until it is done.
-    session.execute("SET LOCAL lock_timeout = '60s'", &[])?;
+/// How long a count waits for a lock: of several tables at once, and of each of those where that took too long.
+const PATIENCE: [&str; 2] = ["20s", "2s"];
+
+/// Counts every row; of which tables it could not, and why.
+fn count_rows(session: &Session, tables: &mut [Found]) -> Result<Vec<String>> {
     let mut own: Vec<&mut Found> = tables.iter_mut().filter(|one| one.has_own_rows()).collect();
+    let mut uncounted = Vec::new();
     for found in own.chunks_mut(AT_ONCE) {
-        let sql: Vec<String> = found.iter().map(|found| found.count()).collect();
-        let sql = sql.join(" UNION ALL ");
-        let counted = session.with_limit(NO_LIMIT, |session| session.query_rows(&sql, &[]));
-        let rows = match counted {
-            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            Err(error) => return Ok(Some(uncounted(&found[0].table, &error.in_one_line()))),
-            Ok(rows) => rows,
-        };
-        for row in rows {
-            let oid: u32 = row.parse(0)?;
-            let Some(found) = found.iter_mut().find(|found| found.oid == oid) else {
-                continue;
-            };
-            if row.optional(2)?.as_deref() != Some("true") {
-                let why = "it was truncated or rewritten meanwhile";
-                return Ok(Some(uncounted(&found.table, why)));
-            }
-            found.table.rows = Some(row.parse(1)?);
+        if count(session, found, PATIENCE[0])?.is_none() {
+            continue;
         }
+        // What one of them is in the way of is no reason to leave out the others.
+        for one in found {
+            if let Some(why) = count(session, std::slice::from_mut(one), PATIENCE[1])? {
+                uncounted.push(why);
+            }
+        }
+    }
+    Ok(uncounted)
+}
+
+/// Counts the rows of some tables; why it could not, if so. The transaction goes on either way.
+fn count(session: &Session, found: &mut [&mut Found], patience: &str) -> Result<Option<String>> {
+    session.execute("SAVEPOINT counted", &[])?;
+    // Who waits to change a table waits for pg_dump, and would have us wait until it is done.
+    session.execute(&format!("SET LOCAL lock_timeout = '{patience}'"), &[])?;
+    let sql: Vec<String> = found.iter().map(|found| found.count()).collect();
+    let sql = sql.join(" UNION ALL ");
+    let counted = session.with_limit(NO_LIMIT, |session| session.query_rows(&sql, &[]));
+    let rows = match counted {
+        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+        counted => counted,
+    };
+    // The locks go with it, of which there is one for each table and each index: held until the end of the dump, those of
+    // thousands of tables would leave none to others.
+    session.execute("ROLLBACK TO SAVEPOINT counted", &[])?;
+    session.execute("RELEASE SAVEPOINT counted", &[])?;
+    let rows = match rows {
+        Err(error) => return Ok(Some(uncounted(&found[0].table, &error.last_cause()))),
+        Ok(rows) => rows,
+    };
+    for row in rows {
+        let oid: u32 = row.parse(0)?;
+        let Some(found) = found.iter_mut().find(|found| found.oid == oid) else {
+            continue;
+        };
+        if row.optional(2)?.as_deref() != Some("true") {
+            let why = "it was truncated or rewritten meanwhile";
+            return Ok(Some(uncounted(&found.table, why)));
+        }
+        found.table.rows = Some(row.parse(1)?);
     }
     Ok(None)
 }
 
 fn uncounted(table: &DumpTable, why: &str) -> String {
     format!(
-        "row counts from {}.{} on: {why}",
+        "the row count of {}.{}: {why}",
         identifier(&table.schema),
         identifier(&table.name)
     )

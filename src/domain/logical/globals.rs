@@ -42,6 +42,7 @@ impl Maker<'_> {
                 compression,
                 options,
                 owner: None,
+                locale: None,
                 database_bytes: None,
                 snapshot: None,
                 contents: None,

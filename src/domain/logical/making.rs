@@ -20,7 +20,7 @@ use crate::{
     repo::{
         codec::Compression,
         document::FORMAT,
-        dump::{Dump, DumpContents, Snapshot, StoredDump},
+        dump::{Dump, DumpContents, DumpLocale, Snapshot, StoredDump},
         dump_name::{Class, DumpFormat, DumpName, DumpObject, Subject},
         repository::Repository,
     },
@@ -59,6 +59,7 @@ pub(super) struct Read {
     /// As the program was told.
     pub options: Vec<String>,
     pub owner: Option<String>,
+    pub locale: Option<DumpLocale>,
     pub database_bytes: Option<u64>,
     pub snapshot: Option<Snapshot>,
     pub contents: Option<DumpContents>,
@@ -118,11 +119,13 @@ impl Maker<'_> {
             system_id: self.system_id,
             database: subject.database().map(str::to_owned),
             owner: read.owner,
+            locale: read.locale,
             dump_format: read.format,
             compression: read.compression.codec,
             level: read.compression.level,
             recipients: self.repository.recipients()?,
             data: read.data,
+            run: Some(self.time),
             begun,
             ended: clock::now(),
             server_version: self.server_version,
@@ -170,7 +173,7 @@ impl Maker<'_> {
             }
             _ => (None, None),
         };
-        let owner = held.owner()?;
+        let (owner, locale) = (held.owner()?, held.locale()?);
         let (data, seen, database_bytes) = thread::scope(|scope| {
             let dumping = scope.spawn(|| {
                 let stored = match request.format {
@@ -200,6 +203,7 @@ impl Maker<'_> {
             compression: request.own_compression(),
             options: request.options(),
             owner: Some(owner),
+            locale: Some(locale),
             database_bytes,
             snapshot: Some(held.snapshot.clone()),
             contents,

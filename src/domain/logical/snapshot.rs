@@ -3,7 +3,7 @@
 use crate::{
     error::Result,
     postgres::{connection::Session, conninfo::ConnInfo, server_facts},
-    repo::dump::Snapshot,
+    repo::dump::{DumpLocale, Snapshot},
     util::cancel::Cancel,
 };
 
@@ -17,6 +17,12 @@ pub struct Held {
 
 const EXPORT: &str = "SELECT pg_export_snapshot(), CASE WHEN pg_is_in_recovery() \
      THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END";
+
+/// The columns for what is not of libc are not the same in all versions.
+const LOCALE: &str = "SELECT pg_encoding_to_char(encoding), \
+     CASE datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END, datcollate, datctype, \
+     coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale'), to_jsonb(d)->>'daticurules' \
+     FROM pg_database d WHERE datname = current_database()";
 
 impl Held {
     pub fn take(info: &ConnInfo, cancel: &Cancel) -> Result<Self> {
@@ -60,6 +66,18 @@ impl Held {
         let owner =
             "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()";
         self.ask(|session| session.query_one(owner, &[])?.text(0))
+    }
+
+    pub fn locale(&self) -> Result<DumpLocale> {
+        let row = self.ask(|session| session.query_one(LOCALE, &[]))?;
+        Ok(DumpLocale {
+            encoding: row.text(0)?,
+            provider: row.text(1)?,
+            collate: row.text(2)?,
+            ctype: row.text(3)?,
+            locale: row.optional(4)?,
+            icu_rules: row.optional(5)?,
+        })
     }
 
     /// Takes a look at each file of the database.

@@ -97,6 +97,7 @@ pub fn gather(
     let mut stale = repository.words_on(gone)?;
     stale.extend(verdicts.overtaken);
     stale.extend(repository.old_drills()?);
+    stale.extend(repository.old_dump_drills()?);
     let restores = repository.restores(stored_now)?;
     stale.extend(restores.over.iter().cloned());
     let running = restores.running.iter().map(|(name, _)| name);

@@ -5,6 +5,7 @@ mod damaged;
 mod found;
 mod healthy;
 mod killed;
+mod of_dumps;
 
 use std::{
     collections::BTreeMap,

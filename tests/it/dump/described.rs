@@ -236,6 +236,15 @@ fn what_tools_for_migrations_noted() {
          json!("1.10"), json!(true)),
         ("liquibase", "create table databasechangelog (id varchar, author varchar, orderexecuted int);
           insert into databasechangelog values ('b', 'x', 1), ('a', 'x', 2)", json!("a"), Value::Null),
+        ("liquibase", "create table databasechangelog (id varchar, author varchar, orderexecuted int, exectype varchar);
+          insert into databasechangelog values ('b', 'x', 1, 'EXECUTED'), ('a', 'x', 2, 'FAILED')", json!("b"), json!(true)),
+        ("liquibase", "create table databasechangelog (id varchar, author varchar, orderexecuted int, exectype varchar);
+          insert into databasechangelog values ('b', 'x', 1, 'EXECUTED'), ('a', 'x', 2, 'RERAN');
+          create table databasechangeloglock (id int, locked bool); insert into databasechangeloglock values (1, false)",
+         json!("a"), json!(false)),
+        ("liquibase", "create table databasechangelog (id varchar, author varchar, orderexecuted int, exectype varchar);
+          create table databasechangeloglock (id int, locked bool); insert into databasechangeloglock values (1, true)",
+         Value::Null, json!(true)),
         ("alembic", "create table alembic_version (version_num varchar);
           insert into alembic_version values ('f2'), ('a1')", json!("a1,f2"), Value::Null),
         ("django", "create table django_migrations (id serial, app varchar, name varchar);

@@ -58,6 +58,10 @@ fn a_database_that_is_gone_does_not_keep_the_others_from_it() {
 fn a_section_without_a_key_is_a_section() {
     let site = Site::with(pg(16), "[dump]");
     assert_eq!(ages(&site, 2), [(Value::Null, "critical".into())]);
+    // A healthcheck misses what is to be made, too.
+    let health = ["monitor", "--healthcheck"];
+    let unwell = site.stow.tool.command(&health).fails(1);
+    unwell.stdout_contains("unhealthy: there is no good dump of another class than manual");
 }
 
 #[test]

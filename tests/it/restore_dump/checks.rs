@@ -157,7 +157,7 @@ fn what_is_missing_is_seen() {
 
 #[test]
 fn statements_of_the_configuration_must_return_true() {
-    let list = "[verify]\nsql = [\"SELECT 1 < 2, 'a,b'\", \"SELECT count(*) = 20 FROM orders\"]\n";
+    let list = "[verify]\nsql = [\"SELECT 'a,b' = 'a,b'\", \"SELECT count(*) = 20 FROM orders\"]\n";
     let site = Site::with(pg(15), list);
     make_shop(&site.stow.cluster, "shop");
     site.dump("shop", &[]);
@@ -171,7 +171,8 @@ fn statements_of_the_configuration_must_return_true() {
         site.pgstow(&["verify", "shop"])
             .env("PGSTOW_VERIFY_SQL", sql)
     };
-    let good = "select count(*) > 10, 1 from orders\nselect exists (select from accounts where name = 'ann')";
+    let good =
+        "select count(*) > 10 from orders\nselect exists (select from accounts where name = 'ann')";
     let proven = verify(good).ok();
     assert!(
         results(&proven).contains(&"sql passed".to_owned()),
@@ -205,6 +206,26 @@ fn statements_of_the_configuration_must_return_true() {
         results(&proven).contains(&"sql skipped".to_owned()),
         "{proven}"
     );
+}
+
+/// Whoever writes two columns, or a text, may mean anything.
+#[test]
+fn statements_answer_with_one_boolean() {
+    let site = Site::start(pg(16));
+    make_shop(&site.stow.cluster, "shop");
+    site.dump("shop", &[]);
+    for (bad, why) in [
+        ("select true, false", "2 columns, not one"),
+        ("select 't'", "not a boolean"),
+        ("select 1", "not a boolean"),
+    ] {
+        let proven = site
+            .pgstow(&["verify", "shop"])
+            .env("PGSTOW_VERIFY_SQL", bad)
+            .fails(3)
+            .stdout_contains(why);
+        assert_eq!(failed(&proven), ["sql"], "{bad}: {proven}");
+    }
 }
 
 /// Answers every request with `status`, until the test ends.

@@ -33,7 +33,10 @@ fn globals_and_a_database_of_that_name_are_never_mixed_up() {
     assert!(database.contains("CREATE TABLE public.mine") && !database.contains("CREATE ROLE"));
     // Tried out.
     let proven = site.pgstow(&["verify", "@globals"]).ok();
-    assert_eq!(results(&proven), ["intact passed", "restored skipped"]);
+    assert_eq!(
+        results(&proven),
+        ["intact passed", "sha256_file passed", "restored skipped"]
+    );
     let proven = site.pgstow(&["verify", "\"@globals\""]).ok();
     assert!(results(&proven).contains(&"row_counts passed".to_owned()));
     assert_eq!(failed(&proven), [""; 0]);
@@ -70,4 +73,20 @@ fn the_latest_is_one_of_a_database() {
         "{restored}"
     );
     assert_eq!(site.sql("copy", "select n from t"), "1");
+}
+
+#[test]
+fn where_a_repository_is_gone_the_others_are_named() {
+    let site = Site::start(pg(17));
+    site.dump("postgres", &[]);
+    let config = site.stow.tool.config_file().to_owned();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let offsite = site.scratch.folder("offsite");
+    let more = format!("{text}[repo.offsite]\nurl = \"{}\"\n", offsite.display());
+    std::fs::write(&config, more).unwrap();
+    std::fs::rename(site.stow.root(), site.scratch.join("away")).unwrap();
+    site.pgstow(&["restore-dump", "postgres", "-d", "copy"])
+        .fails(1)
+        .stderr_contains("there is no repository at")
+        .stderr_contains("add --repo offsite");
 }

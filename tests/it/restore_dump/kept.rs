@@ -65,7 +65,14 @@ fn the_result_is_stored_with_the_dump() {
     });
     site.pgstow(&["verify", "shop"]).fails(3);
     // The newest that was tried out, then an older one.
-    site.pgstow(&only).fails(2);
+    let judged = site.pgstow(&only).fails(2).json();
+    let reason = judged["checks"][0]["reason"].as_str().unwrap();
+    // It is the one that makes the state that is named.
+    let flaw = "`pgstow verify` found it not good (enum_types)";
+    assert!(
+        reason.contains(&super::stem(&data)) && reason.contains(flaw),
+        "{reason}"
+    );
     site.pgstow(&["dump", "shop"]).ok();
     for what in ["shop", &globals(&site)] {
         site.pgstow(&["verify", what]).ok();

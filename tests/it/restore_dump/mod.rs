@@ -5,9 +5,13 @@ mod altered;
 mod at_once;
 mod checks;
 mod chosen;
+mod counted;
 mod foreign;
+mod globals;
 mod kept;
+mod lacking;
 mod left;
+mod locale;
 mod lost;
 mod one_server;
 mod owner;
@@ -15,7 +19,10 @@ mod parts;
 mod places;
 mod properties;
 mod replaced;
+mod rights;
 mod round_trip;
+mod single;
+mod subscribed;
 mod trouble;
 
 use std::{
@@ -189,6 +196,16 @@ pub fn results(output: &Output) -> Vec<String> {
     let word = |check: &Value, field: &str| check[field].as_str().unwrap().to_owned();
     checks
         .map(|check| format!("{} {}", word(check, "name"), word(check, "result")))
+        .collect()
+}
+
+/// The names of those of one report that failed.
+#[track_caller]
+pub fn failed_checks(report: &Value) -> Vec<String> {
+    let checks = report["checks"].as_array().unwrap().iter();
+    let failed = checks.filter(|check| check["result"] == "failed");
+    failed
+        .map(|check| check["name"].as_str().unwrap().to_owned())
         .collect()
 }
 

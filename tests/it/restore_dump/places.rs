@@ -171,6 +171,28 @@ fn a_dump_becomes_sql() {
     }
     site.pgstow(&["restore-dump", "shop", "--to-file", "-"])
         .fails(2);
+    // Who has seen enough is told nothing; the exit code says that it was not all.
+    site.sql(
+        "shop",
+        "create table filler as select n, repeat(md5(n::text), 20) as x from generate_series(1, 20000) n",
+    );
+    for format in ["custom", "plain"] {
+        site.dump("shop", &["--format", format]);
+        let command = site.stow.tool.shell("restore-dump shop --to-file -");
+        let script = format!("{{ {command}; echo code $? >&2; }} | head -n 1");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .env("LD_LIBRARY_PATH", pg(18).bindir.join("../lib"))
+            .env("TMPDIR", &site.temporary)
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "code 1\n",
+            "{format}"
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
+    }
     site.assert_clean("shop");
 }
 
@@ -202,6 +224,20 @@ fn roles_come_first_if_wanted() {
             .all(|error| error.as_str().unwrap().contains("odd role")),
         "{report}"
     );
+    // In the place of another one nothing is given up, and all that is wrong is told.
+    newer.psql("create database old");
+    let clean = ["-d", "old", "--clean", "--yes", "--continue-on-error"];
+    let report = restore(&clean).fails(1).json();
+    assert_eq!(report["beside"], "old_restored", "{report}");
+    assert_eq!(report["replaced"], false, "{report}");
+    assert_eq!(
+        report["errors"]["list"].as_array().unwrap().len(),
+        errors.len(),
+        "{report}"
+    );
+    assert_eq!(Site::databases(&newer), "old,old_restored,partly");
+    newer.psql("drop database old");
+    newer.psql("drop database old_restored");
     restore(&["--no-owner", "-d", "mine"])
         .fails(1)
         .stderr_contains("odd role");

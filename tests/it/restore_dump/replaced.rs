@@ -13,6 +13,7 @@ fn what_can_not_be_dropped_is_told_before() {
     let mut site = Site::start(pg(17));
     let cluster = &mut site.stow.cluster;
     cluster.psql("alter system set wal_level = 'logical'");
+    cluster.psql("alter system set max_prepared_transactions = 2");
     cluster.stop(Shutdown::Fast);
     cluster.start();
     make_shop(cluster, "shop");
@@ -24,6 +25,11 @@ fn what_can_not_be_dropped_is_told_before() {
             "create database shop_before_restore",
             "drop database shop_before_restore",
             "there is a database \"shop_before_restore\"",
+        ),
+        (
+            "begin; create table t (n int); prepare transaction 'half'",
+            "rollback prepared 'half'",
+            "it has the prepared transaction half",
         ),
         (
             "alter database shop is_template true",

@@ -162,6 +162,20 @@ fn a_wrong_password_and_a_server_that_stops_are_told() {
     site.stow.cluster.stop(Shutdown::Immediate);
     assert_eq!(running.wait().status.code(), Some(1));
     site.stow.cluster.start();
+    // A restore, too: nothing has its name, and the next run removes what is left.
+    let running = site
+        .pgstow(&["restore-dump", "shop", "-d", "copy"])
+        .env("PGSTOW_CONNECT_RETRIES", "0")
+        .expect_warning("is left behind")
+        .spawn();
+    site.wait_for_restores(1);
+    site.stow.cluster.stop(Shutdown::Immediate);
+    assert_eq!(running.wait().status.code(), Some(1));
+    site.stow.cluster.start();
+    site.stow.cluster.psql("create database small");
+    site.dump("small", &[]);
+    site.pgstow(&["restore-dump", "small", "-d", "other"]).ok();
+    site.assert_clean("other,shop,small");
     // No verdict on the dump was kept.
     let verified = site.stow.root().join("main/verified");
     assert!(!verified.exists() || fs::read_dir(verified).unwrap().next().is_none());
@@ -184,6 +198,15 @@ fn a_cleanup_leaves_alone_what_is_read() {
         let reason = dump["reasons"][0].as_str().unwrap().to_owned();
         (dump["action"].as_str().unwrap().to_owned(), reason)
     };
+    // One that was killed reads nothing any more, and its mark doesn't say that it does.
+    let killed = site.pgstow(&["restore-dump", stem, "-d", "copy"]).spawn();
+    site.wait_for_restores(1);
+    killed.signal(Signal::KILL);
+    drop(killed);
+    let report = site.pgstow(&["cleanup", "--dry-run"]).ok().json();
+    assert_eq!(decided(&report).0, "delete", "{report}");
+    site.stow.cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'COPY public.waits%'");
+    site.wait_for_restores(0);
     let running = site.pgstow(&["restore-dump", stem, "-d", "copy"]).spawn();
     site.wait_for_restores(1);
     // Nothing has that name before it is whole.

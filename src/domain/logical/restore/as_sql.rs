@@ -23,9 +23,21 @@ impl Restorer<'_> {
         material: &Material<'_>,
         checked: &Checked,
         request: &Request,
-        mut out: &mut (dyn Write + Send),
+        out: &mut (dyn Write + Send),
     ) -> Result<()> {
         self.meter.begin("writing", 0);
+        self.write_sql(material, checked, request, out)?;
+        out.flush()
+            .map_err(|error| Error::failed("can't write the dump").because(error))
+    }
+
+    fn write_sql(
+        &self,
+        material: &Material<'_>,
+        checked: &Checked,
+        request: &Request,
+        mut out: &mut (dyn Write + Send),
+    ) -> Result<()> {
         let picked = &request.picked;
         if is_script(material.shape) && picked.is_everything() {
             let copied = hash::copy(&mut material.plain()?, &mut out);

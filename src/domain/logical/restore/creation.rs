@@ -2,7 +2,10 @@
 //! from what the dump says.
 
 use super::{material::About, script::Script};
-use crate::postgres::{archive_toc::ArchiveToc, sql::literal};
+use crate::{
+    postgres::{archive_toc::ArchiveToc, sql::literal},
+    repo::dump::DumpLocale,
+};
 
 /// Options of CREATE DATABASE, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +38,43 @@ impl Creation {
         }
     }
 
+    /// Its description tells more than it does itself.
+    fn of_script(script: &Script) -> Self {
+        match &script.locale {
+            Some(locale) => Self::of_locale(locale),
+            None => Self::with_encoding(script.encoding.as_deref()),
+        }
+    }
+
+    fn of_locale(locale: &DumpLocale) -> Self {
+        let provider = locale.provider.as_str();
+        // A word, not a text.
+        let known = ["libc", "icu", "builtin"].into_iter();
+        let known = known.filter(|known| *known == provider);
+        let mut options: Vec<(&str, String)> = vec![("ENCODING", literal(&locale.encoding))];
+        options.extend(known.map(|known| ("LOCALE_PROVIDER", known.to_owned())));
+        options.push(("LC_COLLATE", literal(&locale.collate)));
+        options.push(("LC_CTYPE", literal(&locale.ctype)));
+        let name = match provider {
+            "icu" => "ICU_LOCALE",
+            _ => "BUILTIN_LOCALE",
+        };
+        options.extend(locale.locale.iter().map(|own| (name, literal(own))));
+        options.extend(
+            locale
+                .icu_rules
+                .iter()
+                .map(|own| ("ICU_RULES", literal(own))),
+        );
+        let options = options.into_iter();
+        Self {
+            options: options
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     pub fn of_toc(toc: &ArchiveToc) -> Self {
         match toc.creation() {
             Some(creation) => Self {
@@ -49,10 +89,6 @@ impl Creation {
                 Self::with_encoding(encoding)
             }
         }
-    }
-
-    fn of_script(script: &Script) -> Self {
-        Self::with_encoding(script.encoding.as_deref())
     }
 
     fn with_encoding(encoding: Option<&str>) -> Self {
@@ -147,6 +183,35 @@ mod tests {
                 ..Creation::default()
             };
             assert_eq!(creation.options(), expected);
+        }
+        let locale = |provider: &str, own: Option<&str>| DumpLocale {
+            encoding: "LATIN1".to_owned(),
+            provider: provider.to_owned(),
+            collate: "C".to_owned(),
+            ctype: "de'x".to_owned(),
+            locale: own.map(str::to_owned),
+            icu_rules: None,
+        };
+        for (locale, expected) in [
+            (
+                locale("libc", None),
+                " LOCALE_PROVIDER = libc LC_COLLATE = 'C' LC_CTYPE = 'de''x'",
+            ),
+            (
+                locale("icu", Some("de")),
+                " LOCALE_PROVIDER = icu LC_COLLATE = 'C' LC_CTYPE = 'de''x' ICU_LOCALE = 'de'",
+            ),
+            (
+                locale("builtin", Some("C.UTF-8")),
+                " LOCALE_PROVIDER = builtin LC_COLLATE = 'C' LC_CTYPE = 'de''x' BUILTIN_LOCALE = 'C.UTF-8'",
+            ),
+            (
+                locale("x; DROP", None),
+                " LC_COLLATE = 'C' LC_CTYPE = 'de''x'",
+            ),
+        ] {
+            let told = Creation::of_locale(&locale).options();
+            assert_eq!(told, format!(" ENCODING = 'LATIN1'{expected}"));
         }
         let mut plain = Creation::with_encoding(Some("UTF8"));
         plain.owner = Some("\"x\"".to_owned());

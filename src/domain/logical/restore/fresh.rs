@@ -3,7 +3,7 @@
 
 use tracing::{info, warn};
 
-use super::creation::Creation;
+use super::{creation::Creation, subscriptions};
 use crate::{
     error::{Error, Kind, Result},
     postgres::{
@@ -135,13 +135,30 @@ fn create(session: &Session, name: &str, how: &Creation) -> Result<()> {
         how.options()
     );
     // The one who copies the template waits for nobody, but may have a slow disk.
-    session
-        .with_limit(NO_LIMIT, |session| session.execute(&sql, &[]))
-        .map(drop)
+    let created = session.with_limit(NO_LIMIT, |session| session.execute(&sql, &[]));
+    created.map(drop).map_err(
+        |error| match error.in_one_line().contains("read-only transaction") {
+            true => error.hint(why_read_only(session)),
+            false => error,
+        },
+    )
+}
+
+/// What to do where a session may not write.
+fn why_read_only(session: &Session) -> &'static str {
+    let asked = session.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]);
+    match asked.and_then(|row| row.parse(0)) {
+        Ok(true) => "this server is a standby: name its primary.",
+        _ => {
+            "default_transaction_read_only is on: turn it off for this role (ALTER ROLE ... SET default_transaction_read_only \
+             = off), or take another one."
+        }
+    }
 }
 
 /// With whoever is still in it: it is ours.
 fn drop_database(session: &Session, name: &str) -> Result<()> {
+    subscriptions::take_out(session, name)?;
     let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
     session
         .with_limit(NO_LIMIT, |session| session.execute(&sql, &[]))

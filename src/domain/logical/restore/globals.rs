@@ -1,6 +1,6 @@
 //! Roles and tablespaces before a database: what is there already is no reason to stop.
 
-use tracing::info;
+use tracing::warn;
 
 use super::{
     load::{Complaints, How, Loader},
@@ -19,6 +19,14 @@ use crate::{
 /// `duplicate_object` (`src/backend/utils/errcodes.txt`): a role or tablespace that is there.
 const THERE: &str = "ERROR:  42710:";
 
+/// Whether both are of one run.
+fn are_of_one(dump: &Dump, other: &Dump) -> bool {
+    match (dump.run, other.run) {
+        (Some(run), Some(other_run)) => run == other_run && dump.host == other.host,
+        _ => dump.name.time() == other.name.time(),
+    }
+}
+
 /// The globals that go with `dump`: of the same run, else the newest from before, else the oldest.
 pub fn beside(repository: &Repository, dump: &Dump) -> Result<Box<Dump>> {
     let entries = repository.dumps()?;
@@ -31,14 +39,14 @@ pub fn beside(repository: &Repository, dump: &Dump) -> Result<Box<Dump>> {
         _ => None,
     };
     let found: Vec<Box<Dump>> = entries.iter().filter_map(globals).collect();
+    if let Some(own) = found.iter().find(|one| are_of_one(dump, one)) {
+        return Ok(own.clone());
+    }
     let before = found.iter().rev().find(|one| one.begun <= dump.begun);
     let found = before.or(found.first()).cloned();
-    if let Some(other) = found
-        .as_ref()
-        .filter(|found| found.name.time() != dump.name.time())
-    {
-        info!(
-            "the run of {} made no dump of roles and tablespaces: they are those of {}",
+    if let Some(other) = &found {
+        warn!(
+            "the run of {} made no dump of roles and tablespaces that is whole: they are those of {}, as they were then",
             dump.name, other.name
         );
     }

@@ -41,6 +41,10 @@ pub struct How {
     pub subscriptions: bool,
     /// These entries of the archive alone.
     pub entries: Option<Vec<u32>>,
+    /// Single tables or schemas.
+    pub is_part: bool,
+    /// The schemas first that these tables lie in.
+    pub makes_schemas: bool,
 }
 
 impl How {
@@ -54,6 +58,8 @@ impl How {
             tablespaces: true,
             subscriptions: true,
             entries: None,
+            is_part: false,
+            makes_schemas: false,
         }
     }
 }
@@ -142,22 +148,12 @@ impl Loader<'_> {
         if let Some(list) = &list {
             command.arg("--use-list").arg(list.path());
         }
-        self.run_archive(&mut command, ready, &mut io::sink(), how.keep_going)
-    }
-
-    fn run_archive(
-        &self,
-        command: &mut Command,
-        ready: &Ready<'_>,
-        sink: &mut (impl Write + Send),
-        keep_going: bool,
-    ) -> Result<Complaints> {
         match ready.path() {
             Some(path) => {
                 command.arg("--").arg(path);
-                self.run(command, None::<io::Empty>, sink, keep_going)
+                self.run(&mut command, None::<io::Empty>, how)
             }
-            None => self.run(command, Some(ready.stream()?), sink, keep_going),
+            None => self.run(&mut command, Some(ready.stream()?), how),
         }
     }
 
@@ -172,55 +168,64 @@ impl Loader<'_> {
             command.arg("--single-transaction");
         }
         command.arg("--file=-");
-        self.run(&mut command, Some(script), &mut io::sink(), how.keep_going)
+        self.run(&mut command, Some(script), how)
     }
 
     fn run(
         &self,
         command: &mut Command,
         input: Option<impl Read + Send>,
-        sink: &mut (impl Write + Send),
-        keep_going: bool,
+        how: &How,
     ) -> Result<Complaints> {
         let mut complaints = Complaints::default();
         let mut about = None;
         let mut heard = |line: &str| complaints.hear(line, &mut about);
-        let end = process::run_heard(command, input, sink, &mut heard, NO_LIMIT, self.cancel)?;
+        let mut sink = io::sink();
+        let end = process::run_heard(command, input, &mut sink, &mut heard, NO_LIMIT, self.cancel)?;
         // Behind errors pg_restore ends with 1, psql with 0; it ends with 2 where the server is gone.
-        let went_on = keep_going && (end.status.success() || end.status.code() == Some(1));
+        let went_on = how.keep_going && (end.status.success() || end.status.code() == Some(1));
         match end.status.success() || (went_on && complaints.count > 0) {
             true => Ok(complaints),
-            false => Err(failure(end, &complaints)),
+            false => Err(failure(end, &complaints, how.is_part)),
         }
     }
 }
 
-fn failure(end: process::End, complaints: &Complaints) -> Error {
+fn failure(end: process::End, complaints: &Complaints, is_part: bool) -> Error {
     let Some(first) = complaints.list.first() else {
         return end.failure();
     };
     let error = Error::failed(first.clone()).context("the dump could not be restored");
-    match cure(first) {
+    match cure(first, is_part) {
         Some(hint) => error.hint(hint),
         None => error,
     }
 }
 
 /// What to do about what servers say often.
-fn cure(complaint: &str) -> Option<&'static str> {
+fn cure(complaint: &str, is_part: bool) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|words| complaint.contains(words));
     if says(&["No space left on device", "could not extend file"]) {
         Some("make room on the disk of the server, or of the tablespace.")
     } else if says(&["role \""]) && says(&["does not exist"]) {
         Some(
-            "make the roles first, by --globals or, before a file is restored, by `pgstow restore-dump @globals`; or leave \
-             out owners and rights (--no-owner).",
+            "make the roles first: by --globals, for a file by hand (CREATE ROLE) or, where the repository has them, by \
+             `pgstow restore-dump @globals --to-file - | psql -d postgres`; or leave out owners and rights (--no-owner).",
         )
     } else if says(&["permission denied", "must be "]) {
         Some("restore as a superuser, or without owners and rights (--no-owner).")
     } else if says(&["parameter \"transaction_timeout\""]) {
         Some(
             "pg_dump of 17 or newer made the dump for servers of 17 or newer: restore it into such a one.",
+        )
+    } else if is_part && says(&["does not exist"]) {
+        Some(
+            "single tables come without what else they need: restore the whole schema (--schema) or all of the dump, or make \
+             what is missing first.",
+        )
+    } else if says(&["already exists"]) {
+        Some(
+            "restore into a database that does not exist yet (--to-database), or in the place of the whole one (--clean).",
         )
     } else {
         None

@@ -61,13 +61,21 @@ pub struct Checked {
     pub about: About,
     /// What is wrong beside the data, which is right: its `.sha256` tells another sum, or nothing.
     pub flaw: Option<String>,
+    /// Whether there is a `.sha256` that tells its sum.
+    pub has_sum_file: bool,
 }
 
 impl Checked {
     /// For who restores: the data is right, and that is what counts.
     pub fn tell_flaw(&self) {
-        if let Some(flaw) = &self.flaw {
-            warn!("{flaw}; the data is restored, which is as its description tells");
+        match &self.flaw {
+            Some(flaw) if self.compared => {
+                warn!("{flaw}; the data is restored, which is as its description tells");
+            }
+            Some(flaw) => {
+                warn!("{flaw}; the data is restored all the same, which nobody could compare")
+            }
+            None => {}
         }
     }
 }
@@ -164,6 +172,16 @@ impl<'a> Material<'a> {
         }
     }
 
+    /// For who restores: that something is not there is no error of the restore.
+    pub fn tell_lacks(&self) {
+        if let Some(lacks) = self.description.as_ref().and_then(|dump| dump.lacks()) {
+            warn!(
+                "{} was made with {lacks}: what that leaves out does not come back",
+                self.name()
+            );
+        }
+    }
+
     /// The bytes as they are stored.
     fn open(&self) -> Result<Box<dyn Read + Send>> {
         match &self.from {
@@ -219,7 +237,10 @@ impl<'a> Material<'a> {
         let bytes = stored.length();
         let sum = stored.finish();
         let flaw = self.sums.compare(sum, &self.name())?;
-        let about = read.map_err(|error| self.damaged(error))?;
+        let mut about = read.map_err(|error| self.damaged(error))?;
+        if let (About::Script(script), Some(dump)) = (&mut about, &self.description) {
+            script.locale.clone_from(&dump.locale);
+        }
         if let About::Script(script) = &about
             && script.is_cut_off()
         {
@@ -228,6 +249,7 @@ impl<'a> Material<'a> {
         }
         Ok(Checked {
             compared: self.sums.are_told(),
+            has_sum_file: self.sums.are_told_beside(),
             bytes,
             about,
             flaw,
@@ -273,6 +295,7 @@ impl<'a> Material<'a> {
             bytes,
             about: About::Archive(ArchiveToc::read(io::BufReader::new(file))?),
             flaw: None,
+            has_sum_file: false,
         })
     }
 }

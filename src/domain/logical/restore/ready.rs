@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::logical::remains::OF_RESTORE,
     error::{Error, IoContext, Result},
-    postgres::archive_toc::MAGIC,
+    postgres::archive_toc::{ArchiveToc, MAGIC},
     util::{
         cancel::Cancel,
         fs::{create_file, create_folders, free_bytes},
@@ -76,6 +76,13 @@ impl<'a> Ready<'a> {
             path: Some(path),
             _scratch: Some(scratch),
         }
+    }
+
+    /// Of a file that pg_restore would read.
+    pub fn toc(&self) -> Result<ArchiveToc> {
+        let path = self.path.as_deref().unwrap_or(Path::new(""));
+        let file = File::open(path).at("read", path)?;
+        ArchiveToc::read(io::BufReader::new(file))
     }
 
     pub fn path(&self) -> Option<&Path> {

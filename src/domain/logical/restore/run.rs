@@ -18,15 +18,17 @@ use super::{
     old, owner,
     pick::Picked,
     programs, properties,
+    reader::Reader,
     ready::Ready,
+    schemas, subscriptions,
     target::{Target, check_name},
 };
 use crate::{
     domain::logical::remains,
     error::{Error, Kind, Result},
     postgres::{
-        client_programs::ClientPrograms, connection::Session, conninfo::ConnInfo, programs::Search,
-        version::Major,
+        archive_toc::ArchiveToc, client_programs::ClientPrograms, connection::Session,
+        conninfo::ConnInfo, programs::Search, version::Major,
     },
     util::{cancel::Cancel, fs::NewFile, meter::Meter},
 };
@@ -75,11 +77,15 @@ pub struct Restored {
     pub replaced: bool,
     /// What that one is called now, if it could not be dropped.
     pub left: Option<String>,
+    /// What is called so was restored with errors, so that `database` is as it was.
+    pub beside: Option<String>,
     /// Whether its SHA-256 was known, and is right.
     pub checked: bool,
     pub bytes: u64,
     /// What was stepped over.
     pub errors: Complaints,
+    /// Whether who read standard output went away before its end.
+    pub cut_short: bool,
     pub seconds: f64,
 }
 
@@ -116,6 +122,7 @@ impl Restorer<'_> {
         let _mark = Mark::leave(material);
         let checked = material.check(self.meter, self.cancel)?;
         checked.tell_flaw();
+        material.tell_lacks();
         let mut restored = Restored {
             dump: material.name(),
             database: None,
@@ -124,9 +131,11 @@ impl Restorer<'_> {
             owner: None,
             replaced: false,
             left: None,
+            beside: None,
             checked: checked.compared,
             bytes: checked.bytes,
             errors: Complaints::default(),
+            cut_short: false,
             seconds: 0.0,
         };
         match &request.to {
@@ -141,7 +150,13 @@ impl Restorer<'_> {
                 file.publish_new()?;
                 restored.file = Some(path.clone());
             }
-            To::Output => self.write_as_sql(material, &checked, request, output)?,
+            To::Output => {
+                let mut output = Reader::of(output);
+                match self.write_as_sql(material, &checked, request, &mut output) {
+                    Err(_) if output.has_left => restored.cut_short = true,
+                    written => written?,
+                }
+            }
         }
         restored.seconds = begun.elapsed().as_secs_f64();
         Ok(restored)
@@ -184,9 +199,9 @@ impl Restorer<'_> {
             let complaints = self.globals(&loader(&beside), material)?;
             if complaints.count > 0 && !request.keep_going {
                 let first = complaints.list.into_iter().next().unwrap_or_default();
-                return Err(
-                    Error::failed(first).context("roles and tablespaces could not be restored")
-                );
+                return Err(Error::failed(first)
+                    .context("roles and tablespaces could not be restored")
+                    .hint("mend it, such as by making the folder of a tablespace; or go on without (--continue-on-error)."));
             }
             restored.errors = complaints;
         }
@@ -194,6 +209,7 @@ impl Restorer<'_> {
             jobs: request.jobs,
             in_one: exists && !request.clean && request.jobs == 1 && !request.keep_going,
             owners: request.owners,
+            makes_schemas: !exists || request.clean,
             ..How::all(request.keep_going)
         };
         let old = match &checked.about {
@@ -243,10 +259,7 @@ impl Restorer<'_> {
             }
             Some(fresh) if exists => {
                 // Nobody gives up a whole database for one with errors.
-                let Complaints { list, count } = &restored.errors;
-                let first = list.first().map_or("", String::as_str);
-                let why = format!("restored with {count} errors, such as: {first}");
-                return Err(target.leave_beside(name, fresh, &why));
+                restored.beside = Some(target.keep_beside(name, fresh).0);
             }
             Some(fresh) => {
                 target.call(name, fresh)?;
@@ -255,7 +268,7 @@ impl Restorer<'_> {
             None => return Ok(()),
         }
         restored.owner = Some(owner::of(&session, name)?);
-        Ok(())
+        subscriptions::tell(&session, restored.beside.as_deref().unwrap_or(name))
     }
 
     /// It gets its name when all is in it: what is killed before leaves nothing that looks like a database
@@ -264,9 +277,6 @@ impl Restorer<'_> {
         Fresh::temporary(beside, "restore", how, self.cancel).map_err(|error| {
             let hint = error.hint_text().map(str::to_owned);
             let error = error.context(format!("can't make database {name:?}"));
-            if error.in_one_line().contains("read-only transaction") {
-                return error.hint("this server is a standby: restore into its primary.");
-            }
             error.hint(hint.unwrap_or_else(|| {
                 "the role needs CREATEDB, and the server the locale of the source; else make the database by hand, \
                  and restore into it."
@@ -317,16 +327,33 @@ impl Restorer<'_> {
         mut how: How,
     ) -> Result<Complaints> {
         self.meter.begin("restoring", 0);
+        how.is_part = !picked.is_everything();
         if let Some(toc) = checked.about.toc() {
             how.entries = picked.entries(toc)?;
             let ready = Ready::make(material, checked, how.jobs > 1, self.cancel)?;
+            if how.makes_schemas && how.is_part {
+                self.make_schemas(loader, toc, how.entries.as_deref())?;
+            }
             return loader.archive(&ready, &how);
         }
         if picked.is_everything() {
             return loader.script(material.plain()?, &how);
         }
         let ready = extract::extract(loader, material, checked, picked)?;
+        if how.makes_schemas {
+            self.make_schemas(loader, &ready.toc()?, None)?;
+        }
         loader.archive(&ready, &how)
+    }
+
+    fn make_schemas(
+        &self,
+        loader: &Loader<'_>,
+        toc: &ArchiveToc,
+        ids: Option<&[u32]>,
+    ) -> Result<()> {
+        let session = Session::connect(loader.info, self.cancel)?;
+        schemas::make(&session, toc, ids)
     }
 }
 

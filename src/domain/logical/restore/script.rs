@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::lexer::Lexer;
+use crate::repo::dump::DumpLocale;
 
 /// What is looked at of a line: pg_dump's own are shorter.
 const LONGEST: usize = 8192;
@@ -25,6 +26,8 @@ pub struct Script {
     /// The first line that goes to another database.
     pub connects: Option<String>,
     pub encoding: Option<String>,
+    /// Of the database that was dumped, as its description tells: it says no more of it than an encoding itself.
+    pub locale: Option<DumpLocale>,
     /// Such as `15.19`.
     pub server_version: Option<String>,
     pub client_version: Option<String>,

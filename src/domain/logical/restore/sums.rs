@@ -96,6 +96,11 @@ impl Sums {
         self.described.is_some() || self.beside.is_some()
     }
 
+    /// Whether `.sha256` is one of them.
+    pub fn are_told_beside(&self) -> bool {
+        self.beside.is_some()
+    }
+
     /// What is wrong beside data that is right, if something is.
     ///
     /// # Errors

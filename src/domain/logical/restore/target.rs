@@ -15,12 +15,17 @@ const LONGEST_NAME: usize = 63;
 
 /// What keeps PostgreSQL from dropping a database, or would be lost with it (`dropdb` in
 /// `src/backend/commands/dbcommands.c`): a question, what its answer means, and what to do. Autovacuum gives way.
-const IN_THE_WAY: [(&str, &str, &str); 4] = [
+const IN_THE_WAY: [(&str, &str, &str); 5] = [
     (
         "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = $1 \
          AND pid <> pg_catalog.pg_backend_pid() AND backend_type <> 'autovacuum worker' HAVING count(*) > 0",
         "it is in use, {} sessions are in it",
         "end its sessions first: applications, poolers, psql.",
+    ),
+    (
+        "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1 ORDER BY prepared",
+        "it has the prepared transaction {}",
+        "end that first: COMMIT PREPARED or ROLLBACK PREPARED, in that database.",
     ),
     (
         "SELECT datname FROM pg_catalog.pg_database WHERE datname = $1 AND datistemplate",
@@ -138,7 +143,17 @@ impl Target<'_> {
     }
 
     /// What was restored stays, under a name that nobody sweeps away; the error that says so.
-    pub fn leave_beside(&self, name: &str, mut fresh: Fresh, why: &str) -> Error {
+    pub fn leave_beside(&self, name: &str, fresh: Fresh, why: &str) -> Error {
+        let (beside, hint) = self.keep_beside(name, fresh);
+        Error::failed(why)
+            .context(format!(
+                "database {name:?} is as it was; what was restored is beside it, as {beside:?}"
+            ))
+            .hint(hint)
+    }
+
+    /// The name that it has, and what to do with it.
+    pub fn keep_beside(&self, name: &str, mut fresh: Fresh) -> (String, &'static str) {
         let names = ["_restored", "_restored_2", "_restored_3"].map(|end| with_end(name, end));
         let mut names = names.into_iter();
         let free = names.find(|beside| matches!(self.exists(beside), Ok(false)));
@@ -153,11 +168,7 @@ impl Target<'_> {
         };
         let beside = free.unwrap_or_else(|| fresh.name().to_owned());
         fresh.keep();
-        Error::failed(why)
-            .context(format!(
-                "database {name:?} is as it was; what was restored is beside it, as {beside:?}"
-            ))
-            .hint(hint)
+        (beside, hint)
     }
 
     /// Gives `fresh` its name, by which it stays. Where somebody was faster with a database of that name, such as another

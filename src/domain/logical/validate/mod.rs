@@ -53,7 +53,7 @@ pub struct Validated {
     pub server: Option<String>,
     /// As PostgreSQL's server_version_num.
     pub server_version: Option<u32>,
-    /// Whether every check that could be made was passed.
+    /// Whether every check that could be made was passed, but for that of `.sha256`.
     pub good: bool,
     pub checks: Vec<VerifiedCheck>,
     pub bytes: u64,
@@ -84,8 +84,12 @@ impl Validated {
     }
 
     pub fn findings(&self) -> u64 {
-        let failed = |check: &&VerifiedCheck| check.result == CheckState::Failed;
-        self.checks.iter().filter(failed).count() as u64
+        self.failed().count() as u64
+    }
+
+    fn failed(&self) -> impl Iterator<Item = &VerifiedCheck> {
+        let checks = self.checks.iter();
+        checks.filter(|check| check.result == CheckState::Failed)
     }
 }
 
@@ -104,16 +108,20 @@ pub struct Validator<'a> {
     pub cancel: &'a Cancel,
 }
 
-/// What lies beside the data belongs to the dump, too: who altered it may have had a reason.
-fn intact(checked: &Checked) -> VerifiedCheck {
-    const NAME: &str = "intact";
-    match (&checked.flaw, checked.compared) {
-        (Some(flaw), _) => VerifiedCheck::failed(NAME, flaw),
-        (None, true) => VerifiedCheck::passed(NAME, "its SHA-256 is right"),
-        (None, false) => {
-            VerifiedCheck::passed(NAME, "it can be read to its end; no SHA-256 is known")
-        }
-    }
+/// The check of `.sha256`: a convenience, whose loss costs nobody a row.
+const SUM_FILE: &str = "sha256_file";
+
+fn intact(checked: &Checked) -> [VerifiedCheck; 2] {
+    let data = match checked.compared {
+        true => "its SHA-256 is right",
+        false => "it can be read to its end; no SHA-256 is known",
+    };
+    let beside = match (&checked.flaw, checked.has_sum_file) {
+        (Some(flaw), _) => VerifiedCheck::failed(SUM_FILE, flaw),
+        (None, true) => VerifiedCheck::passed(SUM_FILE, "it tells the same"),
+        (None, false) => VerifiedCheck::skipped(SUM_FILE, "there is none beside it"),
+    };
+    [VerifiedCheck::passed("intact", data), beside]
 }
 
 /// Whether the data is damaged or gone; an error where the whole repository is.
@@ -138,7 +146,7 @@ impl Validator<'_> {
         match material.check(self.meter, self.cancel) {
             Ok(checked) => {
                 validated.bytes = checked.bytes;
-                validated.checks.push(intact(&checked));
+                validated.checks.extend(intact(&checked));
                 match is_globals {
                     true => validated.checks.push(VerifiedCheck::skipped(
                         "restored",
@@ -154,7 +162,9 @@ impl Validator<'_> {
             }
             Err(error) => return Err(error),
         }
-        validated.good = validated.findings() == 0;
+        // Data that is right comes back whatever lies beside it.
+        let is_lost = !validated.failed().all(|check| check.name == SUM_FILE);
+        validated.good = !is_lost;
         validated.seconds = begun.elapsed().as_secs_f64();
         Ok(validated)
     }
@@ -182,13 +192,11 @@ impl Validator<'_> {
         };
         let how = How {
             jobs: self.jobs,
-            in_one: false,
-            keep_going: false,
             // Elsewhere the roles may be missing, and who verifies may give nothing away.
             owners: ground.is_scratch(),
             tablespaces: false,
             subscriptions: false,
-            entries: None,
+            ..How::all(false)
         };
         let loaded = match &checked.about {
             About::Archive(_) => loader.archive(&ready, &how),

@@ -37,8 +37,13 @@ pub fn check(
             }
             Err(error) => wrong.push(error.in_one_line()),
             Ok(rows) => match rows.as_slice() {
+                // A text or a second column may mean anything.
+                [row] if row.columns() != 1 => {
+                    wrong.push(format!("{statement}: {} columns, not one", row.columns()));
+                }
+                [row] if !row.is_bool(0) => wrong.push(format!("{statement}: not a boolean")),
                 [row] => match row.optional(0)?.as_deref() {
-                    Some("t" | "true") => {}
+                    Some("true") => {}
                     answer => {
                         let answer = answer.unwrap_or("NULL");
                         wrong.push(format!("{statement}: {answer}, not true"));

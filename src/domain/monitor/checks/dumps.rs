@@ -190,23 +190,28 @@ pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Verdict {
         return Verdict::ok(VERIFICATION, "no dump was restored to be checked");
     };
     let bad: Vec<_> = words().filter(|(_, word)| !word.good).collect();
-    if let Some((_, word)) = bad.last() {
+    // If the one that was tried out last is one of them, it is the one that makes the state.
+    if let Some((_, word)) = bad.iter().max_by_key(|(time, _)| *time) {
         let state = match newest.good {
             true => State::Warning,
             false => State::Critical,
         };
-        let what = format!(
-            "{} not good, such as {}: {}",
-            units::count(bad.len() as u64, "dump"),
-            word.dump,
-            units::count(word.findings, "finding")
-        );
+        let others = match bad.len() {
+            1 => String::new(),
+            count => format!("; {count} dumps are not good in all"),
+        };
+        let flaw = word.flaw().unwrap_or_default();
+        let what = format!("{}: {flaw}{others}", word.dump);
         let each = bad.iter().map(|(_, word)| {
-            let findings = units::count(word.findings, "finding");
-            let what = format!("dump {} is not good: {findings}", word.dump);
+            let what = format!("dump {}: {}", word.dump, word.flaw().unwrap_or_default());
             Finding::warning(VERIFICATION, what, HINT).about(&word.dump)
         });
         return Verdict::new(VERIFICATION, state, what, HINT).having(each.collect());
+    }
+    if let Some((_, word)) = words().find(|(_, word)| word.findings > 0) {
+        let what = format!("{} is good, but what lies beside it is not", word.dump);
+        let hint = "see what by `pgstow verify DUMP`, find out who altered it, and write its .sha256 anew (sha256sum).";
+        return Verdict::new(VERIFICATION, State::Warning, what, hint);
     }
     let limits = by.thresholds.verify_age;
     // All of them are good.
@@ -238,6 +243,12 @@ pub fn newest_of_all(holdings: &[Holding], by: Yardstick<'_>) -> Option<Verdict>
     let newest = newest(holdings, by.now, true).into_values();
     let last = newest.max_by_key(|found| found.map(|(dump, _)| rank(dump, by.now)))?;
     Some(judge(last, by))
+}
+
+/// Of dumps that are to be made, and were not.
+pub fn none_yet() -> Verdict {
+    let what = "there is no good dump of another class than manual";
+    Verdict::new(NAME, State::Critical, what, HINT)
 }
 
 /// A dump, and the repository that has it; None: not one is good.

@@ -1,0 +1,40 @@
+//! `--globals` takes the roles of the very run that made the dump, whatever second its name tells.
+
+use super::{Site, stem};
+use crate::harness::{Cluster, pg};
+
+#[test]
+fn roles_are_those_of_the_run() {
+    let site = Site::start(pg(17));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create database small");
+    // Names that are taken move on to later seconds.
+    let mut runs = Vec::new();
+    for number in 0..4 {
+        cluster.psql(&format!("create role only{number}"));
+        let report = site.pgstow(&["dump", "small"]).ok().json();
+        let dumps = report["dumps"].as_array().unwrap();
+        let small = dumps.iter().find(|dump| dump["database"] == "small");
+        runs.push(small.unwrap()["name"].as_str().unwrap().to_owned());
+        cluster.psql(&format!("drop role only{number}"));
+    }
+    let without = stem(&site.dump("small", &[]));
+    for (number, name) in runs.iter().enumerate() {
+        let other = Cluster::build(&site.scratch, pg(17))
+            .name(&format!("other{number}"))
+            .start();
+        let restore = ["restore-dump", name, "--globals", "-d", "copy"];
+        site.pgstow(&restore)
+            .env("PGSTOW_CLUSTER_HOST", other.host())
+            .ok();
+        let roles = "select string_agg(rolname, ',') from pg_roles where rolname like 'only%'";
+        assert_eq!(other.psql(roles), format!("only{number}"), "{name}");
+    }
+    // Where the run made none, nobody is left in the dark about whose they are.
+    let restore = ["restore-dump", &without, "--globals", "-d", "copy"];
+    site.pgstow(&restore)
+        .expect_warning(
+            "made no dump of roles and tablespaces that is whole: they are those of @globals/",
+        )
+        .ok();
+}

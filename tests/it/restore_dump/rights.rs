@@ -1,0 +1,56 @@
+//! Roles that may do a part of it: what a restore and a trial leave out, and what is told.
+
+use super::{Site, make_shop};
+use crate::harness::pg;
+
+#[test]
+fn a_server_that_runs_gets_no_owners() {
+    let site = Site::start(pg(16));
+    let cluster = &site.stow.cluster;
+    make_shop(cluster, "shop");
+    site.dump("shop", &[]);
+    let other = crate::harness::Cluster::build(&site.scratch, pg(16))
+        .name("other")
+        .start();
+    // The policy speaks of it, and is no right.
+    other.psql("create role \"odd role\"");
+    let owners = "select count(*) from pg_class where relname = 'orders' and relowner <> 10::oid";
+    let sql = format!("select ({owners}) = 0");
+    site.pgstow(&["verify", "shop"])
+        .env("PGSTOW_VERIFY_HOST", other.host())
+        .env("PGSTOW_VERIFY_SQL", &sql)
+        .ok();
+    // On one of its own they are as they were.
+    let report = site
+        .pgstow(&["verify", "shop"])
+        .env("PGSTOW_VERIFY_SQL", &sql)
+        .fails(3);
+    assert_eq!(super::failed(&report), ["sql"], "{report}");
+    assert_eq!(Site::databases(&other), "");
+}
+
+/// From 16 on who is a member of a role need not have its rights.
+#[test]
+fn a_member_that_inherits_nothing_gives_the_database_away() {
+    let site = Site::start(pg(17));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create role keeper");
+    cluster.psql("create database shop owner keeper");
+    site.dump("shop", &[]);
+    cluster.psql(
+        "create role restorer login createdb; grant keeper to restorer with inherit false, set true",
+    );
+    let restore = |name: &str| {
+        site.pgstow(&["restore-dump", "shop", "-d", name])
+            .env("PGSTOW_CLUSTER_USER", "restorer")
+    };
+    let report = restore("copy").ok().json();
+    assert_eq!(report["owner"], "keeper", "{report}");
+    // A primary that writes nothing for this role is no standby.
+    cluster.psql("alter role restorer set default_transaction_read_only = on");
+    restore("other")
+        .fails(1)
+        .stderr_contains("read-only transaction")
+        .stderr_contains("default_transaction_read_only is on");
+    site.assert_clean("copy,shop");
+}
