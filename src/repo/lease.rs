@@ -37,6 +37,9 @@ const GRACE: TimeDelta = TimeDelta::minutes(5);
 /// The lease of who deletes by the rules of retention.
 pub const CLEANUP: &str = "cleanup";
 
+/// The lease of who copies into the repository.
+pub const SYNC: &str = "sync";
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Held {
     pub format: u32,
@@ -184,13 +187,13 @@ impl Repository {
                         "{} is not the lease that its name says, or of another format",
                         self.storage().place(&name)
                     );
-                    return Err(
-                        Error::damaged(what).hint("delete it if no cleanup is running anywhere.")
-                    );
+                    let hint = format!("delete it if no {purpose} is running anywhere.");
+                    return Err(Error::damaged(what).hint(hint));
                 }
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => {
-                    return Err(error.hint("delete it if no cleanup is running anywhere."));
+                    let hint = format!("delete it if no {purpose} is running anywhere.");
+                    return Err(error.hint(hint));
                 }
             }
         }
