@@ -375,6 +375,10 @@ pub fn restore_wal(args: RestoreWalArgs, layers: &Layers) -> Result<RestoreWalOp
         strict: args.strict,
         prefetch: args.prefetch,
         server_flags: layers.server_flags()?,
+        others: match args.no_fallback || args.prefetch {
+            true => Vec::new(),
+            false => layers.other_repos(),
+        },
     })
 }
 

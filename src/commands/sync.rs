@@ -60,6 +60,7 @@ pub fn run(context: &Context, options: &SyncOptions) -> Result<SyncReport> {
             rate: options.rate,
             dry_run: options.action == SyncAction::DryRun,
             all_sources,
+            only: options.only.as_ref(),
         };
         sync::run(&order, &context.cancel, &context.meter)
     };

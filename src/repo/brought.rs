@@ -65,7 +65,7 @@ impl Repository {
         self.storage()
             .create_json(&self.layout().brought(next), brought)?;
         old.into_iter()
-            .try_for_each(|number| self.delete_if_there(&self.layout().brought(number)))
+            .try_for_each(|number| self.delete_if_we_may(&self.layout().brought(number)))
     }
 
     fn brought_numbers(&self) -> Result<Vec<u64>> {

@@ -285,7 +285,7 @@ impl Lease<'_> {
         for (number, _) in repository.leases(&held.purpose)? {
             let lease = repository.layout().lease(&held.purpose, number);
             match number.cmp(&held.number) {
-                Ordering::Less => repository.delete_if_there(&lease)?,
+                Ordering::Less => repository.delete_if_we_may(&lease)?,
                 Ordering::Equal => {}
                 // Somebody took it over, and deleted the number that was free again.
                 Ordering::Greater => {

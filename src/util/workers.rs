@@ -44,11 +44,11 @@ pub fn fed<T: Send>(
     list: impl FnOnce(&mut dyn FnMut(T) -> Result<()>) -> Result<()> + Send,
     work: impl Fn(T) -> Result<()> + Sync,
 ) -> Result<()> {
-    let (send, receive) = sync_channel(2 * count.max(1));
-    let receive = Mutex::new(receive);
     let failed = AtomicBool::new(false);
     let has_failed = || failed.load(Ordering::Relaxed);
     thread::scope(|scope| {
+        let (send, receive) = sync_channel(2 * count.max(1));
+        let receive = Mutex::new(receive);
         // Moved in, so that the channel ends with the list.
         let listing = scope.spawn(move || {
             list(
@@ -78,6 +78,8 @@ pub fn fed<T: Send>(
                 }
             }
         });
+        // Else who lists would wait for room for ever, if workers came to a sudden end.
+        drop(receive);
         let listed = listing.join();
         worked?;
         listed.unwrap_or_else(|_| Err(Error::failed("a listing came to a sudden end")))

@@ -12,11 +12,16 @@ use clap::Args;
   pgstow sync
   pgstow sync --status
   pgstow --repo offsite sync --rate-limit 20MB
-  pgstow sync --from local --dry-run")]
+  pgstow sync --from local --dry-run
+  pgstow --repo usb sync --only 20261121T020000Z-full
+  pgstow --repo local sync --from offsite --only main_shop_20261121T010000Z_daily")]
 pub struct SyncArgs {
     /// Copy from this repository alone (default: those that WAL is pushed to, in the order of the file)
     #[arg(long, value_name = "NAME")]
     pub from: Option<String>,
+    /// Copy this backup, with what it builds on and the WAL that it needs, or this dump, and nothing else; may be repeated
+    #[arg(long, value_name = "BACKUP|DUMP", conflicts_with = "status")]
+    pub only: Vec<String>,
     /// Only say what would be copied
     #[arg(long)]
     pub dry_run: bool,

@@ -6,6 +6,7 @@ use crate::{
         settings::{Layers, keys, parse},
     },
     commands::options::{RepoSettings, SyncAction, SyncOptions, WalMode},
+    domain::sync::Only,
     error::{Context, Error, Result},
     util::units,
 };
@@ -53,6 +54,7 @@ pub fn sync(args: &SyncArgs, layers: &Layers) -> Result<SyncOptions> {
         sources,
         targets,
         all_sources: args.from.is_none(),
+        only: only(&args.only),
         action: match (args.status, args.dry_run) {
             (true, _) => SyncAction::Status,
             (_, true) => SyncAction::DryRun,
@@ -61,6 +63,18 @@ pub fn sync(args: &SyncArgs, layers: &Layers) -> Result<SyncOptions> {
         rate: rate.context(|| "--rate-limit".to_owned())?,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
     })
+}
+
+/// None: all.
+fn only(words: &[String]) -> Option<Only> {
+    let mut only = Only::default();
+    for word in words {
+        match word.parse() {
+            Ok(id) => only.backups.insert(id),
+            Err(_) => only.dumps.insert(word.clone()),
+        };
+    }
+    (!words.is_empty()).then_some(only)
 }
 
 fn rate(text: &str) -> Result<u64> {

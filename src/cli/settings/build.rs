@@ -140,6 +140,17 @@ impl Layers {
         Ok(all)
     }
 
+    /// All of the file but the first or chosen one, as far as their settings are well: what is wrong with another
+    /// repository must not keep anybody from the chosen one.
+    pub fn other_repos(&self) -> Vec<RepoSettings> {
+        let is_elsewhere = self.is_elsewhere(&self.repo).unwrap_or(true);
+        let others = self.file.repos.iter();
+        let others = others.filter(|name| !is_elsewhere && **name != self.repo);
+        others
+            .filter_map(|name| self.one_repo_settings(name).ok().flatten())
+            .collect()
+    }
+
     /// None: there is no such section, and nothing else tells its place.
     fn one_repo_settings(&self, name: &str) -> Result<Option<RepoSettings>> {
         let Some(location) = self.location(name)? else {
@@ -187,6 +198,11 @@ impl Layers {
             synced.extend(location.map(|location| (name.clone(), location)));
         }
         Ok(synced)
+    }
+
+    /// Whether `sync` fills any.
+    pub fn fills_any(&self) -> Result<bool> {
+        Ok(!self.synced()?.is_empty())
     }
 
     fn retention(&self, repo: &str) -> Result<Policy> {

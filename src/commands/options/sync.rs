@@ -1,6 +1,7 @@
 //! Options of `sync`.
 
 use super::RepoSettings;
+use crate::domain::sync::Only;
 
 #[derive(Debug)]
 pub struct SyncOptions {
@@ -9,6 +10,8 @@ pub struct SyncOptions {
     pub targets: Vec<RepoSettings>,
     /// Whether these are all sources, none chosen among them.
     pub all_sources: bool,
+    /// None: all that is missing.
+    pub only: Option<Only>,
     pub action: SyncAction,
     /// Bytes a second.
     pub rate: Option<u64>,

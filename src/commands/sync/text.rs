@@ -184,11 +184,14 @@ fn write_status(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             ]
         };
         let segments = |count| units::count(count, "segment");
-        table.row(about(
-            Where::Complete,
-            wal.complete.bytes,
-            segments(wal.complete.objects),
-        ));
+        if wal.complete.objects > 0 || wal.pending.objects == 0 {
+            let complete = wal.complete;
+            table.row(about(
+                Where::Complete,
+                complete.bytes,
+                segments(complete.objects),
+            ));
+        }
         if let (Some(first), Some(last)) = (wal.first_pending, wal.last_pending) {
             let what = format!("{}, {first} to {last}", segments(wal.pending.objects));
             table.row(about(Where::Pending, wal.pending.bytes, what));

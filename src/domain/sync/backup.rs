@@ -31,9 +31,18 @@ use crate::{
 /// What is lost at most by a crash.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-/// Copies a backup that the target lacks. What is wrong with it alone is noted. False if it, and with it all others,
-/// has to wait for the next run.
-pub fn copy(pass: &Pass<'_>, pairs: &[Pair], id: BackupId) -> Result<bool> {
+/// What became of a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Copied,
+    /// Something is wrong with it alone, which is noted.
+    PassedOver,
+    /// It, and with it all others, has to wait for the next run.
+    Later,
+}
+
+/// Copies a backup that the target lacks.
+pub fn copy(pass: &Pass<'_>, pairs: &[Pair], id: BackupId) -> Result<Fate> {
     let copied = pass
         .source
         .repository
@@ -41,13 +50,16 @@ pub fn copy(pass: &Pass<'_>, pairs: &[Pair], id: BackupId) -> Result<bool> {
         .map_err(of_source)
         .and_then(|backup| copy_one(pass, pairs, &backup));
     match copied {
-        Ok(Some(copied)) => pass.tally.count(|all| all.backups.push(copied)),
-        Ok(None) => return Ok(false),
+        Ok(Some(copied)) => {
+            pass.tally.count(|all| all.backups.push(copied));
+            Ok(Fate::Copied)
+        }
+        Ok(None) => Ok(Fate::Later),
         Err(trouble) => {
             pass.pass_over(&format!("backup {id}"), trouble)?;
+            Ok(Fate::PassedOver)
         }
     }
-    Ok(true)
 }
 
 fn copy_one(

@@ -48,7 +48,7 @@ pub fn claim(pass: &Pass<'_>, backup: &Backup) -> Result<Claim> {
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Damaged) => {}
             Err(error) => return Err(error),
         }
-        target.delete_if_there(&started)?;
+        target.delete_if_we_may(&started)?;
     }
     let own = Started {
         format: FORMAT,
@@ -61,7 +61,11 @@ pub fn claim(pass: &Pass<'_>, backup: &Backup) -> Result<Claim> {
         process: ProcessId::own(),
         copied_from: Some(pass.source.repository.id().to_owned()),
     };
-    target.storage().create_json(&started, &own)?;
+    match target.storage().create_json(&started, &own) {
+        // Of a key that may not delete: what is copied from now on is a sign of life as well.
+        Err(error) if error.kind() == Kind::AlreadyExists && !left.objects.is_empty() => {}
+        other => other?,
+    }
     match target.lease_in_force(lease::CLEANUP)? {
         None => Ok(Claim::Ours(left)),
         Some(held) => Ok(Claim::Later(format!(

@@ -21,10 +21,11 @@ use crate::{
     util::{clock, host::ProcessId},
 };
 
-/// `brought`: those that were copied before. If one of these is gone, the target's own retention deleted it.
+/// Those that the source has. One that was brought before and is gone the target's own retention deleted.
 pub fn copy(
     pass: &Pass<'_>,
     pairs: &[Pair],
+    is_chosen: impl Fn(&DumpName) -> bool,
     is_brought: impl Fn(&DumpName) -> bool,
 ) -> Result<Vec<DumpName>> {
     let there = pass.target.repository.dumps()?.into_iter();
@@ -34,6 +35,9 @@ pub fn copy(
     for entry in pass.source.repository.dumps()? {
         pass.cancel.check()?;
         let name = &entry.name;
+        if !is_chosen(name) {
+            continue;
+        }
         let dump = match &entry.state {
             DumpState::Complete(dump) => dump,
             DumpState::Damaged(_, why) if !there.contains_key(name) && !is_brought(name) => {

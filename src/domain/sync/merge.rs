@@ -4,10 +4,7 @@
 use super::pass::{Pair, Peer};
 use crate::{
     error::Result,
-    postgres::{
-        lsn::TimelineId,
-        wal_name::{Segment, WalName},
-    },
+    postgres::{lsn::TimelineId, wal_name::WalName},
     repo::{layout::ObjectName, lease::Cut, storage::ObjectInfo, wal_index::Missing},
 };
 
@@ -31,28 +28,41 @@ pub struct Seen {
 impl Seen {
     /// Whether the target lacks it: what its own retention deleted (`cut`) it does not lack.
     pub fn is_lacking(&self, pair: &Pair, cut: &Cut) -> bool {
-        self.there.is_none() && is_wanted(self.what, pair, cut)
+        let wanted = self.place(pair).is_none_or(|(timeline, number)| {
+            let one = Missing {
+                timeline,
+                first: number,
+                last: number,
+            };
+            cut.lost(one).is_some()
+        });
+        self.there.is_none() && wanted
     }
-}
 
-fn is_wanted(what: What, pair: &Pair, cut: &Cut) -> bool {
-    let size = pair.source.segment_size;
-    let number = |segment: Segment| (segment.timeline, segment.number(size));
-    let (timeline, number) = match what {
-        What::File(WalName::History(_)) => return true,
-        What::File(
-            WalName::Segment(segment)
-            | WalName::Partial(segment)
-            | WalName::BackupHistory(segment, _),
-        ) => number(segment),
-        What::Note(timeline, number) => (timeline, number),
-    };
-    let wanted = Missing {
-        timeline,
-        first: number,
-        last: number,
-    };
-    cut.lost(wanted).is_some()
+    /// Whether it is one of these segments, or of what belongs to them, and not there.
+    pub fn is_needed(&self, pair: &Pair, needed: &[Missing]) -> bool {
+        let is_needed = match self.place(pair) {
+            None => !needed.is_empty(),
+            Some((timeline, number)) => needed
+                .iter()
+                .any(|range| range.timeline == timeline && range.numbers().contains(&number)),
+        };
+        self.there.is_none() && is_needed
+    }
+
+    /// The segment that it is or belongs to; None of histories, which belong to all.
+    fn place(&self, pair: &Pair) -> Option<(TimelineId, u64)> {
+        let size = pair.source.segment_size;
+        match self.what {
+            What::File(WalName::History(_)) => None,
+            What::File(
+                WalName::Segment(segment)
+                | WalName::Partial(segment)
+                | WalName::BackupHistory(segment, _),
+            ) => Some((segment.timeline, segment.number(size))),
+            What::Note(timeline, number) => Some((timeline, number)),
+        }
+    }
 }
 
 /// Calls `each` for every object of the source that is to be copied, in the order of their names.

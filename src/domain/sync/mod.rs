@@ -27,12 +27,13 @@ use tracing::warn;
 
 pub use self::pass::Peer;
 use self::{
+    backup::Fate,
     pass::Pass,
     stock::{Lacking, Shown},
     tally::{Copied, Tally},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     repo::{backup_id::BackupId, brought::Brought, dump_name::DumpName},
     util::{cancel::Cancel, clock, meter::Meter, pace::Pace},
 };
@@ -51,6 +52,23 @@ pub struct Order<'a> {
     pub dry_run: bool,
     /// Whether these are all sources that there are: what none of them has is forgotten.
     pub all_sources: bool,
+    /// None: all that is missing.
+    pub only: Option<&'a Only>,
+}
+
+/// What is chosen, whether the target's own retention deleted it or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    pub backups: BTreeSet<BackupId>,
+    /// As people name them.
+    pub dumps: BTreeSet<String>,
+}
+
+impl Only {
+    fn names(&self, dump: &DumpName) -> bool {
+        let is_it = |word: &String| *word == dump.stem() || *word == dump.to_string();
+        self.dumps.iter().any(is_it)
+    }
 }
 
 pub fn run(order: &Order<'_>, cancel: &Cancel, meter: &Meter) -> Result<Copied> {
@@ -89,39 +107,68 @@ impl<'a> Filling<'a> {
     }
 
     fn run(self) -> Result<Copied> {
-        let target = &self.order.target.repository;
-        let mut brought = target.brought()?;
-        let known = brought.clone();
-        let mut had = Had::default();
-        let mut result = Ok(());
-        for source in self.order.sources {
-            result = self.fill_from(source, &mut brought, &mut had);
-            if result.is_err() {
-                break;
+        let known = self.order.target.repository.brought()?;
+        let (mut brought, mut had) = (known.clone(), Had::default());
+        let mut sources = self.order.sources.iter();
+        let filled = sources.try_for_each(|source| self.fill_from(source, &mut brought, &mut had));
+        let noted = match self.order.dry_run {
+            true => Ok(()),
+            false => {
+                let forgets = filled.is_ok() && self.order.all_sources && self.order.only.is_none();
+                self.note(&known, brought, forgets.then_some(&had))
             }
+        };
+        filled?;
+        noted?;
+        if let Some(only) = self.order.only {
+            self.refuse_missing(only, &had)?;
         }
-        if !self.order.dry_run {
-            // What is there now was brought, or is as good.
-            let there = stock::look(target)?;
-            let complete =
-                |(id, shown): (BackupId, Shown)| matches!(shown, Shown::Complete(_)).then_some(id);
-            brought
-                .backups
-                .extend(there.into_iter().filter_map(complete));
-            brought.dumps.extend(target.dump_names()?);
-            if result.is_ok() && self.order.all_sources {
-                brought.backups.retain(|id| had.backups.contains(id));
-                brought.dumps.retain(|name| had.dumps.contains(name));
-            }
-            if (&brought.backups, &brought.dumps) != (&known.backups, &known.dumps) {
-                target.note_brought(&Brought {
-                    time: clock::now(),
-                    ..brought
-                })?;
-            }
-        }
-        result?;
         Ok(self.tally.take())
+    }
+
+    /// What was named must be somewhere.
+    fn refuse_missing(&self, only: &Only, had: &Had) -> Result<()> {
+        let backups = only.backups.iter().filter(|id| !had.backups.contains(id));
+        let names = |word: &&String| {
+            let one = Only {
+                dumps: [(*word).clone()].into(),
+                ..Only::default()
+            };
+            !had.dumps.iter().any(|dump| one.names(dump))
+        };
+        let dumps = only.dumps.iter().filter(names).cloned();
+        let missing: Vec<String> = backups.map(ToString::to_string).chain(dumps).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let sources = self.order.sources.iter().map(|source| source.name.as_str());
+        let sources = Vec::from_iter(sources).join(" or ");
+        let what = format!("there is no {} in {sources}", missing.join(", no "));
+        Err(Error::new(Kind::NotFound, what)
+            .hint("`pgstow list` shows all backups, `pgstow list --dumps` all dumps."))
+    }
+
+    /// Notes what was brought; what no source `had` is forgotten.
+    fn note(&self, known: &Brought, mut brought: Brought, had: Option<&Had>) -> Result<()> {
+        let target = &self.order.target.repository;
+        // What is there now was brought, or is as good.
+        for (id, shown) in stock::look(target)? {
+            if matches!(shown, Shown::Complete(_)) {
+                brought.backups.insert(id);
+            }
+        }
+        brought.dumps.extend(target.dump_names()?);
+        if let Some(had) = had {
+            brought.backups.retain(|id| had.backups.contains(id));
+            brought.dumps.retain(|name| had.dumps.contains(name));
+        }
+        if (&brought.backups, &brought.dumps) == (&known.backups, &known.dumps) {
+            return Ok(());
+        }
+        target.note_brought(&Brought {
+            time: clock::now(),
+            ..brought
+        })
     }
 
     fn fill_from(&self, source: &Peer, brought: &mut Brought, had: &mut Had) -> Result<()> {
@@ -150,10 +197,14 @@ impl<'a> Filling<'a> {
         brought.backups.retain(|id| !is_bad(id));
         had.backups.extend(stock.keys().copied());
 
+        let lacking = match order.only {
+            Some(only) => Lacking::chosen(&stock, &there, &only.backups),
+            None => Lacking::look(&stock, &there, order.target, &pairs, brought)?,
+        };
         for pair in &pairs {
-            wal::copy(&pass, pair)?;
+            let needed = order.only.map(|_| lacking.needed_wal(&stock, &pair.source));
+            wal::copy(&pass, pair, needed.as_deref())?;
         }
-        let lacking = Lacking::look(&stock, &there, order.target, &pairs, brought)?;
         for (peer, findings) in [
             (source, &lacking.of_source),
             (order.target, &lacking.of_target),
@@ -166,14 +217,24 @@ impl<'a> Filling<'a> {
         let mut copied = BTreeSet::new();
         for id in lacking.backups {
             cancel.check()?;
-            if !backup::copy(&pass, &pairs, id)? {
-                break;
-            }
-            copied.insert(id);
+            match backup::copy(&pass, &pairs, id)? {
+                Fate::Copied => copied.insert(id),
+                Fate::PassedOver => false,
+                Fate::Later => break,
+            };
         }
-        let dumps = dumps::copy(&pass, &pairs, |name| brought.dumps.contains(name))?;
+        let is_chosen = |name: &DumpName| match order.only {
+            Some(only) => only.names(name),
+            None => true,
+        };
+        let is_brought = |name: &DumpName| order.only.is_none() && brought.dumps.contains(name);
+        let dumps = dumps::copy(&pass, &pairs, is_chosen, is_brought)?;
         had.dumps.extend(dumps);
-        pins::copy(&pass, |id| copied.contains(&id) || there.contains_key(&id))
+        if order.only.is_some() {
+            return Ok(());
+        }
+        let was_there = |id| there.get(&id).is_some_and(complete);
+        pins::copy(&pass, |id| copied.contains(&id) || was_there(id))
     }
 }
 

@@ -87,7 +87,10 @@ impl Pass<'_> {
                 (self.source, error, passes)
             }
             Trouble::Target(error) => {
-                let passes = matches!(error.kind(), Kind::AlreadyExists | Kind::Damaged);
+                let passes = matches!(
+                    error.kind(),
+                    Kind::AlreadyExists | Kind::Damaged | Kind::Denied
+                );
                 (self.target, error, passes)
             }
         };

@@ -8,9 +8,10 @@ use super::{
     pass::{Pair, Pass},
     wal_file::bring,
 };
-use crate::{error::Result, postgres::wal_name::WalName, util::workers};
+use crate::{error::Result, postgres::wal_name::WalName, repo::wal_index::Missing, util::workers};
 
-pub fn copy(pass: &Pass<'_>, pair: &Pair) -> Result<()> {
+/// With `needed`: only these segments, whatever the target's retention deleted.
+pub fn copy(pass: &Pass<'_>, pair: &Pair, needed: Option<&[Missing]>) -> Result<()> {
     let cut = pass.target.repository.cut(&pair.target)?;
     let one = |seen: &Seen| -> Result<()> {
         pass.cancel.check()?;
@@ -38,7 +39,11 @@ pub fn copy(pass: &Pass<'_>, pair: &Pair) -> Result<()> {
     let list = |work: &mut dyn FnMut(Seen) -> Result<()>| {
         merge::each(pass.source, pass.target, pair, |seen| {
             pass.cancel.check()?;
-            if !seen.is_lacking(pair, &cut) {
+            let is_lacking = match needed {
+                Some(needed) => seen.is_needed(pair, needed),
+                None => seen.is_lacking(pair, &cut),
+            };
+            if !is_lacking {
                 return Ok(());
             }
             match seen.what {
