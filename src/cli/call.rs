@@ -10,7 +10,7 @@ use super::args::Cli;
 const PLAIN: [&str; 2] = ["archive-wal", "restore-wal"];
 
 /// All commands, as a list of its own: clap builds its tables too slowly for archive-wal.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "demo",
     "init",
     "check",
@@ -29,6 +29,7 @@ const COMMANDS: [&str; 20] = [
     "cleanup",
     "pin",
     "unpin",
+    "sync",
     "monitor",
     "systemd",
 ];

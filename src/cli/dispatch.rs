@@ -23,7 +23,7 @@ use crate::{
         options::{LogLevel, Settings},
         pin, receive_wal,
         report::{Outcome, Report},
-        restore, restore_done, restore_dump, restore_wal, systemd, unpin,
+        restore, restore_done, restore_dump, restore_wal, sync, systemd, unpin,
         verify::{self, Verified},
     },
     domain::monitor::{recorder::Recorder, runs::Told},
@@ -137,6 +137,12 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         }),
         Command::Pin(args) => run.command(|context, _| pin::run(context, options::pin(args)?)),
         Command::Unpin(args) => run.command(|context, _| unpin::run(context, args.backup)),
+        Command::Sync(args) if args.status || args.dry_run => {
+            run.command(|context, layers| sync::run(context, &options::sync(&args, layers)?))
+        }
+        Command::Sync(args) => run.job("sync", |context, layers| {
+            sync::run(context, &options::sync(&args, layers)?)
+        }),
         Command::Systemd(args) => match args.action {
             SystemdAction::Install(args) => run.command(|context, layers| {
                 systemd::run(context, options::systemd::install(args, layers)?)

@@ -6,6 +6,7 @@
 mod drill;
 mod dumps;
 mod find_target;
+mod sync;
 pub mod systemd;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -13,6 +14,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 pub use drill::drill;
 pub use dumps::{drill_of_dump, restore_dump, verify_dumps};
 pub use find_target::find_target;
+pub use sync::sync;
 
 use super::{
     args::{
@@ -112,6 +114,7 @@ pub fn places(cli: &Cli) -> Places {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
             add(keys::BINDIR, "--bindir", args.bindir.as_deref());
         }
+        Command::Sync(args) => add(keys::JOBS, "--jobs", args.jobs.as_deref()),
         Command::RestoreDump(args) => add(keys::BINDIR, "--bindir", args.bindir.as_deref()),
         Command::Verify(args) => {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
@@ -375,6 +378,10 @@ pub fn restore_wal(args: RestoreWalArgs, layers: &Layers) -> Result<RestoreWalOp
         strict: args.strict,
         prefetch: args.prefetch,
         server_flags: layers.server_flags()?,
+        others: match args.no_fallback || args.prefetch {
+            true => Vec::new(),
+            false => layers.other_repos(),
+        },
     })
 }
 

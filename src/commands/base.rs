@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     cleanup_behind::Cleanup,
     context::Context,
-    options::{BaseOptions, Checkpoint, CleanupOptions},
+    options::{BaseOptions, Checkpoint, CleanupOptions, Settings},
     report::{self, Outcome, Report},
 };
 use crate::{
@@ -37,6 +37,7 @@ pub struct BaseReport {
 }
 
 pub fn run(context: &Context, options: BaseOptions) -> Result<BaseReport> {
+    refuse_filled(&context.settings)?;
     let repository = context.repository()?;
     let cleanup = options.cleanup;
     let backup = match options.finish {
@@ -49,6 +50,22 @@ pub fn run(context: &Context, options: BaseOptions) -> Result<BaseReport> {
         backup,
         cleanup,
     })
+}
+
+/// Its WAL comes later, and so do its backups.
+fn refuse_filled(settings: &Settings) -> Result<()> {
+    let repo = settings.repo()?;
+    if !settings.synced.iter().any(|(name, _)| *name == repo.name) {
+        return Ok(());
+    }
+    let pushed = settings.named.first().map_or("local", String::as_str);
+    Err(Error::usage(format!(
+        "no backup is made into repository {}: its WAL is not pushed there, but copied later (wal_mode = \"sync\")",
+        repo.name
+    ))
+    .hint(format!(
+        "make it in the one that WAL is pushed to, `pgstow --repo {pushed} base`; then `pgstow sync` copies it."
+    )))
 }
 
 fn clean(

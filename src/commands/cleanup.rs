@@ -136,7 +136,12 @@ pub(super) fn clean(
     };
     let (meter, cancel) = (&context.meter, &context.cancel);
     let done = run::run(repository, &order, cancel, meter)?;
-    let dumps = dumps::run(repository, &options.dumps, options.dry_run, meter, cancel)?;
+    let order = dumps::Order {
+        rules: &options.dumps,
+        dry_run: options.dry_run,
+        elsewhere: &done.facts.elsewhere,
+    };
+    let dumps = dumps::run(repository, order, meter, cancel)?;
     let action = |keep| if keep { Action::Keep } else { Action::Delete };
     let is_there = |id| done.undeleted.iter().any(|one| one.id == id);
     let backups = done.plan.backups.into_iter().map(|decision| BackupLine {

@@ -68,7 +68,9 @@ fn request(context: &Context, options: DrillOptions) -> Result<Request> {
     users.push("postgres".to_owned());
     users.dedup();
     let own = known.map(|info| info.database.clone());
-    let (wal_command, done_command) = (call("restore-wal"), call("restore-done"));
+    let (mut wal_command, done_command) = (call("restore-wal"), call("restore-done"));
+    // What this repository lacks is to be found out.
+    wal_command.push("--no-fallback".to_owned());
     let place = options.scratch.or(options.settings.scratch);
     let place = place.unwrap_or_else(|| settings.state_folder().join(FOLDER));
     Ok(Request {

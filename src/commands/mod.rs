@@ -23,6 +23,7 @@ pub mod restore;
 pub mod restore_done;
 pub mod restore_dump;
 pub mod restore_wal;
+pub mod sync;
 pub mod systemd;
 pub mod table;
 pub mod unpin;

@@ -3,6 +3,7 @@
 use std::{env, io, path::Path, process::Command, time::Duration};
 
 use serde::Serialize;
+use tracing::{debug, warn};
 
 use super::{
     context::Context,
@@ -22,7 +23,7 @@ use crate::{
         lsn::SystemId,
         wal_name::{Segment, WalName},
     },
-    repo::repository::System,
+    repo::repository::{Repository, System},
     util::detach,
 };
 
@@ -63,12 +64,6 @@ pub fn run(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal
     if options.prefetch {
         return prefetch(context, options);
     }
-    let settings = &context.settings;
-    let location = &settings.repo()?.location;
-    context
-        .meter
-        .begin(&format!("opening the repository {location}"), 0);
-    let repository = context.remembered_repository()?;
     let system_id = match options.system_id {
         Some(id) => id,
         None => {
@@ -85,40 +80,105 @@ pub fn run(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal
     // A server that asks again needn't wait here, and may have its WAL from a stream meanwhile.
     let patience = match doubt_means_absent(options.strict) {
         true => Duration::ZERO,
-        false => PATIENCE.min(settings.restore_wal_limit / 2),
+        false => PATIENCE.min(context.settings.restore_wal_limit / 2),
     };
-    let wanted = Wanted {
-        name: options.name,
-        destination: &options.destination,
-        last: options.last,
-        patience,
-    };
-    let system = repository.system(system_id)?;
-    let direct = || fetch(&repository, &system, &wanted, &context.meter);
-    let fetched = match spooled(context, options, &system) {
-        Some((segment, depth)) => {
-            let state = settings.state_folder();
-            let prefetch = Prefetch {
-                repository: &repository,
-                system: &system,
-                spool: Spool::of(&state, &repository, system_id, Path::new(DATA_DIR))?,
-                depth,
-                last: options.last,
-                start: &|first, last, folder, lock| {
-                    let mut command = prefetcher(options, system_id)?;
-                    let range = [first.to_string(), "--last".to_owned(), last.to_string()];
-                    command.args(range).arg(folder).current_dir(folder);
-                    detach::start(&mut command, lock)
-                },
-            };
-            prefetch.serve(segment, &options.destination, direct)?
-        }
-        None => direct()?,
+    let fetched = match options.others.is_empty() {
+        true => from_chosen(context, options, system_id, patience)?,
+        false => match from_chosen(context, options, system_id, Duration::ZERO) {
+            Err(error) if from_others(context, options, system_id, &error) => Fetched::Placed,
+            // Only now it is worth waiting.
+            Err(_) if !patience.is_zero() => from_chosen(context, options, system_id, patience)?,
+            fetched => fetched?,
+        },
     };
     Ok(RestoredWal {
         name: options.name.to_string(),
         found: fetched == Fetched::Placed,
     })
+}
+
+fn from_chosen(
+    context: &Context,
+    options: &RestoreWalOptions,
+    system_id: SystemId,
+    patience: Duration,
+) -> Result<Fetched> {
+    let settings = &context.settings;
+    let location = &settings.repo()?.location;
+    context
+        .meter
+        .begin(&format!("opening the repository {location}"), 0);
+    let repository = context.remembered_repository()?;
+    let wanted = Wanted {
+        patience,
+        ..wanted(options)
+    };
+    let system = repository.system(system_id)?;
+    let direct = || fetch(&repository, &system, &wanted, &context.meter);
+    let Some((segment, depth)) = spooled(context, options, &system) else {
+        return direct();
+    };
+    let state = settings.state_folder();
+    let prefetch = Prefetch {
+        repository: &repository,
+        system: &system,
+        spool: Spool::of(&state, &repository, system_id, Path::new(DATA_DIR))?,
+        depth,
+        last: options.last,
+        start: &|first, last, folder, lock| {
+            let mut command = prefetcher(options, system_id)?;
+            let range = [first.to_string(), "--last".to_owned(), last.to_string()];
+            command.args(range).arg(folder).current_dir(folder);
+            detach::start(&mut command, lock)
+        },
+    };
+    prefetch.serve(segment, &options.destination, direct)
+}
+
+fn wanted(options: &RestoreWalOptions) -> Wanted<'_> {
+    Wanted {
+        name: options.name,
+        destination: &options.destination,
+        last: options.last,
+        patience: Duration::ZERO,
+    }
+}
+
+/// What the chosen repository should have and can't give (a hole, damage, a store that is away), another one may have:
+/// whether one had it. That it has not says nothing: only the chosen one tells where the archive ends.
+fn from_others(
+    context: &Context,
+    options: &RestoreWalOptions,
+    system_id: SystemId,
+    error: &Error,
+) -> bool {
+    for other in &options.others {
+        let cluster = context.settings.cluster.name.clone();
+        let fetched = Repository::open(&other.location, cluster).and_then(|repository| {
+            let repository = repository.with_keys(&other.keys);
+            let system = repository.system(system_id)?;
+            fetch(&repository, &system, &wanted(options), &context.meter)
+        });
+        match fetched {
+            Ok(Fetched::Placed) => {
+                warn!(
+                    "{} comes from repository {}: {}",
+                    options.name,
+                    other.name,
+                    error.in_one_line()
+                );
+                return true;
+            }
+            Ok(Fetched::Absent) => {}
+            Err(other_error) => debug!(
+                "{} can't be had from repository {} either: {}",
+                options.name,
+                other.name,
+                other_error.in_one_line()
+            ),
+        }
+    }
+    false
 }
 
 /// The segment, and how many behind it are worth fetching, where a server in recovery asks: what

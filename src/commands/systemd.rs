@@ -99,6 +99,7 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
             user,
             calendars,
             dumps,
+            syncs,
             drills,
             log,
             print,
@@ -113,6 +114,7 @@ pub fn run(context: &Context, options: SystemdOptions) -> Result<SystemdReport> 
                 log: in_units(log.into_iter().collect())?.pop(),
                 calendars,
                 dumps,
+                syncs,
             };
             check_calendars(place, &wanted, cancel)?;
             let own = context.settings.repo()?.name.clone();
@@ -208,6 +210,8 @@ fn writes(context: &Context, drills: Option<PathBuf>) -> Result<Vec<PathBuf>> {
         .repos
         .iter()
         .filter_map(|repo| repo.location.folder());
+    let filled = settings.synced.iter();
+    let folders = folders.chain(filled.filter_map(|(_, location)| location.folder()));
     let mut writes: Vec<PathBuf> = folders.map(Path::to_owned).collect();
     writes.push(settings.state_dir.clone());
     writes.extend(drills);

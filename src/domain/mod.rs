@@ -10,5 +10,6 @@ pub mod monitor;
 pub mod restore;
 pub mod retention;
 pub mod setup;
+pub mod sync;
 pub mod systemd;
 pub mod wal;

@@ -37,6 +37,18 @@ pub struct Started {
     pub time: Time,
     #[serde(flatten)]
     pub process: ProcessId,
+    /// The id of the repository that it is copied from by `sync`, which goes on with what it left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<String>,
+}
+
+impl Started {
+    /// Whether its process is at work. None: nobody can say. Of a copy that a process left another one goes on
+    /// with it, so that its end says nothing.
+    pub fn lives(&self) -> Option<bool> {
+        let lives = self.process.lives();
+        lives.filter(|lives| *lives || self.copied_from.is_none())
+    }
 }
 
 /// `alive-<n>.json`: a sign of life; the first one tells the true start.
@@ -46,6 +58,9 @@ pub struct Alive {
     pub time: Time,
     pub start_lsn: Lsn,
     pub timeline: TimelineId,
+    /// What `sync` has copied since the one before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copied: Vec<StoredObject>,
 }
 
 /// How the files were read.
@@ -441,6 +456,14 @@ impl Repository {
     pub fn delete_if_there(&self, name: &ObjectName) -> Result<()> {
         match self.storage().delete(name) {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The same where we may: a key that may not delete leaves behind what nobody needs.
+    pub fn delete_if_we_may(&self, name: &ObjectName) -> Result<()> {
+        match self.delete_if_there(name) {
+            Err(error) if error.kind() == Kind::Denied => Ok(()),
             other => other,
         }
     }

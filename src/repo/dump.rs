@@ -22,6 +22,9 @@ pub struct DumpStarted {
     pub time: Time,
     #[serde(flatten)]
     pub process: ProcessId,
+    /// The id of the repository that it is copied from by `sync`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<String>,
 }
 
 /// `<name>.json`: the commit point and the description of a dump.

@@ -1,14 +1,17 @@
 //! What one repository has, and another one that is filled from it by `sync` has not got.
 //!
 //! What the other one's own retention deleted it does not lack: the lease of its cleanup tells from where on
-//! it keeps all WAL, and what begins before that is not wanted there.
+//! it keeps all WAL, and what begins before that is not wanted there; nor is what `sync` has brought once
+//! ([`super::brought`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     backup_id::BackupId,
+    brought::Brought,
     catalog::State,
-    layout::BackupObject,
+    dump_name::{DumpName, DumpObject},
+    layout::{BackupObject, ObjectName},
     lease::Cut,
     repository::{Repository, System},
     wal_index::{Missing, WalIndex},
@@ -27,6 +30,8 @@ use crate::{
 pub struct Held {
     /// Complete ones.
     backups: BTreeSet<BackupId>,
+    dumps: BTreeSet<DumpName>,
+    brought: Brought,
     wal: BTreeMap<SystemId, (WalIndex, Cut)>,
 }
 
@@ -44,6 +49,8 @@ impl Held {
             held.wal
                 .insert(system.system_id, (wal, repository.cut(&system)?));
         }
+        held.dumps = repository.dump_names()?;
+        held.brought = repository.brought()?;
         repository.confirm()?;
         Ok(held)
     }
@@ -67,7 +74,12 @@ impl Held {
                 cut.lost(start).is_some()
             })
         };
-        !self.backups.contains(&id) && wanted()
+        let is_there = self.backups.contains(&id) || self.brought.backups.contains(&id);
+        !is_there && wanted()
+    }
+
+    pub fn lacks_dump(&self, name: &DumpName) -> bool {
+        !self.dumps.contains(name) && !self.brought.dumps.contains(name)
     }
 
     /// What it lacks of another one's WAL.
@@ -98,6 +110,7 @@ impl Held {
 pub struct Behind {
     pub backups: u64,
     pub segments: u64,
+    pub dumps: u64,
     /// Since when the source has the first of these, by its store's clock.
     pub since: Option<Time>,
 }
@@ -119,7 +132,14 @@ impl Behind {
                 let name = source
                     .layout()
                     .backup_object(&backup.id, BackupObject::Backup);
-                behind.note(source.storage().head(&name)?.modified);
+                behind.note(source, &name)?;
+            }
+        }
+        for name in source.dump_names()? {
+            if held.lacks_dump(&name) {
+                behind.dumps += 1;
+                let name = source.layout().dump_object(&name, DumpObject::Description);
+                behind.note(source, &name)?;
             }
         }
         for system in source.systems()? {
@@ -134,12 +154,14 @@ impl Behind {
             self.segments += missing.last - missing.first + 1;
             let first = Segment::nth(missing.timeline, missing.first, system.segment_size);
             let name = source.wal_object(system, WalName::Segment(first));
-            self.note(source.storage().head(&name)?.modified);
+            self.note(source, &name)?;
         }
         Ok(())
     }
 
-    fn note(&mut self, stored: Time) {
+    fn note(&mut self, source: &Repository, name: &ObjectName) -> Result<()> {
+        let stored = source.storage().head(name)?.modified;
         self.since = Some(self.since.map_or(stored, |since| since.min(stored)));
+        Ok(())
     }
 }

@@ -305,6 +305,23 @@ impl Layout {
         Some((DumpName::read(rest)?, object))
     }
 
+    /// What `sync` has brought here.
+    pub fn brought_all(&self) -> Prefix {
+        self.prefix(format_args!("brought/"))
+    }
+
+    /// The `number`-th word on that; the highest number holds.
+    pub fn brought(&self, number: u64) -> ObjectName {
+        self.name(format_args!("brought/{number}.json"))
+    }
+
+    /// The number of such a word; None for what is none.
+    pub fn read_brought(&self, name: &ObjectName) -> Option<u64> {
+        let rest = name.as_str().strip_prefix(self.brought_all().as_str())?;
+        let number = rest.strip_suffix(".json")?.parse().ok()?;
+        (self.brought(number) == *name).then_some(number)
+    }
+
     /// All leases.
     pub fn locks(&self) -> Prefix {
         self.prefix(format_args!("locks/"))

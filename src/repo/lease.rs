@@ -37,6 +37,9 @@ const GRACE: TimeDelta = TimeDelta::minutes(5);
 /// The lease of who deletes by the rules of retention.
 pub const CLEANUP: &str = "cleanup";
 
+/// The lease of who copies into the repository.
+pub const SYNC: &str = "sync";
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Held {
     pub format: u32,
@@ -187,13 +190,13 @@ impl Repository {
                         "{} is not the lease that its name says, or of another format",
                         self.storage().place(&name)
                     );
-                    return Err(
-                        Error::damaged(what).hint("delete it if no cleanup is running anywhere.")
-                    );
+                    let hint = format!("delete it if no {purpose} is running anywhere.");
+                    return Err(Error::damaged(what).hint(hint));
                 }
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => {
-                    return Err(error.hint("delete it if no cleanup is running anywhere."));
+                    let hint = format!("delete it if no {purpose} is running anywhere.");
+                    return Err(error.hint(hint));
                 }
             }
         }
@@ -296,7 +299,7 @@ impl Lease<'_> {
         for (number, _) in repository.leases(&held.purpose)? {
             let lease = repository.layout().lease(&held.purpose, number);
             match number.cmp(&held.number) {
-                Ordering::Less => repository.delete_if_there(&lease)?,
+                Ordering::Less => repository.delete_if_we_may(&lease)?,
                 Ordering::Equal => {}
                 // Somebody took it over, and deleted the number that was free again.
                 Ordering::Greater => {

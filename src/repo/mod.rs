@@ -3,6 +3,7 @@
 //! The format is described in `docs/repository-format.md`.
 
 pub mod backup_id;
+pub mod brought;
 pub mod catalog;
 pub mod codec;
 pub mod coded;

@@ -15,7 +15,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 24] = [
+const SUBJECTS: [(&str, &str); 27] = [
     ("backup", "wal"),
     ("demo", "backup"),
     ("demo", "restore"),
@@ -40,6 +40,9 @@ const SUBJECTS: [(&str, &str); 24] = [
     ("setup", "logical"),
     ("setup", "restore"),
     ("setup", "wal"),
+    ("sync", "backup"),
+    ("sync", "logical"),
+    ("sync", "wal"),
 ];
 
 /// Crates that only these may use.

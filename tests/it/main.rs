@@ -41,5 +41,6 @@ mod restore_dump;
 mod restore_wal;
 mod stores;
 mod stories;
+mod sync;
 mod systemd;
 mod verify;

@@ -10,6 +10,7 @@ mod restore;
 mod restore_dump;
 mod retention;
 mod setup;
+mod sync;
 mod systemd;
 mod wal;
 
@@ -27,6 +28,7 @@ pub use restore::{RestoreArgs, RestoreDoneArgs};
 pub use restore_dump::RestoreDumpArgs;
 pub use retention::{CleanupArgs, PinArgs, UnpinArgs};
 pub use setup::{CheckArgs, DemoArgs, InitArgs};
+pub use sync::SyncArgs;
 pub use systemd::{InstallArgs, PlaceArgs, RemoveArgs, SystemdAction, SystemdArgs};
 pub use wal::{ArchiveWalArgs, ReceiveWalArgs, RestoreWalArgs};
 
@@ -101,6 +103,7 @@ pub enum Command {
     Cleanup(CleanupArgs),
     Pin(PinArgs),
     Unpin(UnpinArgs),
+    Sync(SyncArgs),
     Monitor(MonitorArgs),
     Systemd(SystemdArgs),
 }

@@ -40,8 +40,8 @@ pub enum SystemdAction {
   pgstow systemd install --print --on-calendar incremental='*-*-* 00/6:00'
   pgstow systemd install --cron --on-calendar base='30 1 * * 6'")]
 pub struct InstallArgs {
-    /// When a job (base, incremental, dump, cleanup, verify, drill, monitor) runs: as OnCalendar= of systemd has it, with
-    /// --cron as the five fields of a crontab; may be repeated
+    /// When a job (base, incremental, dump, sync, cleanup, verify, drill, monitor) runs: as OnCalendar= of systemd has it,
+    /// with --cron as the five fields of a crontab; may be repeated
     #[arg(long, value_name = "JOB=EXPR", value_parser = calendar)]
     pub on_calendar: Vec<(&'static str, String)>,
     /// User whom the jobs run as: that of the server

@@ -66,6 +66,9 @@ pub struct RestoreWalArgs {
     /// Exit with 126 in a standby too when in doubt
     #[arg(long)]
     pub strict: bool,
+    /// Look into no other repository for what the chosen one should have and can't give
+    #[arg(long)]
+    pub no_fallback: bool,
     /// Fetch the segments from NAME to that of --last into the folder DEST, in the background
     #[arg(long, hide = true, requires = "last", requires = "system_id")]
     pub prefetch: bool,

@@ -34,14 +34,25 @@ pub fn install(args: InstallArgs, layers: &Layers) -> Result<SystemdOptions> {
         }
     }
     let dumps = layers.speaks_of_dumps() || calendars.contains_key(jobs::DUMP);
+    let only_repo = layers.only_repo();
+    // Jobs that keep to one repository fill no other.
+    let syncs = only_repo.is_none() && layers.fills_any()?;
+    if !syncs && calendars.contains_key(jobs::SYNC) {
+        return Err(
+            Error::usage("a time for job sync, and no repository that it would fill").hint(
+                "set wal_mode = \"sync\" for a repository in pgstow.toml, and leave out --repo.",
+            ),
+        );
+    }
     let mut call = layers.own_call()?;
-    call.extend(layers.only_repo().into_iter().flatten());
+    call.extend(only_repo.into_iter().flatten());
     Ok(SystemdOptions {
         action: SystemdAction::Install {
             call,
             user: args.user,
             calendars,
             dumps,
+            syncs,
             drills: layers.drill_settings()?.scratch,
             log: layers
                 .log_file()?

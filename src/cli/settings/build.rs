@@ -123,31 +123,55 @@ impl Layers {
             if !self.one_repo && self.wal_mode(name)? == WalMode::Sync {
                 continue;
             }
-            let Some(location) = self.location(name)? else {
-                // A section without URL is a mistake; no section at all is no repository.
-                if self.file.repos.is_empty() {
-                    continue;
-                }
-                let what = format!("{}: [repo.{name}] has no url", self.path.display());
-                return Err(Error::usage(what).hint(
-                    "set url to the absolute path of a folder, or to a bucket: s3://bucket/folder.",
-                ));
-            };
-            repos.push(RepoSettings {
-                name: name.to_owned(),
-                location,
-                compression: self.required(keys::COMPRESSION, name, str::parse)?,
-                part_size: self.required(keys::PART_SIZE, name, parse::part_size)?,
-                verify_after_write: self.required(
-                    keys::VERIFY_AFTER_WRITE,
-                    name,
-                    parse::yes_or_no,
-                )?,
-                retention: self.retention(name)?,
-                keys: self.keys(name)?,
-            });
+            repos.extend(self.one_repo_settings(name)?);
         }
         Ok(repos)
+    }
+
+    /// All repositories of the file, whichever was chosen, and how each comes to its WAL.
+    pub fn every_repo(&self) -> Result<Vec<(WalMode, RepoSettings)>> {
+        // The first of them must be none that is filled.
+        self.synced()?;
+        let mut all = Vec::new();
+        for name in &self.file.repos {
+            let mode = self.wal_mode(name)?;
+            all.extend(self.one_repo_settings(name)?.map(|repo| (mode, repo)));
+        }
+        Ok(all)
+    }
+
+    /// All of the file but the first or chosen one, as far as their settings are well: what is wrong with another
+    /// repository must not keep anybody from the chosen one.
+    pub fn other_repos(&self) -> Vec<RepoSettings> {
+        let is_elsewhere = self.is_elsewhere(&self.repo).unwrap_or(true);
+        let others = self.file.repos.iter();
+        let others = others.filter(|name| !is_elsewhere && **name != self.repo);
+        others
+            .filter_map(|name| self.one_repo_settings(name).ok().flatten())
+            .collect()
+    }
+
+    /// None: there is no such section, and nothing else tells its place.
+    fn one_repo_settings(&self, name: &str) -> Result<Option<RepoSettings>> {
+        let Some(location) = self.location(name)? else {
+            // A section without URL is a mistake; no section at all is no repository.
+            if self.file.repos.is_empty() {
+                return Ok(None);
+            }
+            let what = format!("{}: [repo.{name}] has no url", self.path.display());
+            return Err(Error::usage(what).hint(
+                "set url to the absolute path of a folder, or to a bucket: s3://bucket/folder.",
+            ));
+        };
+        Ok(Some(RepoSettings {
+            name: name.to_owned(),
+            location,
+            compression: self.required(keys::COMPRESSION, name, str::parse)?,
+            part_size: self.required(keys::PART_SIZE, name, parse::part_size)?,
+            verify_after_write: self.required(keys::VERIFY_AFTER_WRITE, name, parse::yes_or_no)?,
+            retention: self.retention(name)?,
+            keys: self.keys(name)?,
+        }))
     }
 
     fn wal_mode(&self, repo: &str) -> Result<WalMode> {
@@ -174,6 +198,11 @@ impl Layers {
             synced.extend(location.map(|location| (name.clone(), location)));
         }
         Ok(synced)
+    }
+
+    /// Whether `sync` fills any.
+    pub fn fills_any(&self) -> Result<bool> {
+        Ok(!self.synced()?.is_empty())
     }
 
     fn retention(&self, repo: &str) -> Result<Policy> {

@@ -9,6 +9,7 @@ mod restore;
 mod restore_dump;
 mod retention;
 mod settings;
+mod sync;
 mod systemd;
 mod verify_dump;
 mod wal;
@@ -26,6 +27,7 @@ pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{
     BackupSettings, ClusterSettings, Jobs, LogLevel, RepoSettings, Settings, WalMode, WalSettings,
 };
+pub use sync::{SyncAction, SyncOptions};
 pub use systemd::{RemoveOptions, SystemdAction, SystemdOptions};
 pub use verify_dump::{HealthSettings, Place, VerifyDumpSettings, VerifyDumpsOptions, WhichDumps};
 pub use wal::{ArchiveWalOptions, ReceiveWalOptions, RestoreWalOptions};

@@ -20,6 +20,8 @@ pub enum SystemdAction {
         calendars: BTreeMap<&'static str, String>,
         /// Whether dumps are made.
         dumps: bool,
+        /// Whether there are repositories that are filled from others, by these jobs.
+        syncs: bool,
         /// Where folders of drills are made, if not in the state folder.
         drills: Option<PathBuf>,
         /// The folder of the log file, where there is one.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::RepoSettings;
 use crate::postgres::{
     lsn::SystemId,
     wal_name::{Segment, WalName},
@@ -21,7 +22,7 @@ pub struct ReceiveWalOptions {
     pub create_slot: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct RestoreWalOptions {
     pub name: WalName,
     pub destination: PathBuf,
@@ -36,4 +37,6 @@ pub struct RestoreWalOptions {
     pub prefetch: bool,
     /// Global flags that lead such a process to the same settings.
     pub server_flags: Vec<String>,
+    /// Where a file is looked for that the chosen repository should have and can't give, in this order.
+    pub others: Vec<RepoSettings>,
 }

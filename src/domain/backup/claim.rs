@@ -77,6 +77,7 @@ fn create_started(repository: &Repository, intent: Intent, now: Time) -> Result<
             lower_bound: intent.lower_bound,
             time: now,
             process: ProcessId::own(),
+            copied_from: None,
         };
         let name = repository
             .layout()
@@ -104,7 +105,7 @@ pub fn clear_remains(repository: &Repository) -> Result<()> {
         State::Unfinished(Unfinished {
             started: Some(started),
             ..
-        }) => started.process.lives() == Some(false),
+        }) => started.lives() == Some(false),
         _ => false,
     };
     for entry in entries.iter().filter(|entry| died_here(entry)) {
@@ -187,7 +188,7 @@ pub fn is_remains(unfinished: &Unfinished, now: Time) -> bool {
 
 /// None: of another host's process, or of one that nobody knows, nothing is known.
 fn lives(unfinished: &Unfinished) -> Option<bool> {
-    unfinished.started.as_ref()?.process.lives()
+    unfinished.started.as_ref()?.lives()
 }
 
 /// Gives signs of life in the background until it is dropped.
@@ -211,6 +212,7 @@ impl<'scope> SignsOfLife<'scope> {
                 time: clock::now(),
                 start_lsn,
                 timeline,
+                copied: Vec::new(),
             };
             let name = repository
                 .layout()

@@ -33,6 +33,7 @@ pub fn claim(
             name: name.clone(),
             time: clock::now(),
             process: ProcessId::own(),
+            copied_from: None,
         };
         let object = repository.layout().dump_object(&name, DumpObject::Started);
         match repository.storage().create_json(&object, &started) {

@@ -7,6 +7,7 @@ use super::{
     retention::{Decision, Known, Rules, decide},
 };
 use crate::{
+    domain::retention::facts::Elsewhere,
     error::Result,
     repo::{
         catalog::Removed,
@@ -35,21 +36,32 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
+/// What is done, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    pub rules: &'a Rules,
+    /// Only say what would go.
+    pub dry_run: bool,
+    /// What these lack stays.
+    pub elsewhere: &'a [Elsewhere],
+}
+
 pub fn run(
     repository: &Repository,
-    rules: &Rules,
-    dry_run: bool,
+    order: Order<'_>,
     meter: &Meter,
     cancel: &Cancel,
 ) -> Result<Outcome> {
+    let rules = order.rules;
     if !repository.has_dumps()? {
         return Ok(Outcome::default());
     }
-    if dry_run {
+    if order.dry_run {
         let entries = repository.dumps()?;
         let now = clock::now();
         let flaws = flaws(repository)?;
         let mut decisions = decisions(&entries, &flaws, rules, now);
+        keep_unsynced(&mut decisions, &entries, order.elsewhere);
         let restores = repository.restores(now)?;
         decisions.iter_mut().for_each(|one| spare(one, &restores));
         let gone = decisions.iter().filter(|decision| !decision.keep);
@@ -65,7 +77,7 @@ pub fn run(
         });
     }
     let mut lease = repository.take_lease(lease::CLEANUP)?;
-    let done = carry_out(repository, rules, &mut lease, meter, cancel);
+    let done = carry_out(repository, order, &mut lease, meter, cancel);
     let released = lease.release();
     let outcome = done?;
     released?;
@@ -74,7 +86,7 @@ pub fn run(
 
 fn carry_out(
     repository: &Repository,
-    rules: &Rules,
+    order: Order<'_>,
     lease: &mut Lease<'_>,
     meter: &Meter,
     cancel: &Cancel,
@@ -84,7 +96,8 @@ fn carry_out(
     repository.confirm()?;
     let now = lease.store_time()?;
     let flaws = flaws(repository)?;
-    let mut decisions = decisions(&entries, &flaws, rules, now);
+    let mut decisions = decisions(&entries, &flaws, order.rules, now);
+    keep_unsynced(&mut decisions, &entries, order.elsewhere);
     let mut removed = Removed::default();
     meter.begin("deleting dumps", 0);
     for decision in decisions.iter_mut().filter(|decision| !decision.keep) {
@@ -179,6 +192,26 @@ fn flaws(repository: &Repository) -> Result<Verdicts> {
     let verdicts = repository.verdicts(|_| false)?;
     verdicts.all_read()?;
     Ok(verdicts)
+}
+
+/// What a repository that `sync` fills has not got yet stays; where nobody can tell, all dumps do. Remains are none.
+fn keep_unsynced(decisions: &mut [Decision], entries: &[DumpEntry], elsewhere: &[Elsewhere]) {
+    for (decision, entry) in decisions.iter_mut().zip(entries) {
+        let mut lacking = elsewhere.iter().filter(|other| match &other.held {
+            Ok(held) => held.lacks_dump(&decision.name),
+            Err(_) => true,
+        });
+        if !decision.keep
+            && entry.whole().is_some()
+            && let Some(other) = lacking.next()
+        {
+            decision.keep = true;
+            decision.reasons = vec![match &other.held {
+                Ok(_) => format!("repository {} hasn't got it yet", other.name),
+                Err(why) => format!("nobody can say what repository {} lacks: {why}", other.name),
+            }];
+        }
+    }
 }
 
 /// What is read by a restore that runs stays for now.

@@ -25,7 +25,7 @@ pub mod restore;
 pub mod retention;
 pub mod run;
 mod snapshot;
-mod store;
+pub mod store;
 mod tap;
 pub mod toc;
 pub mod validate;

@@ -32,13 +32,17 @@ macro_rules! job {
 /// The job that is there only where dumps are made.
 pub const DUMP: &str = "dump";
 
+/// The job that is there only where repositories are filled from others.
+pub const SYNC: &str = "sync";
+
 /// The job that looks at everything, every few minutes.
 pub const MONITOR: &str = "monitor";
 
-pub const JOBS: [Job; 7] = [
+pub const JOBS: [Job; 8] = [
     job!("base", "base", "0 2 * * 0"),
     job!("incremental", "base", "0 2 * * 1-6"),
     job!("dump", "dump", "0 1 * * *"),
+    job!("sync", "sync", "30 * * * *"),
     job!("cleanup", "cleanup", "0 6 * * *"),
     job!("verify", "verify", "0 12 * * 0"),
     job!("drill", "drill", "0 14 * * 0"),
@@ -65,7 +69,7 @@ impl Job {
 
     /// Whether a cluster may be without it.
     pub fn optional(&self) -> bool {
-        self.name == DUMP
+        self.name == DUMP || self.name == SYNC
     }
 
     pub fn service_name(&self, cluster: &str) -> String {

@@ -39,11 +39,17 @@ pub struct Wanted {
     pub calendars: BTreeMap<&'static str, String>,
     /// Whether dumps are made, too.
     pub dumps: bool,
+    /// Whether there are repositories that are filled from others.
+    pub syncs: bool,
 }
 
 impl Wanted {
     /// Those that are set up.
     fn jobs(&self) -> impl Iterator<Item = &'static Job> {
-        JOBS.iter().filter(|job| self.dumps || !job.optional())
+        JOBS.iter().filter(|job| match job.name {
+            jobs::DUMP => self.dumps,
+            jobs::SYNC => self.syncs,
+            _ => true,
+        })
     }
 }

@@ -22,7 +22,7 @@ pub mod receive;
 mod running;
 pub mod spool;
 pub mod standby;
-mod stored;
+pub mod stored;
 pub mod stores;
 pub mod tail;
 mod valve;

@@ -116,6 +116,7 @@ impl Planted {
                 process: 1,
                 process_start: 1,
             },
+            copied_from: None,
         };
         let name = self
             .repository

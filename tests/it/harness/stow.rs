@@ -85,7 +85,13 @@ impl Stow {
     /// Where a WAL file is stored, whatever its system and codec.
     #[track_caller]
     pub fn wal_object(&self, file: &str) -> PathBuf {
-        let mut folders = vec![self.root.join("main/wal")];
+        self.wal_object_in(&self.root, file)
+    }
+
+    /// The same in another repository.
+    #[track_caller]
+    pub fn wal_object_in(&self, root: &Path, file: &str) -> PathBuf {
+        let mut folders = vec![root.join("main/wal")];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();

@@ -10,7 +10,6 @@ mod feed;
 mod large;
 mod listing;
 mod member;
-mod pace;
 mod reader;
 mod scan;
 
@@ -29,7 +28,6 @@ use self::{
     feed::{Base, Feed},
     large::Large,
     listing::Listing,
-    pace::Pace,
     reader::{Pages, Reader},
     scan::Scan,
 };
@@ -59,7 +57,7 @@ use crate::{
         layout::BackupObject,
         tablespace::{Location, Tablespace},
     },
-    util::clock,
+    util::{clock, pace::Pace},
 };
 
 /// The data directory of a server that runs here.
@@ -119,7 +117,10 @@ impl Source for Local<'_> {
             },
             checksums: options.manifest_checksums,
             meter: order.meter.clone(),
-            pace: Pace::new(options.max_rate_kb, order.cancel),
+            pace: Pace::new(
+                options.max_rate_kb.map(|rate| u64::from(rate) * 1024),
+                order.cancel,
+            ),
             failures: Mutex::default(),
         });
         let fill = |packer: &mut Packer<'_>| {

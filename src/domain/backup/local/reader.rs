@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{pace::Pace, scan::there};
+use super::scan::there;
 use crate::{
     domain::backup::changes::Page,
     error::{Error, IoContext, Result},
@@ -20,7 +20,7 @@ use crate::{
         relation_file::RelationPath,
     },
     repo::file_index::{FilePath, PageNotes},
-    util::{cold_read, meter::Meter},
+    util::{cold_read, meter::Meter, pace::Pace},
 };
 
 /// How often a page with a wrong checksum is read again, and how long after: the server writes it

@@ -26,12 +26,16 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> impl Iterator<Item = Verdict> {
                 NAME,
                 limits.judge(age),
                 format!(
-                    "it lacks {} and {} of WAL, the first since {}",
+                    "it lacks {} and {} of WAL{}, the first since {}",
                     units::count(behind.backups, "backup"),
                     units::count(behind.segments, "segment"),
+                    match behind.dumps {
+                        0 => String::new(),
+                        dumps => format!(", and {}", units::count(dumps, "dump")),
+                    },
                     readable(since)
                 ),
-                "see why nothing is copied there; until then `pgstow cleanup` keeps what it lacks.",
+                "see what `pgstow sync` says; until it is there `pgstow cleanup` keeps what it lacks.",
             ),
             _ => Verdict::ok(NAME, "it has all that there is"),
         };

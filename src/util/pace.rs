@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{error::Result, util::cancel::Cancel};
+use super::cancel::Cancel;
+use crate::error::Result;
 
 /// How long a pause may be before a stop is looked for.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -21,10 +22,10 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Begins now; without a rate nobody waits.
-    pub fn new(max_rate_kb: Option<u32>, cancel: &Cancel) -> Self {
+    /// Begins now; `rate` in bytes a second, without one nobody waits.
+    pub fn new(rate: Option<u64>, cancel: &Cancel) -> Self {
         Self {
-            rate: max_rate_kb.map(|rate| f64::from(rate) * 1024.0),
+            rate: rate.map(|rate| rate as f64),
             begun: Instant::now(),
             read: AtomicU64::new(0),
             cancel: cancel.clone(),
