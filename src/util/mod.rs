@@ -16,6 +16,7 @@ pub mod json_list;
 pub mod mark;
 pub mod meter;
 pub mod moment;
+pub mod nearest;
 pub mod pipe;
 pub mod private_file;
 pub mod process;

@@ -15,7 +15,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 24] = [
+const SUBJECTS: [(&str, &str); 27] = [
     ("backup", "wal"),
     ("demo", "backup"),
     ("demo", "restore"),
@@ -36,6 +36,9 @@ const SUBJECTS: [(&str, &str); 24] = [
     ("monitor", "retention"),
     ("monitor", "setup"),
     ("monitor", "wal"),
+    ("regain", "drill"),
+    ("regain", "logical"),
+    ("regain", "restore"),
     ("setup", "backup"),
     ("setup", "logical"),
     ("setup", "restore"),

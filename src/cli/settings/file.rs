@@ -10,11 +10,11 @@ use std::{
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::{
-    keys::{KEYS, Key, Scope},
-    suggest,
+use super::keys::{KEYS, Key, Scope};
+use crate::{
+    error::{Error, IoContext, Result},
+    util::nearest::nearest,
 };
-use crate::error::{Error, IoContext, Result};
 
 #[derive(Debug, Default)]
 pub struct ConfigFile {
@@ -156,7 +156,7 @@ impl Leaf<'_, '_> {
         let unknown = || {
             let known = KEYS.iter().filter(|key| key.scope == scope);
             let error = Error::usage(format!("unknown key {}", self.path.join(".")));
-            match suggest::nearest(&name, known.map(|key| key.name)) {
+            match nearest(&name, known.map(|key| key.name)) {
                 Some(near) => error.hint(format!("did you mean {near}?")),
                 None => error.hint("conf/pgstow.toml, the annotated example, has every key."),
             }

@@ -81,6 +81,21 @@ fn what_was_wrong_before_the_backup_is_found(pg: PgBin) {
     }
 }
 
+/// A timer that is there on every host must not alarm one that makes dumps alone.
+#[test]
+fn where_only_dumps_are_made_nothing_is_proven_and_nobody_alarmed() {
+    let site = Site::start(pg(15));
+    let drill = site.drill(&[]).fails(1);
+    drop(drill.stderr_contains("no complete backup"));
+    let dump = site.stow.tool.command(&["dump", "postgres"]);
+    dump.env("PGSTOW_CLUSTER_USER", "postgres").ok();
+    let report = site.drill(&[]).ok().json();
+    assert_eq!(report["good"], false);
+    let why = report["not_here"].as_str().unwrap();
+    assert!(why.contains("only dumps"), "{why}");
+    assert!(!site.stow.root().join("main/drills").exists());
+}
+
 #[test]
 fn what_hinders_the_server_is_told() {
     let site = Site::start(pg(16));

@@ -35,6 +35,7 @@ fn a_full_backup_and_a_chain_are_proven(pg: PgBin) {
         "recovery",
         "recovery_point",
         "contents",
+        "living_server",
         "indexes",
         "foreign_keys",
         "sequences",
