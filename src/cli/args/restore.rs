@@ -34,9 +34,9 @@ const PART: &str = "A lost table or database";
   pgstow restore --target-lsn 0/3000148 --data-dir /var/lib/postgresql/restored
   pgstow restore --standby --replace
   pgstow restore --delta --plan
-  pgstow restore --table shop.public.orders --target-time '2026-11-21 14:28:00+00' --to-database shop
-  pgstow restore --table shop.public.orders --target-xid 88123 --target-exclusive --to-database shop --to-schema before
-  pgstow restore --database shop --target-time '2026-11-21 14:28:00+00' --to-file shop.sql"
+  pgstow restore '2026-11-21 14:28:00+00' --table shop.public.orders -d shop
+  pgstow restore '2026-11-21 14:28:00+00' --table shop.public.orders -d shop --to-schema before
+  pgstow restore '2026-11-21 14:28:00+00' --database shop --to-file shop.sql"
 )]
 pub struct RestoreArgs {
     /// The backup to begin with (default: the newest before the target)

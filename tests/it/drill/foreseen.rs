@@ -48,7 +48,7 @@ fn drills_of_a_growing_cluster_foresee_the_next() {
             None => command.ok().json(),
             Some(limit) => command
                 .env("PGSTOW_MONITOR_RTO_CRITICAL", limit)
-                .fails(1)
+                .fails(2)
                 .json(),
         }
     };
