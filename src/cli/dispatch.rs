@@ -21,7 +21,7 @@ use crate::{
         drill::{self, dump::Drilled},
         dump, find_target, init, list, make_key, monitor,
         options::{LogLevel, Settings},
-        pin, receive_wal,
+        pin, receive_wal, regain,
         report::{Outcome, Report},
         restore, restore_done, restore_dump, restore_wal, sync, systemd, unpin,
         verify::{self, Verified},
@@ -64,6 +64,9 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
         Command::Check(args) => run.command(|context, layers| {
             check::run(context, &options::check(&args, only_repo, layers)?)
         }),
+        Command::Restore(args) if args.is_of_a_part() => {
+            run.command(|context, layers| regain::run(context, options::regain(*args, layers)?))
+        }
         Command::Restore(args) => {
             run.command(|context, layers| restore::run(context, options::restore(*args, layers)?))
         }

@@ -6,6 +6,7 @@
 mod drill;
 mod dumps;
 mod find_target;
+mod restore;
 mod sync;
 pub mod systemd;
 
@@ -14,13 +15,14 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 pub use drill::drill;
 pub use dumps::{drill_of_dump, restore_dump, verify_dumps};
 pub use find_target::find_target;
+pub use restore::{regain, restore};
 pub use sync::sync;
 
 use super::{
     args::{
         ArchiveWalArgs, BaseArgs, CheckArgs, CleanupArgs, Cli, Command, DemoArgs, DumpArgs,
-        GlobalArgs, InitArgs, ListArgs, MonitorArgs, PinArgs, ReceiveWalArgs, RestoreArgs,
-        RestoreWalArgs, VerifyArgs,
+        GlobalArgs, InitArgs, ListArgs, MonitorArgs, PinArgs, ReceiveWalArgs, RestoreWalArgs,
+        VerifyArgs,
     },
     settings::{
         Flag, Layers, Places,
@@ -32,21 +34,16 @@ use crate::{
     commands::options::{
         ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, DumpOptions,
         FailedUnitOptions, InitOptions, ListDumpsOptions, ListOptions, LogLevel, MonitorOptions,
-        PinOptions, ReceiveWalOptions, RestoreOptions, RestoreWalOptions, VerifyOptions,
+        PinOptions, ReceiveWalOptions, RestoreWalOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
         logical::request::{Choice, Content, Selection},
         monitor::alert::Wishes,
-        restore::{
-            request::{Delta, Request},
-            target::{Action, Target, Wish},
-        },
         systemd::ended::EndedUnit,
     },
     error::{Context, Error, Result},
     postgres::wal_name::WalName,
-    repo::backup_id::BackupId,
     util::{moment, zone::Zone},
 };
 
@@ -383,72 +380,4 @@ pub fn restore_wal(args: RestoreWalArgs, layers: &Layers) -> Result<RestoreWalOp
             false => layers.other_repos(),
         },
     })
-}
-
-pub fn restore(args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions> {
-    // One word alone may be the time: an id can't be taken for one.
-    let (backup, time) = match (args.backup, args.time) {
-        (Some(word), None) if word.parse::<BackupId>().is_err() && looks_like_time(&word) => {
-            (None, Some(word))
-        }
-        other => other,
-    };
-    let time = time.or(args.target_time);
-    let time = time.map(|text| moment::parse(&text, Zone::of_host()));
-    let wishes = [
-        time.transpose()?.map(Target::Time),
-        args.target_lsn.map(Target::Lsn),
-        args.target_xid.map(Target::Xid),
-        args.target_name.map(Target::Name),
-        args.target_immediate.then_some(Target::Immediate),
-    ];
-    let mut wishes = wishes.into_iter().flatten();
-    let target = wishes.next().unwrap_or(Target::Latest);
-    if wishes.next().is_some() || (args.standby && target != Target::Latest) {
-        // clap sees all of these but a time in the first place.
-        return Err(
-            Error::usage("more than one target, or a target for a standby")
-                .hint("name one target; a standby follows its primary and has none."),
-        );
-    }
-    if args.target_exclusive && target == Target::Latest {
-        return Err(Error::usage("--target-exclusive without a target")
-            .hint("give --target-time, --target-lsn or --target-xid too."));
-    }
-    Ok(RestoreOptions {
-        request: Request {
-            wish: Wish {
-                backup: backup.map(|id| id.parse()).transpose()?,
-                target,
-                exclusive: args.target_exclusive,
-                timeline: args.target_timeline,
-                action: match args.target_action.as_str() {
-                    "pause" => Action::Pause,
-                    "shutdown" => Action::Shutdown,
-                    _ => Action::Promote,
-                },
-                standby: args.standby,
-            },
-            data_dir: args.data_dir,
-            replace: args.replace,
-            delta: args.delta.then_some(Delta {
-                trust_times: args.trust_times,
-                force: args.force,
-            }),
-            tablespaces: args.tablespace,
-            archive: args.archive.map(|word| word == "on"),
-            offline: args.offline,
-            prove: args.prove,
-            workers: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
-            bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
-        },
-        plan: args.plan,
-        server_flags: layers.server_flags()?,
-    })
-}
-
-/// `2026-11-21...`: four digits and a dash; an id has eight digits.
-fn looks_like_time(word: &str) -> bool {
-    let bytes = word.as_bytes();
-    bytes.len() > 4 && bytes[..4].iter().all(u8::is_ascii_digit) && bytes[4] == b'-'
 }

@@ -5,6 +5,7 @@ pub mod dump;
 use std::{
     env,
     io::{self, Write},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -12,14 +13,15 @@ use serde::Serialize;
 
 use super::{
     context::Context,
-    options::DrillOptions,
+    options::{DrillOptions, GroundOptions},
     report::{Outcome, Report, found},
     verify::dumps::{failed, write_checks},
 };
 use crate::{
     domain::{
-        drill::{self, request::Request},
+        drill::{self, Went, ground::Ground, request::Request},
         monitor::runs::Told,
+        restore::forecast,
     },
     error::{Error, IoContext, Result},
     postgres::version,
@@ -31,7 +33,19 @@ use crate::{
 const FOLDER: &str = "drill";
 
 #[derive(Debug, Serialize)]
-pub struct DrillReport {
+#[serde(untagged)]
+pub enum DrillReport {
+    Filed(Box<Filed>),
+    NotHere {
+        repository: String,
+        good: bool,
+        /// Why nothing can be proven on this host.
+        not_here: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+pub struct Filed {
     repository: String,
     /// The object that the report is filed as.
     report: String,
@@ -42,19 +56,56 @@ pub struct DrillReport {
 pub fn run(context: &Context, options: DrillOptions) -> Result<DrillReport> {
     let repository = context.repository()?;
     let request = request(context, options)?;
-    let mut outcome = drill::run(&repository, &request, &context.cancel, &context.meter)?;
+    let went = drill::run(&repository, &request, &context.cancel, &context.meter)?;
+    let mut outcome = match went {
+        Went::Drilled(outcome) => outcome,
+        Went::NotHere(not_here) => {
+            return Ok(DrillReport::NotHere {
+                repository: repository.location().to_string(),
+                good: false,
+                not_here,
+            });
+        }
+    };
     context.meter.begin("filing the report", 0);
     let name = repository
         .add_drill(&mut outcome.drill, outcome.drilled.as_ref())
         .map_err(|error| error.context("the report of the drill can't be filed"))?;
-    Ok(DrillReport {
+    Ok(DrillReport::Filed(Box::new(Filed {
         repository: repository.location().to_string(),
         report: repository.storage().place(&name),
         drill: outcome.drill,
-    })
+    })))
 }
 
 fn request(context: &Context, options: DrillOptions) -> Result<Request> {
+    let connection = context.settings.cluster.connection.resolve().ok();
+    let own = connection.as_ref().map(|info| info.database.clone());
+    let settings = options.settings;
+    let mut ground = ground(context, options.ground, settings.scratch, settings.server)?;
+    // What this repository lacks is to be found out.
+    ground.wal_command.push("--no-fallback".to_owned());
+    Ok(Request {
+        to: options.to,
+        living: connection,
+        ground,
+        sql: settings.sql,
+        database: settings
+            .database
+            .or(own)
+            .unwrap_or_else(|| "postgres".to_owned()),
+        amcheck_limit: settings.amcheck_limit,
+        recovery_point: settings.recovery_point,
+    })
+}
+
+/// Where a backup is restored for a server of our own; `scratch` and `server` as the settings say it.
+pub fn ground(
+    context: &Context,
+    options: GroundOptions,
+    scratch: Option<PathBuf>,
+    server: Vec<(String, String)>,
+) -> Result<Ground> {
     let settings = &context.settings;
     let program = env::current_exe().at("find", "this program")?;
     let call = |command: &str| {
@@ -62,31 +113,18 @@ fn request(context: &Context, options: DrillOptions) -> Result<Request> {
         words.extend_from_slice(&options.server_flags);
         words
     };
-    let connection = settings.cluster.connection.resolve();
-    let known = connection.as_ref().ok();
-    let mut users: Vec<String> = known.map(|info| info.user.clone()).into_iter().collect();
+    let connection = settings.cluster.connection.resolve().ok();
+    let mut users: Vec<String> = connection.map(|info| info.user).into_iter().collect();
     users.push("postgres".to_owned());
     users.dedup();
-    let own = known.map(|info| info.database.clone());
-    let (mut wal_command, done_command) = (call("restore-wal"), call("restore-done"));
-    // What this repository lacks is to be found out.
-    wal_command.push("--no-fallback".to_owned());
-    let place = options.scratch.or(options.settings.scratch);
+    let (wal_command, done_command) = (call("restore-wal"), call("restore-done"));
+    let place = options.scratch.or(scratch);
     let place = place.unwrap_or_else(|| settings.state_folder().join(FOLDER));
-    Ok(Request {
-        to: options.to,
+    Ok(Ground {
         place: std::path::absolute(&place).at("find", &place)?,
         workers: options.jobs,
         bindir: options.bindir,
-        sql: options.settings.sql,
-        database: options
-            .settings
-            .database
-            .or(own)
-            .unwrap_or_else(|| "postgres".to_owned()),
-        amcheck_limit: options.settings.amcheck_limit,
-        recovery_point: options.settings.recovery_point,
-        settings: options.settings.server,
+        settings: server,
         users,
         wal_command,
         done_command,
@@ -94,6 +132,46 @@ fn request(context: &Context, options: DrillOptions) -> Result<Request> {
 }
 
 impl Report for DrillReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            DrillReport::Filed(filed) => filed.text(out),
+            DrillReport::NotHere { not_here, .. } => {
+                writeln!(out, "NOT PROVEN, and can't be on this host: {not_here}")
+            }
+        }
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.filed()?.failure()
+    }
+
+    fn told(&self) -> Told {
+        self.filed().map(Filed::told).unwrap_or_default()
+    }
+
+    fn is_good_news(&self) -> bool {
+        self.filed().is_some_and(|filed| filed.drill.good)
+    }
+
+    /// Where nothing can be proven, nothing was found either.
+    fn outcome(&self) -> Outcome {
+        match self.filed() {
+            Some(filed) if !filed.drill.good => Outcome::Findings,
+            _ => Outcome::Done,
+        }
+    }
+}
+
+impl DrillReport {
+    fn filed(&self) -> Option<&Filed> {
+        match self {
+            DrillReport::Filed(filed) => Some(filed),
+            DrillReport::NotHere { .. } => None,
+        }
+    }
+}
+
+impl Filed {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let drill = &self.drill;
         let what = match drill.backup {
@@ -131,6 +209,18 @@ impl Report for DrillReport {
             )?;
         }
         writeln!(out, "  {:<18} {}", "all", time(drill.seconds))?;
+        if let (Some(foreseen), Some(took)) = (&drill.forecast, forecast::seconds(drill)) {
+            let off = forecast::error(drill).unwrap_or_default();
+            writeln!(
+                out,
+                "  {:<18} fetch, unpack and replay took {}, and {} were foreseen: {:.0} % too {}",
+                "forecast",
+                time(took),
+                time(foreseen.seconds),
+                100.0 * off.abs(),
+                if off < 0.0 { "little" } else { "much" }
+            )?;
+        }
         writeln!(out, "\nfiled as {}", self.report)
     }
 
@@ -147,17 +237,6 @@ impl Report for DrillReport {
                 .filter(|phase| phase.name == "unpack")
                 .find_map(|phase| phase.bytes),
             ..Told::default()
-        }
-    }
-
-    fn is_good_news(&self) -> bool {
-        self.drill.good
-    }
-
-    fn outcome(&self) -> Outcome {
-        match self.drill.good {
-            true => Outcome::Done,
-            false => Outcome::Findings,
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod monitor;
 pub mod options;
 pub mod pin;
 pub mod receive_wal;
+pub mod regain;
 pub mod report;
 pub mod restore;
 pub mod restore_done;

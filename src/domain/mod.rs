@@ -7,6 +7,7 @@ pub mod history;
 pub mod list;
 pub mod logical;
 pub mod monitor;
+pub mod regain;
 pub mod restore;
 pub mod retention;
 pub mod setup;

@@ -15,6 +15,9 @@ const WITH_ACCESS_METHOD: Version = Version(1, 14);
 const WITH_ALGORITHM: Version = Version(1, 15);
 const WITH_KIND: Version = Version(1, 16);
 
+/// SECTION_POST_DATA of `teSection` in `src/bin/pg_dump/pg_backup.h`.
+const POST_DATA: i64 = 4;
+
 /// Longer ones are no names; what is defined by more text than that is not looked at.
 const LONGEST: usize = 1 << 20;
 
@@ -52,6 +55,8 @@ pub struct TocEntry {
     pub id: u32,
     /// Such as `TABLE` or `FK CONSTRAINT`.
     pub what: String,
+    /// Whether it comes behind all rows.
+    pub late: bool,
     pub schema: Option<String>,
     /// Of what belongs to a table: its name, a space, and the own one.
     pub name: String,
@@ -164,7 +169,7 @@ impl<R: Read> Input<R> {
         self.skip()?;
         let name = self.text()?.unwrap_or_default();
         let what = self.text()?.unwrap_or_default();
-        let _section = self.number()?;
+        let late = self.number()? == POST_DATA;
         let is_defined = DEFINED.contains(&what.as_str()) || name.starts_with(OF_DATABASE);
         let definition = match is_defined {
             true => self.text()?,
@@ -202,6 +207,7 @@ impl<R: Read> Input<R> {
         Ok(TocEntry {
             id,
             what,
+            late,
             schema,
             name,
             owner,
@@ -342,6 +348,7 @@ mod tests {
             let expected = TocEntry {
                 id: 215,
                 what: "TABLE".to_owned(),
+                late: false,
                 schema: Some("pub lic".to_owned()),
                 name: "accounts".to_owned(),
                 owner: "post gres".to_owned(),

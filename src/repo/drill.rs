@@ -3,7 +3,7 @@
 //! What they held is stored first: it is large, and only the next drill reads it. A crash in between leaves it
 //! without a report, and nobody looks at it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,10 @@ use super::{
 use crate::{
     error::{Kind, Result},
     postgres::lsn::{Lsn, SystemId, TimelineId},
-    util::clock::{Time, readable},
+    util::{
+        clock::{Time, readable},
+        units,
+    },
 };
 
 /// The newest reports that are read and kept: two years of weekly drills.
@@ -52,7 +55,52 @@ pub struct Drill {
     pub segments: u64,
     pub seconds: f64,
     pub phases: Vec<Phase>,
+    /// What was foreseen of fetch, unpack and replay before it began; None: no earlier drill told.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     pub checks: Vec<VerifiedCheck>,
+}
+
+/// How long it will take until a restored server is open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    pub seconds: f64,
+    pub phases: Vec<Foreseen>,
+    /// How many drills it is made of.
+    pub drills: u64,
+    /// Where they were made.
+    pub host: String,
+    /// How far earlier forecasts were off on average, as a part of what it took; None: there was none.
+    pub error: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Foreseen {
+    pub name: String,
+    pub seconds: f64,
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |seconds: f64| units::duration(Duration::from_secs_f64(seconds.max(0.0)));
+        let share = |part: &Foreseen| match self.seconds > 0.0 {
+            true => format!("{} {:.0} %", part.name, 100.0 * part.seconds / self.seconds),
+            false => part.name.clone(),
+        };
+        let shares: Vec<String> = self.phases.iter().map(share).collect();
+        let off = match self.error {
+            Some(error) => format!("; earlier forecasts were {:.0} % off", 100.0 * error),
+            None => String::new(),
+        };
+        write!(
+            f,
+            "about {} ({}), by {} on {}{off}",
+            time(self.seconds),
+            shares.join(", "),
+            units::count(self.drills, "drill"),
+            self.host
+        )
+    }
 }
 
 /// Where recovery ended.

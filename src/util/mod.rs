@@ -17,6 +17,7 @@ pub mod mark;
 pub mod meter;
 pub mod moment;
 pub mod mounts;
+pub mod nearest;
 pub mod pace;
 pub mod pipe;
 pub mod private_file;

@@ -1,6 +1,7 @@
 //! Encrypted repositories: nothing is stored plain that the format encrypts, who has the key gets all of it back,
 //! and who has not is told so.
 
+mod drills;
 mod dumps;
 mod keys;
 mod trouble;

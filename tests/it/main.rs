@@ -34,6 +34,7 @@ mod parsers;
 mod private_server;
 mod progress;
 mod receive_wal;
+mod regain;
 mod replication;
 mod restore;
 mod restore_by_hand;

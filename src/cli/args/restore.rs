@@ -12,6 +12,9 @@ use crate::{
     postgres::lsn::{Lsn, TimelineId},
 };
 
+/// Heads what brings a part of a backup back.
+const PART: &str = "A lost table or database";
+
 /// Restores a data directory to any moment
 ///
 /// Plans first and says why a restore can't succeed before a byte is written. Without a target
@@ -20,13 +23,20 @@ use crate::{
 #[command(
     group = ArgGroup::new("target").args(["time", "target_time", "target_lsn", "target_xid",
         "target_name", "target_immediate"]),
+    group = ArgGroup::new("part").args(["table", "database"]),
+    group = ArgGroup::new("destination").args(["to_database", "to_file"]),
+    group = ArgGroup::new("in_whole").multiple(true).args(["data_dir", "replace", "delta", "tablespace", "standby",
+        "archive", "offline", "plan", "prove"]),
     after_help = "Examples:
   pgstow restore
   pgstow restore --target-time '2026-11-21 02:00:00+00' --plan
   pgstow restore 20261121T020000Z-full '2026-11-21 09:30:00 Europe/Berlin'
   pgstow restore --target-lsn 0/3000148 --data-dir /var/lib/postgresql/restored
   pgstow restore --standby --replace
-  pgstow restore --delta --plan"
+  pgstow restore --delta --plan
+  pgstow restore '2026-11-21 14:28:00+00' --table shop.public.orders -d shop
+  pgstow restore '2026-11-21 14:28:00+00' --table shop.public.orders -d shop --to-schema before
+  pgstow restore '2026-11-21 14:28:00+00' --database shop --to-file shop.sql"
 )]
 pub struct RestoreArgs {
     /// The backup to begin with (default: the newest before the target)
@@ -79,6 +89,39 @@ pub struct RestoreArgs {
     /// Make a standby, which goes on following the archive
     #[arg(long, conflicts_with_all = ["target", "target_exclusive"])]
     pub standby: bool,
+    /// Bring back only these tables, separated by commas, beside what is there; needs --to-database or --to-file
+    #[arg(
+        long,
+        value_name = "DATABASE.SCHEMA.TABLE",
+        help_heading = PART,
+        requires = "destination",
+        conflicts_with_all = ["database", "in_whole"]
+    )]
+    pub table: Vec<String>,
+    /// Bring back only this database, beside what is there
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = PART,
+        requires = "destination",
+        conflicts_with = "in_whole"
+    )]
+    pub database: Option<String>,
+    /// Load it into this database of the living server, which is made if it is not there
+    #[arg(short = 'd', long, value_name = "NAME", help_heading = PART, requires = "part")]
+    pub to_database: Option<String>,
+    /// Put the tables into this schema, which must not be there yet
+    #[arg(long, value_name = "NAME", help_heading = PART, requires = "table")]
+    pub to_schema: Option<String>,
+    /// Write it as SQL to this new file
+    #[arg(long, value_name = "FILE", help_heading = PART, requires = "part")]
+    pub to_file: Option<PathBuf>,
+    /// Leave out owners and rights
+    #[arg(long, help_heading = PART, requires = "part", conflicts_with = "to_file")]
+    pub no_owner: bool,
+    /// Restore into a folder in this one for that (default: drill.scratch, else below the state folder)
+    #[arg(long, value_name = "DIR", help_heading = PART, requires = "part")]
+    pub scratch: Option<PathBuf>,
     /// Whether the restored server archives (default: only in the cluster's own place)
     #[arg(long, value_name = "ON_OFF", value_parser = ["on", "off"])]
     pub archive: Option<String>,
@@ -97,6 +140,13 @@ pub struct RestoreArgs {
     /// Folder of PostgreSQL's programs (default: those of the backup's version on this host)
     #[arg(long, value_name = "DIR")]
     pub bindir: Option<String>,
+}
+
+impl RestoreArgs {
+    /// Whether single tables or a database are wanted.
+    pub fn is_of_a_part(&self) -> bool {
+        self.database.is_some() || !self.table.is_empty()
+    }
 }
 
 /// Removes what restore wrote; for recovery_end_command

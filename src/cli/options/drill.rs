@@ -1,11 +1,13 @@
-//! Options of `drill`.
+//! Options of `drill`, and of what restores into a scratch folder as it does.
+
+use std::path::PathBuf;
 
 use crate::{
     cli::{
         args::DrillArgs,
         settings::{Layers, keys, parse},
     },
-    commands::options::DrillOptions,
+    commands::options::{DrillOptions, GroundOptions},
     domain::drill::pick::To,
     error::{Context, Result},
     util::{moment, zone::Zone},
@@ -22,10 +24,16 @@ pub fn drill(args: DrillArgs, layers: &Layers) -> Result<DrillOptions> {
             (None, true) => To::Random,
             (None, false) => To::Latest,
         },
-        scratch: args.scratch,
+        ground: ground(args.scratch, layers)?,
+        settings: layers.drill_settings()?,
+    })
+}
+
+pub(super) fn ground(scratch: Option<PathBuf>, layers: &Layers) -> Result<GroundOptions> {
+    Ok(GroundOptions {
+        scratch,
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
         bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
-        settings: layers.drill_settings()?,
         server_flags: layers.server_flags()?,
     })
 }

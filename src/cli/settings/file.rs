@@ -13,9 +13,11 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::{
     keys::{KEYS, Key, Scope},
     source::{Exposed, Source},
-    suggest,
 };
-use crate::error::{Error, IoContext, Result};
+use crate::{
+    error::{Error, IoContext, Result},
+    util::nearest::nearest,
+};
 
 #[derive(Debug, Default)]
 pub struct ConfigFile {
@@ -135,7 +137,7 @@ impl Leaf<'_, '_> {
         let unknown = || {
             let known = KEYS.iter().filter(|key| key.scope == scope);
             let error = Error::usage(format!("unknown key {}", self.path.join(".")));
-            match suggest::nearest(&name, known.map(|key| key.name)) {
+            match nearest(&name, known.map(|key| key.name)) {
                 Some(near) => error.hint(format!("did you mean {near}?")),
                 None => error.hint("conf/pgstow.toml, the annotated example, has every key."),
             }

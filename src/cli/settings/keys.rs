@@ -113,6 +113,8 @@ keys! {
     MONITOR_VERIFY_AGE_CRITICAL = Top "monitor.verify_age.critical" Some("31d"), false;
     MONITOR_DRILL_AGE_WARNING = Top "monitor.drill_age.warning" Some("8d"), false;
     MONITOR_DRILL_AGE_CRITICAL = Top "monitor.drill_age.critical" Some("31d"), false;
+    MONITOR_RTO_WARNING = Top "monitor.rto.warning" None, false;
+    MONITOR_RTO_CRITICAL = Top "monitor.rto.critical" None, false;
     MONITOR_WAITING_WARNING = Top "monitor.waiting.warning" Some("100"), false;
     MONITOR_WAITING_CRITICAL = Top "monitor.waiting.critical" Some("1000"), false;
     MONITOR_WAITING_AGE_WARNING = Top "monitor.waiting_age.warning" Some("10min"), false;

@@ -16,9 +16,11 @@ use super::{
     keys::{self, Key, Scope},
     old_names::{DISCORD, OLD_NAMES, OLD_REPOSITORY},
     source::{Source, Sourced},
-    suggest,
 };
-use crate::error::{Error, IoContext, Kind, Result};
+use crate::{
+    error::{Error, IoContext, Kind, Result},
+    util::nearest::nearest,
+};
 
 pub(super) const CONFIG: &str = "/etc/pgstow/pgstow.toml";
 pub(super) const ENV_FILE: &str = "/etc/postgresql-backup.env";
@@ -354,7 +356,7 @@ fn known(
     if names.is_empty() || names.contains(&name) {
         return Ok(Some(name));
     }
-    let near = suggest::nearest(&name, names.iter().map(String::as_str));
+    let near = nearest(&name, names.iter().map(String::as_str));
     let error = Error::usage(format!("no {what} named {name} is configured"));
     Err(match near {
         Some(near) => error.hint(format!("did you mean {flag} {near}?")),

@@ -16,7 +16,6 @@ mod monitor;
 mod notes;
 mod old_names;
 mod salvage;
-mod suggest;
 mod verify;
 
 pub mod keys;

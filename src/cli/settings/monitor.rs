@@ -41,6 +41,11 @@ impl Layers {
                 keys::MONITOR_DRILL_AGE_CRITICAL,
                 parse::duration,
             )?,
+            rto: self.limits(
+                keys::MONITOR_RTO_WARNING,
+                keys::MONITOR_RTO_CRITICAL,
+                parse::duration,
+            )?,
             waiting: self.limits(
                 keys::MONITOR_WAITING_WARNING,
                 keys::MONITOR_WAITING_CRITICAL,

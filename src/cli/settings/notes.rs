@@ -7,9 +7,11 @@ use super::{
     keys::{self, KEYS, Scope},
     layers::Layers,
     old_names::{Becomes, OLD_NAMES, OLD_REPOSITORY, WAL_ARCHIVE_DIR},
-    suggest,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    util::nearest::nearest,
+};
 
 /// Variables of pgstow that are no keys.
 const CHOICES: [&str; 4] = [
@@ -100,7 +102,7 @@ impl Layers {
             .map(|(name, source)| {
                 let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or_default().to_owned();
                 let words: Vec<String> = known.iter().map(|known| bare(known)).collect();
-                let near = suggest::nearest(&bare(name), words.iter().map(String::as_str));
+                let near = nearest(&bare(name), words.iter().map(String::as_str));
                 let near = near.map(|near| format!("; did you mean {PREFIX}{near}?"));
                 Note::Warning(format!(
                     "{source} is set, but no setting of pgstow{}",

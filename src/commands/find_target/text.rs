@@ -178,7 +178,8 @@ impl FindTargetReport {
         }
         writeln!(
             out,
-            "With --plan behind it, a restore only says what it would do; with --data-dir DIR it restores beside the live server."
+            "With --plan behind it, a restore only says what it would do; with --data-dir DIR it restores beside the live server, \
+             with --table DATABASE.SCHEMA.TABLE --to-database NAME it brings that table alone back into it."
         )
     }
 }

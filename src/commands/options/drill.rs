@@ -7,11 +7,17 @@ use crate::domain::drill::pick::To;
 #[derive(Debug)]
 pub struct DrillOptions {
     pub to: To,
+    pub ground: GroundOptions,
+    pub settings: DrillSettings,
+}
+
+/// For restores into a scratch folder.
+#[derive(Debug)]
+pub struct GroundOptions {
     /// Above that of the settings.
     pub scratch: Option<PathBuf>,
     pub jobs: usize,
     pub bindir: Option<PathBuf>,
-    pub settings: DrillSettings,
     /// Global flags that lead restore-wal, called by the server, to the same settings.
     pub server_flags: Vec<String>,
 }

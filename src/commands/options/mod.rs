@@ -18,10 +18,10 @@ use std::{path::PathBuf, time::Duration};
 
 pub use base::{BaseOptions, Checkpoint};
 pub use connection::ConnectionSettings;
-pub use drill::{DrillOptions, DrillSettings};
+pub use drill::{DrillOptions, DrillSettings, GroundOptions};
 pub use dump::{DumpOptions, DumpSettings};
 pub use find_target::FindTargetOptions;
-pub use restore::RestoreOptions;
+pub use restore::{RegainOptions, RestoreOptions};
 pub use restore_dump::{DumpFrom, RestoreDumpOptions};
 pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{

@@ -15,43 +15,36 @@
 mod amcheck;
 mod compare;
 mod files;
+pub mod ground;
+mod here;
+mod living;
+mod looks;
 mod objects;
 pub mod pick;
-mod place;
-mod recovery;
+pub mod place;
+pub mod recovery;
 pub mod request;
-mod scratch_server;
-mod session;
-mod stopwatch;
+pub mod scratch_server;
+pub mod session;
+pub mod stopwatch;
 
 use std::time::Duration;
 
 use self::{
     pick::{Picked, To},
     place::Place,
-    recovery::Ended,
     request::Request,
-    scratch_server::{Memory, ScratchServer},
     stopwatch::Stopwatch,
 };
-use super::{
-    logical::validate::statements,
-    restore::{
-        self,
-        archive::Archive,
-        load,
-        plan::{self, Options},
-        request::Request as RestoreRequest,
-        tablespaces::{Move, Was},
-    },
+use super::restore::{
+    archive::Archive,
+    forecast::{Load, forecast},
+    load,
+    target::Wish,
 };
 use crate::{
     error::{Error, Kind, Result},
-    postgres::{
-        conninfo::ConnInfo,
-        programs::{Programs, Search},
-        version::Major,
-    },
+    postgres::{programs::Programs, version::Major},
     repo::{
         document::FORMAT,
         drill::{Drill, Drilled},
@@ -69,13 +62,14 @@ use crate::{
 };
 
 /// All checks, in the order of a report.
-const CHECKS: [&str; 13] = [
+const CHECKS: [&str; 14] = [
     PLAN,
     RESTORE,
     "backup_manifest",
     RECOVERY,
     "recovery_point",
     "contents",
+    living::NAME,
     "indexes",
     "foreign_keys",
     "sequences",
@@ -87,6 +81,13 @@ const CHECKS: [&str; 13] = [
 const PLAN: &str = "plan";
 const RESTORE: &str = "restore";
 const RECOVERY: &str = "recovery";
+
+#[derive(Debug)]
+pub enum Went {
+    Drilled(Box<Outcome>),
+    /// On this host nothing can be proven: why.
+    NotHere(String),
+}
 
 /// What a drill found.
 #[derive(Debug)]
@@ -102,11 +103,17 @@ pub fn run(
     request: &Request,
     cancel: &Cancel,
     meter: &Meter,
-) -> Result<Outcome> {
-    place::sweep(&request.place)?;
+) -> Result<Went> {
+    place::sweep(&request.ground.place)?;
     let begun = clock::now();
     meter.begin("planning", 0);
-    let (system, archive) = load::load(repository, &pick::latest())?;
+    let (system, archive) = match load::load(repository, &Wish::latest()) {
+        Ok(loaded) => loaded,
+        Err(error) => return here::without_backups(repository, error).map(Went::NotHere),
+    };
+    if let Some(why) = here::without_identity(repository, &system, &archive) {
+        return Ok(Went::NotHere(why));
+    }
     let mut run = Run {
         repository,
         request,
@@ -135,13 +142,14 @@ pub fn run(
             segments: 0,
             seconds: 0.0,
             phases: Vec::new(),
+            forecast: None,
             checks: Vec::new(),
         },
     };
     let went = run.all();
     cancel.check()?;
     went?;
-    Ok(run.finish())
+    Ok(Went::Drilled(Box::new(run.finish())))
 }
 
 struct Run<'a> {
@@ -171,13 +179,19 @@ impl Run<'_> {
         self.drill.target = picked.wish.target.to_string();
         self.drill.chain_length = self.chain_length(&picked);
         self.drill.segments = picked.choice.reach.segments();
+        let load = Load::of(self.archive, &picked.choice);
+        self.drill.forecast = forecast(&self.repository.drills()?, &self.drill.host, load);
         let way = units::count(self.drill.segments, "segment");
         let mut planned = VerifiedCheck::passed(PLAN, format!("{} and {way} of WAL", backup.id));
         planned.details.clone_from(&picked.choice.warnings);
         self.drill.checks.push(planned);
         let major = Major::from_server_version_num(backup.postgres_version)?;
-        let programs = Search::of_this_host(self.request.bindir.clone()).find(Some(major))?;
-        let place = Place::make(&self.request.place, picked.needed_bytes(self.archive))?;
+        let programs = self.request.ground.programs(major)?;
+        let place = Place::make(
+            &self.request.ground.place,
+            "a drill",
+            picked.needed_bytes(self.archive),
+        )?;
         self.in_place(&picked, &programs, &place)
     }
 
@@ -196,14 +210,16 @@ impl Run<'_> {
         let read = ReadMeter::default();
         let repository = self.repository.counted_by(&read);
         let watch = Stopwatch::start();
-        let options = self.restore_options(picked, programs, place);
-        let now = clock::now();
-        // All that happens from here on is about the plan that was made above: it is the same.
-        let restored =
-            plan::plan(&repository, &options, now, &self.cancel, self.meter).and_then(|plan| {
-                restore::run_marked(&repository, &options, plan, now, &self.cancel, self.meter)
-            });
-        let waited = read.waited() / u32::try_from(self.request.workers.max(1)).unwrap_or(1);
+        let ground = &self.request.ground;
+        let restored = ground.restore(
+            &repository,
+            picked,
+            programs,
+            place,
+            &self.cancel,
+            self.meter,
+        );
+        let waited = read.waited() / u32::try_from(ground.workers.max(1)).unwrap_or(1);
         let (restored, mark) = match restored {
             Ok(restored) => restored,
             Err(error) if self.is_about_the_backup(&error)? => {
@@ -227,139 +243,6 @@ impl Run<'_> {
         let result = self.look(picked, programs, place);
         mark.take_back();
         result
-    }
-
-    /// All that comes behind the restore.
-    fn look(&mut self, picked: &Picked, programs: &Programs, place: &Place) -> Result<()> {
-        let (check, phase) = files::manifest(programs, place, &self.cancel, self.meter)?;
-        self.drill.checks.push(check);
-        self.drill.phases.push(phase);
-        let memory = Memory::of(&picked.choice.backup);
-        let watch = Stopwatch::start();
-        self.meter.begin("replaying WAL", 0);
-        let started = ScratchServer::start(
-            programs,
-            place,
-            &memory,
-            &self.target_for_sql(picked),
-            self.request,
-            &self.cancel,
-        )?;
-        let replayed = self.drill.segments * self.system.segment_size.bytes();
-        let server = match started {
-            Ok(server) => server,
-            Err(words) => {
-                self.drill.phases.push(watch.stop("replay", Some(replayed)));
-                self.drill
-                    .checks
-                    .push(VerifiedCheck::of(RECOVERY, words, String::new()));
-                return Ok(());
-            }
-        };
-        let phase = watch.stop_with("replay", Some(replayed), server.cpu());
-        self.drill.phases.push(phase);
-        self.ask(picked, programs, &server)?;
-        self.meter.begin("stopping the server", 0);
-        server.stop()?;
-        let checked = files::checksums(
-            programs,
-            place,
-            picked.choice.backup.data_checksums,
-            &self.cancel,
-            self.meter,
-        )?;
-        self.drill.checks.push(checked.0);
-        self.drill.phases.extend(checked.1);
-        Ok(())
-    }
-
-    /// What statements and programs can find out of the server that runs.
-    fn ask(&mut self, picked: &Picked, programs: &Programs, server: &ScratchServer) -> Result<()> {
-        let info = session::superuser(&server.info()?, &self.request.users, &self.cancel)?;
-        let ended = Ended::ask(&info, &self.cancel)?;
-        self.drill.reached = Some(ended.reached());
-        let recovery = recovery::judge(self.repository, self.system, picked, &ended)?;
-        self.drill.checks.push(recovery);
-        let target = picked.target_time().unwrap_or(self.begun);
-        let point = ended.point(target, self.request.recovery_point);
-        self.drill.checks.push(point);
-        let watch = Stopwatch::start();
-        self.meter.begin("looking at objects", 0);
-        let (mut objects, drilled) = objects::look(&info, &self.cancel)?;
-        let earlier = compare::earlier(self.repository, &self.drill)?;
-        objects.insert(0, compare::judge(earlier.as_ref(), &drilled));
-        if let Some(unreadable) = drilled.unreadable() {
-            objects[0] = unreadable;
-        }
-        self.drilled = Some(drilled.held);
-        self.drill.checks.extend(objects);
-        self.drill.phases.push(watch.stop("objects", None));
-        let checked = amcheck::look(
-            &info,
-            programs,
-            self.request.amcheck_limit,
-            self.request.workers,
-            &self.cancel,
-            self.meter,
-        )?;
-        self.drill.checks.push(checked.0);
-        self.drill.phases.extend(checked.1);
-        self.statements(&info)
-    }
-
-    fn statements(&mut self, info: &ConnInfo) -> Result<()> {
-        if self.request.sql.is_empty() {
-            let skipped = VerifiedCheck::skipped("sql", "drill.sql has no statement");
-            self.drill.checks.push(skipped);
-            return Ok(());
-        }
-        let watch = Stopwatch::start();
-        self.meter.begin("asking the statements of drill.sql", 0);
-        let info = info.clone().with_database(&self.request.database);
-        let check = match statements::check(&info, &self.request.sql, &self.cancel) {
-            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            Err(error) => Some(VerifiedCheck::failed("sql", error.in_one_line())),
-            Ok(check) => check,
-        };
-        self.drill.checks.extend(check);
-        self.drill.phases.push(watch.stop("sql", None));
-        Ok(())
-    }
-
-    /// What `pgstow.target` says to statements.
-    fn target_for_sql(&self, picked: &Picked) -> String {
-        clock::readable(picked.target_time().unwrap_or(self.begun))
-    }
-
-    fn restore_options(&self, picked: &Picked, programs: &Programs, place: &Place) -> Options {
-        let request = self.request;
-        let spaces = picked.choice.backup.tablespaces.iter();
-        let outside = spaces.filter(|space| !space.in_place);
-        let tablespaces = outside.map(|space| Move {
-            was: Was::Oid(space.oid),
-            to: place.tablespace(space.oid),
-        });
-        Options {
-            request: RestoreRequest {
-                wish: picked.wish.clone(),
-                data_dir: Some(place.data_dir()),
-                replace: false,
-                delta: None,
-                tablespaces: tablespaces.collect(),
-                // For good: it never writes among the original's files.
-                archive: Some(false),
-                offline: false,
-                prove: false,
-                workers: request.workers,
-                bindir: Some(programs.bindir().to_owned()),
-            },
-            own_data_dir: None,
-            notes: None,
-            received: None,
-            wal_command: place.with_own_state(&request.wal_command),
-            archive_command: Vec::new(),
-            done_command: place.with_own_state(&request.done_command),
-        }
     }
 
     /// Whether an error tells that something stored is damaged or gone; an error where the whole repository is.

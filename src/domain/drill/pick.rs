@@ -9,7 +9,7 @@ use crate::{
     domain::restore::{
         archive::Archive,
         choice::{Choice, choose},
-        target::{Action, Target, TimelineWish, Wish},
+        target::{Target, TimelineWish, Wish},
     },
     error::{Error, Kind, Result},
     postgres::lsn::Lsn,
@@ -64,25 +64,12 @@ impl Picked {
     }
 }
 
-/// The end of the archive.
-pub fn latest() -> Wish {
-    Wish {
-        backup: None,
-        target: Target::Latest,
-        exclusive: false,
-        timeline: TimelineWish::Latest,
-        // So that extensions can be made in it: it goes with its folder.
-        action: Action::Promote,
-        standby: false,
-    }
-}
-
 pub fn pick(archive: &Archive, to: &To) -> Result<Picked> {
     let wish = match to {
-        To::Latest => latest(),
+        To::Latest => Wish::latest(),
         To::Time(time) => Wish {
             target: Target::Time(*time),
-            ..latest()
+            ..Wish::latest()
         },
         To::Random => random(archive, RandomState::new().build_hasher().finish())?,
     };
@@ -94,7 +81,7 @@ pub fn pick(archive: &Archive, to: &To) -> Result<Picked> {
 /// Where recovery may be told to stop: at the beginning of any segment that lies behind a backup's end, and has a
 /// record behind it.
 fn random(archive: &Archive, chance: u64) -> Result<Wish> {
-    let timeline = choose(archive, &latest())
+    let timeline = choose(archive, &Wish::latest())
         .map(|choice| choice.timeline)
         .or_else(|error| archive.timelines().pop_last().ok_or(error))?;
     let size = archive.wal.size().bytes();
@@ -134,6 +121,6 @@ fn random(archive: &Archive, chance: u64) -> Result<Wish> {
         backup: Some(id),
         target: Target::Lsn(Lsn(number * size)),
         timeline: TimelineWish::Number(timeline),
-        ..latest()
+        ..Wish::latest()
     })
 }

@@ -1,4 +1,4 @@
-//! The folder of a drill. It goes at the end; what a killed drill left in the same place goes with the next one.
+//! The scratch folder of a drill, or of who wants a part of a backup. It goes at the end; what a killed drill left in the same place goes with the next one.
 
 use std::{
     fs::{Permissions, set_permissions},
@@ -27,6 +27,10 @@ use crate::{
 
 /// What folders of drills begin with.
 const NAME: &str = "pgstow-drill";
+
+/// What to do where there is no room.
+pub const LARGER: &str =
+    "name a folder on a larger disk by --scratch, or by drill.scratch of pgstow.toml.";
 
 /// The restored files.
 const DATA: &str = "data";
@@ -79,8 +83,8 @@ fn end_server(data_dir: &Path) -> Result<()> {
 }
 
 impl Place {
-    /// In the folder `place`, which must have room for so many bytes.
-    pub fn make(place: &Path, needed: u64) -> Result<Self> {
+    /// In the folder `place`, which must have room for so many bytes. `whose`: what says that it needs them.
+    pub fn make(place: &Path, whose: &str, needed: u64) -> Result<Self> {
         let account = server::unprivileged_account()?;
         let owner = account.as_ref().map(|account| (account.uid, account.gid));
         let elsewhere = "name another folder by --scratch, or by drill.scratch of pgstow.toml.";
@@ -90,14 +94,12 @@ impl Place {
         let free = free_bytes(place)?;
         if free < needed {
             return Err(Error::failed(format!(
-                "a drill needs {} in {}, and {} are free",
+                "{whose} needs {} in {}, and {} are free",
                 units::bytes(needed),
                 place.display(),
                 units::bytes(free)
             ))
-            .hint(
-                "name a folder on a larger disk by --scratch, or by drill.scratch of pgstow.toml.",
-            ));
+            .hint(LARGER));
         }
         let scratch =
             Scratch::make_in(place, NAME, false).map_err(|error| error.hint(elsewhere))?;
@@ -119,6 +121,11 @@ impl Place {
 
     pub fn tablespace(&self, oid: u32) -> PathBuf {
         self.scratch.path().join(format!("tablespace-{oid}"))
+    }
+
+    /// For an archive that pg_dump writes, and what else is ours.
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// The server's socket and what it is told.

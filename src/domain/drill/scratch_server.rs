@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use super::{place::Place, request::Request};
+use super::place::{LARGER, Place};
 use crate::{
     error::{Error, IoContext, Kind, Result},
     postgres::{
@@ -109,13 +109,13 @@ pub struct ScratchServer {
 }
 
 impl ScratchServer {
-    /// Starts it and waits until recovery has ended. What the server complained of, where it did not come to that.
+    /// Starts it, with what is wanted above our own settings, and waits until recovery has ended. What the server complained of, where it did not come to that.
     pub fn start(
         programs: &Programs,
         place: &Place,
         memory: &Memory,
         target: &str,
-        request: &Request,
+        wanted: &[(String, String)],
         cancel: &Cancel,
     ) -> Result<Result<Self, Vec<String>>> {
         let own = Configuration::write(place)?;
@@ -124,7 +124,7 @@ impl ScratchServer {
         settings.extend(memory.settings.iter().cloned());
         settings.extend(own.settings());
         settings.push(("pgstow.target".to_owned(), target.to_owned()));
-        settings.extend(request.settings.iter().cloned());
+        settings.extend(wanted.iter().cloned());
         let options = Options {
             programs: programs.clone(),
             data_dir: place.data_dir(),
@@ -145,9 +145,8 @@ impl ScratchServer {
                     .iter()
                     .any(|line| line.contains("No space left on device"))
                 {
-                    return Err(error.context("the drill's folder has no room for replay").hint(
-                        "name a folder on a larger disk by --scratch, or by drill.scratch of pgstow.toml.",
-                    ));
+                    let error = error.context("the scratch folder has no room for replay");
+                    return Err(error.hint(LARGER));
                 }
                 Ok(Err(words))
             }

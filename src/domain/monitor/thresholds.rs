@@ -23,6 +23,8 @@ pub struct Thresholds {
     pub verify_age: Limits<Duration>,
     /// Of the newest drill that found nothing wrong.
     pub drill_age: Limits<Duration>,
+    /// That a restore to the end of the archive is foreseen to take.
+    pub rto: Limits<Duration>,
     /// Files that wait to be archived.
     pub waiting: Limits<u64>,
     /// Of the oldest of them.

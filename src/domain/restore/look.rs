@@ -1,10 +1,10 @@
 //! What of a plan needs the files of the folders that are used again.
 
-use super::{contents::Contents, delta::Update, plan::Plan};
+use super::{contents::Contents, delta::Update, forecast::forecast, plan::Plan};
 use crate::{
     error::Result,
     repo::repository::Repository,
-    util::{cancel::Cancel, meter::Meter},
+    util::{cancel::Cancel, host, meter::Meter},
 };
 
 impl Plan {
@@ -29,7 +29,7 @@ impl Plan {
         }
     }
 
-    /// Says what `--delta` would do, by reading all files that may stay.
+    /// Says how long it would take, and what `--delta` would do, by reading all files that may stay.
     pub fn look(
         &mut self,
         repository: &Repository,
@@ -37,6 +37,9 @@ impl Plan {
         cancel: &Cancel,
         meter: &Meter,
     ) -> Result<()> {
+        // Whoever plans a restore is not to be stopped by what cannot be told.
+        let drills = repository.drills().unwrap_or_default();
+        self.forecast = forecast(&drills, &host::name(), self.load);
         if self.again.is_some() {
             let contents = Contents::load(repository, &self.choice.backup)?;
             let update = self.update(&contents, workers, cancel, meter);

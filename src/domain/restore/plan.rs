@@ -16,6 +16,7 @@ use super::{
     contents::Contents,
     delta::{self, Update, outlook::Outlook},
     folders::{Facts, Owner, State},
+    forecast::Load,
     guard, keys,
     load::load,
     places::{Again, Folder, Wanted},
@@ -39,6 +40,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::Backup,
+        drill::Forecast,
         repository::{Repository, System},
     },
     util::{cancel::Cancel, clock::Time, host, meter::Meter},
@@ -115,12 +117,17 @@ pub struct Plan {
     pub archive: Option<bool>,
     /// Not in the cluster's own place: the original may run beside it.
     pub copy: bool,
+    /// How long it will take until the server is open; None where nobody asked, or no drill tells.
+    pub forecast: Option<Forecast>,
     pub reasons: Vec<String>,
     /// Why the restore would be refused now, though all else is right: a server runs there.
     pub refused: Option<String>,
     pub warnings: Vec<String>,
     #[serde(skip)]
     pub timeline_wish: TimelineWish,
+    /// What the restore moves.
+    #[serde(skip)]
+    pub load: Load,
     #[serde(skip)]
     pub choice: Choice,
     #[serde(skip)]
@@ -357,6 +364,8 @@ pub fn plan(
         offline: request.offline || archive.begins_behind(backup),
         archive: archive_mode,
         copy: !own,
+        forecast: None,
+        load: Load::of(&archive, &choice),
         reasons: std::mem::take(&mut choice.reasons),
         refused,
         warnings,

@@ -56,6 +56,9 @@ impl fmt::Display for Plan {
                 ),
             )?;
         }
+        if let Some(forecast) = &self.forecast {
+            line("it takes", forecast.to_string())?;
+        }
         match &self.proof {
             Proof::Found { lsn, segment, what } => {
                 line("target", format!("proven: {what}, at {lsn} in {segment}"))?

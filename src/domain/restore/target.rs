@@ -99,6 +99,18 @@ pub struct Wish {
 const NAME_LIMIT: usize = 64;
 
 impl Wish {
+    /// The end of the archive, and writes from there on.
+    pub fn latest() -> Self {
+        Self {
+            backup: None,
+            target: Target::Latest,
+            exclusive: false,
+            timeline: TimelineWish::Latest,
+            action: Action::Promote,
+            standby: false,
+        }
+    }
+
     /// Refuses what PostgreSQL would refuse, or would silently take for something else.
     pub fn check(&self) -> Result<()> {
         let wrong = |what: &str, hint: &str| Err(Error::usage(what).hint(hint));

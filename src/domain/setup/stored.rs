@@ -3,7 +3,15 @@
 
 use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
-    domain::restore::{archive::Archive, load, lost::Way, windows::Window},
+    domain::restore::{
+        archive::Archive,
+        choice::choose,
+        forecast::{Load, forecast},
+        load,
+        lost::Way,
+        target::Wish,
+        windows::Window,
+    },
     error::Result,
     postgres::{
         lsn::{Lsn, TimelineId},
@@ -12,13 +20,13 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Entry, State, Unreadable},
-        drill::Drills,
+        drill::{Drills, Forecast},
         repository::{Repository, System},
         wal_index::{Missing, WalIndex},
     },
     util::{
         clock::{Time, readable},
-        units,
+        host, units,
     },
 };
 
@@ -31,7 +39,7 @@ const TAKE: &str = "take a new backup with `pgstow base`, from which WAL leads o
 pub struct Stored {
     /// The repository's name in the settings.
     pub name: String,
-    /// For the names and places of objects alone.
+    /// For the names and places of objects, and what this host can decrypt.
     repository: Repository,
     pub system: System,
     /// Complete backups, WAL and histories.
@@ -112,6 +120,21 @@ impl Stored {
             pending,
             damaged,
         })
+    }
+
+    /// Whether this host lacks the identity that what is stored is decrypted by.
+    pub fn is_closed(&self) -> bool {
+        self.system.encrypted && !self.repository.keys().can_decrypt()
+    }
+
+    /// How long a restore to the end of the archive will take; None where no drill tells, or none is possible.
+    pub fn forecast(&self) -> Option<Forecast> {
+        let choice = choose(&self.archive, &Wish::latest()).ok()?;
+        forecast(
+            &self.drills,
+            &host::name(),
+            Load::of(&self.archive, &choice),
+        )
     }
 
     /// The newest complete backup.

@@ -81,6 +81,44 @@ fn what_was_wrong_before_the_backup_is_found(pg: PgBin) {
     }
 }
 
+/// A timer that is there on every host must not alarm one that makes dumps alone.
+#[test]
+fn where_only_dumps_are_made_nothing_is_proven_and_nobody_alarmed() {
+    let site = Site::start(pg(15));
+    let drill = site.drill(&[]).fails(1);
+    drop(drill.stderr_contains("no complete backup"));
+    let dump = site.stow.tool.command(&["dump", "postgres"]);
+    dump.env("PGSTOW_CLUSTER_USER", "postgres").ok();
+    let report = site.drill(&[]).ok().json();
+    assert_eq!(report["good"], false);
+    let why = report["not_here"].as_str().unwrap();
+    assert!(why.contains("only dumps"), "{why}");
+    assert!(!site.stow.root().join("main/drills").exists());
+}
+
+/// What the living server has from before must be in the restored one; what it has since then need not.
+#[test]
+fn what_lives_and_was_not_backed_up_is_found() {
+    let site = Site::start(pg(17));
+    let cluster = &site.stow.cluster;
+    site.stow.backup(&[]);
+    cluster.switch_wal();
+    cluster.psql("create extension pg_surgery; create table later (n int)");
+    let report = site.proves(site.drill(&[]));
+    let told = says(&report, "living_server");
+    assert!(told.contains("objects of the living server"), "{told}");
+    // As if it had been there at all times, and a backup had lost it.
+    cluster.psql(
+        "select heap_force_freeze('pg_class', array(select ctid from pg_class where relname = 'later'))",
+    );
+    let report = site.finds(site.drill(&[]), &["living_server"]);
+    let told = says(&report, "living_server");
+    assert!(told.contains("table public.later is not there"), "{told}");
+    // Once it is archived it is there.
+    cluster.switch_wal();
+    site.proves(site.drill(&[]));
+}
+
 #[test]
 fn what_hinders_the_server_is_told() {
     let site = Site::start(pg(16));

@@ -35,6 +35,7 @@ fn a_full_backup_and_a_chain_are_proven(pg: PgBin) {
         "recovery",
         "recovery_point",
         "contents",
+        "living_server",
         "indexes",
         "foreign_keys",
         "sequences",
@@ -195,6 +196,7 @@ fn the_report_as_people_read_it() {
         .ok();
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("Restore drills") && page.contains("proven"));
+    assert!(page.contains("A restore to the end of the archive takes about "));
     let metrics = fs::read_to_string(metrics).unwrap();
     for metric in [
         "pgstow_drill_last_good{cluster=\"main\",repository=\"local\"} 1",

@@ -29,13 +29,13 @@ const PHASES: [(&str, Sign); 4] = [
     }),
 ];
 
-fn folder(site: &Site) -> Option<PathBuf> {
+pub fn folder(site: &Site) -> Option<PathBuf> {
     let mut entries = fs::read_dir(&site.drills).unwrap().flatten();
     entries.next().map(|entry| entry.path())
 }
 
 /// Processes that work in the folder of a drill, or are told of it.
-fn at_work(site: &Site) -> Vec<String> {
+pub fn at_work(site: &Site) -> Vec<String> {
     let drills = site.drills.to_str().unwrap().to_owned();
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|process| {
@@ -49,7 +49,7 @@ fn at_work(site: &Site) -> Vec<String> {
 }
 
 #[track_caller]
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < until, "{what}");

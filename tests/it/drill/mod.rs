@@ -2,9 +2,10 @@
 //! neither on disk nor in the repository, but for the report.
 
 mod damaged;
+mod foreseen;
 mod found;
 mod healthy;
-mod killed;
+pub mod killed;
 mod of_dumps;
 
 use std::{

@@ -10,6 +10,7 @@ mod lexer;
 pub mod load;
 pub mod mark;
 pub mod material;
+pub mod needs;
 mod old;
 mod owner;
 pub mod pick;

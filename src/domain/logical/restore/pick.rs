@@ -142,7 +142,7 @@ fn absent(what: &str, pattern: &str) -> Error {
 }
 
 /// Adds what goes with what is chosen, until nothing more does.
-fn close(toc: &ArchiveToc, chosen: &mut BTreeSet<u32>) {
+pub(super) fn close(toc: &ArchiveToc, chosen: &mut BTreeSet<u32>) {
     let known: Known = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
     loop {
         let before = chosen.len();

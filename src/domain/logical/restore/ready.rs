@@ -85,6 +85,15 @@ impl<'a> Ready<'a> {
         ArchiveToc::read(io::BufReader::new(file))
     }
 
+    /// An archive that lies where somebody else keeps it.
+    pub fn lying_at(path: &Path) -> Self {
+        Self {
+            material: None,
+            path: Some(path.to_owned()),
+            _scratch: None,
+        }
+    }
+
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }

@@ -358,7 +358,7 @@ impl Restorer<'_> {
 }
 
 /// Where to connect to while database `name` is made, renamed or dropped.
-fn beside(info: &ConnInfo, name: &str) -> ConnInfo {
+pub fn beside(info: &ConnInfo, name: &str) -> ConnInfo {
     match info.database == name {
         true => info.clone().with_database(match name {
             "postgres" => "template1",

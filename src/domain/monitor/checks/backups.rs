@@ -81,6 +81,7 @@ fn of_repository(
         },
         dumps::verification(held, by),
         drills::judge(held, by.thresholds, by.now),
+        drills::recovery_time(held, by.thresholds),
     ]
 }
 

@@ -30,7 +30,7 @@ pub const OF_SERVER: [&str; 13] = [
 pub const HERE: &str = "backup_here";
 
 /// Of each repository: unknown while it can't be read.
-pub const OF_REPOSITORY: [&str; 11] = [
+pub const OF_REPOSITORY: [&str; 12] = [
     HERE,
     "verification",
     "restorable",
@@ -42,6 +42,7 @@ pub const OF_REPOSITORY: [&str; 11] = [
     "wal_lag",
     "dump_verification",
     "drill",
+    "recovery_time",
 ];
 
 /// Of base backups and their WAL.

@@ -207,6 +207,7 @@ fn thresholds() -> Thresholds {
         dump_age: hours(26, 50),
         verify_age: hours(200, 400),
         drill_age: hours(200, 400),
+        rto: hours(1, 2),
         unsynced_age: hours(24, 72),
         waiting: limits(100, 1000),
         waiting_age: hours(1, 2),

@@ -36,6 +36,10 @@ pub fn part(html: &mut Html, holding: &Holding) {
     let rows = drills.iter().rev().take(DRILLS).map(row);
     table(html, "Drills, newest first", &columns, rows);
     left_out(html, drills.len().saturating_sub(DRILLS), "older drills");
+    if let Some(forecast) = stored.forecast() {
+        let text = format!("A restore to the end of the archive takes {forecast}.");
+        html.leaf("p", &[], &text);
+    }
     html.raw("<details>");
     html.leaf("summary", &[], "The newest drill in full");
     let columns = [

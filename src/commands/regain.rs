@@ -1,0 +1,141 @@
+//! `pgstow restore --table` and `--database`: brings a part of a backup back, beside what lives.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use serde::Serialize;
+
+use super::{context::Context, drill::ground, options::RegainOptions, report::Report};
+use crate::{
+    domain::regain::{
+        self, Regained,
+        around::Surroundings,
+        request::{Request, To},
+    },
+    error::{IoContext, Result},
+    postgres::programs::Search,
+    util::{clock::readable, units},
+};
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum RegainReport {
+    BroughtBack(Box<Regained>),
+}
+
+pub fn run(context: &Context, options: RegainOptions) -> Result<RegainReport> {
+    let settings = &context.settings;
+    let repository = context.repository()?;
+    let info = match &options.to {
+        To::Database(_) => Some(settings.cluster.connection.resolve()?),
+        To::File(_) => None,
+    };
+    let request = Request {
+        wish: options.wish,
+        what: options.what,
+        to: absolute(options.to)?,
+        schema: options.schema,
+        owners: options.owners,
+        ground: ground(context, options.ground, options.scratch, options.server)?,
+    };
+    let around = Surroundings {
+        repository: &repository,
+        info: info.as_ref(),
+        search: &Search::of_this_host(settings.cluster.bindir.clone()),
+        cancel: &context.cancel,
+        meter: &context.meter,
+    };
+    regain::run(&around, &request).map(|regained| RegainReport::BroughtBack(Box::new(regained)))
+}
+
+fn absolute(to: To) -> Result<To> {
+    Ok(match to {
+        To::File(path) => {
+            let absolute: PathBuf = std::path::absolute(&path).at("find", &path)?;
+            To::File(absolute)
+        }
+        other => other,
+    })
+}
+
+impl Report for RegainReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let RegainReport::BroughtBack(regained) = self;
+        let put = &regained.put;
+        let what = match regained.tables.len() as u64 {
+            0 => format!("database {:?}", regained.database),
+            count => format!(
+                "{} of {:?}",
+                units::count(count, "table"),
+                regained.database
+            ),
+        };
+        let place = match (&put.file, &put.to_database, &put.to_schema) {
+            (Some(file), ..) => format!("written to {}", file.display()),
+            (_, Some(name), _) if put.created => format!("in the new database {name:?}"),
+            (_, name, Some(schema)) => format!(
+                "in schema {schema:?} of database {:?}",
+                name.as_deref().unwrap_or_default()
+            ),
+            (_, name, None) => format!("in database {:?}", name.as_deref().unwrap_or_default()),
+        };
+        writeln!(out, "{what}: {place}, in {}", regained.took())?;
+        for table in &regained.tables {
+            writeln!(out, "  {table}")?;
+        }
+        let until = if regained.exclusive {
+            "just before "
+        } else {
+            ""
+        };
+        let newest = match regained.reached.transaction {
+            Some(time) => format!(", its newest transaction of {}", readable(time)),
+            None => String::new(),
+        };
+        writeln!(
+            out,
+            "as of {until}{} (backup {}, timeline {}{newest})",
+            regained.target, regained.backup, regained.timeline
+        )?;
+        if !put.empty.is_empty() {
+            writeln!(
+                out,
+                "these are needed by it, and came without rows: {}",
+                put.empty.join(", ")
+            )?;
+        }
+        let keys = &regained.foreign_keys;
+        statements(
+            out,
+            "foreign keys to other tables are left out, since these may have changed meanwhile; this makes them again:",
+            &keys.to_others,
+        )?;
+        statements(
+            out,
+            "foreign keys of other tables to it are gone where it was dropped with CASCADE; this makes them again:",
+            &keys.from_others,
+        )?;
+        for warning in &regained.warnings {
+            writeln!(out, "warning: {warning}")?;
+        }
+        match put.to_database {
+            Some(_) => writeln!(
+                out,
+                "Its statistics are not there yet: run ANALYZE, or vacuumdb --analyze-in-stages."
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+fn statements(out: &mut dyn Write, what: &str, statements: &[String]) -> io::Result<()> {
+    if !statements.is_empty() {
+        writeln!(out, "{what}")?;
+    }
+    for statement in statements {
+        writeln!(out, "  {statement}")?;
+    }
+    Ok(())
+}

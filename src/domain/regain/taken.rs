@@ -1,0 +1,202 @@
+//! What is wanted, found in the restored server: there it is moved and parted from the rest, since nobody else has it.
+
+use std::path::Path;
+
+use super::{
+    foreign_keys::{self, ForeignKeys, set},
+    name::TableName,
+    request::{Request, What},
+};
+use crate::{
+    domain::drill::{place::LARGER, session},
+    error::{Error, Kind, Result},
+    postgres::{connection::Session, conninfo::ConnInfo, row::Row, sql::identifier},
+    util::{cancel::Cancel, fs::free_bytes, nearest::nearest, process::NO_LIMIT, units},
+};
+
+/// Names that a hint has room for.
+const NEAR: usize = 5;
+
+/// How many of a database's tables are looked through for near names.
+const LOOKED_AT: &str = "100000";
+
+#[derive(Debug)]
+pub struct Taken {
+    /// With their partitions, and tables that inherit from them.
+    pub tables: Vec<Table>,
+    /// As they lie on the disk.
+    pub bytes: u64,
+    pub foreign_keys: ForeignKeys,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Table {
+    /// Where it is dumped from.
+    pub schema: String,
+    pub name: String,
+    oid: u32,
+}
+
+/// How to connect to the database; an error if it was not there.
+pub fn of_database(info: &ConnInfo, name: &str, cancel: &Cancel) -> Result<ConnInfo> {
+    let there = session::databases(info, cancel)?;
+    match there.iter().any(|one| one == name) {
+        true => Ok(info.clone().with_database(name)),
+        false => Err(Error::new(
+            Kind::NotFound,
+            format!("there was no database {name:?} at that moment"),
+        )
+        .hint(format!(
+            "there were {}; names are taken as they are, capitals and all.",
+            there.join(", ")
+        ))),
+    }
+}
+
+impl Taken {
+    pub fn take(info: &ConnInfo, request: &Request, cancel: &Cancel) -> Result<Self> {
+        let session = Session::connect(info, cancel)?;
+        session.with_limit(NO_LIMIT, |session| match &request.what {
+            What::Database(_) => Ok(Self {
+                tables: Vec::new(),
+                bytes: session
+                    .query_one(
+                        "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())",
+                        &[],
+                    )?
+                    .parse(0)?,
+                foreign_keys: ForeignKeys::default(),
+            }),
+            What::Tables(names) => Self::of_tables(session, names, request.schema.as_deref()),
+        })
+    }
+
+    fn of_tables(session: &Session, names: &[TableName], schema: Option<&str>) -> Result<Self> {
+        let mut tables = Vec::new();
+        for name in names {
+            tables.extend(found(session, name)?);
+        }
+        tables.sort();
+        tables.dedup();
+        let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+        let sizes = "SELECT coalesce(sum(pg_catalog.pg_table_size(t)), 0)::int8 \
+                     FROM pg_catalog.unnest($1::text::oid[]) t";
+        let bytes = session.query_one(sizes, &[&set(&oids)])?.parse(0)?;
+        // Event triggers of somebody's must not look at what we do.
+        session.execute("SET session_replication_role = replica", &[])?;
+        let foreign_keys = foreign_keys::part(session, &oids, schema)?;
+        if let Some(schema) = schema {
+            move_to(session, &mut tables, schema)?;
+        }
+        Ok(Self {
+            tables,
+            bytes,
+            foreign_keys,
+        })
+    }
+
+    /// The archive is compressed, but rows as text may be larger than in their tables.
+    pub fn check_room(&self, folder: &Path) -> Result<()> {
+        let free = free_bytes(folder)?;
+        match free >= self.bytes {
+            true => Ok(()),
+            false => Err(Error::failed(format!(
+                "what is wanted needs up to {} in {}, beside what was restored there, and {} are free",
+                units::bytes(self.bytes),
+                folder.display(),
+                units::bytes(free)
+            ))
+            .hint(LARGER)),
+        }
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        let tables = self.tables.iter();
+        tables
+            .map(|table| format!("{}.{}", table.schema, table.name))
+            .collect()
+    }
+}
+
+/// The table, and what belongs to it as a partition or by inheritance.
+fn found(session: &Session, name: &TableName) -> Result<Vec<Table>> {
+    const KIND: &str = "SELECT c.relkind FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+    const WITH_PARTS: &str = "WITH RECURSIVE t(oid) AS (SELECT c.oid FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2 \
+         UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN t ON i.inhparent = t.oid) \
+         SELECT n.nspname, c.relname, c.oid FROM t JOIN pg_catalog.pg_class c ON c.oid = t.oid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'f')";
+    let both: [&str; 2] = [&name.schema, &name.name];
+    let kinds = session.query_rows(KIND, &both)?;
+    let kind = kinds.first().map(|row| row.text(0)).transpose()?;
+    match kind.as_deref() {
+        Some("r" | "p") => {}
+        Some(_) => {
+            return Err(Error::usage(format!("{name} is no table"))
+                .hint("views and the like come with the whole database: --database."));
+        }
+        None => return Err(absent(session, name)?),
+    }
+    let rows = session.query_rows(WITH_PARTS, &both)?;
+    rows.iter().map(table).collect()
+}
+
+fn table(row: &Row) -> Result<Table> {
+    Ok(Table {
+        schema: row.text(0)?,
+        name: row.text(1)?,
+        oid: row.parse(2)?,
+    })
+}
+
+/// The names that may have been meant: those of other schemas first.
+fn absent(session: &Session, name: &TableName) -> Result<Error> {
+    let sql = "SELECT n.nspname, c.relname, c.oid FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') \
+         AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema' \
+         ORDER BY lower(c.relname) = lower($1) DESC, 1, 2 LIMIT $2::text::int8";
+    let rows = session.query_rows(sql, &[&name.name, LOOKED_AT])?;
+    let all = rows.iter().map(table).collect::<Result<Vec<_>>>()?;
+    let full = |table: &Table| format!("{}.{}.{}", name.database, table.schema, table.name);
+    let same = |table: &&Table| table.name.to_lowercase() == name.name.to_lowercase();
+    let mut near: Vec<String> = all.iter().filter(same).take(NEAR).map(full).collect();
+    if near.is_empty() {
+        let names = all.iter().map(|table| table.name.as_str());
+        let nearest = nearest(&name.name, names).map(str::to_owned);
+        let alike = all
+            .iter()
+            .filter(|table| nearest.as_deref() == Some(&table.name));
+        near.extend(alike.take(NEAR).map(full));
+    }
+    let error = Error::new(
+        Kind::NotFound,
+        format!("there was no table {name} at that moment"),
+    );
+    Ok(match near.is_empty() {
+        true => error.hint(
+            "perhaps it was made later or dropped before: `pgstow find-target --table` tells when it was gone.",
+        ),
+        false => error.hint(format!("there was {}.", near.join(", "))),
+    })
+}
+
+/// With indexes, constraints and sequences that are their own.
+fn move_to(session: &Session, tables: &mut [Table], schema: &str) -> Result<()> {
+    let quoted = identifier(schema);
+    let made = session.execute(&format!("CREATE SCHEMA {quoted}"), &[]);
+    made.map_err(|error| {
+        error
+            .context(format!("the tables can't be put into schema {schema:?}"))
+            .hint("choose a name that no schema of that database had (--to-schema).")
+    })?;
+    for table in tables {
+        let (old, name) = (identifier(&table.schema), identifier(&table.name));
+        session.execute(
+            &format!("ALTER TABLE {old}.{name} SET SCHEMA {quoted}"),
+            &[],
+        )?;
+        schema.clone_into(&mut table.schema);
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! How long it will take until a restored server is open, from the drills that were measured. Pure.
+//!
+//! Of each phase a line is drawn through what drills took by their bytes: through their middle, and never steeper than
+//! through nothing at all, so that two drills of nearly the same size don't promise the impossible of a third.
+
+use super::{archive::Archive, choice::Choice};
+use crate::repo::drill::{Drill, Drills, Forecast, Foreseen};
+
+/// Phases of a recovery; the others are of a drill alone.
+const PHASES: [&str; 3] = ["fetch", "unpack", "replay"];
+
+/// The newest drills that count: disks and clusters change.
+const MOST: usize = 10;
+
+/// Against the next newer one.
+const WEIGHT: f64 = 0.7;
+
+/// Bytes that a restore moves, in the order of [`PHASES`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Of the backup, and of those that it builds on, as they are stored.
+    pub stored: u64,
+    pub plain: u64,
+    /// Of the segments on the way.
+    pub wal: u64,
+}
+
+impl Load {
+    pub fn of(archive: &Archive, choice: &Choice) -> Self {
+        let mut stored = choice.backup.stored_bytes;
+        let mut parent = choice.backup.parent;
+        while let Some(id) = parent {
+            let below = archive.backups.iter().find(|backup| backup.id == id);
+            stored += below.map_or(0, |below| below.stored_bytes);
+            parent = below.and_then(|below| below.parent);
+        }
+        Self {
+            stored,
+            plain: choice.backup.bytes,
+            wal: choice.reach.segments() * archive.wal.size().bytes(),
+        }
+    }
+
+    fn bytes(self) -> [u64; 3] {
+        [self.stored, self.plain, self.wal]
+    }
+}
+
+/// Those of this host, or of the one where the newest was made; None where none went through.
+pub fn forecast(drills: &Drills, host: &str, load: Load) -> Option<Forecast> {
+    let went = |drill: &&Drill| {
+        drill.reached.is_some() && PHASES.iter().all(|name| taken(drill, name).is_some())
+    };
+    let newest_first: Vec<&Drill> = drills.all.iter().rev().filter(went).collect();
+    let here = newest_first.iter().any(|drill| drill.host == host);
+    let host = match here {
+        true => host,
+        false => newest_first.first()?.host.as_str(),
+    };
+    let measured: Vec<&Drill> = newest_first
+        .into_iter()
+        .filter(|drill| drill.host == host)
+        .take(MOST)
+        .collect();
+    let mut phases = Vec::new();
+    for (name, bytes) in PHASES.into_iter().zip(load.bytes()) {
+        let points = measured.iter().filter_map(|drill| taken(drill, name));
+        let seconds = on_line(&points.collect::<Vec<_>>(), bytes as f64)?;
+        phases.push(Foreseen {
+            name: name.to_owned(),
+            seconds,
+        });
+    }
+    let errors: Vec<f64> = measured
+        .iter()
+        .filter_map(|drill| error(drill))
+        .map(f64::abs)
+        .collect();
+    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    Some(Forecast {
+        seconds: phases.iter().map(|phase| phase.seconds).sum(),
+        phases,
+        drills: measured.len() as u64,
+        host: host.to_owned(),
+        error: (!errors.is_empty()).then_some(mean),
+    })
+}
+
+/// By how much the forecast of a drill was too long (above 0) or too short, as a part of what it took.
+pub fn error(drill: &Drill) -> Option<f64> {
+    let foreseen = drill.forecast.as_ref()?.seconds;
+    let took = seconds(drill)?;
+    (took > 0.0).then(|| (foreseen - took) / took)
+}
+
+/// What a drill took of what is foreseen.
+pub fn seconds(drill: &Drill) -> Option<f64> {
+    PHASES
+        .iter()
+        .map(|name| taken(drill, name).map(|(_, seconds)| seconds))
+        .sum()
+}
+
+/// Bytes and seconds.
+fn taken(drill: &Drill, name: &str) -> Option<(f64, f64)> {
+    let phase = drill.phases.iter().find(|phase| phase.name == name)?;
+    Some((phase.bytes? as f64, phase.seconds))
+}
+
+/// What a line through `points`, newest first, has at `x`.
+fn on_line(points: &[(f64, f64)], x: f64) -> Option<f64> {
+    let weighted = || {
+        points
+            .iter()
+            .enumerate()
+            .map(|(age, point)| (WEIGHT.powi(i32::try_from(age).unwrap_or(i32::MAX)), point))
+    };
+    let all: f64 = weighted().map(|(weight, _)| weight).sum();
+    if points.is_empty() {
+        return None;
+    }
+    let mean = |of: fn(&(f64, f64)) -> f64| {
+        weighted()
+            .map(|(weight, point)| weight * of(point))
+            .sum::<f64>()
+            / all
+    };
+    let (mean_x, mean_y) = (mean(|point| point.0), mean(|point| point.1));
+    let (mut spread, mut together) = (0.0, 0.0);
+    for (weight, (x, y)) in weighted() {
+        spread += weight * (x - mean_x).powi(2);
+        together += weight * (x - mean_x) * (y - mean_y);
+    }
+    let steepest = if mean_x > 0.0 { mean_y / mean_x } else { 0.0 };
+    let slope = if spread > 0.0 {
+        (together / spread).clamp(0.0, steepest)
+    } else {
+        steepest
+    };
+    Some((mean_y + slope * (x - mean_x)).max(0.0))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_lead_on() {
+        for (points, x, expected) in [
+            // By proportion, of one alone or of equals.
+            (&[(10.0, 1.0)][..], 20.0, 2.0),
+            (&[(10.0, 1.0), (10.0, 1.0)], 30.0, 3.0),
+            // What it always takes, and what it takes by size.
+            (&[(20.0, 3.0), (10.0, 2.0)], 30.0, 4.0),
+            // Never less for more, nor more than by proportion.
+            (&[(20.0, 1.0), (10.0, 1.0)], 40.0, 1.0),
+            (&[(0.0, 1.0)], 40.0, 1.0),
+        ] {
+            let found = on_line(points, x).unwrap();
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{points:?} at {x}: {found}"
+            );
+        }
+        let steep = on_line(&[(101.0, 1.2), (100.0, 1.0)], 110.0).unwrap();
+        assert!(steep < 1.3, "{steep}");
+        // Newer ones count for more.
+        let faster = on_line(&[(10.0, 1.0), (10.0, 3.0)], 10.0).unwrap();
+        assert!(faster < 2.0, "{faster}");
+        assert_eq!(on_line(&[], 1.0), None);
+    }
+}
