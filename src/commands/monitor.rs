@@ -310,7 +310,7 @@ pub fn healthcheck(context: &Context, options: &MonitorOptions) -> Result<Health
         Err(_) => true,
     });
     // Where neither was made yet: what is to be made is missed.
-    let dump = dump.or_else(|| (by.dumps && !has_backups).then(dumps::none_yet));
+    let dump = dump.or_else(|| (by.wanted.spoken_of && !has_backups).then(dumps::none_yet));
     let backup = (has_backups || dump.is_none()).then_some(backup);
     let judged: Vec<Verdict> = backup.into_iter().chain(dump).collect();
     let reasons: Vec<&str> = judged.iter().map(|one| one.reason.as_str()).collect();

@@ -15,7 +15,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 27] = [
+const SUBJECTS: [(&str, &str); 30] = [
     ("backup", "wal"),
     ("demo", "backup"),
     ("demo", "restore"),

@@ -128,7 +128,7 @@ impl Report for DumpDrillReport {
     fn told(&self) -> Told {
         Told {
             bytes: Some(self.drill.bytes),
-            backup: None,
+            ..Told::default()
         }
     }
 

@@ -71,7 +71,7 @@ impl Report for SyncReport {
                 SyncReport::Copied(all) => Some(all.iter().map(|one| one.copied.bytes).sum()),
                 SyncReport::Status(_) => None,
             },
-            backup: None,
+            ..Told::default()
         }
     }
 
