@@ -30,6 +30,7 @@ pub fn may_pass(error: &StoreError) -> bool {
         | E::InvalidPath { .. }
         | E::NotSupported { .. }
         | E::NotImplemented { .. } => false,
+        _ if is_denied(error) => false,
         _ => match Words::of(error).status {
             None | Some(408 | 429) => true,
             Some(status) => status >= 500,

@@ -18,10 +18,16 @@ fn dump_ago(site: &Site, days: u32, arguments: &[&str]) {
 
 /// Of a cleanup: what it says of each dump, as days ago, class, whether it stays, and why.
 fn decided(tool: &Tool, arguments: &[&str]) -> Vec<(String, bool, String)> {
-    let report = tool
-        .command(&[&["--json", "cleanup"], arguments].concat())
-        .ok()
-        .json();
+    decisions(tool, arguments, 0)
+}
+
+fn decisions(tool: &Tool, arguments: &[&str], code: i32) -> Vec<(String, bool, String)> {
+    let cleanup = tool.command(&[&["--json", "cleanup"], arguments].concat());
+    let report = match code {
+        0 => cleanup.ok(),
+        code => cleanup.fails(code),
+    };
+    let report = report.json();
     let dumps = report["dumps"].as_array().unwrap().iter();
     dumps
         .map(|dump| {
@@ -211,7 +217,7 @@ fn one_that_was_proven_not_good_counts_for_nothing() {
     spoil(1);
     ages(2).stdout_contains("not one dump is good");
     // Nothing is deleted for the sake of dumps that are worth nothing.
-    let planned = decided(&site.stow.tool, &[]);
+    let planned = decisions(&site.stow.tool, &[], 3);
     assert!(planned.iter().all(|(_, keep, _)| *keep), "{planned:?}");
     // A dump that was mended, or verified by mistake, counts again.
     let file = site.dumps().join(format!("{newest}.dump"));

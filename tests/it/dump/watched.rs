@@ -235,7 +235,7 @@ fn an_older_dump_that_is_lost_or_rots_is_told() {
     fs::write(&cut.data, &whole_cut[1..]).unwrap();
     fs::remove_file(&gone.data).unwrap();
     // The listing shows that it is gone.
-    damaged(1).stdout_contains("of 1 dump something is lost, such as postgres/main_postgres_");
+    damaged(1).stdout_contains("something of dump postgres/main_postgres_");
     let cleaned = tool.command(&["cleanup"]).fails(3);
     assert_eq!(cleaned.stdout.matches(" is lost: ").count(), 2, "{cleaned}");
     let dry = tool.command(&["cleanup", "--dry-run"]).fails(3);

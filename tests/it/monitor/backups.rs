@@ -232,7 +232,8 @@ fn repositories_and_their_disks() {
     };
     has(&repo(&watched), "ok", "% used");
     // Else the segment that follows the backup's would be made behind what fills the disk.
-    let write = "select pg_logical_emit_message(false, 'test', '')";
+    // Transactional: written when this is back, not some time later.
+    let write = "select pg_logical_emit_message(true, 'test', '')";
     watched.stow.cluster.psql(write);
     let ballast = disk.ballast();
     disk.fill(85);

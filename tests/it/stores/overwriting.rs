@@ -41,8 +41,8 @@ fn it_is_found_out_and_used_with_a_look_before_each_write_only() {
             .command(arguments)
             .env("PGSTOW_REPO_CREATE_ONLY", "true")
     };
-    unguarded(&["check"])
-        .fails(2)
+    unguarded(&["check", "--repo", "local"])
+        .fails(1)
         .stdout_contains("create_only = false");
     let new = format!("{}-new", bucket.url);
     unguarded(&["init"])

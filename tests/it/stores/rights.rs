@@ -62,7 +62,7 @@ fn a_stolen_key_destroys_nothing() {
     stow.tool.command(&["verify", "--all", "--wal"]).ok();
 
     stow.tool
-        .command(&["check"])
+        .command(&["check", "--repo", "local"])
         .ok()
         .stdout_contains("not allowed with these credentials: cleanup must run elsewhere");
 

@@ -34,6 +34,14 @@ pub fn give(session: &Session, name: &str, owner: &str, called: &str) -> Result<
     }
 }
 
+/// Whether who gives something to `owner` has no rights in it any more: a member of that role who doesn't inherit them.
+pub fn lets_go(session: &Session, owner: &str) -> Result<bool> {
+    let sql = "SELECT NOT pg_catalog.pg_has_role(oid, 'USAGE') FROM pg_catalog.pg_roles WHERE rolname = $1";
+    let rows = session.query_rows(sql, &[owner])?;
+    // A role that isn't there gets nothing.
+    rows.first().map_or(Ok(false), |row| row.parse(0))
+}
+
 /// Whose database `name` is.
 pub fn of(session: &Session, name: &str) -> Result<String> {
     let sql =

@@ -234,17 +234,19 @@ impl Restorer<'_> {
         let errors_before = restored.errors.count;
         let loaded = self.load(material, checked, &request.picked, &loader(&info), how)?;
         restored.errors.add(loaded);
+        let mut given_last = None;
         if let Some(fresh) = &fresh
             && request.picked.is_everything()
         {
             let (owners, keep_going) = (request.owners, request.keep_going);
             let inside = Session::connect(&info, self.cancel)?;
-            // Rights are given by the owner: first comes whose it is. One that is replaced leaves its own.
-            if let Some(owner) = owner::in_source(material, &checked.about)
-                && owners
-                && !exists
-            {
-                owner::give(&inside, fresh.name(), owner, name)?;
+            // One that is replaced leaves its own.
+            let owner = owner::in_source(material, &checked.about).filter(|_| owners && !exists);
+            // Rights are given by the owner: first comes whose it is, unless it could not be named any more then.
+            match owner {
+                Some(owner) if owner::lets_go(&inside, owner)? => given_last = Some(owner),
+                Some(owner) => owner::give(&inside, fresh.name(), owner, name)?,
+                None => {}
             }
             if let Some(toc) = checked.about.toc().or(old.as_ref()) {
                 let name = fresh.name();
@@ -264,6 +266,9 @@ impl Restorer<'_> {
             Some(fresh) => {
                 target.call(name, fresh)?;
                 restored.created = true;
+                if let Some(owner) = given_last {
+                    owner::give(&session, name, owner, name)?;
+                }
             }
             None => return Ok(()),
         }
