@@ -10,12 +10,13 @@ use super::{
     conninfo::{ConnInfo, Host},
     control::Control,
     lsn::{Lsn, SystemId, TimelineId},
+    postmaster::Postmaster,
     row::Row,
     wal_name::{Segment, SegmentSize, WalName},
 };
 use crate::{
     error::{Error, Result},
-    util::clock::Time,
+    util::{clock::Time, host},
 };
 
 /// Facts that stay as they are while the server runs.
@@ -338,31 +339,37 @@ pub fn backup_notes(session: &Session) -> Result<Option<Vec<WalName>>> {
         .map(Some)
 }
 
-/// When and where a server started: tells two servers of the same system apart.
+/// What tells two servers of the same system apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     pub time: Time,
     pub port: u16,
+    /// The process on the server's host that answers this session.
+    pub backend: u32,
 }
 
 pub fn start(session: &Session) -> Result<Start> {
     let row = session.query_one(
         "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
-            current_setting('port')",
+            current_setting('port'), pg_backend_pid()",
         &[],
     )?;
     Ok(Start {
         time: time(&row, 0)?,
         port: row.parse(1)?,
+        backend: row.parse(2)?,
     })
 }
 
 impl Start {
-    /// Whether this may be the server whose postmaster.pid says that it started at `pid_file`,
-    /// in seconds since 1970. The process notes that first, and its start as a server once it has
-    /// its memory, which may take a while where that is large.
-    pub fn began_with(&self, pid_file: i64) -> bool {
-        (0..=60).contains(&(self.time.timestamp() - pid_file))
+    /// Whether this is the server of that postmaster.pid on this host: the process that answers is
+    /// its child. Port and time keep out a server of another host whose processes happen to have
+    /// such numbers. The server notes its time in the file first, and its start once it has its
+    /// memory, which may take a while where that is large.
+    pub fn is_of(&self, here: &Postmaster) -> bool {
+        host::process_parent(self.backend) == Some(here.pid)
+            && here.port == Some(self.port)
+            && (0..=60).contains(&(self.time.timestamp() - here.started))
     }
 }
 

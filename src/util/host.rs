@@ -1,6 +1,6 @@
 //! This host and its processes, as other hosts and later runs must be able to tell them apart.
 
-use std::{env, fmt, fs, process};
+use std::{env, fmt, fs, process, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,10 +17,20 @@ pub fn boot_id() -> String {
 /// When the process started, in clock ticks since boot; None if there is no such process.
 /// Together with the id it names one process for ever (proc(5), field 22 of `stat`).
 pub fn process_start(process: u32) -> Option<u64> {
+    stat(process, 22)
+}
+
+/// The process that started it; None if there is no such process (proc(5), field 4 of `stat`).
+pub fn process_parent(process: u32) -> Option<u32> {
+    stat(process, 4)
+}
+
+/// A number of proc(5)'s `stat`, by the field's number there, of those behind the second.
+fn stat<T: FromStr>(process: u32, field: usize) -> Option<T> {
     let stat = read(&format!("/proc/{process}/stat"))?;
     // The second field is the program's name in parentheses, which may hold anything.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
+    fields.split_whitespace().nth(field - 3)?.parse().ok()
 }
 
 /// Whether the process that started then, in that run of this host's kernel, still lives.
@@ -85,6 +95,10 @@ mod tests {
         assert!(process_start(own).is_some());
         assert_eq!(process_start(own), process_start(own));
         assert_eq!(process_start(u32::MAX), None);
+        assert_eq!(
+            process_parent(own),
+            Some(std::os::unix::process::parent_id())
+        );
         assert_eq!(boot_id().len(), 36);
         let start = process_start(own).unwrap_or_default();
         assert!(lives(&boot_id(), own, start));

@@ -55,8 +55,8 @@ pub fn reads_data_directory(session: &Session, facts: &ServerFacts) -> Result<bo
 
 /// Why the folder can't be read as the data directory of the server behind `session`.
 ///
-/// A copy of the same cluster may lie on this host, or even run: so system identifier, port and
-/// the time at which the server started must all be the server's own.
+/// A copy of the same cluster may lie on this host, or even run, on the same port and since the
+/// same second: so the process that answers must be a child of the one that works there.
 fn obstacle(folder: &Path, session: &Session, facts: &ServerFacts) -> Result<Option<String>> {
     let control = match Control::read(folder) {
         Ok(control) => control,
@@ -78,8 +78,7 @@ fn obstacle(folder: &Path, session: &Session, facts: &ServerFacts) -> Result<Opt
         Ok(None) => return Ok(Some("no server runs on it".to_owned())),
         Err(error) => return Ok(Some(error.in_one_line())),
     };
-    let start = server_facts::start(session)?;
-    if running.port != Some(start.port) || !start.began_with(running.started) {
+    if !server_facts::start(session)?.is_of(&running) {
         return Ok(Some(
             "another server runs on it than the one that answers".to_owned(),
         ));

@@ -1,6 +1,6 @@
 //! `base --method local`: when it is taken, and what it must not take for the server's folder.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use crate::harness::{Cluster, Scratch, Shutdown, Stow, pg, user};
 
@@ -50,6 +50,17 @@ fn a_copy_is_not_taken_for_the_server() {
     local("no server runs on it");
     let mut running = Cluster::existing(&scratch, stow.cluster.pg.clone(), "beside", &copy);
     running.start();
+    local("another server runs on it");
+    // It may even have been started in the same second, on the same port.
+    let (pid_file, of_server) = ("postmaster.pid", stow.cluster.data_dir());
+    let line = |folder: &Path, number| {
+        let text = fs::read_to_string(folder.join(pid_file)).unwrap();
+        text.lines().nth(number).unwrap().to_owned()
+    };
+    assert_eq!(line(&copy, 3), line(of_server, 3), "the port");
+    let text = fs::read_to_string(copy.join(pid_file)).unwrap();
+    let text = text.replacen(&line(&copy, 2), &line(of_server, 2), 1);
+    fs::write(copy.join(pid_file), text).unwrap();
     local("another server runs on it");
     running.stop(Shutdown::Fast);
 

@@ -73,16 +73,22 @@ fn killed_at_any_moment() {
     let (site, truth) = site(pg(16));
     let begun = Instant::now();
     site.restore("copy", &[]).ok();
-    let whole = begun.elapsed().as_micros() as u64;
+    // How long one takes at most: the first is slower than those that follow, at times by far.
+    let mut whole = begun.elapsed().as_micros() as u64;
     is_right(&site, &truth);
     let (mut half, mut none) = (0, 0);
     let rounds = rounds(6, 50);
-    for round in 0..rounds {
+    for round in 0..10 * rounds {
+        if round >= rounds && half > 0 {
+            break;
+        }
         let moment = Duration::from_micros(random.below(whole));
         let mut running = site.restore("copy", &[]).spawn();
         thread::sleep(moment);
         if running.is_running() {
             running.signal(Signal::KILL);
+        } else {
+            whole = moment.as_micros() as u64;
         }
         // Its end, whatever it says.
         drop(running);
@@ -110,7 +116,7 @@ fn killed_at_any_moment() {
         site.restore("copy", &[]).ok();
     }
     is_right(&site, &truth);
-    println!("{rounds} killed: {half} half-way, {none} before anything was there");
+    println!("killed: {half} half-way, {none} before anything was there");
     assert!(half > 0, "no restore was killed half-way");
 }
 
