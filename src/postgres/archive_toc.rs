@@ -67,6 +67,13 @@ pub struct TocEntry {
     pub needs: Vec<u32>,
 }
 
+impl TocEntry {
+    /// Whether it is a table that has rows, here or elsewhere.
+    pub fn is_table(&self) -> bool {
+        ["TABLE", "FOREIGN TABLE"].contains(&self.what.as_str())
+    }
+}
+
 impl ArchiveToc {
     /// Reads the beginning of an archive; what follows is left unread.
     pub fn read(input: impl Read) -> Result<Self> {

@@ -34,7 +34,7 @@ impl Layers {
                 .map(|found| self.secret(found)),
             credentials_file: self.optional(keys::CREDENTIALS_FILE, name, parse::absolute_path)?,
             storage_class: self.optional(keys::STORAGE_CLASS, name, parse::text)?,
-            create_only: self.required(keys::CREATE_ONLY, name, parse::yes_or_no)?,
+            overwrites: !self.required(keys::CREATE_ONLY, name, parse::yes_or_no)?,
             kms_key: self.optional(keys::KMS_KEY, name, parse::text)?,
         })
     }

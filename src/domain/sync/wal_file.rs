@@ -58,13 +58,7 @@ struct One<'a> {
 impl One<'_> {
     fn seen_on_the_way(&self) -> Brought {
         let target = self.pass.target.repository.storage();
-        let upload = target.put_new(&self.seen.to).map_err(of_target)?;
-        let mut tee = Tee {
-            reader: self.open()?,
-            upload,
-            bytes: 0,
-            failed: None,
-        };
+        let mut tee = self.tee()?;
         let plain = self.check(&mut tee);
         let Tee {
             upload,
@@ -118,13 +112,7 @@ impl One<'_> {
     fn unseen(&self) -> Brought {
         let target = self.pass.target.repository.storage();
         let told = self.told()?;
-        let upload = target.put_new(&self.seen.to).map_err(of_target)?;
-        let mut tee = Tee {
-            reader: self.open()?,
-            upload,
-            bytes: 0,
-            failed: None,
-        };
+        let mut tee = self.tee()?;
         let read = copy(&mut tee, &mut io::sink());
         if let Some(error) = tee.failed {
             return Err(of_target(target.failed("write", &self.seen.to, error)));
@@ -134,6 +122,17 @@ impl One<'_> {
             return Err(of_source(self.damaged("it has another length than listed")));
         }
         self.finish(tee.upload, tee.bytes, told)
+    }
+
+    /// The stored bytes, which go to the target as they are read.
+    fn tee(&self) -> Result<Tee<impl Read + Send + use<'_>>, Trouble> {
+        let target = self.pass.target.repository.storage();
+        Ok(Tee {
+            upload: target.put_new(&self.seen.to).map_err(of_target)?,
+            reader: self.open()?,
+            bytes: 0,
+            failed: None,
+        })
     }
 
     fn open(&self) -> Result<impl Read + Send + use<'_>, Trouble> {

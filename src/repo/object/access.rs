@@ -77,7 +77,7 @@ impl fmt::Display for Bucket {
 }
 
 /// The keys of a repository that say how to get into its bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// The server's address, where it is not the provider's own: `https://minio.example:9000`.
     pub endpoint: Option<String>,
@@ -95,28 +95,10 @@ pub struct Access {
     /// Google: the file of a service account.
     pub credentials_file: Option<PathBuf>,
     pub storage_class: Option<String>,
-    /// Whether the store refuses to create what is there. Where it doesn't, what there is is looked for before.
-    pub create_only: bool,
+    /// Whether the store creates what is there, too, in its place. Then it is looked for before.
+    pub overwrites: bool,
     /// S3: the key (id or ARN) of AWS's key service that the server encrypts with.
     pub kms_key: Option<String>,
-}
-
-impl Default for Access {
-    fn default() -> Self {
-        Self {
-            endpoint: None,
-            region: None,
-            path_style: None,
-            ca_file: None,
-            profile: None,
-            access_key: None,
-            secret_key: None,
-            credentials_file: None,
-            storage_class: None,
-            create_only: true,
-            kms_key: None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -119,9 +119,9 @@ impl Client {
 
     /// How an object is put that must not be there.
     pub fn create_mode(&self) -> PutMode {
-        match self.0.bucket.access.create_only {
-            true => PutMode::Create,
-            false => PutMode::Overwrite,
+        match self.0.bucket.access.overwrites {
+            true => PutMode::Overwrite,
+            false => PutMode::Create,
         }
     }
 

@@ -6,6 +6,7 @@ use object_store::{
     Certificate, ClientOptions, ObjectStore, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum},
     azure::{AzureConfigKey, MicrosoftAzureBuilder},
+    client::{HttpClient, HttpConnector, ReqwestConnector},
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
 };
 
@@ -37,7 +38,9 @@ pub fn s3_alone(bucket: &Bucket) -> Result<Option<Alone>> {
             Ok(Some(Alone {
                 region: region.unwrap_or_default(),
                 store: builder.build().map_err(|error| unready(bucket, &error))?,
-                options: options(&bucket.access)?,
+                http: ReqwestConnector::default()
+                    .connect(&options(&bucket.access)?)
+                    .map_err(|error| unready(bucket, &error))?,
             }))
         }
         Provider::Gs | Provider::Az => Ok(None),
@@ -48,7 +51,7 @@ pub fn s3_alone(bucket: &Bucket) -> Result<Option<Alone>> {
 pub struct Alone {
     pub store: AmazonS3,
     pub region: String,
-    pub options: ClientOptions,
+    pub http: HttpClient,
 }
 
 fn unready(bucket: &Bucket, error: &object_store::Error) -> Error {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Method, Request};
 use object_store::{
     aws::AwsAuthorizer,
-    client::{HttpConnector, HttpRequestBody, ReqwestConnector},
+    client::HttpRequestBody,
     multipart::MultipartStore,
     path::Path as StorePath,
     signer::{SignedUrlOptions, Signer},
@@ -119,10 +119,8 @@ async fn page(alone: &Alone, folder: &str, [key, id]: [&str; 2], place: &str) ->
     AwsAuthorizer::new(&credential, "s3", &alone.region)
         .try_authorize(&mut request, None)
         .map_err(failed)?;
-    let client = ReqwestConnector::default()
-        .connect(&alone.options)
-        .map_err(failed)?;
-    let answer = client
+    let answer = alone
+        .http
         .execute(request)
         .await
         .map_err(|error| unusable().because(format!("no answer ({:?})", error.kind())))?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::pg,
-    restore_dump::{Site, beside, failed_checks, make_shop, stem},
+    restore_dump::{CHECKS, Site, beside, failed_checks, make_shop, stem},
 };
 
 #[test]
@@ -25,20 +25,7 @@ fn a_dump_is_drilled() {
         report["dump"].as_str().unwrap().ends_with(&stem(&data)),
         "{report}"
     );
-    for check in [
-        "intact",
-        "restored",
-        "migration_version",
-        "migration_clean",
-        "tables",
-        "enum_types",
-        "indexes",
-        "foreign_keys",
-        "row_counts",
-        "orphans",
-        "extensions",
-        "sequences",
-    ] {
+    for check in CHECKS {
         let checks = report["checks"].as_array().unwrap().iter();
         let passed = checks.filter(|one| one["result"] == "passed");
         assert!(

@@ -1,7 +1,7 @@
 //! Each check sees what a dump has really lost: a pg_dump that leaves out what nobody told it to, such as a wrapper of
 //! somebody's, and rows that a policy hides.
 
-use super::{Site, failed, make_shop, results, stem};
+use super::{CHECKS, Site, failed, make_shop, results, stem};
 use crate::harness::{Cluster, pg};
 
 /// What the program adds of itself, and the checks that see it.
@@ -46,20 +46,7 @@ fn what_a_dump_lost_is_seen() {
     let report = dump("", 0).json();
     assert_eq!(report["verified"][0]["good"], true, "{report}");
     let checks = report["verified"][0]["checks"].as_array().unwrap();
-    for name in [
-        "intact",
-        "restored",
-        "migration_version",
-        "migration_clean",
-        "tables",
-        "enum_types",
-        "indexes",
-        "foreign_keys",
-        "row_counts",
-        "orphans",
-        "extensions",
-        "sequences",
-    ] {
+    for name in CHECKS {
         let check = checks.iter().find(|check| check["name"] == name).unwrap();
         assert_eq!(check["result"], "passed", "{check}");
     }

@@ -38,6 +38,22 @@ use crate::{
     harness::{Cluster, PgBin, Scratch, Stow, output::Output, tool::Invocation},
 };
 
+/// What is checked of the shop, and passes.
+pub const CHECKS: [&str; 12] = [
+    "intact",
+    "restored",
+    "migration_version",
+    "migration_clean",
+    "tables",
+    "enum_types",
+    "indexes",
+    "foreign_keys",
+    "row_counts",
+    "orphans",
+    "extensions",
+    "sequences",
+];
+
 /// A cluster, a repository, and a place of its own for passing work.
 pub struct Site {
     pub scratch: Scratch,

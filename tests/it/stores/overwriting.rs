@@ -16,7 +16,7 @@ fn it_is_found_out_and_used_with_a_look_before_each_write_only() {
     store.create(&name, b"second").unwrap();
     assert_eq!(store.read(&name, 10).unwrap(), b"second");
 
-    bucket.access.create_only = false;
+    bucket.access.overwrites = true;
     let guarded = open(&bucket);
     let refused = guarded.create(&name, b"third").unwrap_err();
     assert_eq!(refused.kind(), Kind::AlreadyExists);

@@ -25,7 +25,7 @@ pub fn of_tables(toc: &ArchiveToc, tables: &BTreeSet<(&str, &str)>) -> Result<Ne
     let key = |entry: &TocEntry| (entry.schema.clone().unwrap_or_default(), entry.name.clone());
     let is_wanted = |entry: &TocEntry| {
         let schema = entry.schema.as_deref().unwrap_or_default();
-        is_table(entry) && tables.contains(&(schema, entry.name.as_str()))
+        entry.is_table() && tables.contains(&(schema, entry.name.as_str()))
     };
     let wanted = toc.entries.iter().filter(|entry| is_wanted(entry));
     let mut chosen: BTreeSet<u32> = wanted.map(|entry| entry.id).collect();
@@ -52,16 +52,12 @@ pub fn of_tables(toc: &ArchiveToc, tables: &BTreeSet<(&str, &str)>) -> Result<Ne
         }
         if entry.what == "SEQUENCE" {
             needs.sequences.insert(key(entry));
-        } else if is_table(entry) && !is_wanted(entry) {
+        } else if entry.is_table() && !is_wanted(entry) {
             let (schema, name) = key(entry);
             needs.empty.push(format!("{schema}.{name}"));
         }
     }
     Ok(needs)
-}
-
-fn is_table(entry: &TocEntry) -> bool {
-    ["TABLE", "FOREIGN TABLE"].contains(&entry.what.as_str())
 }
 
 fn add_needed(toc: &ArchiveToc, chosen: &mut BTreeSet<u32>) {

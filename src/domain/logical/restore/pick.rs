@@ -152,7 +152,12 @@ pub(super) fn close(toc: &ArchiveToc, chosen: &mut BTreeSet<u32>) {
             }
             // A partition goes with its table.
             if entry.what == "TABLE ATTACH" && attaches_to(&known, entry, chosen) {
-                chosen.extend(entry.needs.iter().filter(|id| is_table(&known, **id)));
+                chosen.extend(
+                    entry
+                        .needs
+                        .iter()
+                        .filter(|id| known.get(id).is_some_and(|one| one.is_table())),
+                );
             }
         }
         if chosen.len() == before {
@@ -185,11 +190,6 @@ fn attaches_to(known: &Known<'_>, tie: &TocEntry, chosen: &BTreeSet<u32>) -> boo
     let needs = tie.needs.iter().filter(|id| chosen.contains(id));
     let mut tables = needs.filter_map(|id| known.get(id));
     tables.any(|table| table.name != tie.name || table.schema != tie.schema)
-}
-
-fn is_table(known: &Known<'_>, id: u32) -> bool {
-    let table = known.get(&id);
-    table.is_some_and(|table| ["TABLE", "FOREIGN TABLE"].contains(&table.what.as_str()))
 }
 
 #[cfg(test)]
