@@ -5,4 +5,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tests/setup.sh
+# Servers that start, stop and sync leave a third of the processors idle.
+export NEXTEST_TEST_THREADS="${NEXTEST_TEST_THREADS:-$(($(nproc) * 3 / 2))}"
 cargo nextest run --locked "$@"
