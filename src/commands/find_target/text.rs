@@ -36,7 +36,7 @@ impl Report for FindTargetReport {
             .filter(|event| self.is_shown(event))
             .collect();
         self.list(out, "also", &rest)?;
-        self.tail(out, losses.len() + rest.len())
+        self.tail(out, losses.len(), rest.len())
     }
 
     fn outcome(&self) -> Outcome {
@@ -79,13 +79,29 @@ impl FindTargetReport {
                 readable(begins)
             )?;
         }
-        if let Some(ends) = history.ends {
-            writeln!(
+        const LATER: &str = "For what came later, have the server archive its WAL (SELECT pg_switch_wal()), and look again.";
+        match history.ends {
+            Some(ends) => writeln!(
                 out,
-                "The WAL in the repository ends with a transaction that ended at {}. For what came later, have the \
-                 server archive its WAL (SELECT pg_switch_wal()), and look again.",
+                "The WAL in the repository ends with a transaction that ended at {}. {LATER}",
                 readable(ends)
-            )?;
+            )?,
+            None if !history.reached => writeln!(
+                out,
+                "The WAL in the repository ends without a transaction that tells the time. {LATER}"
+            )?,
+            None => {}
+        }
+        match history.unread() {
+            0 => {}
+            unread => writeln!(
+                out,
+                "Some of this time is not known: {} below.",
+                match unread {
+                    1 => "WAL that could not be read stands".to_owned(),
+                    _ => format!("{unread} stretches of WAL that could not be read stand"),
+                }
+            )?,
         }
         for warning in &history.warnings {
             writeln!(out, "{}", printable(warning.clone()))?;
@@ -158,7 +174,7 @@ impl FindTargetReport {
         Ok(())
     }
 
-    fn tail(&self, out: &mut dyn Write, shown: usize) -> io::Result<()> {
+    fn tail(&self, out: &mut dyn Write, losses: usize, others: usize) -> io::Result<()> {
         let history = &self.history;
         if history.left_out > 0 {
             writeln!(
@@ -167,11 +183,19 @@ impl FindTargetReport {
                 units::count(history.left_out, "more event")
             )?;
         }
-        if shown == 0 {
-            return writeln!(
+        if losses == 0 {
+            let is_whole = history.reached && history.begins.is_none() && !history.has_gaps();
+            let known = match is_whole {
+                true => "",
+                false => "as far as is known, ",
+            };
+            writeln!(
                 out,
-                "\nnothing was dropped or truncated, and nothing deleted or updated in large numbers: --table NAME or --all tell more"
-            );
+                "\n{known}nothing was dropped or truncated, and nothing deleted or updated in large numbers: --table NAME or --all tell more"
+            )?;
+        }
+        if losses + others == 0 {
+            return Ok(());
         }
         if !history.named_by.is_empty() {
             writeln!(out, "\nnames of relations: {}", history.named_by.join(", "))?;

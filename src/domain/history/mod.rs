@@ -71,6 +71,9 @@ use crate::{
 /// Where WAL is looked into.
 const SCRATCH: &str = "pgstow-find";
 
+/// Why a segment could not be read.
+const ABSENT: &str = "it is not in the repository";
+
 /// A time without a commit that is worth a line.
 const QUIET: TimeDelta = TimeDelta::minutes(1);
 
@@ -104,6 +107,8 @@ pub struct History {
     pub begins: Option<Time>,
     /// The archive ends with a transaction that ended then, which is earlier than was asked for.
     pub ends: Option<Time>,
+    /// Whether the archive tells of a time behind what was asked for: nothing more of that can come.
+    pub reached: bool,
     pub chart: Chart,
     /// In the order of the WAL.
     pub events: Vec<Event>,
@@ -120,8 +125,13 @@ pub struct History {
 impl History {
     /// Whether some of the time is not known for sure.
     pub fn has_gaps(&self) -> bool {
-        let unread = |event: &Event| matches!(event.what, What::Unread { .. });
-        self.clock_fell || self.left_out > 0 || self.events.iter().any(unread)
+        self.clock_fell || self.left_out > 0 || self.unread() > 0
+    }
+
+    /// How many stretches of WAL could not be read.
+    pub fn unread(&self) -> usize {
+        let unread = |event: &&Event| matches!(event.what, What::Unread { .. });
+        self.events.iter().filter(unread).count()
     }
 }
 
@@ -241,13 +251,19 @@ impl Look<'_> {
             if place > range.start
                 && let Some(hole) = self.hole_before(place)
             {
-                ledger.unread(start, hole, "it is not in the repository".to_owned());
+                ledger.unread(start, hole, ABSENT.to_owned());
             }
             ledger.add(read.digest);
             if let Some(why) = read.trouble {
                 ledger.unread(start, segment.to_string(), why);
             }
         })?;
+        if let Some(hole) = self.hole_before(range.end)
+            && let Some(last) = range.end.checked_sub(1).and_then(|last| way.segment(last))
+        {
+            let start = last.end(self.system.segment_size);
+            ledger.unread(start, hole, ABSENT.to_owned());
+        }
         let books = ledger.close();
         let names = self.names(&event::unnamed(&books.found))?;
         let teller = Teller {
@@ -261,9 +277,8 @@ impl Look<'_> {
         let falls = clock.falls(&self.segments);
         let events = books.found.into_iter();
         let name = |place: usize| way.segment(place).map(|segment| segment.to_string());
-        let ends = books
-            .last
-            .filter(|last| range.end == way.len() && *last < until);
+        let reached = range.end < way.len() || books.last.is_some_and(|last| last > until);
+        let ends = books.last.filter(|_| !reached);
         Ok(History {
             system_id: self.system.system_id,
             timeline: self.history.own,
@@ -278,6 +293,7 @@ impl Look<'_> {
             segments: range.len(),
             begins,
             ends,
+            reached,
             chart: books.chart,
             events: events.filter_map(|found| teller.tell(found)).collect(),
             left_out: books.left_out,

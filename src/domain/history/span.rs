@@ -23,7 +23,7 @@ pub struct Clock {
 
 impl Clock {
     /// The places of the segments that hold all that happened from `since` to `until`; the last one may hold what
-    /// came later, too.
+    /// came later, too. It ends before a segment that tells of a later time, or where the WAL does.
     pub fn span(&self, since: Time, until: Time, segments: &Segments<'_>) -> Result<Range<usize>> {
         let first = |place| self.first_time(place, segments);
         range(segments.way.len(), since, until, first)
@@ -109,6 +109,11 @@ fn range(
     };
     let begin = later_than(since, 0)?;
     let end = later_than(until, begin)?;
+    // Those behind it that tell no time may be damaged; before the first time of all nothing is known.
+    let end = match end {
+        0 => 0,
+        _ => first(end)?.map_or(length, |(found, _)| found),
+    };
     // What ended at `since` may stand at the end of a segment that begins before.
     Ok(begin.saturating_sub(1)..end)
 }
@@ -124,7 +129,16 @@ mod tests {
     fn spans_are_found_without_reading_all() {
         let time = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         // Of each segment the first time, if there is any.
-        let times = [Some(10), Some(20), None, Some(20), Some(30), None, None];
+        let times = [
+            Some(10),
+            Some(20),
+            None,
+            Some(20),
+            Some(30),
+            None,
+            Some(40),
+            None,
+        ];
         let first = |place: usize| {
             let mut found = (place..times.len()).filter_map(|at| Some((at, time(times[at]?))));
             Ok(found.next())
@@ -137,8 +151,9 @@ mod tests {
             (15, 20, 0..4),
             (20, 20, 3..4),
             (25, 29, 3..4),
-            (25, 30, 3..5),
-            (31, 99, 4..5),
+            (25, 30, 3..6),
+            (31, 35, 4..6),
+            (41, 99, 6..8),
         ] {
             let found = range(times.len(), time(since), time(until), first).unwrap();
             assert_eq!(found, expected, "{since} to {until}");

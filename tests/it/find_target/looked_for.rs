@@ -198,3 +198,55 @@ fn what_is_not_known_is_said() {
     );
     assert!(!events(&output).is_empty());
 }
+
+/// Nothing is denied that no WAL tells of: the end of the archive without a transaction, and a hole where the span ends.
+#[test]
+fn what_has_not_come_or_is_gone_is_not_denied() {
+    let place = Place::new(pg(16));
+    let main = place.main();
+    main.psql("create table a as select 1 as id; create table b as select 1 as id");
+    let since = place.now();
+    main.psql("insert into a values (2)");
+    place.stow.backup(&[]);
+    main.psql("checkpoint");
+    main.switch_wal();
+    main.psql("drop table a");
+    let denied = "\nnothing was dropped";
+    let look = |words: &[&str], code: i32| {
+        let text = place.pgstow(&[&["find-target"], words].concat());
+        let json = place.pgstow(&[&["--json", "find-target"], words].concat());
+        (text.fails(code).stdout, json.fails(code).json())
+    };
+    let (text, found) = look(&["--since", &since], 0);
+    assert!(
+        text.contains("as far as is known, nothing was dropped"),
+        "{text}"
+    );
+    assert!(
+        text.contains("For what came later, have the server archive"),
+        "{text}"
+    );
+    assert!(!text.contains(denied), "{text}");
+    assert!(
+        found["ends"].is_string() && found["reached"] == false,
+        "{found:#}"
+    );
+
+    main.switch_wal();
+    let since = place.now();
+    main.psql("drop table b");
+    let dropped = main.switch_wal();
+    let until = place.now();
+    main.psql("create table c ()");
+    main.switch_wal();
+    let span = ["--since", &since, "--until", &until];
+    let (text, found) = look(&span, 0);
+    assert!(text.contains("dropped postgres.public.b"), "{text}");
+    assert_eq!(found["reached"], true);
+    fs::remove_file(place.stow.wal_object(&dropped)).unwrap();
+    let (text, found) = look(&span, 3);
+    assert!(text.contains("Some of this time is not known"), "{text}");
+    assert!(!text.contains(denied), "{text}");
+    let unread = of_kind(&found, "unread");
+    assert_eq!(unread[0]["segment"], dropped, "{found:#}");
+}
