@@ -39,6 +39,7 @@ impl Context {
         let repositories = repos.iter();
         let target = Target {
             cluster: cluster.name.clone(),
+            must_be_named: cluster.must_be_named,
             repositories: repositories
                 .map(|repo| (repo.name.clone(), repo.location.clone()))
                 .collect(),

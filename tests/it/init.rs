@@ -133,7 +133,10 @@ fn a_url_alone_is_enough() {
         tool.command(&[&url, words].concat())
     };
     let printed = by_url(&["init", "--apply"]).ok();
-    let call = format!("pgstow --repo-url {} archive-wal %p", root.display());
+    let call = format!(
+        "pgstow --repo-url {} --cluster main archive-wal %p",
+        root.display()
+    );
     assert!(printed.stdout.contains(&call), "{printed}");
     main.restart();
     main.switch_wal();

@@ -32,26 +32,35 @@ impl Layers {
         Ok(words)
     }
 
-    /// The same with the cluster's name, where it must be said.
+    /// The same with the cluster's name: the server's setting must hold when the file has another one some day.
     pub fn archive_call(&self) -> Result<Vec<String>> {
         let mut words = self.own_call()?;
-        if let Chosen::One(name) = &self.cluster {
-            let only = match self.file.clusters.as_slice() {
-                [] => name == "main",
-                names => names.len() == 1,
-            };
-            if !only {
-                words.extend(["--cluster".to_owned(), name.clone()]);
-            }
-        }
+        words.extend(self.cluster_option().into_iter().flatten());
         Ok(words)
     }
 
-    /// The same, keeping to the repositories that this call keeps to.
+    /// The same, for people: the cluster is named where it must be, and the repository that this call keeps to.
     pub fn same_call(&self) -> Result<Vec<String>> {
-        let mut words = self.archive_call()?;
+        let mut words = self.own_call()?;
+        let cluster = self.cluster_option().filter(|_| self.must_name_cluster());
+        words.extend(cluster.into_iter().flatten());
         words.extend(self.only_repo().into_iter().flatten());
         Ok(words)
+    }
+
+    fn cluster_option(&self) -> Option<[String; 2]> {
+        match &self.cluster {
+            Chosen::One(name) => Some(["--cluster".to_owned(), name.clone()]),
+            Chosen::Unclear => None,
+        }
+    }
+
+    /// Whether a call that names no cluster doesn't mean the chosen one.
+    pub fn must_name_cluster(&self) -> bool {
+        match (&self.cluster, self.file.clusters.as_slice()) {
+            (Chosen::One(name), []) => name != "main",
+            (_, names) => names.len() != 1,
+        }
     }
 
     /// The option by which such a call keeps to the one repository that this call keeps to, if any.
@@ -107,7 +116,8 @@ mod tests {
             config: Some(config.clone()),
             ..Places::default()
         };
-        assert_eq!(call(places.clone(), &[]), ["--config", one]);
+        let by_name = ["--config", one, "--cluster", "x"];
+        assert_eq!(call(places.clone(), &[]), by_name);
         let by_url = call(
             Places {
                 flags: vec![url("/b")],
@@ -115,12 +125,10 @@ mod tests {
             },
             &[],
         );
-        assert_eq!(by_url, ["--config", one, "--repo-url", "/b"]);
+        let there = |url| ["--config", one, "--repo-url", url, "--cluster", "x"];
+        assert_eq!(by_url, there("/b"));
         let by_variables = [("PGSTOW_CONFIG", one), ("PGSTOW_REPO_URL", "/c")];
-        assert_eq!(
-            call(Places::default(), &by_variables),
-            ["--config", one, "--repo-url", "/c"]
-        );
+        assert_eq!(call(Places::default(), &by_variables), there("/c"));
         let cluster = call(
             Places {
                 config: Some(two.clone()),

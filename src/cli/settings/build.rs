@@ -227,6 +227,7 @@ impl Layers {
     fn cluster_settings(&self) -> Result<ClusterSettings> {
         let name = self.cluster()?;
         Ok(ClusterSettings {
+            must_be_named: self.must_name_cluster(),
             name: name
                 .parse()
                 .context(|| "bad name of the cluster".to_owned())?,

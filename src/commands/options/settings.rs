@@ -98,6 +98,8 @@ pub struct RepoSettings {
 #[derive(Debug)]
 pub struct ClusterSettings {
     pub name: ClusterName,
+    /// A call that names none doesn't mean this one.
+    pub must_be_named: bool,
     pub connection: ConnectionSettings,
     /// None: the server is asked.
     pub data_dir: Option<PathBuf>,

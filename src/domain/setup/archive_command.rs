@@ -18,6 +18,8 @@ pub struct ArchiveCommand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub cluster: ClusterName,
+    /// The settings have several clusters: a call that names none fails.
+    pub must_be_named: bool,
     /// Names and places of the repositories, all of which are to have it.
     pub repositories: Vec<(String, Location)>,
 }
@@ -73,13 +75,17 @@ impl ArchiveCommand {
     pub fn differs(&self, call: &Call) -> Option<String> {
         let Target {
             cluster,
+            must_be_named,
             repositories,
         } = &self.target;
-        if let Some(theirs) = call
-            .option("--cluster")
-            .filter(|one| *one != cluster.as_str())
-        {
-            return Some(format!("archives as cluster {theirs}"));
+        match call.option("--cluster") {
+            None if *must_be_named => {
+                return Some("names no cluster, and the settings have several".to_owned());
+            }
+            Some(theirs) if theirs != cluster.as_str() => {
+                return Some(format!("archives as cluster {theirs}"));
+            }
+            _ => {}
         }
         if let Some(url) = call.option("--repo-url") {
             let place: Option<Location> = url.parse().ok();
@@ -234,6 +240,7 @@ mod tests {
     fn target() -> Target {
         Target {
             cluster: "a".parse().unwrap(),
+            must_be_named: false,
             repositories: vec![("local".to_owned(), Location::Folder("/a".into()))],
         }
     }
@@ -284,6 +291,35 @@ mod tests {
             ("pgstow archive-wal 'open", Existing::Wrapped),
         ] {
             assert_eq!(wanted.compare(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn where_there_are_several_clusters_each_must_be_named() {
+        let words = ["/usr/bin/pgstow", "--cluster", "a"].map(str::to_owned);
+        for (must_be_named, text, expected) in [
+            (false, "pgstow archive-wal %p", None),
+            (true, "pgstow --cluster=a archive-wal %p", None),
+            (
+                true,
+                "pgstow archive-wal %p",
+                Some("names no cluster, and the settings have several"),
+            ),
+            (
+                true,
+                "pgstow --cluster b archive-wal %p",
+                Some("archives as cluster b"),
+            ),
+        ] {
+            let target = Target {
+                must_be_named,
+                ..target()
+            };
+            let wanted = ArchiveCommand::new(&words, target).unwrap();
+            let Existing::Ours(call) = wanted.compare(text) else {
+                panic!("{text}");
+            };
+            assert_eq!(wanted.differs(&call).as_deref(), expected, "{text}");
         }
     }
 

@@ -87,6 +87,7 @@ fn calling(words: &[&str], places: &[&str]) -> ArchiveCommand {
     let named = |(number, place): (usize, &&str)| (number.to_string(), place.parse().unwrap());
     let target = Target {
         cluster: "main".parse().unwrap(),
+        must_be_named: false,
         repositories: places.iter().enumerate().map(named).collect(),
     };
     ArchiveCommand::new(&words, target).unwrap()
