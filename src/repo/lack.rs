@@ -2,15 +2,17 @@
 //!
 //! What the other one's own retention deleted it does not lack: the lease of its cleanup tells from where on
 //! it keeps all WAL, and what begins before that is not wanted there; nor is what `sync` has brought once
-//! ([`super::brought`]).
+//! ([`super::brought`]). What is damaged there, as its listing or the newest word of `verify` tells, it lacks:
+//! this one may have the only whole copy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, fmt};
 
 use super::{
     backup_id::BackupId,
     brought::Brought,
     catalog::State,
     dump_name::{DumpName, DumpObject},
+    dumps::DumpState,
     layout::{BackupObject, ObjectName},
     lease::Cut,
     repository::{Repository, System},
@@ -28,41 +30,85 @@ use crate::{
 /// What a repository has: ranges, so its memory grows with the number of backups and of gaps.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// Complete ones.
-    backups: BTreeSet<BackupId>,
-    dumps: BTreeSet<DumpName>,
+    /// Whether they are whole, of those that are there and not being made.
+    backups: BTreeMap<BackupId, bool>,
+    dumps: BTreeMap<DumpName, bool>,
     brought: Brought,
+    /// Without what is damaged.
     wal: BTreeMap<SystemId, (WalIndex, Cut)>,
+}
+
+/// In which way a repository lacks something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// It has not come yet.
+    Absent,
+    Damaged,
+}
+
+impl Lack {
+    fn of(is_whole: Option<bool>, was_brought: bool) -> Option<Self> {
+        match is_whole {
+            Some(true) => None,
+            Some(false) => Some(Self::Damaged),
+            None => (!was_brought).then_some(Self::Absent),
+        }
+    }
+}
+
+/// Behind the repository's name.
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "hasn't got it yet",
+            Self::Damaged => "has it damaged",
+        })
+    }
 }
 
 impl Held {
     pub fn look(repository: &Repository) -> Result<Self> {
         let mut held = Self::default();
+        let verdicts = repository.verdicts(|_| true)?;
+        verdicts.all_read()?;
         repository.each_backup(|entry| {
-            if matches!(entry.state, State::Complete(_)) {
-                held.backups.insert(entry.id);
-            }
+            let is_whole = match entry.state {
+                State::Complete(_) => verdicts.word(entry.id).is_none_or(|word| word.restorable),
+                State::Damaged(..) | State::Unreadable(_) => false,
+                State::Pending(_) | State::Unfinished(_) => return Ok(()),
+            };
+            held.backups.insert(entry.id, is_whole);
             Ok(())
         })?;
+        for entry in repository.dumps()? {
+            let is_whole = match entry.state {
+                DumpState::Complete(_) => !verdicts.finds_damaged(&entry.name),
+                DumpState::Damaged(..) | DumpState::Unreadable { .. } => false,
+                DumpState::Unfinished(_) => continue,
+            };
+            held.dumps.insert(entry.name, is_whole);
+        }
         for system in repository.systems()? {
-            let wal = WalIndex::load(repository, &system)?;
+            let mut wal = WalIndex::load(repository, &system)?;
+            if let Some(word) = verdicts.wal.get(&system.system_id) {
+                wal = wal.without(&word.still_there(&wal));
+            }
             held.wal
                 .insert(system.system_id, (wal, repository.cut(&system)?));
         }
-        held.dumps = repository.dump_names()?;
         held.brought = repository.brought()?;
         repository.confirm()?;
         Ok(held)
     }
 
-    /// Whether it lacks a backup that starts there, in segments of the system's size.
+    /// How it lacks a backup that starts there, in segments of the system's size; None: it does not.
     pub fn lacks_backup(
         &self,
         id: BackupId,
         system: SystemId,
         timeline: TimelineId,
         start: Lsn,
-    ) -> bool {
+    ) -> Option<Lack> {
         let wanted = || {
             self.wal.get(&system).is_none_or(|(wal, cut)| {
                 let first = start.0 / wal.size().bytes();
@@ -74,12 +120,13 @@ impl Held {
                 cut.lost(start).is_some()
             })
         };
-        let is_there = self.backups.contains(&id) || self.brought.backups.contains(&id);
-        !is_there && wanted()
+        let is_whole = self.backups.get(&id).copied();
+        Lack::of(is_whole, self.brought.backups.contains(&id)).filter(|_| wanted())
     }
 
-    pub fn lacks_dump(&self, name: &DumpName) -> bool {
-        !self.dumps.contains(name) && !self.brought.dumps.contains(name)
+    pub fn lacks_dump(&self, name: &DumpName) -> Option<Lack> {
+        let is_whole = self.dumps.get(name).copied();
+        Lack::of(is_whole, self.brought.dumps.contains(name))
     }
 
     /// What it lacks of another one's WAL.
@@ -111,6 +158,8 @@ pub struct Behind {
     pub backups: u64,
     pub segments: u64,
     pub dumps: u64,
+    /// Of the backups and dumps: those that are damaged there.
+    pub damaged: u64,
     /// Since when the source has the first of these, by its store's clock.
     pub since: Option<Time>,
 }
@@ -121,7 +170,7 @@ impl Behind {
         let mut behind = Self::default();
         for entry in source.backups()? {
             if let State::Complete(backup) = entry.state
-                && held.lacks_backup(
+                && let Some(lack) = held.lacks_backup(
                     backup.id,
                     backup.system_id,
                     backup.timeline,
@@ -129,6 +178,7 @@ impl Behind {
                 )
             {
                 behind.backups += 1;
+                behind.damaged += u64::from(lack == Lack::Damaged);
                 let name = source
                     .layout()
                     .backup_object(&backup.id, BackupObject::Backup);
@@ -136,8 +186,9 @@ impl Behind {
             }
         }
         for name in source.dump_names()? {
-            if held.lacks_dump(&name) {
+            if let Some(lack) = held.lacks_dump(&name) {
                 behind.dumps += 1;
+                behind.damaged += u64::from(lack == Lack::Damaged);
                 let name = source.layout().dump_object(&name, DumpObject::Description);
                 behind.note(source, &name)?;
             }

@@ -49,6 +49,9 @@ impl Verified {
     }
 }
 
+/// The check of a dump that its bytes are those that were written.
+pub const INTACT: &str = "intact";
+
 /// What a run said of one dump, which it restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedDump {
@@ -64,6 +67,25 @@ pub struct VerifiedDump {
 }
 
 impl VerifiedDump {
+    /// Of one whose bytes were looked at, and no more.
+    pub fn of_bytes(dump: DumpName, intact: VerifiedCheck) -> Self {
+        let good = intact.result == CheckState::Passed;
+        Self {
+            dump,
+            good,
+            findings: u64::from(!good),
+            server: None,
+            server_version: None,
+            checks: vec![intact],
+        }
+    }
+
+    /// Whether its bytes are not those that were written: a copy of them may be better.
+    pub fn is_damaged(&self) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|check| check.name == INTACT && check.result == CheckState::Failed)
+    }
+
     /// Roles and tablespaces are read only, and so are others where all are read.
     pub fn was_restored(&self) -> bool {
         self.server.is_some()
@@ -163,6 +185,8 @@ pub struct Verdicts {
     pub newest: BTreeMap<BackupId, (Time, VerifiedBackup)>,
     /// Of dumps that are there.
     pub dumps: BTreeMap<DumpName, (Time, VerifiedDump)>,
+    /// Dumps that were damaged, and are gone.
+    pub lost_dumps: BTreeSet<DumpName>,
     /// On the WAL of each system that was read.
     pub wal: BTreeMap<SystemId, WalWord>,
     /// Runs of which every word has been overtaken by a later one, but for the newest run.
@@ -180,6 +204,12 @@ impl Verdicts {
     /// Why a dump that is whole is not relied on, if so.
     pub fn against(&self, dump: &DumpName) -> Option<String> {
         self.dumps.get(dump).and_then(|(_, word)| word.flaw())
+    }
+
+    /// Whether the bytes of a dump are not those that were written.
+    pub fn finds_damaged(&self, dump: &DumpName) -> bool {
+        let word = self.dumps.get(dump);
+        word.is_some_and(|(_, word)| word.is_damaged())
     }
 
     /// An error if a run could not be read, for who would delete something by what the others say.
@@ -234,6 +264,7 @@ impl Repository {
         let mut verdicts = Verdicts::default();
         // Listed only if somebody said something of one.
         let mut dumps: Option<BTreeSet<DumpName>> = None;
+        let mut gone = BTreeSet::new();
         for (number, name) in self.verified_runs()?.into_iter().rev().enumerate() {
             let run: Verified = match self.storage().read_json(&name) {
                 Ok(run) => run,
@@ -253,7 +284,11 @@ impl Repository {
                     Some(known) => known,
                     None => dumps.insert(self.dump_names()?),
                 };
-                if known.contains(&word.dump) && !verdicts.dumps.contains_key(&word.dump) {
+                if !known.contains(&word.dump) {
+                    if gone.insert(word.dump.clone()) && word.is_damaged() {
+                        verdicts.lost_dumps.insert(word.dump);
+                    }
+                } else if !verdicts.dumps.contains_key(&word.dump) {
                     verdicts.dumps.insert(word.dump.clone(), (run.time, word));
                     of_use = true;
                 }

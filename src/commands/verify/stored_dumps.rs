@@ -11,13 +11,10 @@ use crate::{
     repo::{
         dump_name::DumpName,
         repository::Repository,
-        verified::{CheckState, VerifiedCheck, VerifiedDump},
+        verified::{CheckState, INTACT, VerifiedCheck, VerifiedDump},
     },
     util::units,
 };
-
-/// As a check of a dump that is restored.
-const INTACT: &str = "intact";
 
 #[derive(Debug, Serialize)]
 pub struct ReadDump {
@@ -79,14 +76,7 @@ fn word(name: &DumpName, found: &Found, known: Option<&VerifiedDump>) -> Option<
         }
         Found::Unknown(_) => return None,
     };
-    Some(VerifiedDump {
-        dump: name.clone(),
-        good: check.result == CheckState::Passed,
-        findings: u64::from(check.result == CheckState::Failed),
-        server: None,
-        server_version: None,
-        checks: vec![check],
-    })
+    Some(VerifiedDump::of_bytes(name.clone(), check))
 }
 
 /// Those that are right in one line, all others by themselves.

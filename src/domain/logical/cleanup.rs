@@ -197,19 +197,19 @@ fn flaws(repository: &Repository) -> Result<Verdicts> {
 /// What a repository that `sync` fills has not got yet stays; where nobody can tell, all dumps do. Remains are none.
 fn keep_unsynced(decisions: &mut [Decision], entries: &[DumpEntry], elsewhere: &[Elsewhere]) {
     for (decision, entry) in decisions.iter_mut().zip(entries) {
-        let mut lacking = elsewhere.iter().filter(|other| match &other.held {
-            Ok(held) => held.lacks_dump(&decision.name),
-            Err(_) => true,
+        let mut lacking = elsewhere.iter().filter_map(|other| match &other.held {
+            Ok(held) => Some(other.reason(held.lacks_dump(&decision.name)?)),
+            Err(why) => Some(format!(
+                "nobody can say what repository {} lacks: {why}",
+                other.name
+            )),
         });
         if !decision.keep
             && entry.whole().is_some()
-            && let Some(other) = lacking.next()
+            && let Some(why) = lacking.next()
         {
             decision.keep = true;
-            decision.reasons = vec![match &other.held {
-                Ok(_) => format!("repository {} hasn't got it yet", other.name),
-                Err(why) => format!("nobody can say what repository {} lacks: {why}", other.name),
-            }];
+            decision.reasons = vec![why];
         }
     }
 }

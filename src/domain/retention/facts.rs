@@ -10,7 +10,7 @@ use crate::{
     },
     repo::{
         backup_id::BackupId,
-        lack::Held,
+        lack::{Held, Lack},
         order::{self, End, Ended},
         pins::Pin,
         wal_index::{Missing, Numbers, WalIndex},
@@ -145,6 +145,13 @@ pub struct Elsewhere {
     pub name: String,
     /// Why that can't be told, or what it has.
     pub held: Result<Held, String>,
+}
+
+impl Elsewhere {
+    /// Why something stays here.
+    pub fn reason(&self, lack: Lack) -> String {
+        format!("repository {} {lack}", self.name)
+    }
 }
 
 /// A restore that runs.

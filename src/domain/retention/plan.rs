@@ -13,6 +13,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         good::{self, Case},
+        lack::Lack,
     },
     util::clock::Time,
 };
@@ -195,8 +196,15 @@ impl Planner<'_> {
         for other in &self.facts.elsewhere {
             let Ok(held) = &other.held else { continue };
             for backup in self.facts.backups.values() {
-                if held.lacks_backup(backup.id, backup.system, backup.timeline, backup.start) {
-                    self.want(backup.id, unsynced(&other.name));
+                let Known {
+                    id,
+                    system,
+                    timeline,
+                    start,
+                    ..
+                } = *backup;
+                if let Some(lack) = held.lacks_backup(id, system, timeline, start) {
+                    self.want(id, other.reason(lack));
                 }
             }
         }
@@ -289,7 +297,7 @@ impl Planner<'_> {
         let lacking = elsewhere.flat_map(|other| {
             let held = other.held.as_ref().ok();
             let lacking = held.map(|held| held.lacks_wal(system.id, &system.wal));
-            let why = unsynced(&other.name);
+            let why = other.reason(Lack::Absent);
             let lacking = lacking.unwrap_or_default().into_iter();
             lacking.map(move |missing| (missing, why.clone()))
         });
@@ -338,10 +346,6 @@ impl Planner<'_> {
         decisions.sort_by_key(|decision| decision.id);
         decisions
     }
-}
-
-fn unsynced(name: &str) -> String {
-    format!("repository {name} hasn't got it yet")
 }
 
 fn anchor_of(id: BackupId, protects: Protects, of: SystemId) -> Option<Anchor> {

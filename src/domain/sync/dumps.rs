@@ -25,12 +25,10 @@ use crate::{
 pub fn copy(
     pass: &Pass<'_>,
     pairs: &[Pair],
+    there: &BTreeMap<DumpName, DumpEntry>,
     is_chosen: impl Fn(&DumpName) -> bool,
     is_brought: impl Fn(&DumpName) -> bool,
 ) -> Result<Vec<DumpName>> {
-    let there = pass.target.repository.dumps()?.into_iter();
-    let there: BTreeMap<DumpName, DumpEntry> =
-        there.map(|entry| (entry.name.clone(), entry)).collect();
     let mut known = Vec::new();
     for entry in pass.source.repository.dumps()? {
         pass.cancel.check()?;
@@ -175,8 +173,13 @@ fn clear(pass: &Pass<'_>, dump: &Dump, there: Option<&DumpState>) -> Result<(), 
             target.remove_dump(&dump.name).map(drop).map_err(of_target)
         }
         Some(DumpState::Unfinished(unfinished)) => Err(taken(claim::maker(unfinished))),
-        Some(DumpState::Damaged(_, why)) => Err(taken(format!("it is damaged there: {why}"))),
-        Some(DumpState::Unreadable { why, .. }) => Err(taken(why.clone())),
+        Some(DumpState::Damaged(_, why) | DumpState::Unreadable { why, .. }) => {
+            let error = Error::damaged(format!("it is damaged there: {why}"));
+            Err(of_target(error.hint(format!(
+                "delete its files in repository {}, the .json first: then the next sync brings it once more.",
+                pass.target.name
+            ))))
+        }
         Some(DumpState::Complete(_)) => Ok(()),
     }
 }

@@ -18,6 +18,7 @@ pub mod status;
 mod stock;
 mod systems;
 pub mod tally;
+mod there;
 mod wal;
 mod wal_file;
 
@@ -31,6 +32,7 @@ use self::{
     pass::Pass,
     stock::{Lacking, Shown},
     tally::{Copied, Tally},
+    there::{Doubts, There},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -107,15 +109,17 @@ impl<'a> Filling<'a> {
     }
 
     fn run(self) -> Result<Copied> {
-        let known = self.order.target.repository.brought()?;
+        let target = &self.order.target.repository;
+        let (known, doubts) = (target.brought()?, Doubts::of(target)?);
         let (mut brought, mut had) = (known.clone(), Had::default());
         let mut sources = self.order.sources.iter();
-        let filled = sources.try_for_each(|source| self.fill_from(source, &mut brought, &mut had));
+        let filled =
+            sources.try_for_each(|source| self.fill_from(source, &doubts, &mut brought, &mut had));
         let noted = match self.order.dry_run {
             true => Ok(()),
             false => {
                 let forgets = filled.is_ok() && self.order.all_sources && self.order.only.is_none();
-                self.note(&known, brought, forgets.then_some(&had))
+                self.note(&known, brought, doubts, forgets.then_some(&had))
             }
         };
         filled?;
@@ -149,15 +153,20 @@ impl<'a> Filling<'a> {
     }
 
     /// Notes what was brought; what no source `had` is forgotten.
-    fn note(&self, known: &Brought, mut brought: Brought, had: Option<&Had>) -> Result<()> {
+    fn note(
+        &self,
+        known: &Brought,
+        mut brought: Brought,
+        mut doubts: Doubts,
+        had: Option<&Had>,
+    ) -> Result<()> {
         let target = &self.order.target.repository;
-        // What is there now was brought, or is as good.
-        for (id, shown) in stock::look(target)? {
-            if matches!(shown, Shown::Complete(_)) {
-                brought.backups.insert(id);
-            }
+        if self.order.verify {
+            let copied = self.tally.so_far();
+            doubts.settle(target, &copied)?;
         }
-        brought.dumps.extend(target.dump_names()?);
+        // What is there now was brought, or is as good.
+        There::look(target, &doubts)?.note_in(&mut brought, &doubts);
         if let Some(had) = had {
             brought.backups.retain(|id| had.backups.contains(id));
             brought.dumps.retain(|name| had.dumps.contains(name));
@@ -171,7 +180,13 @@ impl<'a> Filling<'a> {
         })
     }
 
-    fn fill_from(&self, source: &Peer, brought: &mut Brought, had: &mut Had) -> Result<()> {
+    fn fill_from(
+        &self,
+        source: &Peer,
+        doubts: &Doubts,
+        brought: &mut Brought,
+        had: &mut Had,
+    ) -> Result<()> {
         let Self { order, cancel, .. } = *self;
         let pass = Pass {
             source,
@@ -187,14 +202,13 @@ impl<'a> Filling<'a> {
         self.meter.begin(&format!("looking at {}", source.name), 0);
         let pairs = systems::pairs(source, order.target, order.dry_run)?;
         let stock = stock::look(&source.repository)?;
-        let there = stock::look(&order.target.repository)?;
+        let there = There::look(&order.target.repository, doubts)?;
         // Seen before anything is copied: a cleanup may delete some of it meanwhile.
-        let complete = |shown: &Shown| matches!(shown, Shown::Complete(_));
-        let is_there = there.iter().filter(|(_, shown)| complete(shown));
-        brought.backups.extend(is_there.map(|(id, _)| *id));
-        // Whoever deletes what is damaged wants it again.
-        let is_bad = |id: &BackupId| matches!(there.get(id), Some(Shown::Bad(_)));
-        brought.backups.retain(|id| !is_bad(id));
+        there.note_in(brought, doubts);
+        let There {
+            backups: there,
+            dumps: dumps_there,
+        } = there;
         had.backups.extend(stock.keys().copied());
 
         let lacking = match order.only {
@@ -228,12 +242,12 @@ impl<'a> Filling<'a> {
             None => true,
         };
         let is_brought = |name: &DumpName| order.only.is_none() && brought.dumps.contains(name);
-        let dumps = dumps::copy(&pass, &pairs, is_chosen, is_brought)?;
+        let dumps = dumps::copy(&pass, &pairs, &dumps_there, is_chosen, is_brought)?;
         had.dumps.extend(dumps);
         if order.only.is_some() {
             return Ok(());
         }
-        let was_there = |id| there.get(&id).is_some_and(complete);
+        let was_there = |id| matches!(there.get(&id), Some(Shown::Complete(_)));
         pins::copy(&pass, |id| copied.contains(&id) || was_there(id))
     }
 }

@@ -10,6 +10,7 @@ use super::{
     stock::{self, Lacking, Shown},
     systems,
     tally::Amount,
+    there::{Doubts, There},
 };
 use crate::{
     error::{Kind, Result},
@@ -19,8 +20,9 @@ use crate::{
     },
     repo::{
         backup_id::BackupId,
+        brought::Brought,
         dump_name::{DumpName, DumpObject},
-        dumps::DumpState,
+        dumps::{DumpEntry, DumpState},
         layout::{BackupObject, ObjectName},
         verified_wal::WalRange,
         wal_index::Missing,
@@ -93,23 +95,32 @@ pub fn look(source: &Peer, target: &Peer) -> Result<Status> {
     for pair in &pairs {
         wal.extend(wal_groups(source, target, pair)?);
     }
+    let doubts = Doubts::of(&target.repository)?;
+    let there = There::look(&target.repository, &doubts)?;
+    let mut brought = target.repository.brought()?;
+    there.note_in(&mut brought, &doubts);
     let status = Status {
         source: source.name.clone(),
         target: target.name.clone(),
-        backups: backups(source, target, &pairs)?,
+        backups: backups(source, target, &pairs, &there, &brought)?,
         wal,
-        dumps: dumps(source, target)?,
+        dumps: dumps(source, there.dumps, &brought)?,
     };
     source.repository.confirm()?;
     target.repository.confirm()?;
     Ok(status)
 }
 
-fn backups(source: &Peer, target: &Peer, pairs: &[Pair]) -> Result<Vec<Group<BackupId>>> {
+fn backups(
+    source: &Peer,
+    target: &Peer,
+    pairs: &[Pair],
+    there: &There,
+    brought: &Brought,
+) -> Result<Vec<Group<BackupId>>> {
     let own = stock::look(&source.repository)?;
-    let there = stock::look(&target.repository)?;
-    let brought = target.repository.brought()?;
-    let lacking = Lacking::look(&own, &there, target, pairs, &brought)?;
+    let there = &there.backups;
+    let lacking = Lacking::look(&own, there, target, pairs, brought)?;
     let wrong: BTreeMap<BackupId, String> = (lacking.of_source.iter().chain(&lacking.of_target))
         .map(|(id, error)| (*id, error.in_one_line()))
         .collect();
@@ -145,10 +156,11 @@ fn backups(source: &Peer, target: &Peer, pairs: &[Pair]) -> Result<Vec<Group<Bac
     Ok(groups)
 }
 
-fn dumps(source: &Peer, target: &Peer) -> Result<Vec<Group<DumpName>>> {
-    let brought = target.repository.brought()?;
-    let there = target.repository.dumps()?.into_iter();
-    let mut there: BTreeMap<_, _> = there.map(|entry| (entry.name.clone(), entry)).collect();
+fn dumps(
+    source: &Peer,
+    mut there: BTreeMap<DumpName, DumpEntry>,
+    brought: &Brought,
+) -> Result<Vec<Group<DumpName>>> {
     let mut groups = Vec::new();
     for entry in source.repository.dumps()? {
         let found = there.remove(&entry.name);

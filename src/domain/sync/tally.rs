@@ -88,6 +88,10 @@ impl Tally {
         }
     }
 
+    pub fn so_far(&self) -> MutexGuard<'_, Copied> {
+        self.lock()
+    }
+
     pub fn take(self) -> Copied {
         let mut copied = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Workers end in any order.

@@ -24,7 +24,13 @@ fn parts(folder: &Path) -> BTreeMap<String, (u64, i64)> {
         let name = entry.file_name().into_string().unwrap();
         let found = entry.metadata().ok()?;
         let is_part = name.starts_with("part-");
-        is_part.then_some((name, (found.ino(), found.mtime_nsec())))
+        is_part.then_some((
+            name,
+            (
+                found.ino(),
+                found.mtime() * 1_000_000_000 + found.mtime_nsec(),
+            ),
+        ))
     };
     entries.filter_map(part).collect()
 }
@@ -92,7 +98,12 @@ fn what_was_encrypted_before_a_stop_is_not_encrypted_again() {
     let site = Site::start(pg(18), &lines);
     let [full, _] = site.fill();
     let dump = site.main().dump("postgres");
-    let before = stopped(&site, &full, Signal::TERM);
+    let mut before = stopped(&site, &full, Signal::TERM);
+    // The newest may have been read again when the stop came: it doesn't count as copied.
+    let newest = before.iter().max_by_key(|(_, (_, made))| *made);
+    let newest = newest.map(|(name, _)| name.clone()).unwrap();
+    before.remove(&newest);
+    assert!(!before.is_empty());
     site.sync(0);
     let after = parts(&site.folder_of(&full));
     for (name, made) in &before {

@@ -1,6 +1,7 @@
 //! `pgstow sync`: another repository is filled, and the first one is not needed any more.
 
 mod fallback;
+mod heal;
 mod interrupted;
 mod retention;
 mod trouble;

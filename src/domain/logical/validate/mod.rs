@@ -34,7 +34,7 @@ use crate::{
     postgres::{connection::Session, conninfo::ConnInfo, programs::Search},
     repo::{
         dump::{DumpContents, RowCounts},
-        verified::{CheckState, VerifiedCheck},
+        verified::{CheckState, INTACT, VerifiedCheck},
     },
     util::{cancel::Cancel, meter::Meter},
 };
@@ -78,7 +78,7 @@ impl Validated {
     /// Of a dump whose description can't be read: nobody knows what its data is.
     pub fn undescribed(dump: String, why: &Error) -> Self {
         Self {
-            checks: vec![VerifiedCheck::failed("intact", why.in_one_line())],
+            checks: vec![VerifiedCheck::failed(INTACT, why.in_one_line())],
             ..Self::of(dump, None)
         }
     }
@@ -121,7 +121,7 @@ fn intact(checked: &Checked) -> [VerifiedCheck; 2] {
         (None, true) => VerifiedCheck::passed(SUM_FILE, "it tells the same"),
         (None, false) => VerifiedCheck::skipped(SUM_FILE, "there is none beside it"),
     };
-    [VerifiedCheck::passed("intact", data), beside]
+    [VerifiedCheck::passed(INTACT, data), beside]
 }
 
 /// Whether the data is damaged or gone; an error where the whole repository is.
@@ -158,7 +158,7 @@ impl Validator<'_> {
             Err(error) if is_lost(&error, material)? => {
                 validated
                     .checks
-                    .push(VerifiedCheck::failed("intact", error.in_one_line()));
+                    .push(VerifiedCheck::failed(INTACT, error.in_one_line()));
             }
             Err(error) => return Err(error),
         }

@@ -24,18 +24,31 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> impl Iterator<Item = Verdict> {
         let verdict = match (age, behind.since) {
             (Some(age), Some(since)) => Verdict::new(
                 NAME,
-                limits.judge(age),
+                // What is damaged there doesn't come by itself.
+                limits.judge(age).max(match behind.damaged {
+                    0 => State::Ok,
+                    _ => State::Warning,
+                }),
                 format!(
-                    "it lacks {} and {} of WAL{}, the first since {}",
+                    "it lacks {} and {} of WAL{}{}, the first since {}",
                     units::count(behind.backups, "backup"),
                     units::count(behind.segments, "segment"),
                     match behind.dumps {
                         0 => String::new(),
                         dumps => format!(", and {}", units::count(dumps, "dump")),
                     },
+                    match behind.damaged {
+                        0 => String::new(),
+                        damaged => format!(" ({damaged} damaged there)"),
+                    },
                     readable(since)
                 ),
-                "see what `pgstow sync` says; until it is there `pgstow cleanup` keeps what it lacks.",
+                match behind.damaged {
+                    0 => {
+                        "see what `pgstow sync` says; until it is there `pgstow cleanup` keeps what it lacks."
+                    }
+                    _ => "see by `pgstow sync --status` what is damaged there; deleted there, it comes once more.",
+                },
             ),
             _ => Verdict::ok(NAME, "it has all that there is"),
         };
