@@ -275,7 +275,7 @@ impl Teller<'_> {
     }
 
     /// Relations that are known by their OIDs alone, since nobody knows their files: those that were dropped, and of
-    /// those that were locked those that may have got new files.
+    /// those that were locked those that may have got new files: a table is locked when one that refers to it is dropped.
     fn by_oid(
         &self,
         dropped: &[Oid],
@@ -283,7 +283,10 @@ impl Teller<'_> {
         locked: &[Oid],
         known: &[Touched],
     ) -> Vec<Touched> {
-        let replaced = locked.iter().filter(|oid| !dropped.contains(oid));
+        let is_as_before = |oid: &&Oid| self.names.kept.contains(*oid) || fates.has_made(oid);
+        let replaced = locked
+            .iter()
+            .filter(|oid| !dropped.contains(oid) && !is_as_before(oid));
         let replaced: BTreeSet<&Oid> = replaced.filter(|_| fates.replaces()).collect();
         let named = |oid: &Oid| self.names.oids.get(oid);
         let tables = replaced.iter().filter_map(|oid| named(oid));

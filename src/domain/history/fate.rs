@@ -21,6 +21,8 @@ pub enum Fate {
 
 /// What a commit tells of the relations whose files went with it.
 pub struct Fates {
+    /// Relations that the transaction made.
+    made: BTreeSet<Oid>,
     /// Relations that were dropped, but for those that the transaction made to rewrite others.
     dropped: BTreeSet<Oid>,
     /// It made some of these.
@@ -50,7 +52,12 @@ impl Fates {
             in_place: created.iter().any(|file| places.contains(&place(file))),
             removed: removed.len(),
             alone: false,
+            made,
         }
+    }
+
+    pub fn has_made(&self, relation: &Oid) -> bool {
+        self.made.contains(relation)
     }
 
     pub fn is_dropped(&self, file: Locator, name: Option<&Name>) -> bool {

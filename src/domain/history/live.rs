@@ -82,6 +82,9 @@ impl<'a> Live<'a> {
                     database,
                     relation: oid,
                 };
+                if file.is_some() && names.before.get(&oid) == file.as_ref() {
+                    names.kept.insert(oid);
+                }
                 if unnamed.oids.contains(&oid) {
                     names.oids.entry(oid).or_insert_with(|| name.clone());
                 }

@@ -37,7 +37,7 @@ use self::{
     names::{Names, TableName, Unnamed},
     pipeline::Pipeline,
     segments::Segments,
-    span::Clock,
+    span::{Clock, Span},
     way::Way,
 };
 use crate::{
@@ -220,7 +220,7 @@ impl Look<'_> {
             None => None,
         };
         let clock = Clock::default();
-        let range = clock.span(since, until, &self.segments)?;
+        let Span { range, next } = clock.span(since, until, &self.segments)?;
         let begins = match range.start {
             0 => clock.first(&self.segments)?.filter(|first| *first > since),
             _ => None,
@@ -258,11 +258,11 @@ impl Look<'_> {
                 ledger.unread(start, segment.to_string(), why);
             }
         })?;
-        if let Some(hole) = self.hole_before(range.end)
-            && let Some(last) = range.end.checked_sub(1).and_then(|last| way.segment(last))
-        {
-            let start = last.end(self.system.segment_size);
-            ledger.unread(start, hole, ABSENT.to_owned());
+        // What is missing up to the next time may belong to the span.
+        for place in range.end.max(1)..=next.unwrap_or(way.len()) {
+            if let (Some(hole), Some(last)) = (self.hole_before(place), way.segment(place - 1)) {
+                ledger.unread(last.end(self.system.segment_size), hole, ABSENT.to_owned());
+            }
         }
         let books = ledger.close();
         let names = self.names(&event::unnamed(&books.found))?;
@@ -277,7 +277,7 @@ impl Look<'_> {
         let falls = clock.falls(&self.segments);
         let events = books.found.into_iter();
         let name = |place: usize| way.segment(place).map(|segment| segment.to_string());
-        let reached = range.end < way.len() || books.last.is_some_and(|last| last > until);
+        let reached = next.is_some() || books.last.is_some_and(|last| last > until);
         let ends = books.last.filter(|_| !reached);
         Ok(History {
             system_id: self.system.system_id,
@@ -353,7 +353,8 @@ impl Look<'_> {
         }
         for backup in self.backups() {
             self.segments.cancel.check()?;
-            names.ask_backup(self.repository, backup, unnamed);
+            let before = backup.stop_time <= self.request.since;
+            names.ask_backup(self.repository, backup, before, unnamed);
         }
         if let Some(live) = self.live
             && let Err(error) = live.name(unnamed, &mut names)

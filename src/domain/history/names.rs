@@ -116,6 +116,10 @@ pub struct Names {
     pub databases: BTreeMap<u32, String>,
     pub files: BTreeMap<(u32, u32), Name>,
     pub oids: BTreeMap<Oid, Name>,
+    /// The files that relations had before the span.
+    pub before: BTreeMap<Oid, u32>,
+    /// Relations that have the same file today: nothing in between gave them another.
+    pub kept: BTreeSet<Oid>,
     /// Who told them, for people.
     pub told_by: Vec<String>,
 }
@@ -148,13 +152,27 @@ impl Names {
         }
     }
 
-    /// Looks the rest up in a backup. One without names, or with damaged ones, is none the worse for anything else.
-    pub fn ask_backup(&mut self, repository: &Repository, backup: &Backup, unnamed: &Unnamed) {
+    /// Looks the rest up in a backup, which may be from `before` the span. One without names, or with damaged ones, is
+    /// none the worse for anything else.
+    pub fn ask_backup(
+        &mut self,
+        repository: &Repository,
+        backup: &Backup,
+        before: bool,
+        unnamed: &Unnamed,
+    ) {
         let read = each(repository, backup, &mut |database, relation| {
             self.databases
                 .entry(database.oid)
                 .or_insert_with(|| database.name.clone());
             if let Some(relation) = relation {
+                let oid = relation.oid.map(|relation| Oid {
+                    database: database.oid,
+                    relation,
+                });
+                if let Some(oid) = oid.filter(|oid| before && unnamed.oids.contains(oid)) {
+                    self.before.insert(oid, relation.relfilenode);
+                }
                 self.note(unnamed, database.oid, relation);
             }
         });

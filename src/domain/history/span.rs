@@ -2,7 +2,11 @@
 //! ended in a segment. For this, times must rise from segment to segment; where a clock was set back they do not,
 //! and what was seen of it is told.
 
-use std::{cell::RefCell, collections::BTreeMap, ops::Range};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use chrono::TimeDelta;
 
@@ -19,14 +23,31 @@ const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 #[derive(Debug, Default)]
 pub struct Clock {
     seen: RefCell<BTreeMap<usize, Option<Time>>>,
+    /// Those that can't be read.
+    damaged: RefCell<BTreeSet<usize>>,
+}
+
+/// Places of segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Of those that hold all that happened; the last one may hold what came later, too.
+    pub range: Range<usize>,
+    /// Of the first one behind them that tells a later time; None: the WAL ends without one.
+    pub next: Option<usize>,
 }
 
 impl Clock {
-    /// The places of the segments that hold all that happened from `since` to `until`; the last one may hold what
-    /// came later, too. It ends before a segment that tells of a later time, or where the WAL does.
-    pub fn span(&self, since: Time, until: Time, segments: &Segments<'_>) -> Result<Range<usize>> {
+    /// Where all lies that happened from `since` to `until`.
+    pub fn span(&self, since: Time, until: Time, segments: &Segments<'_>) -> Result<Span> {
         let first = |place| self.first_time(place, segments);
-        range(segments.way.len(), since, until, first)
+        let length = segments.way.len();
+        let mut span = span(length, since, until, first)?;
+        // What can't be read behind the last that tells a time may belong to it.
+        let behind = span.range.end..span.next.unwrap_or(length);
+        if let Some(last) = self.damaged.borrow().range(behind).next_back() {
+            span.range.end = last + 1;
+        }
+        Ok(span)
     }
 
     /// The first time in or behind a segment, and where.
@@ -36,10 +57,12 @@ impl Clock {
             let time = match known {
                 Some(time) => time,
                 None => {
-                    // One that can't be read tells no time.
                     let time = match segments.fetch(place)? {
                         Ok(()) => segments.first_time(place)?,
-                        Err(_) => None,
+                        Err(_) => {
+                            self.damaged.borrow_mut().insert(place);
+                            None
+                        }
                     };
                     segments.remove(place);
                     self.seen.borrow_mut().insert(place, time);
@@ -90,12 +113,12 @@ impl Clock {
 }
 
 /// Among `length` segments; `first` tells the first time in or behind one, and where.
-fn range(
+fn span(
     length: usize,
     since: Time,
     until: Time,
     first: impl Fn(usize) -> Result<Option<(usize, Time)>>,
-) -> Result<Range<usize>> {
+) -> Result<Span> {
     let later_than = |time: Time, mut from: usize| -> Result<usize> {
         let mut to = length;
         while from < to {
@@ -109,13 +132,11 @@ fn range(
     };
     let begin = later_than(since, 0)?;
     let end = later_than(until, begin)?;
-    // Those behind it that tell no time may be damaged; before the first time of all nothing is known.
-    let end = match end {
-        0 => 0,
-        _ => first(end)?.map_or(length, |(found, _)| found),
-    };
     // What ended at `since` may stand at the end of a segment that begins before.
-    Ok(begin.saturating_sub(1)..end)
+    Ok(Span {
+        range: begin.saturating_sub(1)..end,
+        next: first(end)?.map(|(found, _)| found),
+    })
 }
 
 #[cfg(test)]
@@ -143,21 +164,25 @@ mod tests {
             let mut found = (place..times.len()).filter_map(|at| Some((at, time(times[at]?))));
             Ok(found.next())
         };
-        for (since, until, expected) in [
-            (0, 9, 0..0),
-            (0, 10, 0..1),
-            (10, 10, 0..1),
-            (15, 19, 0..1),
-            (15, 20, 0..4),
-            (20, 20, 3..4),
-            (25, 29, 3..4),
-            (25, 30, 3..6),
-            (31, 35, 4..6),
-            (41, 99, 6..8),
+        for (since, until, range, next) in [
+            (0, 9, 0..0, Some(0)),
+            (0, 10, 0..1, Some(1)),
+            (10, 10, 0..1, Some(1)),
+            (15, 19, 0..1, Some(1)),
+            (15, 20, 0..4, Some(4)),
+            (20, 20, 3..4, Some(4)),
+            (25, 29, 3..4, Some(4)),
+            (25, 30, 3..5, Some(6)),
+            (31, 35, 4..5, Some(6)),
+            (41, 99, 6..7, None),
         ] {
-            let found = range(times.len(), time(since), time(until), first).unwrap();
-            assert_eq!(found, expected, "{since} to {until}");
+            let found = span(times.len(), time(since), time(until), first).unwrap();
+            assert_eq!(found, Span { range, next }, "{since} to {until}");
         }
-        assert_eq!(range(0, time(0), time(9), |_| Ok(None)).unwrap(), 0..0);
+        let nothing = Span {
+            range: 0..0,
+            next: None,
+        };
+        assert_eq!(span(0, time(0), time(9), |_| Ok(None)).unwrap(), nothing);
     }
 }

@@ -250,3 +250,28 @@ fn what_has_not_come_or_is_gone_is_not_denied() {
     let unread = of_kind(&found, "unread");
     assert_eq!(unread[0]["segment"], dropped, "{found:#}");
 }
+
+/// A table is locked, too, when one that refers to it is dropped.
+#[test]
+fn what_was_only_locked_is_not_lost() {
+    let place = Place::new(pg(18));
+    let main = place.main();
+    main.psql("create table referred (id int primary key); create table emptied as select 1 as id");
+    place.stow.backup(&[]);
+    main.psql("create table refers (id int references referred)");
+    let since = place.now();
+    let lost = transaction(
+        main,
+        "postgres",
+        "truncate emptied; drop table refers; create table refers (id int)",
+    );
+    main.switch_wal();
+    let found = place.found(&["--since", &since]);
+    let event = of_xid(&found, lost);
+    assert_eq!(
+        with_fate(event, "truncated"),
+        ["postgres.public.emptied"],
+        "{event:#}"
+    );
+    assert!(!event.to_string().contains("referred"), "{event:#}");
+}
