@@ -24,6 +24,7 @@ mod round_trip;
 mod single;
 mod subscribed;
 mod trouble;
+mod unverified;
 
 use std::{
     fs,
