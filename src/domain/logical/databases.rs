@@ -1,6 +1,11 @@
 //! Which databases are dumped.
 
-use super::{request::Choice, restore::fresh::is_passing};
+use tracing::warn;
+
+use super::{
+    request::Choice,
+    restore::{aside, fresh::is_passing},
+};
 use crate::{
     error::{Error, Kind, Result},
     postgres::connection::Session,
@@ -54,7 +59,18 @@ impl Choice {
 
 /// Those that `choice` means; an error where there is none of them.
 pub fn chosen(session: &Session, choice: &Choice) -> Result<Chosen> {
-    choose(&all(session)?, choice)
+    let all = all(session)?;
+    let chosen = choose(&all, choice)?;
+    let databases = || all.iter().map(|one| one.name.as_str());
+    for name in &chosen.names {
+        if choice.wish(name) == Wish::Matched && aside::left(name, databases()).is_some() {
+            warn!(
+                "database {name:?} is dumped, too, which `restore-dump --clean` left: drop it, or leave it out \
+                 (dump.exclude)"
+            );
+        }
+    }
+    Ok(chosen)
 }
 
 /// All of the server, by name.
