@@ -38,3 +38,29 @@ fn roles_are_those_of_the_run() {
         )
         .ok();
 }
+
+#[test]
+fn roles_that_come_without_their_passwords_are_told() {
+    let site = Site::start(pg(16));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create role plain login; grant pg_read_all_data to plain");
+    cluster.psql("create role guest login password 'x'");
+    cluster.psql("create database small");
+    site.pgstow(&["dump", "small"])
+        .env("PGSTOW_CLUSTER_USER", "plain")
+        .ok();
+    let other = Cluster::build(&site.scratch, pg(16)).name("other").start();
+    for arguments in [
+        &["small", "--globals", "-d", "copy"][..],
+        &["@globals", "--to-file", "-"],
+    ] {
+        site.stow
+            .tool
+            .command(&[&["restore-dump"], arguments].concat())
+            .env("PGSTOW_CLUSTER_HOST", other.host())
+            .expect_warning("does not bring back passwords of roles: plain may not read pg_authid")
+            .ok();
+    }
+    let roles = "select rolname, rolpassword is null from pg_authid where rolname = 'guest'";
+    assert_eq!(other.psql(roles), "guest|t");
+}
