@@ -12,6 +12,7 @@ mod kept;
 mod lacking;
 mod left;
 mod locale;
+mod logins;
 mod lost;
 mod one_server;
 mod owner;

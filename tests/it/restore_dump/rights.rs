@@ -46,6 +46,21 @@ fn a_member_that_inherits_nothing_gives_the_database_away() {
     };
     let report = restore("copy").ok().json();
     assert_eq!(report["owner"], "keeper", "{report}");
+    // In the place of one, too: the tablespace that all have needs no right.
+    cluster.psql("create role heir login createdb; grant keeper to heir with inherit true");
+    // Who has its rights restores its tables, too.
+    site.sql(
+        "shop",
+        "create table t as select 7 as n; alter table t owner to keeper",
+    );
+    site.dump("shop", &[]);
+    let copied = site.pgstow(&["restore-dump", "shop", "-d", "heirs"]);
+    copied.env("PGSTOW_CLUSTER_USER", "heir").ok();
+    assert_eq!(site.sql("heirs", "select n from t"), "7");
+    cluster.psql("drop database heirs");
+    site.pgstow(&["restore-dump", "shop", "--clean", "--yes"])
+        .env("PGSTOW_CLUSTER_USER", "heir")
+        .ok();
     // A primary that writes nothing for this role is no standby.
     cluster.psql("alter role restorer set default_transaction_read_only = on");
     restore("other")

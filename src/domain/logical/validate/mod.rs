@@ -24,8 +24,8 @@ use super::{
     restore::{
         fit::check_stays,
         load::{How, Loader, is_about_the_dump},
-        mark::Mark,
         material::{About, Checked, Material},
+        reading::Reading,
         ready::Ready,
     },
 };
@@ -138,7 +138,7 @@ impl Validator<'_> {
     /// with the dump is no error, but in what comes back.
     pub fn validate(&self, material: &Material<'_>) -> Result<Validated> {
         let begun = Instant::now();
-        let _mark = Mark::leave(material);
+        let _reading = Reading::mark(material);
         let description = material.description.as_ref();
         let database = description.and_then(|dump| dump.database.clone());
         let mut validated = Validated::of(material.name(), database);
