@@ -92,6 +92,10 @@ fn single_tables_come_with_all_that_is_theirs(pg: PgBin) {
     let site = Site::start(pg);
     let cluster = &site.stow.cluster;
     make_shop(cluster, "shop");
+    site.sql(
+        "shop",
+        "create rule told as on delete to orders do also notify orders",
+    );
     for format in ["custom", "plain", "directory", "tar"] {
         site.dump("shop", &["--format", format]);
         cluster.psql("create database target template shop");

@@ -12,7 +12,14 @@ fn a_server_that_runs_gets_no_owners() {
     let other = crate::harness::Cluster::build(&site.scratch, pg(16))
         .name("other")
         .start();
-    // The policy speaks of it, and is no right.
+    // The policy speaks of a role, and is no right. That the server lacks it says nothing of the dump.
+    site.pgstow(&["verify", "shop"])
+        .env("PGSTOW_VERIFY_HOST", other.host())
+        .fails(1)
+        .stderr_contains("role \"odd role\" does not exist")
+        .stderr_contains("make its roles there");
+    let listed = site.pgstow(&["list", "--dumps"]).ok().json();
+    assert!(listed["dumps"][0]["verified"].is_null(), "{listed}");
     other.psql("create role \"odd role\"");
     let owners = "select count(*) from pg_class where relname = 'orders' and relowner <> 10::oid";
     let sql = format!("select ({owners}) = 0");

@@ -278,6 +278,22 @@ impl List {
     }
 }
 
+/// What a server says where it lacks a role, or who restores a right.
+const OF_RIGHTS: [&str; 6] = [
+    "role \"",
+    "permission denied",
+    "must be superuser",
+    "must be owner",
+    "must be member",
+    "must be able to SET ROLE",
+];
+
+/// Whether a failure on a server of somebody's may be about its roles and rights, and so says nothing of the dump.
+pub fn is_about_rights(error: &Error) -> bool {
+    let line = error.in_one_line();
+    OF_RIGHTS.iter().any(|words| line.contains(words))
+}
+
 /// Whether a failure says something of the dump: not of the server, the disk or a stop.
 pub fn is_about_the_dump(error: &Error) -> bool {
     const OF_THE_SERVER: [&str; 8] = [
