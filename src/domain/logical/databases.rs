@@ -15,8 +15,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     pub name: String,
-    /// A template, one that lets nobody in, or one that a restore of ours makes just now.
+    /// A template, one that lets nobody in, one that is half dropped, or one that a restore of ours makes just now.
     pub special: bool,
+    /// A DROP DATABASE of it was interrupted: nobody can use it any more (`DATCONNLIMIT_INVALID_DB` in
+    /// `src/include/catalog/pg_database.h`).
+    pub is_invalid: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,14 @@ impl Choice {
 pub fn chosen(session: &Session, choice: &Choice) -> Result<Chosen> {
     let all = all(session)?;
     let chosen = choose(&all, choice)?;
+    for Database { name, .. } in all.iter().filter(|one| one.is_invalid) {
+        if choice.wish(name) == Wish::Matched {
+            warn!(
+                "database {name:?} is left out: a DROP DATABASE of it was interrupted, and nobody can use it; drop it once \
+                 more"
+            );
+        }
+    }
     let databases = || all.iter().map(|one| one.name.as_str());
     for name in &chosen.names {
         if choice.wish(name) == Wish::Matched && aside::left(name, databases()).is_some() {
@@ -75,13 +86,14 @@ pub fn chosen(session: &Session, choice: &Choice) -> Result<Chosen> {
 
 /// All of the server, by name.
 pub fn all(session: &Session) -> Result<Vec<Database>> {
-    let sql =
-        "SELECT datname, datistemplate OR NOT datallowconn FROM pg_catalog.pg_database ORDER BY 1";
+    let sql = "SELECT datname, datistemplate OR NOT datallowconn, datconnlimit = -2 \
+         FROM pg_catalog.pg_database ORDER BY 1";
     let mut all = Vec::new();
     session.for_each_row(sql, &[], |row| {
         let name = row.text(0)?;
         all.push(Database {
-            special: row.parse::<bool>(1)? || is_passing(&name),
+            special: row.parse::<bool>(1)? || row.parse(2)? || is_passing(&name),
+            is_invalid: row.parse(2)?,
             name,
         });
         Ok(())
@@ -193,6 +205,7 @@ mod tests {
         let database = |name: &str, special| Database {
             name: name.to_owned(),
             special,
+            is_invalid: false,
         };
         let all = [
             database("shop", false),

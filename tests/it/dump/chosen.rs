@@ -60,6 +60,20 @@ fn one_several_or_all_but_some() {
         error.contains("not currently accepting connections"),
         "{error}"
     );
+    // What an interrupted DROP DATABASE leaves, as the server marks it.
+    let cluster = &site.stow.cluster;
+    cluster.psql("create database half");
+    cluster.psql("update pg_database set datconnlimit = -2 where datname = 'half'");
+    let report = site.dump(&["--no-globals"]);
+    let report =
+        report.expect_warning("\"half\" is left out: a DROP DATABASE of it was interrupted");
+    assert_eq!(
+        databases(&report.ok().json()),
+        [json!("Other"), json!("shop")]
+    );
+    let monitor = ["monitor", "--only", "dump_age"];
+    let ages = site.stow.tool.command(&monitor).spawn().wait();
+    assert!(!ages.stdout.contains("half"), "{ages}");
 }
 
 #[test]

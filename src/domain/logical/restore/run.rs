@@ -212,16 +212,18 @@ impl Restorer<'_> {
             makes_schemas: !exists || request.clean,
             ..How::all(request.keep_going)
         };
-        let old = match &checked.about {
-            About::Script(_) if exists && request.clean => {
+        let tells_all = checked.about.toc().is_some() && request.owners;
+        let old = match exists && request.clean && !tells_all {
+            true => {
                 let info = beside.clone().with_database(name);
                 Some(old::properties(&programs, &info, self.cancel)?)
             }
-            _ => None,
+            false => None,
         };
-        let mut creation = old
-            .as_ref()
-            .map_or_else(|| Creation::of(&checked.about), Creation::of_toc);
+        let mut creation = match (&checked.about, &old) {
+            (About::Script(_), Some(old)) => Creation::of_toc(old),
+            (about, _) => Creation::of(about),
+        };
         // One that is replaced leaves its own, and of single tables nobody says that they are the database.
         let is_own = !exists && request.owners && request.picked.is_everything();
         let owner = owner::in_source(material, &checked.about).filter(|_| is_own);
@@ -243,11 +245,13 @@ impl Restorer<'_> {
         restored.errors.add(loaded);
         if let Some(fresh) = &fresh
             && request.picked.is_everything()
-            && let Some(toc) = checked.about.toc().or(old.as_ref())
+            && let Some(toc) = old.as_ref().or(checked.about.toc())
         {
-            let (owners, keep_going) = (request.owners, request.keep_going);
+            // What the old one had speaks of roles of this server.
+            let owners = request.owners || old.is_some();
             let inside = Session::connect(&info, self.cancel)?;
-            let complaints = properties::restore(&inside, toc, fresh.name(), owners, keep_going)?;
+            let name = fresh.name();
+            let complaints = properties::restore(&inside, toc, name, owners, request.keep_going)?;
             restored.errors.add(complaints);
         }
         match fresh {

@@ -207,13 +207,17 @@ fn while_none_is_good_one_of_each_year_stays_and_the_last_of_all() {
     assert_eq!(decided[16..22], [NEWER; 6]);
     assert_eq!(decided[22], format!("{but}; {NEWER}"));
     // As many as are kept of each night.
-    let nightly = Rules {
-        daily: Some(Keep::Count(9)),
-        ..rules
-    };
-    let kept = said(&dumps, nightly);
-    let kept = kept.iter().filter(|one| one.contains(NEWER)).count();
-    assert_eq!(kept, 9);
+    for nightly in [
+        Rules {
+            daily: Some(Keep::Count(9)),
+            ..rules
+        },
+        Rules { min: 9, ..rules },
+    ] {
+        let kept = said(&dumps, nightly);
+        let kept = kept.iter().filter(|one| one.contains(NEWER)).count();
+        assert_eq!(kept, 9);
+    }
     // Also where days are kept: they are counted back from the last one.
     let of_days = Rules {
         days: Some(Keep::Count(10)),
