@@ -8,8 +8,8 @@ use super::{
     cleanup_behind::Cleanup,
     context::Context,
     options::DumpOptions,
-    report::{self, Outcome, Report},
-    verify,
+    report::{Outcome, Report},
+    verify::{self, dumps::Unverified},
 };
 use crate::{
     domain::{
@@ -20,7 +20,7 @@ use crate::{
         },
         monitor::runs::Told,
     },
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     postgres::programs::Search,
     repo::{dump::Dump, dump_name::Subject},
     util::units,
@@ -34,18 +34,12 @@ pub struct DumpReport {
     /// What came of restoring them, with `--verify`.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<Vec<Validated>>,
-    /// Why that could not be found out of all of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unverified: Option<Unverified>,
+    /// Those of which that could not be found out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unverified: Vec<Unverified>,
     /// Of `--cleanup`.
     #[serde(skip_serializing_if = "Option::is_none")]
     cleanup: Option<Cleanup>,
-}
-
-#[derive(Debug, Serialize)]
-struct Unverified {
-    error: String,
-    hint: Option<String>,
 }
 
 /// A database of which there is no dump.
@@ -92,14 +86,14 @@ pub fn run(context: &Context, options: DumpOptions) -> Result<DumpReport> {
         return Err(error.context(format!("can't dump {subject}")));
     }
     let verify = |wanted| verify::dumps::all(context, &repository, dumps.clone(), &wanted);
-    let (verified, unverified) = match options.verify.map(verify) {
-        Some(Err(error)) if error.kind() == Kind::Interrupted => return Err(error),
-        Some(Err(error)) => (None, Some(Unverified::of(error))),
-        verified => (verified.transpose()?, None),
-    };
+    let proven = options.verify.map(verify).transpose()?;
+    let (verified, unverified) = proven.map_or((None, Vec::new()), |proven| {
+        let failed = proven.failed.into_iter().map(Unverified::of);
+        (Some(proven.found), failed.collect())
+    });
     let cleanup = options.cleanup.map(|wanted| match () {
         () if !failed.is_empty() => Cleanup::Skipped("not every dump was made".to_owned()),
-        () if unverified.is_some() => Cleanup::Skipped("not every dump was verified".to_owned()),
+        () if !unverified.is_empty() => Cleanup::Skipped("not every dump was verified".to_owned()),
         () => Cleanup::run(context, &repository, &wanted),
     });
     Ok(DumpReport {
@@ -112,16 +106,6 @@ pub fn run(context: &Context, options: DumpOptions) -> Result<DumpReport> {
     })
 }
 
-impl Unverified {
-    fn of(error: Error) -> Self {
-        let error = error.context("the dumps were made, but could not be verified");
-        Self {
-            error: error.in_one_line(),
-            hint: error.hint_text().map(str::to_owned),
-        }
-    }
-}
-
 impl Failed {
     fn of((subject, error): (Subject, Error)) -> Self {
         Self {
@@ -129,6 +113,13 @@ impl Failed {
             error: error.in_one_line(),
             hint: error.hint_text().map(str::to_owned),
         }
+    }
+}
+
+impl DumpReport {
+    /// What came of restoring them.
+    fn found(&self) -> &[Validated] {
+        self.verified.as_deref().unwrap_or_default()
     }
 }
 
@@ -154,11 +145,8 @@ impl Report for DumpReport {
         for validated in self.verified.iter().flatten() {
             verify::dumps::write(validated, out)?;
         }
-        if let Some(Unverified { error, hint }) = &self.unverified {
-            writeln!(out, "NOT VERIFIED: {error}")?;
-            if let Some(hint) = hint {
-                writeln!(out, "  hint: {hint}")?;
-            }
+        for unverified in &self.unverified {
+            unverified.text(out)?;
         }
         Cleanup::text(self.cleanup.as_ref(), "dump", out)
     }
@@ -171,15 +159,7 @@ impl Report for DumpReport {
         let told: Vec<String> = told.collect();
         let hint = self.failed.iter().find_map(|failed| failed.hint.clone());
         if told.is_empty() {
-            if let Some(Unverified { error, hint }) = &self.unverified {
-                let error = Error::failed(error.clone());
-                return Some(match hint {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                });
-            }
-            let verified = self.verified.iter().flatten();
-            let verified = report::found(verified.flat_map(verify::dumps::findings));
+            let verified = verify::dumps::failure(self.found(), &self.unverified);
             return verified.or_else(|| Cleanup::failure(self.cleanup.as_ref()));
         }
         let count = units::count(told.len() as u64, "dump");
@@ -202,13 +182,12 @@ impl Report for DumpReport {
     }
 
     fn outcome(&self) -> Outcome {
-        let bad = self.verified.iter().flatten().any(|one| !one.good);
-        match self.failed.is_empty() && self.unverified.is_none() {
-            true if bad && Cleanup::outcome(self.cleanup.as_ref()) == Outcome::Done => {
-                Outcome::Findings
-            }
-            true => Cleanup::outcome(self.cleanup.as_ref()),
-            false => Outcome::Failed,
+        let cleanup = Cleanup::outcome(self.cleanup.as_ref());
+        match verify::dumps::outcome(self.found(), &self.unverified) {
+            _ if !self.failed.is_empty() => Outcome::Failed,
+            Outcome::Findings if cleanup != Outcome::Done => cleanup,
+            Outcome::Done => cleanup,
+            verified => verified,
         }
     }
 }

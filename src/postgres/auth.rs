@@ -202,7 +202,17 @@ fn unsupported(info: &ConnInfo, request: u32) -> Error {
 /// The server's refusal during start-up.
 pub fn refused(info: &ConnInfo, error: ServerError) -> Error {
     let doing = format!("can't log in to {} as {}", info.server(), info.user);
-    error.explain(doing, info)
+    // Of PL/pgSQL, which before a session begins only an event trigger runs.
+    let is_by_trigger = error.code.starts_with("P0");
+    let error = error.explain(doing, info);
+    match is_by_trigger {
+        true => error.hint(format!(
+            "an event trigger for logins says so: let role {} pass there, or, where it may set that, go on without \
+             (PGOPTIONS='-c event_triggers=off').",
+            info.user
+        )),
+        false => error,
+    }
 }
 
 pub fn unexpected(info: &ConnInfo, tag: u8) -> Error {

@@ -19,11 +19,14 @@ pub struct Wanted<'a> {
     pub user: &'a str,
 }
 
-/// Looks the password up. A file that isn't there has none; one that others may read is
-/// ignored with a warning, as libpq does.
+/// Looks the password up. A file that isn't there has none; one that others may read, or that we may not (a `HOME` of
+/// somebody else), is ignored with a warning. libpq ignores them, too.
 pub fn password(path: &Path, wanted: Wanted<'_>) -> Result<Option<Secret>> {
     let facts = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Ok(passed_over(path, &error));
+        }
         other => other.at("read", path)?,
     };
     if !facts.is_file() {
@@ -40,8 +43,18 @@ pub fn password(path: &Path, wanted: Wanted<'_>) -> Result<Option<Secret>> {
         );
         return Ok(None);
     }
-    let bytes = fs::read(path).at("read", path)?;
-    Ok(find(&bytes, wanted))
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(passed_over(path, &error))
+        }
+        read => Ok(find(&read.at("read", path)?, wanted)),
+    }
+}
+
+fn passed_over(path: &Path, error: &io::Error) -> Option<Secret> {
+    let path = path.display();
+    tracing::warn!("password file {path} can't be read ({error}): ignored");
+    None
 }
 
 /// The password of the first line that matches. Lines that are no UTF-8 match nothing.

@@ -156,10 +156,16 @@ fn missing_right(error: &ServerError, routine: &str, user: &str) -> String {
         }
         _ => {}
     }
+    if let Some((_, name)) = error.message.split_once(" tablespace ") {
+        return format!("give the role the right: GRANT CREATE ON TABLESPACE {name} TO {user};");
+    }
     let mut words = error
         .message
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    match words.find(|word| word.starts_with("pg_") && word.len() > 3) {
+    // In the words of other languages.
+    let is_function =
+        |word: &&str| word.starts_with("pg_") && word.len() > 3 && *word != "pg_default";
+    match words.find(is_function) {
         Some(function) if routine == "aclcheck_error" => format!(
             "give the role the right: GRANT EXECUTE ON FUNCTION {} TO {user};",
             signature(function)
@@ -221,6 +227,18 @@ mod tests {
                 "aclcheck_error",
                 "permission denied for function pg_read_file",
                 "pg_read_file(text) TO backup",
+            ),
+            (
+                "42501",
+                "aclcheck_error",
+                "permission denied for tablespace pg_default",
+                "GRANT CREATE ON TABLESPACE pg_default TO backup;",
+            ),
+            (
+                "42501",
+                "aclcheck_error",
+                "keine Berechtigung für Tablespace pg_default",
+                "give role backup the right that the message names.",
             ),
         ] {
             let error = ServerError {

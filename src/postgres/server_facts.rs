@@ -115,10 +115,14 @@ impl ServerFacts {
     /// Asks the server; needs the privileges of pg_read_all_settings.
     pub fn gather(session: &Session) -> Result<Self> {
         let row = session.query_one(FACTS, &[])?;
-        let data_directory = row.optional(3)?.ok_or_else(|| {
-            Error::failed("the server does not tell where its data directory is")
-                .hint("let the role read the settings: GRANT pg_read_all_settings TO the_role;")
-        })?;
+        let Some(data_directory) = row.optional(3)? else {
+            let role = session.query_one("SELECT pg_catalog.quote_ident(current_user)", &[])?;
+            let grant = format!("GRANT pg_read_all_settings TO {};", role.text(0)?);
+            let what = "the server does not tell where its data directory is";
+            return Err(
+                Error::failed(what).hint(format!("let the role read the settings: {grant}"))
+            );
+        };
         let segment_size: u32 = row.parse(5)?;
         Ok(Self {
             version: row.parse(0)?,

@@ -142,11 +142,14 @@ impl Repository {
         Ok(!self.dump_groups()?.is_empty())
     }
 
-    /// `verdicts`: what `verify` said last. Of most dumps only the names are read, so that of older ones only lost data
-    /// is seen, none that was cut. One of tomorrow (by `now`) is the newest only where there is no other.
+    /// `verdicts`: what `verify` said last. One of tomorrow (by `now`) is the newest only where there is no other.
+    ///
+    /// On other hosts, where each read takes its time, only the names of older dumps are read: of these lost data is seen,
+    /// none that was cut, which buckets don't do.
     pub fn overview_of_dumps(&self, verdicts: &Verdicts, now: Time) -> Result<Overview> {
         let mut of_series: BTreeMap<String, Vec<Group>> = BTreeMap::new();
         let mut lost = BTreeMap::new();
+        let is_near = self.location().folder().is_some();
         for group in self.dump_groups()?.into_values() {
             if group.lacks_data() {
                 lost.insert(group.name.clone(), "its data is missing".to_owned());
@@ -193,7 +196,7 @@ impl Repository {
                     if newest.good.as_deref().map(rank) < Some(rank(&dump)) {
                         newest.good = Some(dump);
                     }
-                    if !is_ahead {
+                    if !is_ahead && !is_near {
                         break;
                     }
                 }

@@ -1,6 +1,7 @@
 //! Files, hashes, processes, time. Knows no PostgreSQL.
 
 pub mod account;
+pub mod brand;
 pub mod cancel;
 pub mod clock;
 pub mod cold_read;
@@ -13,7 +14,6 @@ pub mod hash;
 pub mod host;
 pub mod http;
 pub mod json_list;
-pub mod mark;
 pub mod meter;
 pub mod moment;
 pub mod mounts;

@@ -9,6 +9,8 @@ use std::{
     process::Command,
 };
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::harness::{Scratch, Tool, golden::golden, user};
 
 /// The jobs that there are.
@@ -142,6 +144,7 @@ fn the_job_of_dumps_is_there_where_dumps_are_made() {
         .find(|line| line.contains("dump --class auto"))
         .unwrap();
     assert!(line.starts_with("0 1 * * * postgres "), "{line}");
+    assert!(line.contains("/dump.lock "), "{line}");
 }
 
 #[test]
@@ -473,6 +476,40 @@ fn a_crontab_is_written_and_removed() {
     fs::write(folder.join(&name), text).unwrap();
     run("remove").ok();
     assert!(files(&folder).is_empty());
+}
+
+#[test]
+fn a_job_of_cron_is_not_begun_while_it_runs() {
+    let scratch = Scratch::new();
+    let state = scratch.join("state dir");
+    let config = format!(
+        "state_dir = \"{}\"\n[repo.local]\nurl = \"{}\"\n[cluster.main]\n",
+        state.display(),
+        scratch.join("nowhere").display()
+    );
+    let tool = Tool::new(&scratch).config(&config);
+    let printed = tool.command(&["systemd", "install", "--cron", "--print"]);
+    let printed = printed.ok().stdout;
+    // As cron's shell does it; said and done.
+    let run = |job: &str| {
+        let mut lines = printed.lines();
+        let line = lines.find(|line| line.contains(job)).unwrap();
+        let command = &line[line.find(" nice ").unwrap()..];
+        let output = Command::new("/bin/sh").args(["-c", command]).output();
+        let output = output.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (_, said) = run(" cleanup");
+    assert!(said.contains("cleanup.lock: No such file"), "{said}");
+    fs::create_dir_all(state.join("main")).unwrap();
+    let (_, said) = run(" cleanup");
+    assert!(said.contains("there is no repository"), "{said}");
+    let file = fs::File::open(state.join("main/cleanup.lock")).unwrap();
+    flock(&file, FlockOperation::LockExclusive).unwrap();
+    assert_eq!(run(" cleanup"), (Some(1), String::new()));
+    let (_, said) = run(" verify");
+    assert!(said.contains("there is no repository"), "{said}");
 }
 
 #[test]

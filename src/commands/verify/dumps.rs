@@ -38,6 +38,56 @@ pub struct VerifyDumpsReport {
     /// None: a file was verified.
     repository: Option<String>,
     dumps: Vec<Validated>,
+    /// Of which that could not be found out.
+    unverified: Vec<Unverified>,
+}
+
+/// A dump of which could not be found out whether it is good.
+#[derive(Debug, Serialize)]
+pub struct Unverified {
+    dump: DumpName,
+    error: String,
+    hint: Option<String>,
+}
+
+/// What came of several dumps, in their order.
+#[derive(Debug, Default)]
+pub struct Proven {
+    pub found: Vec<Validated>,
+    /// What was in the way of the others.
+    pub failed: Vec<(DumpName, Error)>,
+}
+
+impl Proven {
+    /// Of a single dump it is the error of all.
+    ///
+    /// # Errors
+    /// What was in the way of the only one.
+    pub fn or_only_error(mut self) -> Result<Self> {
+        let is_only_one = self.found.is_empty() && self.failed.len() == 1;
+        match self.failed.pop_if(|_| is_only_one) {
+            Some((dump, error)) => Err(error.context(format!("can't verify dump {dump}"))),
+            None => Ok(self),
+        }
+    }
+}
+
+impl Unverified {
+    pub fn of((dump, error): (DumpName, Error)) -> Self {
+        Self {
+            error: error.in_one_line(),
+            hint: error.hint_text().map(str::to_owned),
+            dump,
+        }
+    }
+
+    pub fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}: NOT VERIFIED: {}", self.dump, self.error)?;
+        match &self.hint {
+            Some(hint) => writeln!(out, "  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl VerifyDumpsReport {
@@ -56,6 +106,7 @@ pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDump
         return Ok(VerifyDumpsReport {
             repository: None,
             dumps: vec![validated],
+            unverified: Vec::new(),
         });
     }
     let repository = context.repository()?;
@@ -63,11 +114,13 @@ pub fn run(context: &Context, options: &VerifyDumpsOptions) -> Result<VerifyDump
         WhichDumps::One(choice) => one(&repository, choice)?,
         _ => newest_of_each(&repository)?,
     };
-    let mut dumps = all(context, &repository, chosen.dumps, options)?;
-    dumps.extend(chosen.undescribed);
+    let mut proven = all(context, &repository, chosen.dumps, options)?;
+    proven.found.extend(chosen.undescribed);
+    let Proven { found, failed } = proven.or_only_error()?;
     Ok(VerifyDumpsReport {
-        dumps,
         repository: Some(repository.location().to_string()),
+        dumps: found,
+        unverified: failed.into_iter().map(Unverified::of).collect(),
     })
 }
 
@@ -96,27 +149,32 @@ fn one(repository: &Repository, choice: &DumpChoice) -> Result<Chosen> {
     }
 }
 
-/// Validates dumps of `repository`, and stores beside them what was found of each.
+/// Validates dumps of `repository`, whatever is in the way of some, and stores beside them what was found of each.
+///
+/// # Errors
+/// A stop was asked for.
 pub fn all(
     context: &Context,
     repository: &Repository,
     dumps: Vec<Dump>,
     options: &VerifyDumpsOptions,
-) -> Result<Vec<Validated>> {
-    let mut all = Vec::new();
+) -> Result<Proven> {
+    let mut proven = Proven::default();
     let scratch = ScratchServers::default();
     for dump in dumps {
         let name = dump.name.clone();
         let validated = Material::stored(repository, Box::new(dump))
-            .and_then(|material| validate(context, options, &scratch, &material))
-            .map_err(|error| match error.kind() {
-                Kind::Interrupted => error,
-                _ => error.context(format!("can't verify dump {name}")),
-            })?;
-        keep_result(repository, name, &validated);
-        all.push(validated);
+            .and_then(|material| validate(context, options, &scratch, &material));
+        match validated {
+            Ok(validated) => {
+                keep_result(repository, name, &validated);
+                proven.found.push(validated);
+            }
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => proven.failed.push((name, error)),
+        }
     }
-    Ok(all)
+    Ok(proven)
 }
 
 fn validate(
@@ -209,6 +267,37 @@ pub fn write(validated: &Validated, out: &mut dyn Write) -> io::Result<()> {
     write_checks(&validated.checks, out)
 }
 
+/// Why a run is none that ended well: what could not be found out, and what was found.
+pub fn failure(found: &[Validated], unverified: &[Unverified]) -> Option<Error> {
+    let found = report::found(found.iter().flat_map(findings));
+    let told = unverified
+        .iter()
+        .map(|one| format!("{}: {}", one.dump, one.error));
+    let told: Vec<String> = told.collect();
+    if told.is_empty() {
+        return found;
+    }
+    let count = units::count(told.len() as u64, "dump");
+    let found = found.map_or(String::new(), |found| format!("; {}", found.in_one_line()));
+    let error = Error::failed(format!(
+        "{count} could not be verified: {}{found}",
+        told.join("; ")
+    ));
+    Some(match unverified.iter().find_map(|one| one.hint.as_ref()) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
+}
+
+/// How a run ended.
+pub fn outcome(found: &[Validated], unverified: &[Unverified]) -> Outcome {
+    match found.iter().all(|one| one.findings() == 0) {
+        _ if !unverified.is_empty() => Outcome::Failed,
+        true => Outcome::Done,
+        false => Outcome::Findings,
+    }
+}
+
 /// What was found of one dump, in a line each.
 pub fn findings(validated: &Validated) -> Vec<String> {
     failed(&validated.checks, &validated.dump)
@@ -243,11 +332,12 @@ pub fn write_checks(checks: &[VerifiedCheck], out: &mut dyn Write) -> io::Result
 
 impl Report for VerifyDumpsReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.dumps.iter().try_for_each(|one| write(one, out))
+        self.dumps.iter().try_for_each(|one| write(one, out))?;
+        self.unverified.iter().try_for_each(|one| one.text(out))
     }
 
     fn failure(&self) -> Option<Error> {
-        report::found(self.dumps.iter().flat_map(findings))
+        failure(&self.dumps, &self.unverified)
     }
 
     fn told(&self) -> Told {
@@ -262,9 +352,6 @@ impl Report for VerifyDumpsReport {
     }
 
     fn outcome(&self) -> Outcome {
-        match self.dumps.iter().all(|one| one.findings() == 0) {
-            true => Outcome::Done,
-            false => Outcome::Findings,
-        }
+        outcome(&self.dumps, &self.unverified)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     claim,
-    retention::{Decision, Known, Rules, decide},
+    retention::{Decision, Known, Problem, Rules, decide},
 };
 use crate::{
     domain::retention::facts::Elsewhere,
@@ -247,8 +247,15 @@ fn decisions(
 
 fn known(entry: &DumpEntry, verdicts: &Verdicts) -> Option<Known> {
     let (dump, problem) = match &entry.state {
-        DumpState::Complete(dump) => (dump, verdicts.against(&entry.name)),
-        DumpState::Damaged(dump, problem) => (dump, Some(problem.clone())),
+        DumpState::Complete(dump) => {
+            let why = verdicts.against(&entry.name);
+            let is_lost = false;
+            (dump, why.map(|why| Problem { why, is_lost }))
+        }
+        DumpState::Damaged(dump, why) => {
+            let (why, is_lost) = (why.clone(), true);
+            (dump, Some(Problem { why, is_lost }))
+        }
         DumpState::Unfinished(_) | DumpState::Unreadable { .. } => return None,
     };
     Some(Known {

@@ -1,6 +1,11 @@
 //! Which databases are dumped.
 
-use super::{request::Choice, restore::fresh::is_passing};
+use tracing::warn;
+
+use super::{
+    request::Choice,
+    restore::{aside, fresh::is_passing},
+};
 use crate::{
     error::{Error, Kind, Result},
     postgres::connection::Session,
@@ -10,8 +15,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     pub name: String,
-    /// A template, one that lets nobody in, or one that a restore of ours makes just now.
+    /// A template, one that lets nobody in, one that is half dropped, or one that a restore of ours makes just now.
     pub special: bool,
+    /// A DROP DATABASE of it was interrupted: nobody can use it any more (`DATCONNLIMIT_INVALID_DB` in
+    /// `src/include/catalog/pg_database.h`).
+    pub is_invalid: bool,
 }
 
 #[derive(Debug)]
@@ -54,18 +62,38 @@ impl Choice {
 
 /// Those that `choice` means; an error where there is none of them.
 pub fn chosen(session: &Session, choice: &Choice) -> Result<Chosen> {
-    choose(&all(session)?, choice)
+    let all = all(session)?;
+    let chosen = choose(&all, choice)?;
+    for Database { name, .. } in all.iter().filter(|one| one.is_invalid) {
+        if choice.wish(name) == Wish::Matched {
+            warn!(
+                "database {name:?} is left out: a DROP DATABASE of it was interrupted, and nobody can use it; drop it once \
+                 more"
+            );
+        }
+    }
+    let databases = || all.iter().map(|one| one.name.as_str());
+    for name in &chosen.names {
+        if choice.wish(name) == Wish::Matched && aside::left(name, databases()).is_some() {
+            warn!(
+                "database {name:?} is dumped, too, which `restore-dump --clean` left: drop it, or leave it out \
+                 (dump.exclude)"
+            );
+        }
+    }
+    Ok(chosen)
 }
 
 /// All of the server, by name.
 pub fn all(session: &Session) -> Result<Vec<Database>> {
-    let sql =
-        "SELECT datname, datistemplate OR NOT datallowconn FROM pg_catalog.pg_database ORDER BY 1";
+    let sql = "SELECT datname, datistemplate OR NOT datallowconn, datconnlimit = -2 \
+         FROM pg_catalog.pg_database ORDER BY 1";
     let mut all = Vec::new();
     session.for_each_row(sql, &[], |row| {
         let name = row.text(0)?;
         all.push(Database {
-            special: row.parse::<bool>(1)? || is_passing(&name),
+            special: row.parse::<bool>(1)? || row.parse(2)? || is_passing(&name),
+            is_invalid: row.parse(2)?,
             name,
         });
         Ok(())
@@ -177,6 +205,7 @@ mod tests {
         let database = |name: &str, special| Database {
             name: name.to_owned(),
             special,
+            is_invalid: false,
         };
         let all = [
             database("shop", false),

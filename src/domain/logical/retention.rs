@@ -46,7 +46,14 @@ pub struct Known {
     pub part: Option<String>,
     pub stored_bytes: u64,
     /// Why it is no good.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub why: String,
+    /// Nothing can be restored of it: its data is gone or cut.
+    pub is_lost: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +85,7 @@ pub fn decide(dumps: &[Known], rules: &Rules, now: Time) -> Vec<Decision> {
             keep,
             reasons: match (keep, &dump.problem) {
                 (true, _) => wanted,
-                (false, Some(problem)) => vec![format!("no rule wants it, and {problem}")],
+                (false, Some(Problem { why, .. })) => vec![format!("no rule wants it, and {why}")],
                 (false, None) => vec!["no rule wants it".to_owned()],
             },
             stored_bytes: dump.stored_bytes,
@@ -87,38 +94,50 @@ pub fn decide(dumps: &[Known], rules: &Rules, now: Time) -> Vec<Decision> {
     dumps.iter().map(decision).collect()
 }
 
-/// Why dumps of one database stay, which come newest first.
+/// Of dumps that are not good and newer than every good one, so many stay at least: a week of nights.
+const UNPROVEN: u32 = 7;
+
+/// Why dumps of one database stay, which come newest first. One that is not good takes no good one's place.
 fn of_one<'a>(own: &[&'a Known], rules: &Rules, now: Time) -> BTreeMap<&'a DumpName, Vec<String>> {
     let newest_good = own.iter().find(|dump| dump.problem.is_none());
     let newest_good = newest_good.map(|dump| dump.name.time());
+    let newest = own.first().map_or(now, |dump| dump.name.time().min(now));
     let reference = newest_good.map_or(now, |time| time.min(now));
-    // A good one of the same class and year, month, week or day takes the place of one that is not.
-    let period = |dump: &Known| {
-        let class = dump.name.class();
-        (class, span(class, dump.name.time()))
+    let stands = standing(own);
+    let unproven = match rules.daily {
+        Some(Keep::Count(daily)) => UNPROVEN.max(daily).max(rules.min),
+        _ => UNPROVEN.max(rules.min),
     };
-    let good_ones = own.iter().filter(|dump| dump.problem.is_none());
-    let made_up: BTreeSet<_> = good_ones.map(|dump| period(dump)).collect();
-    // Good ones that came before, in all and of each class.
+    // Good ones that came before, in all and of each class, and those that stand in for one.
     let mut good: u32 = 0;
     let mut of_class: BTreeMap<Class, usize> = BTreeMap::new();
+    let mut standing_in: BTreeMap<Class, usize> = BTreeMap::new();
+    let mut not_good: u32 = 0;
     let mut all = BTreeMap::new();
     for dump in own {
         let class = dump.name.class();
-        let before = of_class.entry(class).or_default();
+        let good_before = of_class.entry(class).or_default();
+        let stood_in = standing_in.entry(class).or_default();
+        let before = match dump.problem {
+            None => *good_before,
+            Some(_) => *good_before + *stood_in,
+        };
+        let is_standing = stands.contains(&dump.name);
         let mut reasons = Vec::new();
         match rules.of(class) {
             _ if class == Class::Manual => {
                 reasons.push("manual: no rule removes it".to_owned());
             }
-            Some(_) if dump.problem.is_some() && made_up.contains(&period(dump)) => {}
+            Some(_) if !is_standing => {}
             None if rules.days.is_none() => reasons.push(format!("no rule for class {class}")),
-            Some(keep) if keep.wants_more_than(*before) => reasons.push(match keep {
-                Keep::Count(count) => format!("{class}: {} of {count}", *before + 1),
+            Some(keep) if keep.wants_more_than(before) => reasons.push(match keep {
+                Keep::Count(count) => format!("{class}: {} of {count}", before + 1),
                 Keep::Forever => format!("{class}: forever"),
             }),
             _ => {}
         }
+        // While none is good, the days go on.
+        let reference = dump.problem.as_ref().map_or(reference, |_| newest);
         if let Some(why) = rules
             .days
             .and_then(|days| within(days, dump.name.time(), reference))
@@ -127,12 +146,15 @@ fn of_one<'a>(own: &[&'a Known], rules: &Rules, now: Time) -> BTreeMap<&'a DumpN
         }
         match &dump.problem {
             // It counts for nothing, but goes only when good ones of its age would.
-            Some(problem) => {
-                if newest_good.is_none_or(|newest| dump.name.time() > newest) {
+            Some(Problem { why, is_lost }) => {
+                let is_newer = newest_good.is_none_or(|newest| dump.name.time() > newest);
+                if is_newer && (*is_lost || not_good < unproven) {
                     reasons.push("newer than every good one".to_owned());
                 }
+                not_good += u32::from(!is_lost);
+                *stood_in += usize::from(is_standing);
                 for reason in &mut reasons {
-                    reason.push_str(&format!(" (but {problem})"));
+                    reason.push_str(&format!(" (but {why})"));
                 }
             }
             None => {
@@ -140,12 +162,36 @@ fn of_one<'a>(own: &[&'a Known], rules: &Rules, now: Time) -> BTreeMap<&'a DumpN
                     reasons.push(format!("min: {} of {}", good + 1, rules.min));
                 }
                 good += 1;
-                *before += 1;
+                *good_before += 1;
             }
         }
         all.insert(&dump.name, reasons);
     }
     all
+}
+
+/// Those that count for their class: the good ones, and of those that are not, one of each class and year, month, week or
+/// day that has no good one: the newest that has its data, else the newest.
+fn standing<'a>(own: &[&'a Known]) -> BTreeSet<&'a DumpName> {
+    let mut of_periods: BTreeMap<_, Vec<&Known>> = BTreeMap::new();
+    for dump in own {
+        let class = dump.name.class();
+        let period = (class, span(class, dump.name.time()));
+        of_periods.entry(period).or_default().push(dump);
+    }
+    let mut standing = BTreeSet::new();
+    for dumps in of_periods.into_values() {
+        let is_good = |dump: &&&Known| dump.problem.is_none();
+        let is_there = |dump: &&&Known| !dump.problem.as_ref().is_some_and(|one| one.is_lost);
+        match dumps.iter().any(|dump| dump.problem.is_none()) {
+            true => standing.extend(dumps.iter().filter(is_good).map(|dump| &dump.name)),
+            false => {
+                let stand_in = dumps.iter().find(is_there).or(dumps.first());
+                standing.extend(stand_in.map(|dump| &dump.name));
+            }
+        }
+    }
+    standing
 }
 
 fn within(days: Keep, time: Time, reference: Time) -> Option<String> {
@@ -162,198 +208,4 @@ fn within(days: Keep, time: Time, reference: Time) -> Option<String> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::repo::dump_name::{DumpPrefix, PathFormat};
-
-    fn time(text: &str) -> Time {
-        format!("{text}T02:00:00Z").parse().unwrap()
-    }
-
-    fn dump(database: &str, day: &str, class: Class) -> Known {
-        let prefix: DumpPrefix = "main".parse().unwrap();
-        let subject = Subject::Database(database.to_owned());
-        Known {
-            name: DumpName::new(PathFormat::Flat, &prefix, &subject, time(day), class),
-            subject,
-            part: None,
-            stored_bytes: 1,
-            problem: None,
-        }
-    }
-
-    /// Of each dump: what is said of it, with a `-` before it if it goes.
-    fn said(dumps: &[Known], rules: Rules) -> Vec<String> {
-        let decided = decide(dumps, &rules, time("2026-12-31"));
-        let mark = |keep| if keep { "" } else { "-" };
-        decided
-            .iter()
-            .map(|one| format!("{}{}", mark(one.keep), one.reasons.join("; ")))
-            .collect()
-    }
-
-    #[test]
-    fn each_class_has_its_count_and_each_database_its_floor() {
-        let rules = Rules {
-            daily: Some(Keep::Count(1)),
-            weekly: Some(Keep::Count(1)),
-            yearly: Some(Keep::Forever),
-            min: 2,
-            ..Rules::default()
-        };
-        let dumps = [
-            dump("a", "2026-11-01", Class::Weekly),
-            dump("a", "2026-11-02", Class::Daily),
-            dump("a", "2026-11-03", Class::Daily),
-            dump("a", "2026-11-04", Class::Daily),
-            dump("a", "2020-11-04", Class::Yearly),
-            dump("a", "2020-11-04", Class::Manual),
-            dump("a", "2020-11-04", Class::Monthly),
-            dump("b", "2020-11-05", Class::Daily),
-            dump("b", "2020-11-04", Class::Daily),
-            dump("b", "2020-11-03", Class::Daily),
-        ];
-        assert_eq!(
-            said(&dumps, rules),
-            [
-                "weekly: 1 of 1",
-                "-no rule wants it",
-                "min: 2 of 2",
-                "daily: 1 of 1; min: 1 of 2",
-                "yearly: forever",
-                "manual: no rule removes it",
-                "no rule for class monthly",
-                "daily: 1 of 1; min: 1 of 2",
-                "min: 2 of 2",
-                "-no rule wants it",
-            ]
-        );
-    }
-
-    #[test]
-    fn dumps_of_a_part_take_the_place_of_no_other() {
-        let rules = Rules {
-            daily: Some(Keep::Count(1)),
-            ..Rules::default()
-        };
-        let part = |day, options: &str| Known {
-            part: Some(options.to_owned()),
-            ..dump("a", day, Class::Daily)
-        };
-        let dumps = [
-            dump("a", "2026-11-01", Class::Daily),
-            part("2026-11-02", "-t x"),
-            part("2026-11-03", "-t x"),
-            part("2026-11-04", "-s"),
-        ];
-        let (stays, goes) = ("daily: 1 of 1", "-no rule wants it");
-        assert_eq!(said(&dumps, rules), [stays, goes, stays, stays]);
-    }
-
-    #[test]
-    fn days_count_back_from_the_newest_so_that_nothing_goes_where_dumps_cease() {
-        let rules = Rules {
-            days: Some(Keep::Count(7)),
-            ..Rules::default()
-        };
-        let dumps = [
-            dump("a", "2026-11-01", Class::Daily),
-            dump("a", "2026-11-03", Class::Weekly),
-            dump("a", "2026-11-10", Class::Daily),
-        ];
-        let of_days = "days: of the last 7";
-        assert_eq!(said(&dumps, rules), ["-no rule wants it", of_days, of_days]);
-        // A dump of next year was made by a wrong clock.
-        let dumps = [
-            dump("a", "2026-12-30", Class::Daily),
-            dump("a", "2028-01-01", Class::Daily),
-        ];
-        assert_eq!(said(&dumps, rules), [of_days, of_days]);
-    }
-
-    #[test]
-    fn a_damaged_one_counts_for_nothing_but_goes_only_in_its_turn() {
-        let rules = Rules {
-            daily: Some(Keep::Count(1)),
-            ..Rules::default()
-        };
-        let damaged = |day| Known {
-            problem: Some("it is damaged".to_owned()),
-            ..dump("a", day, Class::Daily)
-        };
-        let dumps = [
-            damaged("2026-11-01"),
-            dump("a", "2026-11-02", Class::Daily),
-            damaged("2026-11-03"),
-            dump("a", "2026-10-01", Class::Daily),
-        ];
-        assert_eq!(
-            said(&dumps, rules),
-            [
-                "-no rule wants it, and it is damaged",
-                "daily: 1 of 1",
-                "daily: 1 of 1 (but it is damaged); newer than every good one (but it is damaged)",
-                "-no rule wants it",
-            ]
-        );
-        let only = [damaged("2026-11-01"), damaged("2026-11-02")];
-        assert!(
-            decide(&only, &rules, time("2026-12-31"))
-                .iter()
-                .all(|one| one.keep)
-        );
-    }
-
-    #[test]
-    fn one_that_is_damaged_stays_until_its_year_or_month_has_a_good_one() {
-        let rules = Rules {
-            yearly: Some(Keep::Forever),
-            ..Rules::default()
-        };
-        let damaged = |day| Known {
-            problem: Some("it is damaged".to_owned()),
-            ..dump("a", day, Class::Yearly)
-        };
-        let forever = "yearly: forever";
-        let but = "yearly: forever (but it is damaged)";
-        let gone = "-no rule wants it, and it is damaged";
-        let dumps = [
-            damaged("2025-11-01"),
-            damaged("2026-11-01"),
-            damaged("2026-11-02"),
-            dump("a", "2026-11-03", Class::Yearly),
-        ];
-        assert_eq!(said(&dumps, rules), [but, gone, gone, forever]);
-        // Not before so many months that have one.
-        let rules = Rules {
-            monthly: Some(Keep::Count(12)),
-            ..rules
-        };
-        let monthly = |day, problem: Option<&str>| Known {
-            problem: problem.map(str::to_owned),
-            ..dump("a", day, Class::Monthly)
-        };
-        let months = [
-            monthly("2026-10-31", Some("it is damaged")),
-            monthly("2026-11-01", Some("it is damaged")),
-            monthly("2026-11-02", None),
-        ];
-        let one = "monthly: 1 of 12";
-        let but_one = "monthly: 2 of 12 (but it is damaged)";
-        assert_eq!(said(&months, rules), [but_one, gone, one]);
-        let none_good = [damaged("2026-11-01"), damaged("2026-11-02")];
-        let newer = "; newer than every good one (but it is damaged)";
-        let newer = format!("{but}{newer}");
-        assert_eq!(said(&none_good, rules), [newer.as_str(), newer.as_str()]);
-    }
-
-    #[test]
-    fn without_rules_all_stay() {
-        let dumps = [
-            dump("a", "2020-11-01", Class::Daily),
-            dump("a", "2020-11-02", Class::Daily),
-        ];
-        let all = said(&dumps, Rules::default());
-        assert_eq!(all, ["no rule for class daily", "no rule for class daily"]);
-    }
-}
+mod tests;

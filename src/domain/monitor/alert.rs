@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     checks,
-    marks::Marks,
+    noticed::Noticed,
     verdict::{State, Verdict},
 };
 use crate::util::clock::Time;
@@ -46,7 +46,7 @@ pub struct Entry {
     told_at: Option<Time>,
     /// What was found one by one; None: noted by a version that told of states alone.
     #[serde(default)]
-    findings: Option<Marks>,
+    findings: Option<Noticed>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -170,13 +170,13 @@ impl Plan {
             reason: String::new(),
             told: State::Ok,
             told_at: None,
-            findings: Some(Marks::default()),
+            findings: Some(Noticed::default()),
         });
-        let marks = before
+        let noticed = before
             .findings
             .clone()
-            .unwrap_or_else(|| Marks::told_as(verdict));
-        let marks = marks.seen(verdict, news.seen);
+            .unwrap_or_else(|| Noticed::told_as(verdict));
+        let noticed = noticed.seen(verdict, news.seen);
         let mut seen = match verdict.state == before.state {
             true => before.clone(),
             false => Entry {
@@ -186,8 +186,8 @@ impl Plan {
                 ..before.clone()
             },
         };
-        let new = marks.new_of(verdict);
-        seen.findings = Some(marks.clone());
+        let new = noticed.new_of(verdict);
+        seen.findings = Some(noticed.clone());
         let Some(kind) = before.kind(verdict.state, !new.is_empty(), news.of_job, now, wishes)
         else {
             if seen != before {
@@ -199,7 +199,7 @@ impl Plan {
         let told = Entry {
             told: verdict.state,
             told_at: Some(now),
-            findings: Some(marks.told(verdict)),
+            findings: Some(noticed.told(verdict)),
             ..seen.clone()
         };
         if !wishes.want(kind) {
@@ -207,7 +207,7 @@ impl Plan {
             self.untold.insert(title, told);
             return;
         }
-        let beside = marks.beside(verdict, &new);
+        let beside = noticed.beside(verdict, &new);
         self.items.push(Item {
             kind,
             check: verdict.check.to_owned(),
@@ -246,7 +246,7 @@ impl Plan {
 impl Entry {
     /// When something of it was last seen to change.
     fn changed(&self) -> Time {
-        let found = self.findings.as_ref().and_then(Marks::newest);
+        let found = self.findings.as_ref().and_then(Noticed::newest);
         found.map_or(self.since, |found| found.max(self.since))
     }
 

@@ -3,7 +3,7 @@
 //! One pass gathers `facts` from server, repositories and this host, each of which may fail without
 //! the others; `checks` judges them, purely, to verdicts. Everything else makes something of facts
 //! and verdicts: `metrics` for Prometheus, `nagios` a line, `page` what a browser shows, and alerts: `alert` decides, purely, what
-//! a notifier is told (by `marks`, of several findings the new ones), `message` words it, `mail` and `webhook` send it; `door` does all that under
+//! a notifier is told (by `noticed`, of several findings the new ones), `message` words it, `mail` and `webhook` send it; `door` does all that under
 //! a lock, and `ledger` keeps who was told what, as `book` writes it. What earlier runs left is in `runs`,
 //! written by `recorder`, and `measures`.
 
@@ -16,11 +16,11 @@ pub mod exposition;
 pub mod facts;
 pub mod ledger;
 pub mod mail;
-mod marks;
 pub mod measures;
 pub mod message;
 pub mod metrics;
 pub mod nagios;
+mod noticed;
 pub mod page;
 pub mod recorder;
 pub mod runs;

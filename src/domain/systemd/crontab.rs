@@ -54,13 +54,19 @@ fn line(job: &Job, wanted: &Wanted) -> String {
     let mut lines = job.service.lines();
     let command = lines.find_map(|line| line.strip_prefix("ExecStart="));
     let words: Vec<String> = wanted.call.iter().map(|word| shell_word(word)).collect();
-    let lock = shell_word(&format!("{}/.", wanted.state_folder.display()));
+    let lock = |file: &str| shell_word(&format!("{}/{file}", wanted.state_folder.display()));
     // Before paths come in, which may hold the same letters.
     let of_cluster = |text: &str| text.replace("%i", wanted.cluster.as_str());
     let command = of_cluster(command.unwrap_or_default())
         .replace("--quiet ", "")
-        .replacen(&of_cluster(LOCK), &format!("flock {lock}"), 1)
+        .replacen(&of_cluster(LOCK), &format!("flock {}", lock(".")), 1)
         .replacen(CALL, &format!("{} --quiet", words.join(" ")), 1);
+    // A unit that runs is not started once more. `monitor` ends in time by itself, and must tell of a missing folder.
+    let once = match job.name {
+        _ if command.starts_with("flock ") => String::new(),
+        jobs::MONITOR => String::new(),
+        name => format!("flock -n {} ", lock(&format!("{name}.lock"))),
+    };
     // Else cron would mail the same every five minutes.
     let changes = match job.name {
         jobs::MONITOR => " --changes",
@@ -69,7 +75,7 @@ fn line(job: &Job, wanted: &Wanted) -> String {
     let calendar = wanted.calendars.get(job.name);
     let calendar = calendar.map_or(job.cron, String::as_str);
     format!(
-        "{calendar} {} nice -n 10 ionice -c 2 -n 7 {command}{changes}\n",
+        "{calendar} {} nice -n 10 ionice -c 2 -n 7 {once}{command}{changes}\n",
         wanted.user
     )
 }

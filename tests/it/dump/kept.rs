@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::Site;
-use crate::harness::{pg, tool::Tool};
+use crate::harness::{pg, tool::Tool, user};
 
 /// Makes a dump `days` ago, as far as pgstow can tell.
 fn dump_ago(site: &Site, days: u32, arguments: &[&str]) {
@@ -144,6 +144,36 @@ fn each_repository_has_rules_of_its_own_and_dump_cleans_up() {
     // The link does not lead to what is gone.
     let link = site.dumps().join("latest/postgres.dump");
     assert!(fs::metadata(link).is_ok());
+}
+
+/// Where no rule is set: in the first repository alone.
+#[test]
+fn the_usual_rules() {
+    let site = Site::start(pg(17));
+    let config = site.stow.tool.config_file().to_owned();
+    let offsite = site.scratch.folder("offsite");
+    let text = fs::read_to_string(&config).unwrap();
+    let more = format!("[repo.offsite]\nurl = \"{}\"\n", offsite.display());
+    fs::write(&config, text + &more).unwrap();
+    site.stow.tool.command(&["--repo", "offsite", "init"]).ok();
+    let classes = [("daily", 8), ("weekly", 5), ("monthly", 13), ("yearly", 3)];
+    for (class, count) in classes {
+        for days in (1..=count).rev() {
+            dump_ago(&site, days, &["template1", "--class", class]);
+        }
+    }
+    // They are copies, by name.
+    let mut copy = user::command("cp", "KILL");
+    let from = site.dumps();
+    user::run_ok(copy.arg("-r").arg(from).arg(offsite.join("main")));
+    let deleted = |repo: &str| {
+        let decided = decided(&site.stow.tool, &["--dry-run", "--repo", repo]);
+        let deleted = decided.into_iter().filter(|(_, keep, _)| !keep);
+        deleted.map(|(class, ..)| class).collect::<Vec<_>>()
+    };
+    assert_eq!(deleted("offsite"), [""; 0]);
+    // The oldest of each, as they come.
+    assert_eq!(deleted("local"), ["monthly", "daily", "weekly"]);
 }
 
 #[test]

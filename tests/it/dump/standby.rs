@@ -15,6 +15,7 @@ fn a_standby_is_dumped_without_what_it_has_not_got() {
     let cluster = &site.stow.cluster;
     cluster.psql("create table kept as select n from generate_series(1, 3) n");
     cluster.psql("create unlogged table passing as select 1 as n");
+    cluster.psql("create database shop");
     let copy = site.scratch.join("copy");
     cluster.basebackup(&copy, &["--write-recovery-conf"]);
     let mut standby = Cluster::existing(&site.scratch, pg(17), "standby", &copy);
@@ -26,6 +27,20 @@ fn a_standby_is_dumped_without_what_it_has_not_got() {
         assert_eq!(told["missing"], json!([]));
         assert_eq!(rows(&told), [("public".to_owned(), "kept".to_owned(), 3)]);
         assert_eq!(table(&told, "passing")["rows"], Value::Null);
+    }
+    // Nothing can be restored into it, be it to prove a dump.
+    site.dumped(&["shop"]);
+    for arguments in [
+        &["restore-dump", "shop", "-d", "other"][..],
+        &["restore-dump", "shop", "--clean", "--yes"],
+        &["verify", "shop"],
+    ] {
+        let command = site.stow.tool.command(arguments);
+        command
+            .env("PGSTOW_CLUSTER_HOST", standby.host())
+            .env("PGSTOW_VERIFY_PLACE", "server")
+            .fails(1)
+            .stderr_contains("this server is a standby: name its primary");
     }
 }
 

@@ -327,6 +327,15 @@ fn a_wrong_password_is_an_error_and_the_right_one_is_seen_nowhere() {
     site.dump(&["postgres", "--format", "directory"])
         .env("PGPASSFILE", &passfile)
         .ok();
+    // One that we may not look at keeps nobody out who needs none.
+    let closed = site.scratch.join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    site.dump(&["postgres", "--no-globals"])
+        .env("PGSTOW_CLUSTER_USER", "postgres")
+        .env("PGPASSFILE", closed.join("pgpass"))
+        .expect_warning("closed/pgpass can't be read")
+        .ok();
 }
 
 #[test]

@@ -233,9 +233,16 @@ fn an_older_dump_that_is_lost_or_rots_is_told() {
     flipped[middle] ^= 1;
     fs::write(&rotten.data, &flipped).unwrap();
     fs::write(&cut.data, &whole_cut[1..]).unwrap();
+    let told = damaged(1).stdout_contains("something of dump postgres/main_postgres_");
+    told.stdout_contains(" bytes instead of ");
     fs::remove_file(&gone.data).unwrap();
-    // The listing shows that it is gone.
-    damaged(1).stdout_contains("something of dump postgres/main_postgres_");
+    let json = ["--json", "monitor", "--only", "damaged"];
+    let told = tool.command(&json).fails(1).json()["checks"][0].clone();
+    let objects = told.to_string();
+    for dumped in [&gone, &cut] {
+        let name = dumped.json["name"].as_str().unwrap();
+        assert!(objects.contains(name), "{told:#}");
+    }
     let cleaned = tool.command(&["cleanup"]).fails(3);
     assert_eq!(cleaned.stdout.matches(" is lost: ").count(), 2, "{cleaned}");
     let dry = tool.command(&["cleanup", "--dry-run"]).fails(3);

@@ -24,11 +24,11 @@ fn of_two_that_make_one_database_one_wins_and_nothing_is_lost() {
     for output in both {
         if !output.status.success() {
             let output = output.stderr_contains("somebody else made database \"copy\" meanwhile");
-            drop(output.stderr_contains("beside it, as \"copy_restored\""));
+            drop(output.stderr_contains("beside it, as \"copy_after_restore\""));
         }
     }
-    for name in ["copy", "copy_restored"] {
+    for name in ["copy", "copy_after_restore"] {
         assert!(cluster.dump(name) == source, "{name}");
     }
-    site.assert_clean("copy,copy_restored,shop");
+    site.assert_clean("copy,copy_after_restore,shop");
 }

@@ -58,4 +58,18 @@ fn databases_of_killed_restores_are_told_and_dropped_by_the_next() {
         said.contains("not dropped: \"other_before_restore\""),
         "{said}"
     );
+    // So is what was restored and took nobody's place; until then nobody dumps it without a word.
+    cluster.psql("alter database other_before_restore rename to other_after_restore_2");
+    let said = told(&site, 1);
+    assert!(
+        said.contains("not in the place of the one that it was for: \"other_after_restore_2\""),
+        "{said}"
+    );
+    let all = ["dump", "--all", "--exclude", "shop"];
+    let dumped = site.pgstow(&all);
+    let warned = "\"other_after_restore_2\" is dumped, too";
+    dumped.expect_warning(warned).ok();
+    cluster.psql("drop database other");
+    assert_eq!(told(&site, 0), "no database of a restore is left");
+    site.pgstow(&all).ok();
 }

@@ -12,6 +12,7 @@ mod kept;
 mod lacking;
 mod left;
 mod locale;
+mod logins;
 mod lost;
 mod one_server;
 mod owner;
@@ -24,6 +25,7 @@ mod round_trip;
 mod single;
 mod subscribed;
 mod trouble;
+mod unverified;
 
 use std::{
     fs,

@@ -92,6 +92,10 @@ fn single_tables_come_with_all_that_is_theirs(pg: PgBin) {
     let site = Site::start(pg);
     let cluster = &site.stow.cluster;
     make_shop(cluster, "shop");
+    site.sql(
+        "shop",
+        "create rule told as on delete to orders do also notify orders",
+    );
     for format in ["custom", "plain", "directory", "tar"] {
         site.dump("shop", &["--format", format]);
         cluster.psql("create database target template shop");
@@ -228,16 +232,16 @@ fn roles_come_first_if_wanted() {
     newer.psql("create database old");
     let clean = ["-d", "old", "--clean", "--yes", "--continue-on-error"];
     let report = restore(&clean).fails(1).json();
-    assert_eq!(report["beside"], "old_restored", "{report}");
+    assert_eq!(report["beside"], "old_after_restore", "{report}");
     assert_eq!(report["replaced"], false, "{report}");
     assert_eq!(
         report["errors"]["list"].as_array().unwrap().len(),
         errors.len(),
         "{report}"
     );
-    assert_eq!(Site::databases(&newer), "old,old_restored,partly");
+    assert_eq!(Site::databases(&newer), "old,old_after_restore,partly");
     newer.psql("drop database old");
-    newer.psql("drop database old_restored");
+    newer.psql("drop database old_after_restore");
     restore(&["--no-owner", "-d", "mine"])
         .fails(1)
         .stderr_contains("odd role");

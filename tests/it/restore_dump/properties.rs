@@ -62,6 +62,12 @@ fn a_database_comes_back_with_what_lies_outside_of_it(pg: PgBin) {
     site.pgstow(&["restore-dump", NAME, "--clean", "--yes"])
         .ok();
     assert_eq!(properties(cluster, NAME), source);
+    // Where roles are left out, that one's own stays.
+    let without = ["restore-dump", NAME, "--clean", "--yes", "--no-owner"];
+    cluster.psql(&format!("alter database {quoted} connection limit 9"));
+    let own = properties(cluster, NAME);
+    site.pgstow(&without).ok();
+    assert_eq!(properties(cluster, NAME), own);
     // One that is there keeps its own.
     cluster.psql("create database other");
     site.pgstow(&["restore-dump", NAME, "-d", "other", "--yes"])

@@ -129,16 +129,16 @@ fn who_comes_in_between_costs_nobody_a_database() {
     let output = running.wait();
     assert_eq!(output.status.code(), Some(1), "{output}");
     let output = output.stderr_contains("database \"shop\" is as it was");
-    let output = output.stderr_contains("beside it, as \"shop_restored\"");
+    let output = output.stderr_contains("beside it, as \"shop_after_restore\"");
     drop(output.stderr_contains("1 sessions are in it"));
     leave(guest);
     // No next run takes it away.
     let others = ["restore-dump", "shop", "-d", "other"];
     site.pgstow(&others).ok();
-    site.assert_clean("other,shop,shop_restored");
-    assert!(cluster.dump("shop_restored") == source);
+    site.assert_clean("other,shop,shop_after_restore");
+    assert!(cluster.dump("shop_after_restore") == source);
     cluster.psql("drop database other");
-    cluster.psql("drop database shop_restored");
+    cluster.psql("drop database shop_after_restore");
     // In the new one: at each moment there is a database of that name.
     fs::remove_file(&go).unwrap();
     let mut running = site.pgstow(&CLEAN).spawn();

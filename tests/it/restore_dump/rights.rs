@@ -12,7 +12,14 @@ fn a_server_that_runs_gets_no_owners() {
     let other = crate::harness::Cluster::build(&site.scratch, pg(16))
         .name("other")
         .start();
-    // The policy speaks of it, and is no right.
+    // The policy speaks of a role, and is no right. That the server lacks it says nothing of the dump.
+    site.pgstow(&["verify", "shop"])
+        .env("PGSTOW_VERIFY_HOST", other.host())
+        .fails(1)
+        .stderr_contains("role \"odd role\" does not exist")
+        .stderr_contains("make its roles there");
+    let listed = site.pgstow(&["list", "--dumps"]).ok().json();
+    assert!(listed["dumps"][0]["verified"].is_null(), "{listed}");
     other.psql("create role \"odd role\"");
     let owners = "select count(*) from pg_class where relname = 'orders' and relowner <> 10::oid";
     let sql = format!("select ({owners}) = 0");
@@ -46,6 +53,21 @@ fn a_member_that_inherits_nothing_gives_the_database_away() {
     };
     let report = restore("copy").ok().json();
     assert_eq!(report["owner"], "keeper", "{report}");
+    // In the place of one, too: the tablespace that all have needs no right.
+    cluster.psql("create role heir login createdb; grant keeper to heir with inherit true");
+    // Who has its rights restores its tables, too.
+    site.sql(
+        "shop",
+        "create table t as select 7 as n; alter table t owner to keeper",
+    );
+    site.dump("shop", &[]);
+    let copied = site.pgstow(&["restore-dump", "shop", "-d", "heirs"]);
+    copied.env("PGSTOW_CLUSTER_USER", "heir").ok();
+    assert_eq!(site.sql("heirs", "select n from t"), "7");
+    cluster.psql("drop database heirs");
+    site.pgstow(&["restore-dump", "shop", "--clean", "--yes"])
+        .env("PGSTOW_CLUSTER_USER", "heir")
+        .ok();
     // A primary that writes nothing for this role is no standby.
     cluster.psql("alter role restorer set default_transaction_read_only = on");
     restore("other")

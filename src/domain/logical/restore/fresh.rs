@@ -38,8 +38,12 @@ impl Fresh {
     pub fn make(beside: &ConnInfo, name: &str, how: &Creation, cancel: &Cancel) -> Result<Self> {
         let session = Session::connect(beside, cancel)?;
         create(&session, name, how)?;
+        let mut beside = beside.clone();
+        if may_silence(&session)? {
+            beside.options.push_str(" -c event_triggers=off");
+        }
         Ok(Self {
-            beside: beside.clone(),
+            beside,
             name: name.to_owned(),
             kept: false,
         })
@@ -105,6 +109,14 @@ impl Fresh {
         let session = Session::connect(&self.beside, &Cancel::default())?;
         drop_database(&session, &self.name)
     }
+}
+
+/// Whether this role may leave out event triggers that come with a dump: one for logins (17 and newer) may refuse ours.
+fn may_silence(session: &Session) -> Result<bool> {
+    let sql = "SELECT pg_catalog.has_parameter_privilege(name, 'SET') FROM pg_catalog.pg_settings \
+               WHERE name = 'event_triggers'";
+    let rows = session.query_rows(sql, &[])?;
+    rows.first().map_or(Ok(false), |row| row.parse(0))
 }
 
 /// Whether a database is here for a while alone, by its name.

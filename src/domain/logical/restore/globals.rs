@@ -69,6 +69,7 @@ pub fn restore(
 ) -> Result<Complaints> {
     let material = Material::stored(repository, globals)?;
     material.check(meter, cancel)?.tell_flaw();
+    material.tell_lacks();
     meter.begin("restoring roles and tablespaces", 0);
     let mut complaints = loader.script(material.plain()?, &How::all(true))?;
     let all = complaints.list.len();

@@ -84,11 +84,11 @@ impl Complaints {
             return;
         }
         match error_in(line) {
-            Some(error) => {
+            Some((error, line)) => {
                 self.count += 1;
                 if self.list.len() < MOST {
                     let mut text = error.to_owned();
-                    if let Some(about) = about.take() {
+                    if let Some(about) = about.take().or(line) {
                         let _ = write!(text, " ({about})");
                     }
                     self.list.push(text);
@@ -102,21 +102,24 @@ impl Complaints {
     }
 }
 
-/// `ERROR:  relation "x" already exists` of what psql and pg_restore make of it.
-fn error_in(line: &str) -> Option<&str> {
+/// `ERROR:  relation "x" already exists` of what psql and pg_restore make of it, and in which line of a script: others may
+/// have the same words.
+fn error_in(line: &str) -> Option<(&str, Option<String>)> {
     if let Some(rest) = line.strip_prefix("pg_restore: error: ") {
-        return Some(rest);
+        return Some((rest, None));
     }
     // Without the place in the script where nothing of it was run yet.
-    let rest = match line.strip_prefix("psql: ") {
-        Some(rest) => rest,
-        None => line.strip_prefix("psql:")?.split_once(": ")?.1,
+    let (place, rest) = match line.strip_prefix("psql: ") {
+        Some(rest) => (None, rest),
+        None => {
+            let (place, rest) = line.strip_prefix("psql:")?.split_once(": ")?;
+            let number = place.rsplit_once(':').map(|(_, number)| number);
+            (number.map(|number| format!("line {number}")), rest)
+        }
     };
     let severe = ["ERROR: ", "FATAL: ", "PANIC: ", "error: "];
-    severe
-        .iter()
-        .any(|word| rest.starts_with(word))
-        .then_some(rest)
+    let is_error = severe.iter().any(|word| rest.starts_with(word));
+    is_error.then_some((rest, place))
 }
 
 pub struct Loader<'a> {
@@ -275,6 +278,22 @@ impl List {
     }
 }
 
+/// What a server says where it lacks a role, or who restores a right.
+const OF_RIGHTS: [&str; 6] = [
+    "role \"",
+    "permission denied",
+    "must be superuser",
+    "must be owner",
+    "must be member",
+    "must be able to SET ROLE",
+];
+
+/// Whether a failure on a server of somebody's may be about its roles and rights, and so says nothing of the dump.
+pub fn is_about_rights(error: &Error) -> bool {
+    let line = error.in_one_line();
+    OF_RIGHTS.iter().any(|words| line.contains(words))
+}
+
 /// Whether a failure says something of the dump: not of the server, the disk or a stop.
 pub fn is_about_the_dump(error: &Error) -> bool {
     const OF_THE_SERVER: [&str; 8] = [
@@ -315,7 +334,7 @@ mod tests {
         let expected = [
             "could not execute query: ERROR:  relation \"accounts\" already exists \
              (215; 1259 16386 TABLE accounts postgres)",
-            "ERROR:  42710: role \"x: y\" already exists",
+            "ERROR:  42710: role \"x: y\" already exists (line 17)",
             "error: connection to server on socket failed: FATAL:  no",
         ];
         assert_eq!(complaints.list, expected);

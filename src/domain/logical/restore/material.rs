@@ -180,6 +180,14 @@ impl<'a> Material<'a> {
                 self.name()
             );
         }
+        // Of a database it is what was told of it alone, such as counts.
+        let globals = self
+            .description
+            .iter()
+            .filter(|dump| dump.database.is_none());
+        for missing in globals.flat_map(|dump| &dump.missing) {
+            warn!("{} does not bring back {missing}", self.name());
+        }
     }
 
     /// The bytes as they are stored.

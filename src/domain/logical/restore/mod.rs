@@ -1,6 +1,7 @@
 //! Dumps back into databases: `restore-dump`, and what `verify` needs of it.
 
 mod as_sql;
+pub mod aside;
 pub mod creation;
 mod extract;
 pub mod fit;
@@ -8,7 +9,6 @@ pub mod fresh;
 mod globals;
 mod lexer;
 pub mod load;
-pub mod mark;
 pub mod material;
 pub mod needs;
 mod old;
@@ -17,6 +17,7 @@ pub mod pick;
 pub mod programs;
 pub mod properties;
 mod reader;
+pub mod reading;
 pub mod ready;
 pub mod run;
 mod schemas;

@@ -1,4 +1,5 @@
-//! What a database has that is to be replaced: for plain dumps, which don't tell what theirs had.
+//! What a database has that is to be replaced: for plain dumps, which don't tell what theirs had, and where that is to be
+//! restored without owners and rights.
 
 use crate::{
     error::Result,

@@ -1,5 +1,5 @@
-//! Whose a database becomes that a restore makes: its owner's in the source, where that role is there. It is given away
-//! when all is in it, since who restores may need to own it meanwhile.
+//! Whose a database becomes that a restore makes: its owner's in the source, where that role is there. It is that from the
+//! beginning, unless who restores had no rights in it then.
 
 use tracing::warn;
 
@@ -15,31 +15,40 @@ pub fn in_source<'a>(material: &'a Material<'_>, about: &'a About) -> Option<&'a
     about.toc().and_then(ArchiveToc::owner).or_else(described)
 }
 
-/// Gives database `name` to `owner`. That this can't be keeps nobody from his rows: a warning says so, which calls the
-/// database `called`.
-pub fn give(session: &Session, name: &str, owner: &str, called: &str) -> Result<()> {
-    let (name, quoted) = (identifier(name), identifier(owner));
-    let sql = format!("ALTER DATABASE {name} OWNER TO {quoted}");
+/// Whether a database can be `owner`'s from the beginning: who makes it may give it away, and keeps his rights in it. Then
+/// its tables can be that role's, too, which else has no right to make any in it.
+pub fn comes_first(session: &Session, owner: &str) -> Result<bool> {
+    // Before, each member could.
+    let may_give = match session.server_version_num()? {
+        160_000.. => " AND pg_catalog.pg_has_role(oid, 'SET')",
+        _ => "",
+    };
+    let sql = format!(
+        "SELECT pg_catalog.pg_has_role(oid, 'USAGE'){may_give} FROM pg_catalog.pg_roles WHERE rolname = $1"
+    );
+    let rows = session.query_rows(&sql, &[owner])?;
+    // A role that isn't there gets nothing.
+    rows.first().map_or(Ok(false), |row| row.parse(0))
+}
+
+/// Gives database `name` to `owner`, when all is in it. That this can't be keeps nobody from his rows: a warning says so.
+pub fn give(session: &Session, name: &str, owner: &str) -> Result<()> {
+    let sql = format!(
+        "ALTER DATABASE {} OWNER TO {}",
+        identifier(name),
+        identifier(owner)
+    );
     match session.execute(&sql, &[]) {
         Err(error) if error.kind() != Kind::Interrupted => {
             warn!(
-                "database {called:?} is not given to {owner}, whose it was in the source: {}; when role and rights are \
-                 there (--globals restores roles), run ALTER DATABASE {} OWNER TO {quoted}",
-                error.in_one_line(),
-                identifier(called)
+                "database {name:?} is not given to {owner}, whose it was in the source: {}; when role and rights are there \
+                 (--globals restores roles), run {sql}",
+                error.in_one_line()
             );
             Ok(())
         }
         given => given.map(drop),
     }
-}
-
-/// Whether who gives something to `owner` has no rights in it any more: a member of that role who doesn't inherit them.
-pub fn lets_go(session: &Session, owner: &str) -> Result<bool> {
-    let sql = "SELECT NOT pg_catalog.pg_has_role(oid, 'USAGE') FROM pg_catalog.pg_roles WHERE rolname = $1";
-    let rows = session.query_rows(sql, &[owner])?;
-    // A role that isn't there gets nothing.
-    rows.first().map_or(Ok(false), |row| row.parse(0))
 }
 
 /// Whose database `name` is.

@@ -13,12 +13,12 @@ use super::{
     fresh::{self, Fresh},
     globals,
     load::{Complaints, How, Loader},
-    mark::Mark,
     material::{About, Checked, Material, is_script},
     old, owner,
     pick::Picked,
     programs, properties,
     reader::Reader,
+    reading::Reading,
     ready::Ready,
     schemas, subscriptions,
     target::{Target, check_name},
@@ -28,7 +28,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{
         archive_toc::ArchiveToc, client_programs::ClientPrograms, connection::Session,
-        conninfo::ConnInfo, programs::Search, version::Major,
+        conninfo::ConnInfo, programs::Search, sql::identifier, version::Major,
     },
     util::{cancel::Cancel, fs::NewFile, meter::Meter},
 };
@@ -119,7 +119,7 @@ impl Restorer<'_> {
         }
         let begun = Instant::now();
         remains::sweep();
-        let _mark = Mark::leave(material);
+        let _reading = Reading::mark(material);
         let checked = material.check(self.meter, self.cancel)?;
         checked.tell_flaw();
         material.tell_lacks();
@@ -212,20 +212,29 @@ impl Restorer<'_> {
             makes_schemas: !exists || request.clean,
             ..How::all(request.keep_going)
         };
-        let old = match &checked.about {
-            About::Script(_) if exists && request.clean => {
+        let tells_all = checked.about.toc().is_some() && request.owners;
+        let old = match exists && request.clean && !tells_all {
+            true => {
                 let info = beside.clone().with_database(name);
                 Some(old::properties(&programs, &info, self.cancel)?)
             }
-            _ => None,
+            false => None,
         };
-        let creation = old
-            .as_ref()
-            .map_or_else(|| Creation::of(&checked.about), Creation::of_toc);
+        let mut creation = match (&checked.about, &old) {
+            (About::Script(_), Some(old)) => Creation::of_toc(old),
+            (about, _) => Creation::of(about),
+        };
+        // One that is replaced leaves its own, and of single tables nobody says that they are the database.
+        let is_own = !exists && request.owners && request.picked.is_everything();
+        let owner = owner::in_source(material, &checked.about).filter(|_| is_own);
+        let given_first = owner.map_or(Ok(false), |owner| owner::comes_first(&session, owner))?;
         let fresh = match (exists, request.clean) {
             (true, true) => Some(target.make_beside(name, creation)?),
             (true, false) => None,
-            (false, _) => Some(self.make(&beside, name, &creation)?),
+            (false, _) => {
+                creation.owner = owner.filter(|_| given_first).map(identifier);
+                Some(self.make(&beside, name, &creation)?)
+            }
         };
         let info = match &fresh {
             Some(fresh) => fresh.info(),
@@ -234,25 +243,16 @@ impl Restorer<'_> {
         let errors_before = restored.errors.count;
         let loaded = self.load(material, checked, &request.picked, &loader(&info), how)?;
         restored.errors.add(loaded);
-        let mut given_last = None;
         if let Some(fresh) = &fresh
             && request.picked.is_everything()
+            && let Some(toc) = old.as_ref().or(checked.about.toc())
         {
-            let (owners, keep_going) = (request.owners, request.keep_going);
+            // What the old one had speaks of roles of this server.
+            let owners = request.owners || old.is_some();
             let inside = Session::connect(&info, self.cancel)?;
-            // One that is replaced leaves its own.
-            let owner = owner::in_source(material, &checked.about).filter(|_| owners && !exists);
-            // Rights are given by the owner: first comes whose it is, unless it could not be named any more then.
-            match owner {
-                Some(owner) if owner::lets_go(&inside, owner)? => given_last = Some(owner),
-                Some(owner) => owner::give(&inside, fresh.name(), owner, name)?,
-                None => {}
-            }
-            if let Some(toc) = checked.about.toc().or(old.as_ref()) {
-                let name = fresh.name();
-                let complaints = properties::restore(&inside, toc, name, owners, keep_going)?;
-                restored.errors.add(complaints);
-            }
+            let name = fresh.name();
+            let complaints = properties::restore(&inside, toc, name, owners, request.keep_going)?;
+            restored.errors.add(complaints);
         }
         match fresh {
             Some(fresh) if exists && restored.errors.count == errors_before => {
@@ -266,8 +266,8 @@ impl Restorer<'_> {
             Some(fresh) => {
                 target.call(name, fresh)?;
                 restored.created = true;
-                if let Some(owner) = given_last {
-                    owner::give(&session, name, owner, name)?;
+                if let Some(owner) = owner.filter(|_| !given_first) {
+                    owner::give(&session, name, owner)?;
                 }
             }
             None => return Ok(()),

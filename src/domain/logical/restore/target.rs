@@ -2,16 +2,17 @@
 
 use tracing::warn;
 
-use super::{creation::Creation, fresh::Fresh};
+use super::{
+    aside::{LONGEST_NAME, after, before},
+    creation::Creation,
+    fresh::Fresh,
+};
 use crate::{
     domain::logical::databases::matches,
     error::{Error, Kind, Result},
     postgres::{connection::Session, conninfo::ConnInfo, sql::identifier},
     util::{cancel::Cancel, process::NO_LIMIT},
 };
-
-/// Bytes of a database's name (NAMEDATALEN in `src/include/pg_config_manual.h`, less one).
-const LONGEST_NAME: usize = 63;
 
 /// What keeps PostgreSQL from dropping a database, or would be lost with it (`dropdb` in
 /// `src/backend/commands/dbcommands.c`): a question, what its answer means, and what to do. Autovacuum gives way.
@@ -72,7 +73,7 @@ impl Target<'_> {
             let what = format!("database {name:?} is PostgreSQL's own, which is never dropped");
             return Err(Error::failed(what).hint("restore into another database (--to-database)."));
         }
-        let aside = aside(name);
+        let aside = before(name);
         if self.exists(&aside)? {
             return Err(Error::new(
                 Kind::AlreadyExists,
@@ -96,18 +97,21 @@ impl Target<'_> {
 
     /// An empty database to restore into, which takes the place of `name` later on.
     pub fn make_beside(&self, name: &str, mut how: Creation) -> Result<Fresh> {
+        // To name the one that a new database gets anyway needs a right in it.
         let sql = "SELECT pg_catalog.quote_ident(r.rolname), pg_catalog.quote_ident(s.spcname) \
                    FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba \
-                   JOIN pg_catalog.pg_tablespace s ON s.oid = d.dattablespace WHERE d.datname = $1";
+                   JOIN pg_catalog.pg_database t ON t.datname = 'template0' \
+                   LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = d.dattablespace AND s.oid <> t.dattablespace \
+                   WHERE d.datname = $1";
         let old = self.session.query_one(sql, &[name])?;
-        (how.owner, how.tablespace) = (Some(old.text(0)?), Some(old.text(1)?));
+        (how.owner, how.tablespace) = (Some(old.text(0)?), old.optional(1)?);
         Fresh::temporary(self.beside, "replace", &how, self.cancel)
     }
 
     /// Puts `fresh` in the place of database `name`, which is dropped then: both are renamed at once, so that at
     /// each moment one of them has the name. What is left over, if it can't be dropped.
     pub fn replace(&self, name: &str, mut fresh: Fresh) -> Result<Option<String>> {
-        let aside = aside(name);
+        let aside = before(name);
         let renamed = self.check_may_go(name).and_then(|()| {
             self.session.execute("BEGIN", &[])?;
             self.rename(name, &aside)?;
@@ -154,8 +158,7 @@ impl Target<'_> {
 
     /// The name that it has, and what to do with it.
     pub fn keep_beside(&self, name: &str, mut fresh: Fresh) -> (String, &'static str) {
-        let names = ["_restored", "_restored_2", "_restored_3"].map(|end| with_end(name, end));
-        let mut names = names.into_iter();
+        let mut names = after(name).into_iter();
         let free = names.find(|beside| matches!(self.exists(beside), Ok(false)));
         // Who sits in it keeps it from being renamed, too.
         let free = free.filter(|beside| self.rename(fresh.name(), beside).is_ok());
@@ -202,34 +205,5 @@ pub fn check_name(name: &str) -> Result<()> {
             "{name:?} is no name of a database: it has {length} bytes"
         ))
         .hint(format!("names have 1 to {LONGEST_NAME} bytes."))),
-    }
-}
-
-/// Ends the name of a database that was replaced.
-pub const BEFORE: &str = "_before_restore";
-
-/// Where a database that is replaced waits to be dropped.
-fn aside(name: &str) -> String {
-    with_end(name, BEFORE)
-}
-
-/// A name for a database, cut off so that it fits.
-fn with_end(name: &str, end: &str) -> String {
-    let mut at = name.len().min(LONGEST_NAME - end.len());
-    while !name.is_char_boundary(at) {
-        at -= 1;
-    }
-    format!("{}{end}", &name[..at])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_aside_fit() {
-        assert_eq!(aside("shop"), "shop_before_restore");
-        assert_eq!(with_end("shop", "_restored"), "shop_restored");
-        assert!(aside(&"ä".repeat(31)).len() <= LONGEST_NAME);
     }
 }

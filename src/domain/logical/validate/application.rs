@@ -12,9 +12,9 @@ use crate::{
     postgres::{client_programs::variables, conninfo::ConnInfo},
     repo::verified::VerifiedCheck,
     util::{
+        brand::Brand,
         cancel::Cancel,
         http,
-        mark::Mark,
         process::{self, End, NO_LIMIT},
         units,
     },
@@ -59,10 +59,10 @@ impl Application {
                 .command
                 .as_ref()
                 .map(|command| started_by(command, info));
-            let (mark, running) = command.map_or((None, None), |(mark, mut command)| {
+            let (brand, running) = command.map_or((None, None), |(brand, mut command)| {
                 let part = &part;
                 let running = scope.spawn(move || run(&mut command, part));
-                (Some(mark), Some(running))
+                (Some(brand), Some(running))
             });
             let ended = || {
                 running
@@ -72,12 +72,12 @@ impl Application {
             let waited = self.wait(url, &ended, &part);
             // It is stopped with all that it started: what left its group for a session of its own, too.
             part.set();
-            if let Some(mark) = mark {
+            if let Some(brand) = brand {
                 while !ended() {
-                    mark.kill_all();
+                    brand.kill_all();
                     thread::sleep(PAUSE / 10);
                 }
-                mark.kill_all();
+                brand.kill_all();
             }
             let end = running.and_then(|running| running.join().ok());
             (waited, end.unwrap_or(Ok(None)))
@@ -149,13 +149,13 @@ impl Application {
 }
 
 /// The application finds the database by libpq's variables.
-fn started_by(command: &str, info: &ConnInfo) -> (Mark, Command) {
+fn started_by(command: &str, info: &ConnInfo) -> (Brand, Command) {
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
         .envs(variables(info))
         .env("PGDATABASE", &info.database);
-    (Mark::put("PGSTOW_HEALTH_RUN", &mut shell), shell)
+    (Brand::put("PGSTOW_HEALTH_RUN", &mut shell), shell)
 }
 
 /// How it ended by itself; None: it was stopped, as it should be.

@@ -23,9 +23,9 @@ use super::{
     census,
     restore::{
         fit::check_stays,
-        load::{How, Loader, is_about_the_dump},
-        mark::Mark,
+        load::{How, Loader, is_about_rights, is_about_the_dump},
         material::{About, Checked, Material},
+        reading::Reading,
         ready::Ready,
     },
 };
@@ -138,7 +138,7 @@ impl Validator<'_> {
     /// with the dump is no error, but in what comes back.
     pub fn validate(&self, material: &Material<'_>) -> Result<Validated> {
         let begun = Instant::now();
-        let _mark = Mark::leave(material);
+        let _reading = Reading::mark(material);
         let description = material.description.as_ref();
         let database = description.and_then(|dump| dump.database.clone());
         let mut validated = Validated::of(material.name(), database);
@@ -207,6 +207,12 @@ impl Validator<'_> {
                 "restored",
                 format!("on {}", ground.name()),
             )),
+            Err(error) if !ground.is_scratch() && is_about_rights(&error) => {
+                return Err(error.hint(
+                    "make its roles there and verify it as a superuser, or on a server of its own (verify.place = \
+                     \"scratch\").",
+                ));
+            }
             Err(error) if is_about_the_dump(&error) && ground.answers(self.cancel) => {
                 let part = material.description.as_ref().and_then(|dump| dump.part());
                 if let Some(part) = part {

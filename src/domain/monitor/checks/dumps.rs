@@ -181,8 +181,8 @@ pub fn nothing_else(made: Made<'_>, spoken_of: bool) -> bool {
 
 /// When a dump of this repository was restored and found good. Where nobody tries them out, nobody misses it.
 pub fn verification(stored: &Stored, by: Yardstick<'_>) -> Verdict {
-    const HINT: &str =
-        "see by `pgstow verify DUMP` what is wrong, and make another with `pgstow dump`.";
+    const HINT: &str = "see by `pgstow verify DUMP` what is wrong; then put its files back from a copy of the \
+                        repository, or make another with `pgstow dump` and delete this one's files, the .json first.";
     // What was only read, and is right, was tried out by nobody.
     let all = || stored.archive.verdicts.dumps.values();
     let words = || all().filter(|(_, word)| word.was_restored() || !word.good);

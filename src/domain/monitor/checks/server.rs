@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
-        logical::restore::target::BEFORE,
+        logical::restore::aside::{self, Left},
         setup::{checks as setup, finding::Finding},
     },
     postgres::wal_summary,
@@ -163,23 +163,29 @@ fn left_databases(server: &Server) -> Verdict {
             more => format!("{} and {} more", first.join(", "), more - 3),
         }
     };
-    // Its successor has the name now, unless somebody drops that, too.
-    let is_old = |name: &&String| {
-        let replaced = name.strip_suffix(BEFORE);
-        replaced.is_some_and(|name| server.databases.iter().any(|other| other == name))
+    let beside = |wanted: Left| {
+        let databases = || server.databases.iter();
+        let all = databases()
+            .filter(move |name| aside::left(name, databases().map(String::as_str)) == Some(wanted));
+        all.collect::<Vec<_>>()
     };
     let mut told = Vec::new();
     let mut findings = Vec::new();
     for (databases, what, hint) in [
         (
-            server.left_databases.iter().collect::<Vec<_>>(),
+            server.left_databases.iter().collect(),
             "left by restores of dumps that were killed",
             "the next `pgstow restore-dump` into this server drops them, or do it by DROP DATABASE.",
         ),
         (
-            server.databases.iter().filter(is_old).collect(),
+            beside(Left::Replaced),
             "replaced by `restore-dump --clean`, but not dropped",
             "see that nothing in it is missed, then drop it by DROP DATABASE.",
+        ),
+        (
+            beside(Left::Restored),
+            "restored, but not in the place of the one that it was for",
+            "drop it by DROP DATABASE, or rename both (ALTER DATABASE ... RENAME TO) if it is the one that is wanted.",
         ),
     ] {
         if databases.is_empty() {

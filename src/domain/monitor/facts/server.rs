@@ -34,6 +34,7 @@ pub struct Server {
     /// The segments in pg_wal, with the time of their last write, by timeline and number; None
     /// where the role may not look.
     pub segments: Option<Vec<(Segment, Time)>>,
+    /// But for those that are half dropped.
     pub databases: Vec<String>,
     /// Those of them that are dumped where all are.
     pub dumpable: Vec<String>,
@@ -112,7 +113,11 @@ impl Server {
             replayed: Replayed::gather(session)?,
             slots: slots.iter().map(slot).collect::<Result<_>>()?,
             dumpable: dumpable.map(|one| one.name.clone()).collect(),
-            databases: databases.into_iter().map(|one| one.name).collect(),
+            databases: databases
+                .into_iter()
+                .filter(|one| !one.is_invalid)
+                .map(|one| one.name)
+                .collect(),
             left_databases: fresh::left_behind(session)?,
             segments: match may_list {
                 true => Some(segments(session)?),

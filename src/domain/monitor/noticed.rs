@@ -16,10 +16,10 @@ const MOST: usize = 100;
 
 /// By what a finding is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Marks(BTreeMap<String, Mark>);
+pub struct Noticed(BTreeMap<String, Notice>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
+struct Notice {
     since: Time,
     /// As how bad it was told; None: it was not.
     told: Option<State>,
@@ -34,7 +34,7 @@ pub struct Beside {
     pub since: Time,
 }
 
-impl Marks {
+impl Noticed {
     /// Where only its state was noted: it counts as told with all that it finds now.
     pub fn told_as(verdict: &Verdict) -> Self {
         Self::default()
@@ -48,8 +48,8 @@ impl Marks {
         if verdict.state == State::Unknown {
             return self.clone();
         }
-        let mark = |(object, _): (&str, _)| {
-            let new = Mark {
+        let notice = |(object, _): (&str, _)| {
+            let new = Notice {
                 since: now,
                 told: None,
             };
@@ -58,7 +58,7 @@ impl Marks {
                 self.0.get(object).cloned().unwrap_or(new),
             )
         };
-        Self(named(verdict).map(mark).collect())
+        Self(named(verdict).map(notice).collect())
     }
 
     /// Once all that is found now was told.
@@ -66,8 +66,8 @@ impl Marks {
     pub fn told(&self, verdict: &Verdict) -> Self {
         let mut told = self.clone();
         for (object, finding) in named(verdict) {
-            if let Some(mark) = told.0.get_mut(object) {
-                mark.told = Some(finding.state.into());
+            if let Some(notice) = told.0.get_mut(object) {
+                notice.told = Some(finding.state.into());
             }
         }
         told
@@ -76,7 +76,7 @@ impl Marks {
     /// What was not told, or as less bad than it is.
     pub fn new_of<'a>(&self, verdict: &'a Verdict) -> Vec<&'a Finding> {
         let is_told = |object: &str, finding: &Finding| {
-            let told = self.0.get(object).and_then(|mark| mark.told);
+            let told = self.0.get(object).and_then(|notice| notice.told);
             told >= Some(finding.state.into())
         };
         let new = named(verdict).filter(|(object, one)| !is_told(object, one));
@@ -93,7 +93,7 @@ impl Marks {
         };
         let old = words(&mut old.into_iter());
         let worst = new.iter().max_by_key(|one| one.state)?;
-        let marks = new
+        let notices = new
             .iter()
             .filter_map(|one| self.0.get(one.object.as_ref()?));
         (!old.is_empty()).then_some(Beside {
@@ -102,13 +102,13 @@ impl Marks {
                 words(&mut new.iter().copied())
             ),
             hint: worst.hint.clone(),
-            since: marks.map(|mark| mark.since).min()?,
+            since: notices.map(|notice| notice.since).min()?,
         })
     }
 
     /// Since when there is the newest.
     pub fn newest(&self) -> Option<Time> {
-        self.0.values().map(|mark| mark.since).max()
+        self.0.values().map(|notice| notice.since).max()
     }
 }
 

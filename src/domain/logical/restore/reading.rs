@@ -7,14 +7,14 @@ use super::material::Material;
 use crate::repo::{layout::ObjectName, repository::Repository};
 
 /// Taken back when it is dropped: nothing reads the dump any more.
-pub struct Mark<'a> {
+pub struct Reading<'a> {
     repository: &'a Repository,
     name: ObjectName,
 }
 
-impl<'a> Mark<'a> {
+impl<'a> Reading<'a> {
     /// None for a file, and where no mark could be left.
-    pub fn leave(material: &'a Material<'_>) -> Option<Self> {
+    pub fn mark(material: &'a Material<'_>) -> Option<Self> {
         let (repository, dump) = material.in_repository()?;
         match repository.mark_restore_of_dump(dump) {
             Ok(name) => Some(Self { repository, name }),
@@ -30,7 +30,7 @@ impl<'a> Mark<'a> {
     }
 }
 
-impl Drop for Mark<'_> {
+impl Drop for Reading<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.repository.delete_if_there(&self.name) {
             warn!(

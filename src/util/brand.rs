@@ -7,12 +7,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// What all carry that a command starts.
 #[derive(Debug)]
-pub struct Mark {
+pub struct Brand {
     name: &'static str,
     value: String,
 }
 
-impl Mark {
+impl Brand {
     /// Puts one on `command` that no other has.
     pub fn put(name: &'static str, command: &mut Command) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
