@@ -1,7 +1,5 @@
 //! When a drill last proved that what is stored can be restored. Where nobody makes any, nobody misses it.
 
-use std::time::Duration;
-
 use super::super::{
     thresholds::Thresholds,
     verdict::{State, Unit, Verdict},
@@ -15,22 +13,6 @@ use crate::{
 };
 
 const NAME: &str = "drill";
-
-/// Whether a restore to the end of the archive will take longer than it may (the recovery time objective).
-pub fn recovery_time(stored: &Stored, limits: &Thresholds) -> Verdict {
-    const NAME: &str = "recovery_time";
-    let limits = limits.rto;
-    let Some(forecast) = stored.forecast() else {
-        let what = "how long a restore takes is not known: drills measure it (`pgstow drill`)";
-        return Verdict::ok(NAME, what);
-    };
-    let time = Duration::from_secs_f64(forecast.seconds.max(0.0));
-    let what = format!("a restore to the end of the archive takes {forecast}");
-    let hint = "take backups more often, so that less WAL is to be replayed, or full ones (full_every), restore with more --jobs \
-                or on faster disks; else set monitor.rto to what is possible.";
-    let figure = limits.figure("forecast", time, Unit::Seconds);
-    Verdict::new(NAME, limits.judge(time), what, hint).with(figure)
-}
 
 pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
     const AGAIN: &str = "run `pgstow drill`, best regularly: docs/drills.md.";
