@@ -10,7 +10,7 @@ use crate::{
         backup::{claim, seal},
         restore::{
             archive::{Archive, Rootless},
-            load,
+            forecast, load,
             windows::Window,
         },
     },
@@ -22,7 +22,7 @@ use crate::{
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::{Backup, State, Unfinished, Unreadable},
-        drill::Drill,
+        drill::{Drill, Forecast},
         inventory::Unregistered,
         pins::Pin,
         repository::{Repository, System},
@@ -142,6 +142,8 @@ pub struct Wal {
     pub stored_bytes: u64,
     pub newest: Option<String>,
     pub newest_archived: Option<Time>,
+    /// Of a restore to its end; None where no drill tells.
+    pub forecast: Option<Forecast>,
     /// What the safety valve gave up and did not arrive since.
     pub given_up: Vec<NamedMissing>,
     /// What is there, and `verify` found damaged: windows don't end before it.
@@ -203,7 +205,8 @@ impl Listing {
                     .map(|window| shown(repository, &system, window))
                     .collect();
             }
-            wal.push(wal_line(&system, &archive));
+            let forecast = forecast::to_the_end(&archive, &drills);
+            wal.push(wal_line(&system, &archive, forecast));
         }
         Ok(Self {
             repository: repository.location().to_string(),
@@ -323,7 +326,7 @@ pub fn archived(repository: &Repository, system: &System, segment: Segment) -> O
     info.map(|info| info.modified)
 }
 
-fn wal_line(system: &System, archive: &Archive) -> Wal {
+fn wal_line(system: &System, archive: &Archive, forecast: Option<Forecast>) -> Wal {
     let newest = archive.wal.newest();
     let named = |ranges: Vec<Missing>| {
         let ranges = ranges.into_iter();
@@ -339,6 +342,7 @@ fn wal_line(system: &System, archive: &Archive) -> Wal {
         stored_bytes: archive.wal.stored_bytes(),
         newest: newest.map(|(segment, _): (Segment, Time)| segment.to_string()),
         newest_archived: newest.map(|(_, time)| time),
+        forecast,
         given_up: named(archive.wal.lost()),
         damaged: named(archive.damaged_wal(system.system_id)),
         bad_histories: archive.rootless.values().cloned().collect(),

@@ -3,8 +3,15 @@
 //! Of each phase a line is drawn through what drills took by their bytes: through their middle, and never steeper than
 //! through nothing at all, so that two drills of nearly the same size don't promise the impossible of a third.
 
-use super::{archive::Archive, choice::Choice};
-use crate::repo::drill::{Drill, Drills, Forecast, Foreseen};
+use super::{
+    archive::Archive,
+    choice::{Choice, choose},
+    target::Wish,
+};
+use crate::{
+    repo::drill::{Drill, Drills, Forecast, Foreseen},
+    util::host,
+};
 
 /// Phases of a recovery; the others are of a drill alone.
 const PHASES: [&str; 3] = ["fetch", "unpack", "replay"];
@@ -41,9 +48,25 @@ impl Load {
         }
     }
 
+    /// Where of `whole` bytes of files just so many are written.
+    pub fn of_part(self, part: u64, whole: u64) -> Self {
+        let share = part as f64 / whole.max(1) as f64;
+        Self {
+            stored: (self.stored as f64 * share) as u64,
+            plain: part,
+            wal: self.wal,
+        }
+    }
+
     fn bytes(self) -> [u64; 3] {
         [self.stored, self.plain, self.wal]
     }
+}
+
+/// Of a restore to the end of the archive; None where no drill tells, or none is possible.
+pub fn to_the_end(archive: &Archive, drills: &Drills) -> Option<Forecast> {
+    let choice = choose(archive, &Wish::latest()).ok()?;
+    forecast(drills, &host::name(), Load::of(archive, &choice))
 }
 
 /// Those of this host, or of the one where the newest was made; None where none went through.

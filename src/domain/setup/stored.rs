@@ -5,11 +5,8 @@ use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
     domain::restore::{
         archive::Archive,
-        choice::choose,
-        forecast::{Load, forecast},
-        load,
+        forecast, load,
         lost::Way,
-        target::Wish,
         windows::Window,
     },
     error::Result,
@@ -26,7 +23,7 @@ use crate::{
     },
     util::{
         clock::{Time, readable},
-        host, units,
+        units,
     },
 };
 
@@ -129,12 +126,7 @@ impl Stored {
 
     /// How long a restore to the end of the archive will take; None where no drill tells, or none is possible.
     pub fn forecast(&self) -> Option<Forecast> {
-        let choice = choose(&self.archive, &Wish::latest()).ok()?;
-        forecast(
-            &self.drills,
-            &host::name(),
-            Load::of(&self.archive, &choice),
-        )
+        forecast::to_the_end(&self.archive, &self.drills)
     }
 
     /// The newest complete backup.

@@ -84,6 +84,10 @@ fn drills_of_a_growing_cluster_foresee_the_next() {
     let mean = off.iter().map(|off| off.abs()).sum::<f64>() / off.len() as f64;
     let error = plan()["forecast"]["error"].as_f64().unwrap();
     assert!((error - mean).abs() < 1e-6, "{error} is not {mean}");
+    let listed = site.stow.list()["wal"][0]["forecast"].clone();
+    assert_eq!(listed, plan()["forecast"]);
+    let list = site.stow.tool.command(&["list"]).ok();
+    drop(list.stdout_contains("a restore to its end takes about "));
     let verdict = monitor(Some("0s"))["checks"][0].clone();
     assert_eq!(verdict["state"], "critical");
     assert_eq!(verdict["figures"][0]["name"], "forecast");
