@@ -1,6 +1,8 @@
 //! `restore --table` and `--database`: what was lost comes back beside what lives, which goes on working and is never
 //! written over.
 
+mod part;
+
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -26,7 +26,7 @@ const PART: &str = "A lost table or database";
     group = ArgGroup::new("part").args(["table", "database"]),
     group = ArgGroup::new("destination").args(["to_database", "to_file"]),
     group = ArgGroup::new("in_whole").multiple(true).args(["data_dir", "replace", "delta", "tablespace", "standby",
-        "archive", "offline", "plan", "prove"]),
+        "archive", "offline", "prove"]),
     after_help = "Examples:
   pgstow restore
   pgstow restore --target-time '2026-11-21 02:00:00+00' --plan

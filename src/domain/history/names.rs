@@ -12,14 +12,8 @@ use super::{
     work::{DATABASES, Oid},
 };
 use crate::{
-    error::Result,
     postgres::wal_summary::Locator,
-    repo::{
-        catalog::Backup,
-        layout::BackupObject,
-        relations::{self, Relation},
-        repository::Repository,
-    },
+    repo::{catalog::Backup, relations::Relation, repository::Repository},
 };
 
 /// More backups than these are not read for names.
@@ -150,7 +144,7 @@ impl Names {
 
     /// Looks the rest up in a backup. One without names, or with damaged ones, is none the worse for anything else.
     pub fn ask_backup(&mut self, repository: &Repository, backup: &Backup, unnamed: &Unnamed) {
-        let read = each(repository, backup, &mut |database, relation| {
+        let read = repository.relations(backup, &mut |database, relation| {
             self.databases
                 .entry(database.oid)
                 .or_insert_with(|| database.name.clone());
@@ -173,7 +167,7 @@ impl Names {
 pub fn find_table(repository: &Repository, backups: &[&Backup], wanted: &TableName) -> Relations {
     let mut found = Relations::default();
     for backup in backups {
-        let read = each(repository, backup, &mut |database, relation| {
+        let read = repository.relations(backup, &mut |database, relation| {
             let Some(relation) = relation else { return };
             if wanted.fits(&database.name, &relation.schema, &relation.name) {
                 found.files.insert((database.oid, relation.relfilenode));
@@ -192,12 +186,6 @@ pub fn find_table(repository: &Repository, backups: &[&Backup], wanted: &TableNa
         }
     }
     found
-}
-
-fn each(repository: &Repository, backup: &Backup, take: &mut relations::Take<'_>) -> Result<()> {
-    let object = BackupObject::Relations;
-    let name = repository.layout().backup_object(&backup.id, object);
-    relations::read(repository.storage().get(&name, None)?, take)
 }
 
 /// Whose names are asked for, the best first: the newest backup that ended before the span, those within it from

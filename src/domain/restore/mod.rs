@@ -27,6 +27,7 @@ mod fill;
 pub mod folders;
 pub mod forecast;
 mod guard;
+pub mod hollow;
 mod index;
 mod jobs;
 pub mod keys;
