@@ -192,6 +192,11 @@ fn brought_back(regained: &Regained, out: &mut dyn Write) -> io::Result<()> {
             put.empty.join(", ")
         )?;
     }
+    statements(
+        out,
+        "it does not belong to these tables any more, of which it was a partition or which it inherited from, and which were not asked for; this puts it there again:",
+        &regained.parents,
+    )?;
     let keys = &regained.foreign_keys;
     statements(
         out,

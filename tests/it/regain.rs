@@ -1,6 +1,7 @@
 //! `restore --table` and `--database`: what was lost comes back beside what lives, which goes on working and is never
 //! written over.
 
+mod parents;
 mod part;
 
 use rustix::process::Signal;

@@ -15,6 +15,7 @@ mod foreign_keys;
 mod live;
 mod moment;
 pub mod name;
+mod parents;
 mod part;
 pub mod plan;
 mod put;
@@ -78,6 +79,8 @@ pub struct Regained {
     pub put: Put,
     /// Foreign keys between what was wanted and other tables: they are not there.
     pub foreign_keys: ForeignKeys,
+    /// Statements that put it again where it belongs to other tables, as a partition or by inheritance: it is not there.
+    pub parents: Vec<String>,
     pub warnings: Vec<String>,
     pub finished: Time,
     pub seconds: f64,
@@ -143,6 +146,7 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
         tables: taken.names(),
         put,
         foreign_keys: taken.foreign_keys,
+        parents: taken.parents,
         warnings: plan.warnings,
         finished,
         seconds: took.as_secs_f64(),

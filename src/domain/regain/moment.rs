@@ -119,6 +119,7 @@ impl<'a> Way<'a> {
         phases.push(watch.stop_with("replay", Some(replayed), server.cpu()));
         let info = session::superuser(&server.info()?, &ground.users, cancel)?;
         let ended = Ended::ask(&info, cancel)?;
+        session::open(&info, cancel)?;
         let judged = recovery::judge(repository, &self.system, picked, &ended)?;
         if judged.result == CheckState::Failed {
             return Err(Error::failed(judged.what).hint(

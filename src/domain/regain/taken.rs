@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     foreign_keys::{self, ForeignKeys, set},
     name::TableName,
+    parents,
     request::{Request, What},
 };
 use crate::{
@@ -27,6 +28,8 @@ pub struct Taken {
     /// As they lie on the disk.
     pub bytes: u64,
     pub foreign_keys: ForeignKeys,
+    /// Statements that put them again where they belong to others.
+    pub parents: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +69,7 @@ impl Taken {
                     )?
                     .parse(0)?,
                 foreign_keys: ForeignKeys::default(),
+                parents: Vec::new(),
             }),
             What::Tables(names) => Self::of_tables(session, names, request.schema.as_deref()),
         })
@@ -85,6 +89,7 @@ impl Taken {
         // Event triggers of somebody's must not look at what we do.
         session.execute("SET session_replication_role = replica", &[])?;
         let foreign_keys = foreign_keys::part(session, &oids, schema)?;
+        let parents = parents::part(session, &oids, schema)?;
         if let Some(schema) = schema {
             move_to(session, &mut tables, schema)?;
         }
@@ -92,6 +97,7 @@ impl Taken {
             tables,
             bytes,
             foreign_keys,
+            parents,
         })
     }
 

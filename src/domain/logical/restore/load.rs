@@ -225,7 +225,7 @@ fn cure(complaint: &str, is_part: bool) -> Option<&'static str> {
         )
     } else if says(&["already exists"]) {
         Some(
-            "restore into a database that does not exist yet (--to-database), or in the place of the whole one (--clean).",
+            "restore into a database that does not exist yet (--to-database), or by `pgstow restore-dump --clean` in the place of the whole one.",
         )
     } else {
         None
