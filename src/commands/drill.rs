@@ -118,8 +118,15 @@ pub fn ground(
     users.push("postgres".to_owned());
     users.dedup();
     let (wal_command, done_command) = (call("restore-wal"), call("restore-done"));
-    let place = options.scratch.or(scratch);
-    let place = place.unwrap_or_else(|| settings.state_folder().join(FOLDER));
+    let place = match options.scratch.or(scratch) {
+        // Not made: where a disk is not mounted it would fill another.
+        Some(named) if !named.is_dir() => {
+            let what = format!("there is no folder {}", named.display());
+            return Err(Error::failed(what)
+                .hint("mount the disk that it is on, make it, or name another by --scratch or drill.scratch."));
+        }
+        named => named.unwrap_or_else(|| settings.state_folder().join(FOLDER)),
+    };
     Ok(Ground {
         place: std::path::absolute(&place).at("find", &place)?,
         workers: options.jobs,

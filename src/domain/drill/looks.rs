@@ -12,7 +12,7 @@ use super::{
     stopwatch::Stopwatch,
 };
 use crate::{
-    domain::logical::validate::statements,
+    domain::{logical::validate::statements, restore::target::Target},
     error::{Kind, Result},
     postgres::{conninfo::ConnInfo, programs::Programs},
     repo::verified::VerifiedCheck,
@@ -74,11 +74,16 @@ impl Run<'_> {
         let info = session::superuser(&server.info()?, &self.request.ground.users, &self.cancel)?;
         let ended = Ended::ask(&info, &self.cancel)?;
         let next = living::next_transaction(&info, &self.cancel)?;
+        session::open(&info, &self.cancel)?;
         self.drill.reached = Some(ended.reached());
         let recovery = recovery::judge(self.repository, self.system, picked, &ended)?;
         self.drill.checks.push(recovery);
-        let target = picked.target_time().unwrap_or(self.begun);
-        let point = ended.point(target, self.request.recovery_point);
+        let target = match picked.wish.target {
+            Target::Latest => Some(self.begun),
+            _ => picked.target_time(),
+        };
+        let backup_end = picked.choice.backup.stop_time;
+        let point = ended.point(target, backup_end, self.request.recovery_point);
         self.drill.checks.push(point);
         let watch = Stopwatch::start();
         self.meter.begin("looking at objects", 0);
@@ -124,7 +129,7 @@ impl Run<'_> {
         let check = match statements::check(&info, &self.request.sql, &self.cancel) {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => Some(VerifiedCheck::failed("sql", error.in_one_line())),
-            Ok(check) => check,
+            Ok(asked) => asked.map(|asked| asked.check),
         };
         self.drill.checks.extend(check);
         self.drill.phases.push(watch.stop("sql", None));

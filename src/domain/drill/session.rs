@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Kind, Result},
-    postgres::{connection::Session, conninfo::ConnInfo},
+    postgres::{connection::Session, conninfo::ConnInfo, sql::identifier},
     util::cancel::Cancel,
 };
 
@@ -48,4 +48,20 @@ pub fn databases(info: &ConnInfo, cancel: &Cancel) -> Result<Vec<String>> {
     let session = Session::connect(info, cancel)?;
     let rows = session.query_rows(DATABASES, &[])?;
     rows.iter().map(|row| row.text(0)).collect()
+}
+
+/// Opens databases that let nobody in, so that they are looked into like the others. Not template0, from which new
+/// ones are made, nor what a DROP DATABASE has begun with.
+pub fn open(info: &ConnInfo, cancel: &Cancel) -> Result<()> {
+    const CLOSED: &str = "SELECT datname FROM pg_catalog.pg_database \
+         WHERE NOT datallowconn AND datconnlimit <> -2 AND datname <> 'template0'";
+    let session = Session::connect(info, cancel)?;
+    for row in session.query_rows(CLOSED, &[])? {
+        let name = identifier(&row.text(0)?);
+        session.execute(
+            &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
+            &[],
+        )?;
+    }
+    Ok(())
 }

@@ -44,6 +44,7 @@ use crate::{
     domain::restore::{
         archive::Archive,
         load::load,
+        rescue,
         target::{Action, Target, TimelineWish, Wish},
         timelines,
     },
@@ -58,7 +59,7 @@ use crate::{
     repo::{
         catalog::Backup,
         repository::{Repository, System},
-        wal_index::Missing,
+        wal_index::{Missing, WalIndex},
     },
     util::{
         cancel::Cancel,
@@ -88,6 +89,8 @@ pub struct Request {
     pub timeline: TimelineWish,
     pub jobs: usize,
     pub bindir: Option<PathBuf>,
+    /// Where receive-wal of this host keeps what the repository has not got.
+    pub received: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,6 +103,8 @@ pub struct History {
     pub first_segment: Option<String>,
     pub last_segment: Option<String>,
     pub segments: usize,
+    /// How many of them the repository has not got, but receive-wal on this host.
+    pub received: usize,
     /// The archive begins with a transaction that ended then, which is later than was asked for.
     pub begins: Option<Time>,
     /// The archive ends with a transaction that ended then, which is earlier than was asked for.
@@ -142,7 +147,7 @@ pub fn look(
         action: Action::Promote,
         standby: false,
     };
-    let (system, archive) = load(repository, &wish)?;
+    let (system, mut archive) = load(repository, &wish)?;
     if system.encrypted {
         // Before anything is fetched: all of it would be unread for the same reason.
         repository.keys().check_identity()?;
@@ -155,7 +160,12 @@ pub fn look(
     let live = Live::connect(info, system.system_id, cancel);
     Scratch::sweep(SCRATCH);
     let scratch = Scratch::make(SCRATCH, false)?;
-    let way = Way::along(&history, &archive.wal);
+    let received: Vec<PathBuf> = request.received.iter().cloned().collect();
+    for folder in &received {
+        let found = rescue::find(folder, &system, &archive.wal)?;
+        archive.rescued.extend(found);
+    }
+    let way = Way::along(&history, &with_received(&archive, &received));
     let look = Look {
         repository,
         request,
@@ -169,6 +179,7 @@ pub fn look(
             way: &way,
             waldump: &waldump,
             folder: scratch.path(),
+            received: &received,
             cancel,
         },
         meter,
@@ -188,6 +199,21 @@ pub fn look(
         ));
     }
     Ok(found)
+}
+
+/// All WAL that can be read: that which receive-wal has here, too.
+fn with_received(archive: &Archive, folders: &[PathBuf]) -> WalIndex {
+    let mut wal = archive.wal.clone();
+    for segment in &archive.rescued {
+        match folders
+            .iter()
+            .any(|folder| folder.join(segment.to_string()).exists())
+        {
+            true => wal.add(*segment),
+            false => wal.add_partial(*segment),
+        }
+    }
+    wal
 }
 
 struct Look<'a> {
@@ -261,6 +287,8 @@ impl Look<'_> {
         let falls = clock.falls(&self.segments);
         let events = books.found.into_iter();
         let name = |place: usize| way.segment(place).map(|segment| segment.to_string());
+        let received = range.clone().filter_map(|place| way.segment(place));
+        let received = received.filter(|segment| self.archive.rescued.contains(segment));
         let ends = books
             .last
             .filter(|last| range.end == way.len() && *last < until);
@@ -276,6 +304,7 @@ impl Look<'_> {
                 .and_then(name)
                 .filter(|_| !range.is_empty()),
             segments: range.len(),
+            received: received.count(),
             begins,
             ends,
             chart: books.chart,
@@ -319,6 +348,11 @@ impl Look<'_> {
         }
         if !found.files.is_empty() {
             return Ok(found);
+        }
+        if !found.oids.is_empty() {
+            let what = format!("{wanted} has no rows of its own");
+            return Err(Error::usage(what)
+                .hint("of a partitioned table name a partition, of a view its table."));
         }
         Err(Error::new(
             Kind::NotFound,

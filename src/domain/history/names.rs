@@ -12,7 +12,8 @@ use super::{
     work::{DATABASES, Oid},
 };
 use crate::{
-    postgres::wal_summary::Locator,
+    error::{Error, Result},
+    postgres::{dotted, wal_summary::Locator},
     repo::{catalog::Backup, relations::Relation, repository::Repository},
 };
 
@@ -28,16 +29,25 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// Names are taken as they are; those with dots in them need all parts before.
-    pub fn parse(text: &str) -> Self {
-        let mut parts: Vec<&str> = text.splitn(3, '.').collect();
-        let table = parts.pop().unwrap_or_default().to_owned();
-        let mut part = || parts.pop().map(str::to_owned);
-        Self {
-            schema: part(),
-            database: part(),
-            table,
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::usage(format!("not the name of a table: {text:?}")).hint(
+                "write table, schema.table or database.schema.table; a part that holds a dot or a comma goes into double quotes.",
+            )
+        };
+        let names: [Vec<String>; 1] = dotted::split(text)
+            .and_then(|names| names.try_into().ok())
+            .ok_or_else(wrong)?;
+        let [mut parts] = names;
+        if parts.len() > 3 {
+            return Err(wrong());
         }
+        let table = parts.pop().unwrap_or_default();
+        Ok(Self {
+            schema: parts.pop(),
+            database: parts.pop(),
+            table,
+        })
     }
 
     pub fn fits(&self, database: &str, schema: &str, table: &str) -> bool {
@@ -50,10 +60,9 @@ impl TableName {
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in [&self.database, &self.schema].into_iter().flatten() {
-            write!(f, "{part}.")?;
-        }
-        f.write_str(&self.table)
+        let parts = [&self.database, &self.schema].into_iter().flatten();
+        let parts = parts.chain([&self.table]).map(String::as_str);
+        f.write_str(&dotted::join(parts))
     }
 }
 
@@ -210,12 +219,14 @@ pub fn around<'a>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn tables_are_named_with_what_is_needed() {
-        let fits = |text: &str| TableName::parse(text).fits("shop", "public", "orders");
+        let parse = |text: &str| TableName::parse(text).unwrap();
+        let fits = |text: &str| parse(text).fits("shop", "public", "orders");
         for good in ["orders", "public.orders", "shop.public.orders"] {
             assert!(fits(good), "{good}");
         }
@@ -229,6 +240,9 @@ mod tests {
         ] {
             assert!(!fits(bad), "{bad}");
         }
-        assert!(TableName::parse("shop.public.a.b").fits("shop", "public", "a.b"));
+        assert!(parse("shop.public.\"a.b\"").fits("shop", "public", "a.b"));
+        for wrong in ["a.b.c.d", "a,b", "\"a"] {
+            assert!(TableName::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

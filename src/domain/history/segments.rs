@@ -1,15 +1,15 @@
 //! Brings stored segments where pg_waldump finds them, and has it read one.
 
 use std::{
-    fs,
-    io::Write,
+    fs::{self, File},
+    io::{Write, copy},
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
 use super::{digest::Digest, way::Way};
 use crate::{
-    domain::wal::fetch,
+    domain::{restore::segments, wal::fetch},
     error::{IoContext, Kind, Result},
     postgres::{
         lsn::Lsn,
@@ -48,6 +48,8 @@ pub struct Segments<'a> {
     pub waldump: &'a Path,
     /// A scratch folder.
     pub folder: &'a Path,
+    /// Folders with segments that the repository has not got.
+    pub received: &'a [PathBuf],
     pub cancel: &'a Cancel,
 }
 
@@ -100,6 +102,12 @@ impl Segments<'_> {
         let stored = self.way.stored_as(segment);
         // Its end is near: the disk need not begin with it.
         let mut file = create_file(&path)?;
+        if let Some(received) = segments::place(self.received, segment)
+            && let Ok(mut from) = File::open(&received)
+        {
+            return copy(&mut from, &mut file).map(drop).at("copy to", &path);
+        }
+        // There, or stored meanwhile.
         let sink = |bytes: &[u8]| file.write_all(bytes).at("write", &path);
         fetch::read(self.repository, self.system, stored, sink)
     }

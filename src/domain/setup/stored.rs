@@ -3,12 +3,7 @@
 
 use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
-    domain::restore::{
-        archive::Archive,
-        forecast, load,
-        lost::Way,
-        windows::Window,
-    },
+    domain::restore::{archive::Archive, forecast, load, lost::Way, windows::Window},
     error::Result,
     postgres::{
         lsn::{Lsn, TimelineId},

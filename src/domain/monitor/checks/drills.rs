@@ -6,6 +6,7 @@ use super::super::{
 };
 use crate::{
     domain::setup::{finding::Finding, stored::Stored},
+    repo::verified::VerifiedCheck,
     util::{
         clock::{self, Time, readable, whole_seconds},
         units,
@@ -13,6 +14,22 @@ use crate::{
 };
 
 const NAME: &str = "drill";
+
+const OF_STORED: &str = "see what `pgstow verify --all --wal` finds, take a backup with `pgstow base`, then run `pgstow drill` again.";
+
+/// By what a drill looked at: what is stored, or what was in the server before.
+fn cure(check: &VerifiedCheck) -> &'static str {
+    match check.name.as_str() {
+        "plan" | "restore" | "backup_manifest" | "recovery" | "checksums" => OF_STORED,
+        "recovery_point" => {
+            "see the check `wal_lag` and the server's archive_timeout, then run `pgstow drill` again."
+        }
+        _ => {
+            "look at the same in the living server: what is wrong there is in every backup, so mend it there, or what drill.sql \
+             says; if all is well there, take a backup with `pgstow base`. Then run `pgstow drill` again."
+        }
+    }
+}
 
 pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
     const AGAIN: &str = "run `pgstow drill`, best regularly: docs/drills.md.";
@@ -39,10 +56,10 @@ pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
             readable(whole_seconds(newest.time)),
             backup.unwrap_or_default()
         );
-        let hint = "see what `pgstow verify --all --wal` finds, take a backup with `pgstow base`, then run `pgstow drill` again.";
+        let hint = newest.failed().next().map_or(OF_STORED, cure);
         let failed = newest.failed().map(|check| {
             let what = format!("{}: {}", check.name, check.what);
-            Finding::critical(NAME, what, hint).about(&check.name)
+            Finding::critical(NAME, what, cure(check)).about(&check.name)
         });
         return Verdict::new(NAME, State::Critical, what, hint).having(failed.collect());
     }
