@@ -14,11 +14,14 @@ use super::{
     report::{Outcome, Report},
 };
 use crate::{
-    domain::regain::{
-        self, Regained,
-        around::Surroundings,
-        plan::{self, Planned},
-        request::{Request, To},
+    domain::{
+        regain::{
+            self, Regained,
+            around::Surroundings,
+            plan::{self, Planned},
+            request::{Request, To},
+        },
+        restore::measured,
     },
     error::{IoContext, Result},
     postgres::programs::Search,
@@ -55,7 +58,11 @@ pub fn run(context: &Context, options: RegainOptions) -> Result<RegainReport> {
         meter: &context.meter,
     };
     Ok(match options.plan {
-        true => RegainReport::Planned(Box::new(plan::plan(&around, &request)?)),
+        true => RegainReport::Planned(Box::new(plan::plan(
+            &around,
+            &request,
+            &measured::read(&settings.state_folder()),
+        )?)),
         false => RegainReport::BroughtBack(Box::new(regain::run(&around, &request)?)),
     })
 }

@@ -111,7 +111,7 @@ pub struct RestoreArgs {
     #[arg(short = 'd', long, value_name = "NAME", help_heading = PART, requires = "part")]
     pub to_database: Option<String>,
     /// Put the tables into this schema, which must not be there yet
-    #[arg(long, value_name = "NAME", help_heading = PART, requires = "table")]
+    #[arg(long, value_name = "NAME", help_heading = PART, requires = "table", conflicts_with = "database")]
     pub to_schema: Option<String>,
     /// Write it as SQL to this new file
     #[arg(long, value_name = "FILE", help_heading = PART, requires = "part")]

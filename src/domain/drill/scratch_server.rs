@@ -168,6 +168,10 @@ impl ScratchServer {
         ConnInfo::resolve(&params, &|name| (name == "HOME").then(|| folder.clone()))
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.server.is_running()
+    }
+
     /// In order, for pg_checksums.
     pub fn stop(self) -> Result<()> {
         self.server.stop()

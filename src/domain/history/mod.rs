@@ -23,7 +23,7 @@ mod span;
 mod way;
 mod work;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -45,6 +45,7 @@ use crate::{
         archive::Archive,
         load::load,
         rescue,
+        segments::place,
         target::{Action, Target, TimelineWish, Wish},
         timelines,
     },
@@ -55,6 +56,7 @@ use crate::{
         programs::Search,
         timeline::TimelineHistory,
         version::Major,
+        wal_name::Segment,
     },
     repo::{
         catalog::Backup,
@@ -160,12 +162,13 @@ pub fn look(
     let live = Live::connect(info, system.system_id, cancel);
     Scratch::sweep(SCRATCH);
     let scratch = Scratch::make(SCRATCH, false)?;
-    let received: Vec<PathBuf> = request.received.iter().cloned().collect();
-    for folder in &received {
-        let found = rescue::find(folder, &system, &archive.wal)?;
-        archive.rescued.extend(found);
+    if let Some(folder) = &request.received {
+        archive.rescued = rescue::find(folder, &system, &archive.wal)?;
     }
-    let way = Way::along(&history, &with_received(&archive, &received));
+    let folders: Vec<PathBuf> = request.received.iter().cloned().collect();
+    let lies_at = |segment: &Segment| Some((*segment, place(&folders, *segment)?));
+    let received: BTreeMap<Segment, PathBuf> = archive.rescued.iter().filter_map(lies_at).collect();
+    let way = Way::along(&history, &with_received(&archive.wal, &received));
     let look = Look {
         repository,
         request,
@@ -202,15 +205,13 @@ pub fn look(
 }
 
 /// All WAL that can be read: that which receive-wal has here, too.
-fn with_received(archive: &Archive, folders: &[PathBuf]) -> WalIndex {
-    let mut wal = archive.wal.clone();
-    for segment in &archive.rescued {
-        match folders
-            .iter()
-            .any(|folder| folder.join(segment.to_string()).exists())
-        {
-            true => wal.add(*segment),
-            false => wal.add_partial(*segment),
+fn with_received(archived: &WalIndex, received: &BTreeMap<Segment, PathBuf>) -> WalIndex {
+    let mut wal = archived.clone();
+    for (segment, path) in received {
+        match path.extension() {
+            None => wal.add(*segment),
+            // Still being received.
+            Some(_) => wal.add_partial(*segment),
         }
     }
     wal

@@ -1,6 +1,7 @@
 //! Brings stored segments where pg_waldump finds them, and has it read one.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{Write, copy},
     ops::ControlFlow,
@@ -9,7 +10,7 @@ use std::{
 
 use super::{digest::Digest, way::Way};
 use crate::{
-    domain::{restore::segments, wal::fetch},
+    domain::wal::fetch,
     error::{IoContext, Kind, Result},
     postgres::{
         lsn::Lsn,
@@ -48,8 +49,8 @@ pub struct Segments<'a> {
     pub waldump: &'a Path,
     /// A scratch folder.
     pub folder: &'a Path,
-    /// Folders with segments that the repository has not got.
-    pub received: &'a [PathBuf],
+    /// Where segments lie that the repository has not got.
+    pub received: &'a BTreeMap<Segment, PathBuf>,
     pub cancel: &'a Cancel,
 }
 
@@ -102,8 +103,8 @@ impl Segments<'_> {
         let stored = self.way.stored_as(segment);
         // Its end is near: the disk need not begin with it.
         let mut file = create_file(&path)?;
-        if let Some(received) = segments::place(self.received, segment)
-            && let Ok(mut from) = File::open(&received)
+        if let Some(received) = self.received.get(&segment)
+            && let Ok(mut from) = File::open(received)
         {
             return copy(&mut from, &mut file).map(drop).at("copy to", &path);
         }

@@ -11,6 +11,7 @@ use crate::{
         restore::{
             archive::{Archive, Rootless},
             forecast, load,
+            measured::Measured,
             windows::Window,
         },
     },
@@ -154,7 +155,11 @@ pub struct Wal {
 
 impl Listing {
     /// One listing of the backups, and one of each system's WAL. Of one backup alone, if it is named.
-    pub fn gather(repository: &Repository, only: Option<BackupId>) -> Result<Self> {
+    pub fn gather(
+        repository: &Repository,
+        only: Option<BackupId>,
+        restores: &[Measured],
+    ) -> Result<Self> {
         let mut lines = Vec::new();
         let mut complete: Vec<Backup> = Vec::new();
         let entries = repository.backups()?;
@@ -205,7 +210,7 @@ impl Listing {
                     .map(|window| shown(repository, &system, window))
                     .collect();
             }
-            let forecast = forecast::to_the_end(&archive, &drills);
+            let forecast = forecast::to_the_end(&archive, &drills, restores);
             wal.push(wal_line(&system, &archive, forecast));
         }
         Ok(Self {

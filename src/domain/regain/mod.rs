@@ -37,8 +37,8 @@ use self::{
     taken::Taken,
 };
 use super::{
-    drill::{place, stopwatch::Stopwatch},
-    restore::target::Target,
+    drill::place,
+    restore::{stopwatch::Stopwatch, target::Target},
 };
 use crate::{
     error::Result,
@@ -131,6 +131,13 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
     meter.begin("bringing it back", 0);
     let put = put::put(around, request, live.as_ref(), &made, major)?;
     phases.push(watch.stop("load", None));
+    let mut warnings = plan.warnings;
+    if !taken.unlogged.is_empty() {
+        let names = taken.unlogged.join(", ");
+        warnings.push(format!(
+            "empty, since no backup has rows of unlogged tables: {names}"
+        ));
+    }
     let finished = clock::now();
     let took = (finished - begun).to_std().unwrap_or_default();
     Ok(Regained {
@@ -147,7 +154,7 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
         put,
         foreign_keys: taken.foreign_keys,
         parents: taken.parents,
-        warnings: plan.warnings,
+        warnings,
         finished,
         seconds: took.as_secs_f64(),
         phases,

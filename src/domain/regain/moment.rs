@@ -12,7 +12,6 @@ use crate::{
             recovery::{self, Ended},
             scratch_server::{Memory, ScratchServer},
             session,
-            stopwatch::Stopwatch,
         },
         restore::{archive::Archive, choice::choose, load, plan::Plan, target::Target},
     },
@@ -119,7 +118,7 @@ impl<'a> Way<'a> {
         phases.push(watch.stop_with("replay", Some(replayed), server.cpu()));
         let info = session::superuser(&server.info()?, &ground.users, cancel)?;
         let ended = Ended::ask(&info, cancel)?;
-        session::open(&info, cancel)?;
+        session::open(&info, Some(self.request.what.database()), cancel)?;
         let judged = recovery::judge(repository, &self.system, picked, &ended)?;
         if judged.result == CheckState::Failed {
             return Err(Error::failed(judged.what).hint(

@@ -10,6 +10,7 @@ use crate::{
         folders::Facts,
         forecast::{Load, forecast},
         keys,
+        measured::Measured,
         target::Target,
     },
     error::Result,
@@ -46,7 +47,12 @@ pub struct Planned {
     pub refused: Option<String>,
 }
 
-pub fn plan(around: &Surroundings<'_>, request: &Request) -> Result<Planned> {
+/// `restores`: what they took on this host.
+pub fn plan(
+    around: &Surroundings<'_>,
+    request: &Request,
+    restores: &[Measured],
+) -> Result<Planned> {
     let repository = around.repository;
     around.meter.begin("planning", 0);
     request.check()?;
@@ -86,7 +92,7 @@ pub fn plan(around: &Surroundings<'_>, request: &Request) -> Result<Planned> {
         restored_bytes: part,
         needed_bytes,
         free_bytes,
-        forecast: forecast(&drills, &host::name(), load),
+        forecast: forecast(&drills, restores, &host::name(), load),
         reasons: choice.reasons.clone(),
         warnings: choice.warnings.clone(),
         refused: closed.or_else(|| (needed_bytes > free_bytes).then(room)),

@@ -185,6 +185,29 @@ fn what_hinders_the_server_is_told() {
     site.assert_clean();
 }
 
+/// On a host that may only read there.
+#[test]
+fn what_can_not_be_filed_is_told_all_the_same() {
+    let site = Site::start(pg(18));
+    site.stow.backup(&[]);
+    site.proves(site.drill(&[]));
+    let reports = site.stow.root().join("main/drills");
+    let mode = |mode: u32| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&reports, mode).unwrap();
+    };
+    mode(0o500);
+    let report = site.drill(&[]).fails(1).json();
+    mode(0o700);
+    assert_eq!(report["good"], true, "{report}");
+    assert!(
+        report["report"].is_null() && report["not_filed"].is_string(),
+        "{report}"
+    );
+    assert_eq!(result(&report, "recovery"), "passed");
+    assert_eq!(std::fs::read_dir(&reports).unwrap().count(), 2);
+}
+
 #[test]
 fn too_little_room_is_told_before_anything_is_written() {
     let site = Site::start(pg(15));

@@ -179,6 +179,18 @@ fn what_is_not_known_is_said() {
         (&promotion[0]["timeline"], &promotion[0]["before"]),
         (&2.into(), &1.into())
     );
+    // The segment in which the timeline begins begins before that: it is on the way all the same.
+    let copy = place.scratch.join("copy");
+    let plan = [
+        "--json",
+        "restore",
+        "--plan",
+        "--data-dir",
+        copy.to_str().unwrap(),
+    ];
+    let planned = place.pgstow(&plan).ok().json();
+    let warnings = planned["warnings"].to_string();
+    assert!(!warnings.contains("archived last"), "{warnings}");
     let old = place.found(&["--since", &since, "--timeline", "1"]);
     assert_eq!(losses(&old).len(), 1);
 

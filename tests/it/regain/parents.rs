@@ -28,6 +28,7 @@ fn what_belongs_to_a_living_table_comes_back_apart_from_it(pg: PgBin) {
     cluster.psql("create database shop");
     let asked = |sql: &str| cluster.psql_in("shop", sql);
     asked(TABLES);
+    asked("create unlogged table fleeting as select 1 n");
     site.stow.backup(&[]);
     let transaction = |sql: &str| {
         let answer = asked(&format!("select pg_current_xact_id(); {sql}"));
@@ -76,6 +77,16 @@ fn what_belongs_to_a_living_table_comes_back_apart_from_it(pg: PgBin) {
     bring("log_2", &emptied, &["-d", "alone"]);
     let rows = cluster.psql_in("alone", "select count(*) > 100 from log_2");
     assert_eq!(rows, "t");
+
+    let report = site
+        .regain(&["--table", "shop.public.fleeting", "-d", "other2"])
+        .ok()
+        .json();
+    let warnings = report["warnings"].to_string();
+    assert!(
+        warnings.contains("unlogged tables: public.fleeting"),
+        "{warnings}"
+    );
 
     // A partition that was dropped, in its old place.
     asked(

@@ -86,7 +86,9 @@ fn a_small_database_needs_little_room(pg: PgBin) {
     let left: Vec<_> = std::fs::read_dir(disk.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
     disk.fill(90);
-    let output = plan(&small).fails(1).json();
+    let another = ["--database", "market", "--to-database", "another", "--plan"];
+    let command = [&another[..], &before, &small].concat();
+    let output = site.regain(&command).fails(1).json();
     let refused = output["refused"].as_str().unwrap();
     assert!(refused.contains("are needed in"), "{refused}");
 

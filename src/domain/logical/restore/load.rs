@@ -209,7 +209,7 @@ fn cure(complaint: &str, is_part: bool) -> Option<&'static str> {
         Some("make room on the disk of the server, or of the tablespace.")
     } else if says(&["role \""]) && says(&["does not exist"]) {
         Some(
-            "make the roles first: by --globals, for a file by hand (CREATE ROLE) or, where the repository has them, by \
+            "make the roles first: by hand (CREATE ROLE), by `pgstow restore-dump` with --globals or, where the repository has them, by \
              `pgstow restore-dump @globals --to-file - | psql -d postgres`; or leave out owners and rights (--no-owner).",
         )
     } else if says(&["permission denied", "must be "]) {

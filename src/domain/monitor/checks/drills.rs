@@ -75,12 +75,12 @@ pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
     let limits = limits.drill_age;
     let age = (now - newest.finished).to_std().unwrap_or_default();
     let backup = newest.backup.map(|id| id.to_string());
-    let what = format!(
-        "a drill proved {} {} ago, to {}",
-        backup.unwrap_or_default(),
-        units::duration(age),
-        newest.moment()
-    );
+    let (backup, moment) = (backup.unwrap_or_default(), newest.moment());
+    let (state, ago) = (limits.judge(age), units::duration(age));
+    let what = match state {
+        State::Ok => format!("a drill proved {backup} {ago} ago, to {moment}"),
+        _ => format!("no drill proved anything for {ago}: the last one {backup}, to {moment}"),
+    };
     let figure = limits.figure("age", age, Unit::Seconds);
-    Verdict::new(NAME, limits.judge(age), what, AGAIN).with(figure)
+    Verdict::new(NAME, state, what, AGAIN).with(figure)
 }

@@ -568,7 +568,7 @@ fn each_fact_has_its_verdict() {
         ),
         (
             Box::new(|f| asked(f).archive_timeout = Duration::from_secs(7200)),
-            &[("archive_timeout", Warning)],
+            &[("archive_timeout", Warning), ("recovery_point", Critical)],
         ),
         (
             Box::new(|f| asked(f).slots.push(lost)),
