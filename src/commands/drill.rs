@@ -21,9 +21,9 @@ use crate::{
     domain::{
         drill::{self, Went, ground::Ground, request::Request},
         monitor::runs::Told,
-        restore::forecast,
+        restore::{forecast, measured},
     },
-    error::{Error, IoContext, Result},
+    error::{Error, IoContext, Kind, Result},
     postgres::version,
     repo::drill::Drill,
     util::units,
@@ -48,7 +48,10 @@ pub enum DrillReport {
 pub struct Filed {
     repository: String,
     /// The object that the report is filed as.
-    report: String,
+    report: Option<String>,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_filed: Option<String>,
     #[serde(flatten)]
     drill: Drill,
 }
@@ -68,12 +71,17 @@ pub fn run(context: &Context, options: DrillOptions) -> Result<DrillReport> {
         }
     };
     context.meter.begin("filing the report", 0);
-    let name = repository
-        .add_drill(&mut outcome.drill, outcome.drilled.as_ref())
-        .map_err(|error| error.context("the report of the drill can't be filed"))?;
+    // Hours of work are told all the same: this host may only read there.
+    let filed = repository.add_drill(&mut outcome.drill, outcome.drilled.as_ref());
+    let (report, not_filed) = match filed {
+        Ok(name) => (Some(repository.storage().place(&name)), None),
+        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+        Err(error) => (None, Some(error.in_one_line())),
+    };
     Ok(DrillReport::Filed(Box::new(Filed {
         repository: repository.location().to_string(),
-        report: repository.storage().place(&name),
+        report,
+        not_filed,
         drill: outcome.drill,
     })))
 }
@@ -87,6 +95,7 @@ fn request(context: &Context, options: DrillOptions) -> Result<Request> {
     ground.wal_command.push("--no-fallback".to_owned());
     Ok(Request {
         to: options.to,
+        restores: measured::read(&context.settings.state_folder()),
         living: connection,
         ground,
         sql: settings.sql,
@@ -118,8 +127,15 @@ pub fn ground(
     users.push("postgres".to_owned());
     users.dedup();
     let (wal_command, done_command) = (call("restore-wal"), call("restore-done"));
-    let place = options.scratch.or(scratch);
-    let place = place.unwrap_or_else(|| settings.state_folder().join(FOLDER));
+    let place = match options.scratch.or(scratch) {
+        // Not made: where a disk is not mounted it would fill another.
+        Some(named) if !named.is_dir() => {
+            let what = format!("there is no folder {}", named.display());
+            return Err(Error::failed(what)
+                .hint("mount the disk that it is on, make it, or name another by --scratch or drill.scratch."));
+        }
+        named => named.unwrap_or_else(|| settings.state_folder().join(FOLDER)),
+    };
     Ok(Ground {
         place: std::path::absolute(&place).at("find", &place)?,
         workers: options.jobs,
@@ -150,12 +166,14 @@ impl Report for DrillReport {
     }
 
     fn is_good_news(&self) -> bool {
-        self.filed().is_some_and(|filed| filed.drill.good)
+        let mut filed = self.filed().into_iter();
+        filed.any(|filed| filed.drill.good && filed.not_filed.is_none())
     }
 
     /// Where nothing can be proven, nothing was found either.
     fn outcome(&self) -> Outcome {
         match self.filed() {
+            Some(filed) if filed.not_filed.is_some() => Outcome::Failed,
             Some(filed) if !filed.drill.good => Outcome::Findings,
             _ => Outcome::Done,
         }
@@ -209,8 +227,8 @@ impl Filed {
             )?;
         }
         writeln!(out, "  {:<18} {}", "all", time(drill.seconds))?;
-        if let (Some(foreseen), Some(took)) = (&drill.forecast, forecast::seconds(drill)) {
-            let off = forecast::error(drill).unwrap_or_default();
+        if let (Some(foreseen), Some(took)) = (&drill.forecast, forecast::seconds(&drill.phases)) {
+            let off = forecast::error(&drill.phases, Some(foreseen)).unwrap_or_default();
             writeln!(
                 out,
                 "  {:<18} fetch, unpack and replay took {}, and {} were foreseen: {:.0} % too {}",
@@ -221,13 +239,26 @@ impl Filed {
                 if off < 0.0 { "little" } else { "much" }
             )?;
         }
-        writeln!(out, "\nfiled as {}", self.report)
+        match (&self.report, &self.not_filed) {
+            (Some(report), _) => writeln!(out, "\nfiled as {report}"),
+            (None, why) => writeln!(
+                out,
+                "\nNOT FILED, so that nobody else will know of it: {}",
+                why.as_deref().unwrap_or_default()
+            ),
+        }
     }
 
     fn failure(&self) -> Option<Error> {
         let what = self.drill.backup.map(|id| format!("backup {id}"));
         let what = what.unwrap_or_else(|| format!("cluster {}", self.drill.cluster));
-        found(failed(&self.drill.checks, &what))
+        let unfiled = || {
+            let why = self.not_filed.as_ref()?;
+            Some(Error::failed(format!(
+                "the report of the drill can't be filed: {why}"
+            )))
+        };
+        found(failed(&self.drill.checks, &what)).or_else(unfiled)
     }
 
     fn told(&self) -> Told {

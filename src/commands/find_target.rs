@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::{context::Context, options::FindTargetOptions, report::Outcome};
 use crate::{
-    domain::history::{self, History},
+    domain::{
+        history::{self, History},
+        wal::receive,
+    },
     error::Result,
 };
 
@@ -25,7 +28,9 @@ pub struct FindTargetReport {
 }
 
 pub fn run(context: &Context, options: FindTargetOptions) -> Result<FindTargetReport> {
-    let FindTargetOptions { request, call } = options;
+    let FindTargetOptions { mut request, call } = options;
+    let state = context.settings.state_folder();
+    request.received = Some(state.join(receive::FOLDER));
     let repository = context.repository()?;
     let info = context.settings.cluster.connection.resolve();
     let history = history::look(&repository, &request, info, &context.cancel, &context.meter)?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{context::Context, options::ListOptions};
 use crate::{
-    domain::list::Listing,
+    domain::{list::Listing, restore::measured},
     error::{Error, Kind, Result},
 };
 
@@ -22,7 +22,11 @@ pub struct ListReport {
 
 pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
     let repository = context.repository()?;
-    let listing = Listing::gather(&repository, options.backup)?;
+    let listing = Listing::gather(
+        &repository,
+        options.backup,
+        &measured::read(&context.settings.state_folder()),
+    )?;
     if let (Some(id), true) = (options.backup, listing.backups.is_empty()) {
         return Err(Error::new(
             Kind::NotFound,

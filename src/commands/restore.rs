@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         restore::{
-            self, Restored,
+            self, Restored, measured,
             plan::{self, Options, Plan},
         },
         wal::{receive, spool},
@@ -58,6 +58,8 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
     let (cancel, meter) = (&context.cancel, &context.meter);
     let now = clock::now();
     let mut plan = plan::plan(&repository, &options, now, cancel, meter)?;
+    let restores = measured::read(&context.settings.state_folder());
+    plan.foresee(&repository, &restores);
     if only_plan {
         plan.look(&repository, options.request.workers, cancel, meter)?;
         return Ok(RestoreReport::Planned(Box::new(plan)));
@@ -91,7 +93,7 @@ fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
     Ok(Options {
         request,
         own_data_dir: settings.cluster.data_dir.clone(),
-        notes: Some(state.join("restores")),
+        notes: Some(state.join(measured::FOLDER)),
         received: Some(state.join(receive::FOLDER)),
         wal_command,
         archive_command,

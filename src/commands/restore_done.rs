@@ -7,12 +7,15 @@ use std::{
 };
 
 use serde::Serialize;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::report::Report;
 use crate::{
     domain::{
-        restore::recovery::{self, Finished},
+        restore::{
+            measured,
+            recovery::{self, Finished},
+        },
         wal::spool,
     },
     error::{IoContext, Result},
@@ -41,6 +44,9 @@ pub fn run(state: Option<&Path>) -> Result<RestoreDoneReport> {
             "can't remove what was fetched ahead: {}",
             error.in_one_line()
         );
+    }
+    if let Some(Err(error)) = state.map(|state| measured::replayed(state, &data_dir)) {
+        debug!("no note of how long replay took: {}", error.in_one_line());
     }
     recovery::finish(&data_dir).map(RestoreDoneReport)
 }

@@ -10,6 +10,7 @@ pub mod conn_settings;
 pub mod connection;
 pub mod conninfo;
 pub mod control;
+pub mod dotted;
 pub mod file_checksum;
 pub mod incoming;
 pub mod incremental;

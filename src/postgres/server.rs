@@ -124,7 +124,7 @@ impl Server {
     /// Start it from a thread that lives as long as the server is needed: it ends with that thread
     /// (see [`process::dying_with_us`]), so that it survives no `kill -9` of ours.
     pub fn start(options: Options, cancel: &Cancel) -> Result<Self> {
-        check_socket_path(&options)?;
+        check_socket_path(&options.socket_dir, options.port)?;
         let log = open_log(&options.log)?;
         let logged = log.metadata().at("read", &options.log)?.len();
         let errors = log.try_clone().at("open", &options.log)?;
@@ -285,9 +285,8 @@ fn command(options: &Options) -> Result<Command> {
 }
 
 /// The path of a socket fits 107 bytes (`sun_path` of `struct sockaddr_un`).
-fn check_socket_path(options: &Options) -> Result<()> {
-    let socket = format!(".s.PGSQL.{}", options.port);
-    let path = options.socket_dir.join(socket);
+pub fn check_socket_path(folder: &Path, port: u16) -> Result<()> {
+    let path = folder.join(format!(".s.PGSQL.{port}"));
     if path.as_os_str().len() <= 107 {
         return Ok(());
     }

@@ -68,6 +68,9 @@ pub struct Forecast {
     pub phases: Vec<Foreseen>,
     /// How many drills it is made of.
     pub drills: u64,
+    /// How many restores that were no drills.
+    #[serde(default)]
+    pub restores: u64,
     /// Where they were made.
     pub host: String,
     /// How far earlier forecasts were off on average, as a part of what it took; None: there was none.
@@ -92,12 +95,15 @@ impl fmt::Display for Forecast {
             Some(error) => format!("; earlier forecasts were {:.0} % off", 100.0 * error),
             None => String::new(),
         };
+        let by = [(self.drills, "drill"), (self.restores, "restore")];
+        let by = by.into_iter().filter(|(count, _)| *count > 0);
+        let by: Vec<String> = by.map(|(count, what)| units::count(count, what)).collect();
         write!(
             f,
             "about {} ({}), by {} on {}{off}",
             time(self.seconds),
             shares.join(", "),
-            units::count(self.drills, "drill"),
+            by.join(" and "),
             self.host
         )
     }

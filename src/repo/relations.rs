@@ -10,7 +10,9 @@ use serde::{
     de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{codec::Codec, document::FORMAT};
+use super::{
+    catalog::Backup, codec::Codec, document::FORMAT, layout::BackupObject, repository::Repository,
+};
 use crate::{
     error::{Error, Result},
     util::json_list::Each,
@@ -40,6 +42,15 @@ pub struct Database {
 
 /// Is given each database, with None, and then each relation in it.
 pub type Take<'a> = dyn FnMut(&Database, Option<Relation>) + 'a;
+
+impl Repository {
+    /// Reads the names that a backup noted.
+    pub fn relations(&self, backup: &Backup, take: &mut Take<'_>) -> Result<()> {
+        let object = BackupObject::Relations;
+        let name = self.layout().backup_object(&backup.id, object);
+        read(self.storage().get(&name, None)?, take)
+    }
+}
 
 /// Reads the names in `stored`, compressed bytes.
 pub fn read(stored: impl Read + Send, take: &mut Take<'_>) -> Result<()> {

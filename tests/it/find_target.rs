@@ -2,6 +2,7 @@
 
 mod accidents;
 mod looked_for;
+mod received;
 
 use pgstow::postgres::lsn::Lsn;
 use serde_json::Value;

@@ -1,6 +1,9 @@
 //! `restore --table` and `--database`: what was lost comes back beside what lives, which goes on working and is never
 //! written over.
 
+mod parents;
+mod part;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -256,6 +259,11 @@ fn what_lives_is_not_written_over_and_what_is_wrong_is_told_first() {
             "cannot be used",
         ),
         (&to, 2, "--table"),
+        (
+            &["--database", "postgres", "-d", "new", "--to-schema", "x"],
+            2,
+            "cannot be used",
+        ),
         // These the restored server tells.
         (
             &["--table", "postgres.public.Orders", "-d", "new"],
@@ -298,6 +306,30 @@ fn what_lives_is_not_written_over_and_what_is_wrong_is_told_first() {
     let databases = "select string_agg(datname, ',' order by datname) from pg_database";
     assert_eq!(cluster.psql(databases), "postgres,template0,template1");
     site.assert_clean();
+}
+
+/// What was prepared when the server stopped holds its locks there until somebody ends it.
+#[test]
+fn what_a_prepared_transaction_dropped_comes_back() {
+    let mut site = Site::start(pg(17));
+    let cluster = &mut site.stow.cluster;
+    cluster.psql("alter system set max_prepared_transactions = 5");
+    cluster.restart();
+    site.stow.backup(&[]);
+    let cluster = &site.stow.cluster;
+    cluster.psql("begin; drop table shop.orders; prepare transaction 'it''s'");
+    let before = cluster.psql("select pg_current_wal_lsn()");
+    cluster.psql("commit prepared 'it''s'");
+    cluster.switch_wal();
+    let target = ["--target-lsn", &before, "--target-exclusive"];
+    let table = ["--table", "postgres.shop.orders", "-d", "postgres"];
+    site.regain(&[&table[..], &target].concat()).ok();
+    assert_eq!(cluster.psql("select count(*) from shop.orders"), "5000");
+    // Nor does a drill wait for one.
+    cluster.psql("begin; lock table shop.orders in access exclusive mode; create table later (n int); prepare transaction 'two'");
+    cluster.switch_wal();
+    site.drill(&[]).ok();
+    cluster.psql("rollback prepared 'two'");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod commands;
 mod contract;
+mod drills;
 mod faults;
 mod overwriting;
 mod requests;

@@ -26,7 +26,7 @@ const PART: &str = "A lost table or database";
     group = ArgGroup::new("part").args(["table", "database"]),
     group = ArgGroup::new("destination").args(["to_database", "to_file"]),
     group = ArgGroup::new("in_whole").multiple(true).args(["data_dir", "replace", "delta", "tablespace", "standby",
-        "archive", "offline", "plan", "prove"]),
+        "archive", "offline", "prove"]),
     after_help = "Examples:
   pgstow restore
   pgstow restore --target-time '2026-11-21 02:00:00+00' --plan
@@ -111,7 +111,7 @@ pub struct RestoreArgs {
     #[arg(short = 'd', long, value_name = "NAME", help_heading = PART, requires = "part")]
     pub to_database: Option<String>,
     /// Put the tables into this schema, which must not be there yet
-    #[arg(long, value_name = "NAME", help_heading = PART, requires = "table")]
+    #[arg(long, value_name = "NAME", help_heading = PART, requires = "table", conflicts_with = "database")]
     pub to_schema: Option<String>,
     /// Write it as SQL to this new file
     #[arg(long, value_name = "FILE", help_heading = PART, requires = "part")]

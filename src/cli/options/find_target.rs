@@ -29,13 +29,14 @@ pub fn find_target(args: FindTargetArgs, layers: &Layers) -> Result<FindTargetOp
         request: Request {
             since,
             until,
-            table: args.table.as_deref().map(TableName::parse),
+            table: args.table.as_deref().map(TableName::parse).transpose()?,
             xid,
             all: args.all,
             min_rows: args.min_rows,
             timeline: args.timeline,
             jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
             bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
+            received: None,
         },
         call,
     })

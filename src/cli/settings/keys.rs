@@ -115,6 +115,8 @@ keys! {
     MONITOR_DRILL_AGE_CRITICAL = Top "monitor.drill_age.critical" Some("31d"), false;
     MONITOR_RTO_WARNING = Top "monitor.rto.warning" None, false;
     MONITOR_RTO_CRITICAL = Top "monitor.rto.critical" None, false;
+    MONITOR_RPO_WARNING = Top "monitor.rpo.warning" None, false;
+    MONITOR_RPO_CRITICAL = Top "monitor.rpo.critical" None, false;
     MONITOR_WAITING_WARNING = Top "monitor.waiting.warning" Some("100"), false;
     MONITOR_WAITING_CRITICAL = Top "monitor.waiting.critical" Some("1000"), false;
     MONITOR_WAITING_AGE_WARNING = Top "monitor.waiting_age.warning" Some("10min"), false;

@@ -46,6 +46,11 @@ impl Layers {
                 keys::MONITOR_RTO_CRITICAL,
                 parse::duration,
             )?,
+            rpo: self.limits(
+                keys::MONITOR_RPO_WARNING,
+                keys::MONITOR_RPO_CRITICAL,
+                parse::duration,
+            )?,
             waiting: self.limits(
                 keys::MONITOR_WAITING_WARNING,
                 keys::MONITOR_WAITING_CRITICAL,

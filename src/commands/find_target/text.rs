@@ -72,6 +72,13 @@ impl FindTargetReport {
             )?,
             _ => writeln!(out, "the repository has no WAL of that time")?,
         }
+        if history.received > 0 {
+            writeln!(
+                out,
+                "{} of it are not in the repository yet: receive-wal has them on this host, and a restore here uses them.",
+                history.received
+            )?;
+        }
         if let Some(begins) = history.begins {
             writeln!(
                 out,

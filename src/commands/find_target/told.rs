@@ -5,6 +5,7 @@ use crate::{
         event::{DroppedDatabase, Event, Touched, Transaction, What},
         fate::Fate,
     },
+    postgres::dotted,
     util::{
         clock::{Time, readable},
         units,
@@ -122,8 +123,8 @@ fn name(one: &Touched) -> String {
             None => format!("a relation without a known name (file {file})"),
         },
         _ => {
-            let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-            format!("{kind}{}", parts.join("."))
+            let parts = parts.into_iter().flatten().map(String::as_str);
+            format!("{kind}{}", dotted::join(parts))
         }
     }
 }

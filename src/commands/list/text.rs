@@ -151,6 +151,9 @@ impl Listing {
                 units::count(wal.segments, "segment"),
                 units::bytes(wal.stored_bytes)
             )?;
+            if let Some(forecast) = &wal.forecast {
+                writeln!(out, "a restore to its end takes {forecast}")?;
+            }
             for range in &wal.given_up {
                 writeln!(
                     out,

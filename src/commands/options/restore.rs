@@ -25,6 +25,8 @@ pub struct RegainOptions {
     pub to: To,
     pub schema: Option<String>,
     pub owners: bool,
+    /// Only show what would be done.
+    pub plan: bool,
     pub ground: GroundOptions,
     /// As for drills.
     pub scratch: Option<PathBuf>,

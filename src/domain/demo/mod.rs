@@ -344,6 +344,7 @@ impl Story<'_> {
                 tablespaces: Vec::new(),
                 archive: None,
                 offline: false,
+                databases: None,
                 prove: false,
                 workers: WORKERS,
                 bindir: Some(place.programs().bindir().to_owned()),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{session, stopwatch::Stopwatch};
+use super::session;
 use crate::{
     error::{Kind, Result},
     postgres::{

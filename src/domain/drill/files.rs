@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use super::{place::Place, stopwatch::Stopwatch};
+use super::place::Place;
 use crate::{
     error::{Kind, Result},
     postgres::{programs::Programs, server::as_account},

@@ -73,6 +73,7 @@ impl Ground {
                 // For good: it never writes among the original's files.
                 archive: Some(false),
                 offline: false,
+                databases: picked.part.as_ref().map(|part| part.databases.clone()),
                 prove: false,
                 workers: self.workers,
                 bindir: Some(programs.bindir().to_owned()),

@@ -9,11 +9,13 @@ use super::{
     recovery::{self, Ended},
     scratch_server::{Memory, ScratchServer},
     session,
-    stopwatch::Stopwatch,
 };
 use crate::{
-    domain::logical::validate::statements,
-    error::{Kind, Result},
+    domain::{
+        logical::validate::statements,
+        restore::{stopwatch::Stopwatch, target::Target},
+    },
+    error::{Error, Kind, Result},
     postgres::{conninfo::ConnInfo, programs::Programs},
     repo::verified::VerifiedCheck,
     util::clock,
@@ -42,7 +44,7 @@ impl Run<'_> {
             &self.cancel,
         )?;
         let replayed = self.drill.segments * self.system.segment_size.bytes();
-        let server = match started {
+        let mut server = match started {
             Ok(server) => server,
             Err(words) => {
                 self.drill.phases.push(watch.stop("replay", Some(replayed)));
@@ -54,9 +56,19 @@ impl Run<'_> {
         };
         let phase = watch.stop_with("replay", Some(replayed), server.cpu());
         self.drill.phases.push(phase);
-        self.ask(picked, programs, &server)?;
+        let asked = self.ask(picked, programs, &server);
+        // A server starts anew where one of its processes crashed over what is stored.
+        if !server.is_running() {
+            return Err(Error::failed(
+                "the drill's own server was ended while it was looked at: that says nothing of what is stored",
+            )
+            .hint("see whether this host ran out of memory (`dmesg`), then run `pgstow drill` again."));
+        }
+        asked?;
+        let watch = Stopwatch::start();
         self.meter.begin("stopping the server", 0);
         server.stop()?;
+        self.drill.phases.push(watch.stop("stop", None));
         let checked = files::checksums(
             programs,
             place,
@@ -74,11 +86,16 @@ impl Run<'_> {
         let info = session::superuser(&server.info()?, &self.request.ground.users, &self.cancel)?;
         let ended = Ended::ask(&info, &self.cancel)?;
         let next = living::next_transaction(&info, &self.cancel)?;
+        session::open(&info, None, &self.cancel)?;
         self.drill.reached = Some(ended.reached());
         let recovery = recovery::judge(self.repository, self.system, picked, &ended)?;
         self.drill.checks.push(recovery);
-        let target = picked.target_time().unwrap_or(self.begun);
-        let point = ended.point(target, self.request.recovery_point);
+        let target = match picked.wish.target {
+            Target::Latest => Some(self.begun),
+            _ => picked.target_time(),
+        };
+        let backup_end = picked.choice.backup.stop_time;
+        let point = ended.point(target, backup_end, self.request.recovery_point);
         self.drill.checks.push(point);
         let watch = Stopwatch::start();
         self.meter.begin("looking at objects", 0);
@@ -124,7 +141,7 @@ impl Run<'_> {
         let check = match statements::check(&info, &self.request.sql, &self.cancel) {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => Some(VerifiedCheck::failed("sql", error.in_one_line())),
-            Ok(check) => check,
+            Ok(asked) => asked.map(|asked| asked.check),
         };
         self.drill.checks.extend(check);
         self.drill.phases.push(watch.stop("sql", None));

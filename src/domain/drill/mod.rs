@@ -26,7 +26,6 @@ pub mod recovery;
 pub mod request;
 pub mod scratch_server;
 pub mod session;
-pub mod stopwatch;
 
 use std::time::Duration;
 
@@ -34,12 +33,12 @@ use self::{
     pick::{Picked, To},
     place::Place,
     request::Request,
-    stopwatch::Stopwatch,
 };
 use super::restore::{
     archive::Archive,
     forecast::{Load, forecast},
     load,
+    stopwatch::Stopwatch,
     target::Wish,
 };
 use crate::{
@@ -48,7 +47,6 @@ use crate::{
     repo::{
         document::FORMAT,
         drill::{Drill, Drilled},
-        read_meter::ReadMeter,
         repository::{Repository, System},
         verified::VerifiedCheck,
     },
@@ -180,7 +178,8 @@ impl Run<'_> {
         self.drill.chain_length = self.chain_length(&picked);
         self.drill.segments = picked.choice.reach.segments();
         let load = Load::of(self.archive, &picked.choice);
-        self.drill.forecast = forecast(&self.repository.drills()?, &self.drill.host, load);
+        let drills = self.repository.drills()?;
+        self.drill.forecast = forecast(&drills, &self.request.restores, &self.drill.host, load);
         let way = units::count(self.drill.segments, "segment");
         let mut planned = VerifiedCheck::passed(PLAN, format!("{} and {way} of WAL", backup.id));
         planned.details.clone_from(&picked.choice.warnings);
@@ -192,7 +191,12 @@ impl Run<'_> {
             "a drill",
             picked.needed_bytes(self.archive),
         )?;
-        self.in_place(&picked, &programs, &place)
+        self.in_place(&picked, &programs, &place)?;
+        let watch = Stopwatch::start();
+        self.meter.begin("removing the folder", 0);
+        drop(place);
+        self.drill.phases.push(watch.stop("removal", None));
+        Ok(())
     }
 
     fn chain_length(&self, picked: &Picked) -> u64 {
@@ -207,19 +211,15 @@ impl Run<'_> {
     }
 
     fn in_place(&mut self, picked: &Picked, programs: &Programs, place: &Place) -> Result<()> {
-        let read = ReadMeter::default();
-        let repository = self.repository.counted_by(&read);
-        let watch = Stopwatch::start();
         let ground = &self.request.ground;
         let restored = ground.restore(
-            &repository,
+            self.repository,
             picked,
             programs,
             place,
             &self.cancel,
             self.meter,
         );
-        let waited = read.waited() / u32::try_from(ground.workers.max(1)).unwrap_or(1);
         let (restored, mark) = match restored {
             Ok(restored) => restored,
             Err(error) if self.is_about_the_backup(&error)? => {
@@ -227,11 +227,8 @@ impl Run<'_> {
             }
             Err(error) => return Err(error),
         };
-        // Both are done at the same time: of each the part that it took.
         let unpacked = restored.plan.backup_bytes;
-        self.drill
-            .phases
-            .extend(watch.split(("fetch", waited, read.bytes()), ("unpack", unpacked)));
+        self.drill.phases.extend(restored.phases.iter().cloned());
         self.pass(
             RESTORE,
             format!(

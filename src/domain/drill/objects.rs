@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     domain::logical::{
         census,
+        restore::fresh,
         validate::{integrity, sequences},
     },
     error::{Error, Kind, Result},
@@ -72,7 +73,12 @@ pub fn look(info: &ConnInfo, cancel: &Cancel) -> Result<(Vec<VerifiedCheck>, See
     };
     const NAMES: [&str; 4] = ["indexes", "foreign_keys", "sequences", "extensions"];
     let mut merged: [Merged; 4] = Default::default();
-    for database in session::databases(info, cancel)? {
+    let databases = session::databases(info, cancel)?;
+    // What pgstow itself was loading at that moment comes and goes.
+    for database in databases
+        .into_iter()
+        .filter(|name| !fresh::is_passing(name))
+    {
         let info = info.clone().with_database(&database);
         match look_at(&info, &mut seen.wrong, &database, cancel) {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),

@@ -1,6 +1,7 @@
 //! Which backup is restored, and to where. Pure but for chance.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
 };
@@ -41,6 +42,18 @@ impl fmt::Display for To {
 pub struct Picked {
     pub wish: Wish,
     pub choice: Choice,
+    /// None: all of the backup is wanted.
+    pub part: Option<Part>,
+}
+
+/// Databases of a backup; of the others only holes.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// For whose sake it is.
+    pub database: u32,
+    pub databases: BTreeSet<u32>,
+    /// Of the files that are written.
+    pub bytes: u64,
 }
 
 impl Picked {
@@ -58,9 +71,17 @@ impl Picked {
         const WAL: u64 = 1280 << 20;
         /// Its own files, and ours.
         const BESIDE: u64 = 64 << 20;
-        let backup = self.choice.backup.bytes;
+        let files = self.bytes();
         let wal = self.choice.reach.segments() * archive.wal.size().bytes();
-        backup + backup / 20 + wal.min(WAL) + BESIDE
+        // Into holes go the pages that WAL brings.
+        let holes = self.choice.backup.bytes.saturating_sub(files);
+        files + files / 20 + wal.min(holes) + wal.min(WAL) + BESIDE
+    }
+
+    /// Of the files that are written.
+    pub fn bytes(&self) -> u64 {
+        let part = self.part.as_ref();
+        part.map_or(self.choice.backup.bytes, |part| part.bytes)
     }
 }
 
@@ -75,7 +96,11 @@ pub fn pick(archive: &Archive, to: &To) -> Result<Picked> {
     };
     wish.check()?;
     let choice = choose(archive, &wish)?;
-    Ok(Picked { wish, choice })
+    Ok(Picked {
+        wish,
+        choice,
+        part: None,
+    })
 }
 
 /// Where recovery may be told to stop: at the beginning of any segment that lies behind a backup's end, and has a

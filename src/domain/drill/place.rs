@@ -32,6 +32,9 @@ const NAME: &str = "pgstow-drill";
 pub const LARGER: &str =
     "name a folder on a larger disk by --scratch, or by drill.scratch of pgstow.toml.";
 
+/// Of the server, which listens on its socket alone.
+pub const PORT: u16 = 5432;
+
 /// The restored files.
 const DATA: &str = "data";
 
@@ -109,6 +112,8 @@ impl Place {
             set_permissions(scratch.path(), passable).at("change the mode of", scratch.path())?;
         }
         let made = Self { scratch, account };
+        // Before hours of work.
+        server::check_socket_path(&made.server(), PORT).map_err(|error| error.hint(elsewhere))?;
         for folder in [made.server(), made.state()] {
             create_folder(&folder, made.account.as_ref())?;
         }

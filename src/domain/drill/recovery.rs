@@ -53,22 +53,30 @@ impl Ended {
         }
     }
 
-    /// How old the newest transaction is before `target`.
-    pub fn point(&self, target: Time, limit: Option<Duration>) -> VerifiedCheck {
+    /// How old the state is before `target`: that of the newest transaction, or of the backup's end, if none came behind
+    /// it. None: nobody knows the time of the target.
+    pub fn point(
+        &self,
+        target: Option<Time>,
+        backup_end: Time,
+        limit: Option<Duration>,
+    ) -> VerifiedCheck {
         const NAME: &str = "recovery_point";
-        let Some(newest) = self.transaction else {
-            return match limit {
-                None => VerifiedCheck::passed(NAME, "no transaction came behind the backup"),
-                Some(_) => VerifiedCheck::failed(
-                    NAME,
-                    "no transaction came behind the backup, so its age is not known",
-                ),
-            };
+        let behind = self.transaction.filter(|time| *time > backup_end);
+        let newest = match behind {
+            Some(time) => format!("the newest transaction is of {}", readable(time)),
+            None => format!(
+                "no transaction came behind the backup, which ended at {}",
+                readable(backup_end)
+            ),
         };
-        let age = (target - newest).to_std().unwrap_or_default();
+        let Some(target) = target else {
+            return VerifiedCheck::passed(NAME, newest);
+        };
+        let age = target - behind.unwrap_or(backup_end);
+        let age = age.to_std().unwrap_or_default();
         let what = format!(
-            "the newest transaction is of {}, {} before {}",
-            readable(newest),
+            "{newest}, {} before {}",
             units::duration(age),
             readable(target)
         );
@@ -149,4 +157,50 @@ pub fn judge(
             format!("recovery did not stop at {target}, but at {replayed}"),
         ),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::repo::verified::CheckState;
+
+    #[test]
+    fn the_recovery_point_is_a_transaction_or_the_end_of_the_backup() {
+        let at = |minute: i64| chrono::DateTime::from_timestamp(60 * minute, 0).unwrap();
+        let limit = Some(Duration::from_secs(600));
+        for (transaction, target, is_good, words) in [
+            (Some(95), Some(100), true, "5 min 0 s before"),
+            (Some(85), Some(100), false, "more than 10 min"),
+            // Quiet since the backup, or since before it.
+            (
+                None,
+                Some(55),
+                true,
+                "no transaction came behind the backup",
+            ),
+            (
+                Some(10),
+                Some(55),
+                true,
+                "no transaction came behind the backup",
+            ),
+            (
+                None,
+                Some(100),
+                false,
+                "no transaction came behind the backup",
+            ),
+            // Any place in the WAL.
+            (Some(85), None, true, "the newest transaction is of"),
+        ] {
+            let ended = Ended {
+                replayed: Lsn(1),
+                transaction: transaction.map(at),
+            };
+            let check = ended.point(target.map(at), at(50), limit);
+            assert_eq!(check.result == CheckState::Passed, is_good, "{check:?}");
+            assert!(check.what.contains(words), "{check:?}");
+        }
+    }
 }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::{ground::Ground, pick::To};
-use crate::postgres::conninfo::ConnInfo;
+use crate::{domain::restore::measured::Measured, postgres::conninfo::ConnInfo};
 
 #[derive(Clone, Debug)]
 pub struct Request {
     pub to: To,
     /// Where and how it is restored.
     pub ground: Ground,
+    /// What restores took on this host.
+    pub restores: Vec<Measured>,
     /// The server that was backed up, where it is known.
     pub living: Option<ConnInfo>,
     /// Statements that must return true.

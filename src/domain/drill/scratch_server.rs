@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use super::place::{LARGER, Place};
+use super::place::{LARGER, PORT, Place};
 use crate::{
     error::{Error, IoContext, Kind, Result},
     postgres::{
@@ -13,9 +13,6 @@ use crate::{
     repo::catalog::Backup,
     util::{cancel::Cancel, cpu, fs::write_over},
 };
-
-/// Part of the name of its socket.
-const PORT: u16 = 5432;
 
 /// Replay takes as long as it takes; who waits can stop it.
 const PATIENCE: Duration = Duration::from_secs(30 * 86_400);
@@ -169,6 +166,10 @@ impl ScratchServer {
         };
         // Nothing of the environment and the user's own files counts here.
         ConnInfo::resolve(&params, &|name| (name == "HOME").then(|| folder.clone()))
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.server.is_running()
     }
 
     /// In order, for pg_checksums.

@@ -2,7 +2,11 @@
 
 use crate::{
     error::{Error, Kind, Result},
-    postgres::{connection::Session, conninfo::ConnInfo},
+    postgres::{
+        connection::Session,
+        conninfo::ConnInfo,
+        sql::{identifier, literal},
+    },
     util::cancel::Cancel,
 };
 
@@ -48,4 +52,33 @@ pub fn databases(info: &ConnInfo, cancel: &Cancel) -> Result<Vec<String>> {
     let session = Session::connect(info, cancel)?;
     let rows = session.query_rows(DATABASES, &[])?;
     rows.iter().map(|row| row.text(0)).collect()
+}
+
+/// Lets us look into the databases, or into the one that is named: those that let nobody in are opened, and what was
+/// prepared and waits there for its COMMIT is rolled back, whose locks would keep us waiting for ever.
+pub fn open(info: &ConnInfo, only: Option<&str>, cancel: &Cancel) -> Result<()> {
+    // Not template0, from which new ones are made, nor what a DROP DATABASE has begun with.
+    const CLOSED: &str = "SELECT datname FROM pg_catalog.pg_database \
+         WHERE NOT datallowconn AND datconnlimit <> -2 AND datname <> 'template0'";
+    const PREPARED: &str = "SELECT database, gid FROM pg_catalog.pg_prepared_xacts ORDER BY 1";
+    let session = Session::connect(info, cancel)?;
+    let is_wanted = |name: &str| only.is_none_or(|only| only == name);
+    for row in session.query_rows(CLOSED, &[])? {
+        let name = row.text(0)?;
+        if is_wanted(&name) {
+            let name = identifier(&name);
+            session.execute(
+                &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
+                &[],
+            )?;
+        }
+    }
+    for row in session.query_rows(PREPARED, &[])? {
+        let (database, id) = (row.text(0)?, row.text(1)?);
+        if is_wanted(&database) {
+            let its = Session::connect(&info.clone().with_database(&database), cancel)?;
+            its.execute(&format!("ROLLBACK PREPARED {}", literal(&id)), &[])?;
+        }
+    }
+    Ok(())
 }

@@ -23,7 +23,7 @@ mod span;
 mod way;
 mod work;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -44,6 +44,8 @@ use crate::{
     domain::restore::{
         archive::Archive,
         load::load,
+        rescue,
+        segments::place,
         target::{Action, Target, TimelineWish, Wish},
         timelines,
     },
@@ -54,11 +56,12 @@ use crate::{
         programs::Search,
         timeline::TimelineHistory,
         version::Major,
+        wal_name::Segment,
     },
     repo::{
         catalog::Backup,
         repository::{Repository, System},
-        wal_index::Missing,
+        wal_index::{Missing, WalIndex},
     },
     util::{
         cancel::Cancel,
@@ -91,6 +94,8 @@ pub struct Request {
     pub timeline: TimelineWish,
     pub jobs: usize,
     pub bindir: Option<PathBuf>,
+    /// Where receive-wal of this host keeps what the repository has not got.
+    pub received: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +108,8 @@ pub struct History {
     pub first_segment: Option<String>,
     pub last_segment: Option<String>,
     pub segments: usize,
+    /// How many of them the repository has not got, but receive-wal on this host.
+    pub received: usize,
     /// The archive begins with a transaction that ended then, which is later than was asked for.
     pub begins: Option<Time>,
     /// The archive ends with a transaction that ended then, which is earlier than was asked for.
@@ -152,7 +159,7 @@ pub fn look(
         action: Action::Promote,
         standby: false,
     };
-    let (system, archive) = load(repository, &wish)?;
+    let (system, mut archive) = load(repository, &wish)?;
     if system.encrypted {
         // Before anything is fetched: all of it would be unread for the same reason.
         repository.keys().check_identity()?;
@@ -165,7 +172,13 @@ pub fn look(
     let live = Live::connect(info, system.system_id, cancel);
     Scratch::sweep(SCRATCH);
     let scratch = Scratch::make(SCRATCH, false)?;
-    let way = Way::along(&history, &archive.wal);
+    if let Some(folder) = &request.received {
+        archive.rescued = rescue::find(folder, &system, &archive.wal)?;
+    }
+    let folders: Vec<PathBuf> = request.received.iter().cloned().collect();
+    let lies_at = |segment: &Segment| Some((*segment, place(&folders, *segment)?));
+    let received: BTreeMap<Segment, PathBuf> = archive.rescued.iter().filter_map(lies_at).collect();
+    let way = Way::along(&history, &with_received(&archive.wal, &received));
     let look = Look {
         repository,
         request,
@@ -179,6 +192,7 @@ pub fn look(
             way: &way,
             waldump: &waldump,
             folder: scratch.path(),
+            received: &received,
             cancel,
         },
         meter,
@@ -198,6 +212,19 @@ pub fn look(
         ));
     }
     Ok(found)
+}
+
+/// All WAL that can be read: that which receive-wal has here, too.
+fn with_received(archived: &WalIndex, received: &BTreeMap<Segment, PathBuf>) -> WalIndex {
+    let mut wal = archived.clone();
+    for (segment, path) in received {
+        match path.extension() {
+            None => wal.add(*segment),
+            // Still being received.
+            Some(_) => wal.add_partial(*segment),
+        }
+    }
+    wal
 }
 
 struct Look<'a> {
@@ -279,6 +306,8 @@ impl Look<'_> {
         let name = |place: usize| way.segment(place).map(|segment| segment.to_string());
         let reached = next.is_some() || books.last.is_some_and(|last| last > until);
         let ends = books.last.filter(|_| !reached);
+        let received = range.clone().filter_map(|place| way.segment(place));
+        let received = received.filter(|segment| self.archive.rescued.contains(segment));
         Ok(History {
             system_id: self.system.system_id,
             timeline: self.history.own,
@@ -291,6 +320,7 @@ impl Look<'_> {
                 .and_then(name)
                 .filter(|_| !range.is_empty()),
             segments: range.len(),
+            received: received.count(),
             begins,
             ends,
             reached,
@@ -335,6 +365,11 @@ impl Look<'_> {
         }
         if !found.files.is_empty() {
             return Ok(found);
+        }
+        if !found.oids.is_empty() {
+            let what = format!("{wanted} has no rows of its own");
+            return Err(Error::usage(what)
+                .hint("of a partitioned table name a partition, of a view its table."));
         }
         Err(Error::new(
             Kind::NotFound,

@@ -12,14 +12,9 @@ use super::{
     work::{DATABASES, Oid},
 };
 use crate::{
-    error::Result,
-    postgres::wal_summary::Locator,
-    repo::{
-        catalog::Backup,
-        layout::BackupObject,
-        relations::{self, Relation},
-        repository::Repository,
-    },
+    error::{Error, Result},
+    postgres::{dotted, wal_summary::Locator},
+    repo::{catalog::Backup, relations::Relation, repository::Repository},
 };
 
 /// More backups than these are not read for names.
@@ -34,16 +29,25 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// Names are taken as they are; those with dots in them need all parts before.
-    pub fn parse(text: &str) -> Self {
-        let mut parts: Vec<&str> = text.splitn(3, '.').collect();
-        let table = parts.pop().unwrap_or_default().to_owned();
-        let mut part = || parts.pop().map(str::to_owned);
-        Self {
-            schema: part(),
-            database: part(),
-            table,
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::usage(format!("not the name of a table: {text:?}")).hint(
+                "write table, schema.table or database.schema.table; a part that holds a dot or a comma goes into double quotes.",
+            )
+        };
+        let names: [Vec<String>; 1] = dotted::split(text)
+            .and_then(|names| names.try_into().ok())
+            .ok_or_else(wrong)?;
+        let [mut parts] = names;
+        if parts.len() > 3 {
+            return Err(wrong());
         }
+        let table = parts.pop().unwrap_or_default();
+        Ok(Self {
+            schema: parts.pop(),
+            database: parts.pop(),
+            table,
+        })
     }
 
     pub fn fits(&self, database: &str, schema: &str, table: &str) -> bool {
@@ -56,10 +60,9 @@ impl TableName {
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in [&self.database, &self.schema].into_iter().flatten() {
-            write!(f, "{part}.")?;
-        }
-        f.write_str(&self.table)
+        let parts = [&self.database, &self.schema].into_iter().flatten();
+        let parts = parts.chain([&self.table]).map(String::as_str);
+        f.write_str(&dotted::join(parts))
     }
 }
 
@@ -161,7 +164,7 @@ impl Names {
         before: bool,
         unnamed: &Unnamed,
     ) {
-        let read = each(repository, backup, &mut |database, relation| {
+        let read = repository.relations(backup, &mut |database, relation| {
             self.databases
                 .entry(database.oid)
                 .or_insert_with(|| database.name.clone());
@@ -191,7 +194,7 @@ impl Names {
 pub fn find_table(repository: &Repository, backups: &[&Backup], wanted: &TableName) -> Relations {
     let mut found = Relations::default();
     for backup in backups {
-        let read = each(repository, backup, &mut |database, relation| {
+        let read = repository.relations(backup, &mut |database, relation| {
             let Some(relation) = relation else { return };
             if wanted.fits(&database.name, &relation.schema, &relation.name) {
                 found.files.insert((database.oid, relation.relfilenode));
@@ -210,12 +213,6 @@ pub fn find_table(repository: &Repository, backups: &[&Backup], wanted: &TableNa
         }
     }
     found
-}
-
-fn each(repository: &Repository, backup: &Backup, take: &mut relations::Take<'_>) -> Result<()> {
-    let object = BackupObject::Relations;
-    let name = repository.layout().backup_object(&backup.id, object);
-    relations::read(repository.storage().get(&name, None)?, take)
 }
 
 /// Whose names are asked for, the best first: the newest backup that ended before the span, those within it from
@@ -240,12 +237,14 @@ pub fn around<'a>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn tables_are_named_with_what_is_needed() {
-        let fits = |text: &str| TableName::parse(text).fits("shop", "public", "orders");
+        let parse = |text: &str| TableName::parse(text).unwrap();
+        let fits = |text: &str| parse(text).fits("shop", "public", "orders");
         for good in ["orders", "public.orders", "shop.public.orders"] {
             assert!(fits(good), "{good}");
         }
@@ -259,6 +258,9 @@ mod tests {
         ] {
             assert!(!fits(bad), "{bad}");
         }
-        assert!(TableName::parse("shop.public.a.b").fits("shop", "public", "a.b"));
+        assert!(parse("shop.public.\"a.b\"").fits("shop", "public", "a.b"));
+        for wrong in ["a.b.c.d", "a,b", "\"a"] {
+            assert!(TableName::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Brings stored segments where pg_waldump finds them, and has it read one.
 
 use std::{
-    fs,
-    io::Write,
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{Write, copy},
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -48,6 +49,8 @@ pub struct Segments<'a> {
     pub waldump: &'a Path,
     /// A scratch folder.
     pub folder: &'a Path,
+    /// Where segments lie that the repository has not got.
+    pub received: &'a BTreeMap<Segment, PathBuf>,
     pub cancel: &'a Cancel,
 }
 
@@ -100,6 +103,12 @@ impl Segments<'_> {
         let stored = self.way.stored_as(segment);
         // Its end is near: the disk need not begin with it.
         let mut file = create_file(&path)?;
+        if let Some(received) = self.received.get(&segment)
+            && let Ok(mut from) = File::open(received)
+        {
+            return copy(&mut from, &mut file).map(drop).at("copy to", &path);
+        }
+        // There, or stored meanwhile.
         let sink = |bytes: &[u8]| file.write_all(bytes).at("write", &path);
         fetch::read(self.repository, self.system, stored, sink)
     }

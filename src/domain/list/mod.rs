@@ -10,7 +10,8 @@ use crate::{
         backup::{claim, seal},
         restore::{
             archive::{Archive, Rootless},
-            load,
+            forecast, load,
+            measured::Measured,
             windows::Window,
         },
     },
@@ -22,7 +23,7 @@ use crate::{
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::{Backup, State, Unfinished, Unreadable},
-        drill::Drill,
+        drill::{Drill, Forecast},
         inventory::Unregistered,
         pins::Pin,
         repository::{Repository, System},
@@ -142,6 +143,8 @@ pub struct Wal {
     pub stored_bytes: u64,
     pub newest: Option<String>,
     pub newest_archived: Option<Time>,
+    /// Of a restore to its end; None where no drill tells.
+    pub forecast: Option<Forecast>,
     /// What the safety valve gave up and did not arrive since.
     pub given_up: Vec<NamedMissing>,
     /// What is there, and `verify` found damaged: windows don't end before it.
@@ -152,7 +155,11 @@ pub struct Wal {
 
 impl Listing {
     /// One listing of the backups, and one of each system's WAL. Of one backup alone, if it is named.
-    pub fn gather(repository: &Repository, only: Option<BackupId>) -> Result<Self> {
+    pub fn gather(
+        repository: &Repository,
+        only: Option<BackupId>,
+        restores: &[Measured],
+    ) -> Result<Self> {
         let mut lines = Vec::new();
         let mut complete: Vec<Backup> = Vec::new();
         let entries = repository.backups()?;
@@ -203,7 +210,8 @@ impl Listing {
                     .map(|window| shown(repository, &system, window))
                     .collect();
             }
-            wal.push(wal_line(&system, &archive));
+            let forecast = forecast::to_the_end(&archive, &drills, restores);
+            wal.push(wal_line(&system, &archive, forecast));
         }
         Ok(Self {
             repository: repository.location().to_string(),
@@ -323,7 +331,7 @@ pub fn archived(repository: &Repository, system: &System, segment: Segment) -> O
     info.map(|info| info.modified)
 }
 
-fn wal_line(system: &System, archive: &Archive) -> Wal {
+fn wal_line(system: &System, archive: &Archive, forecast: Option<Forecast>) -> Wal {
     let newest = archive.wal.newest();
     let named = |ranges: Vec<Missing>| {
         let ranges = ranges.into_iter();
@@ -339,6 +347,7 @@ fn wal_line(system: &System, archive: &Archive) -> Wal {
         stored_bytes: archive.wal.stored_bytes(),
         newest: newest.map(|(segment, _): (Segment, Time)| segment.to_string()),
         newest_archived: newest.map(|(_, time)| time),
+        forecast,
         given_up: named(archive.wal.lost()),
         damaged: named(archive.damaged_wal(system.system_id)),
         bad_histories: archive.rootless.values().cloned().collect(),

@@ -25,6 +25,8 @@ pub struct Thresholds {
     pub drill_age: Limits<Duration>,
     /// That a restore to the end of the archive is foreseen to take.
     pub rto: Limits<Duration>,
+    /// Of the first transaction that would be lost with the server.
+    pub rpo: Limits<Duration>,
     /// Files that wait to be archived.
     pub waiting: Limits<u64>,
     /// Of the oldest of them.

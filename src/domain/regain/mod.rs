@@ -13,7 +13,11 @@ mod archives;
 pub mod around;
 mod foreign_keys;
 mod live;
+mod moment;
 pub mod name;
+mod parents;
+mod part;
+pub mod plan;
 mod put;
 pub mod request;
 mod taken;
@@ -23,22 +27,21 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::{
-    archives::Archives, around::Surroundings, foreign_keys::ForeignKeys, live::Live, put::Put,
-    request::Request, taken::Taken,
+    archives::Archives,
+    around::Surroundings,
+    foreign_keys::ForeignKeys,
+    live::Live,
+    moment::{Moment, Way},
+    put::Put,
+    request::Request,
+    taken::Taken,
 };
 use super::{
-    drill::{
-        pick::Picked,
-        place::{self, Place},
-        recovery::{self, Ended},
-        scratch_server::{Memory, ScratchServer},
-        session,
-        stopwatch::Stopwatch,
-    },
-    restore::{choice::choose, load, target::Target},
+    drill::place,
+    restore::{stopwatch::Stopwatch, target::Target},
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     postgres::{
         client_programs::ClientPrograms,
         lsn::TimelineId,
@@ -48,7 +51,6 @@ use crate::{
     repo::{
         backup_id::BackupId,
         drill::{Phase, Reached},
-        verified::CheckState,
     },
     util::{
         clock::{self, Time},
@@ -61,6 +63,9 @@ use crate::{
 pub struct Regained {
     pub cluster: String,
     pub backup: BackupId,
+    pub backup_bytes: u64,
+    /// What of it was written into the scratch folder: other databases are left out where that is possible.
+    pub restored_bytes: u64,
     pub target: Target,
     pub exclusive: bool,
     pub timeline: TimelineId,
@@ -74,6 +79,8 @@ pub struct Regained {
     pub put: Put,
     /// Foreign keys between what was wanted and other tables: they are not there.
     pub foreign_keys: ForeignKeys,
+    /// Statements that put it again where it belongs to other tables, as a partition or by inheritance: it is not there.
+    pub parents: Vec<String>,
     pub warnings: Vec<String>,
     pub finished: Time,
     pub seconds: f64,
@@ -93,50 +100,23 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
     // Hours of work must not end at what can be told now.
     let live = Live::look(around, request)?;
     place::sweep(&request.ground.place)?;
-    request.wish.check()?;
-    let (system, archive) = load::load(repository, &request.wish)?;
-    let picked = Picked {
-        choice: choose(&archive, &request.wish)?,
-        wish: request.wish.clone(),
-    };
-    let backup = &picked.choice.backup;
-    let major = Major::from_server_version_num(backup.postgres_version)?;
-    let programs = request.ground.programs(major)?;
-    let needed = picked.needed_bytes(&archive);
-    let place = Place::make(&request.ground.place, "this restore", needed)?;
-
-    let watch = Stopwatch::start();
-    let ground = &request.ground;
-    let (restored, mark) = ground.restore(repository, &picked, &programs, &place, cancel, meter)?;
-    let mut phases = vec![watch.stop("restore", Some(restored.plan.backup_bytes))];
-    let watch = Stopwatch::start();
-    let server = start(
-        request,
-        &programs,
-        &place,
-        &restored.plan.target,
-        around,
-        &picked,
-    )?;
-    mark.take_back();
-    let replayed = picked.choice.reach.segments() * system.segment_size.bytes();
-    phases.push(watch.stop_with("replay", Some(replayed), server.cpu()));
-
-    let info = session::superuser(&server.info()?, &ground.users, cancel)?;
-    let ended = Ended::ask(&info, cancel)?;
-    let judged = recovery::judge(repository, &system, &picked, &ended)?;
-    if judged.result == CheckState::Failed {
-        return Err(Error::failed(judged.what).hint(
-            "nothing was brought back; `pgstow verify --wal` tells what is wrong with the WAL, and an earlier target may do.",
-        ));
-    }
+    let mut way = Way::find(around, request)?;
+    let Moment {
+        server,
+        place,
+        plan,
+        info,
+        ended,
+        mut phases,
+    } = way.go()?;
+    let (programs, major) = (&way.programs, way.major);
     let info = taken::of_database(&info, request.what.database(), cancel)?;
     let taken = Taken::take(&info, request, cancel)?;
     taken.check_room(place.folder())?;
     let watch = Stopwatch::start();
     meter.begin("dumping what is wanted", 0);
     let archives = Archives {
-        programs: &of_server(&programs, around.search, major)?,
+        programs: &of_server(programs, around.search, major)?,
         info: &info,
         folder: place.folder(),
         cancel,
@@ -151,51 +131,33 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
     meter.begin("bringing it back", 0);
     let put = put::put(around, request, live.as_ref(), &made, major)?;
     phases.push(watch.stop("load", None));
+    let mut warnings = plan.warnings;
+    if !taken.unlogged.is_empty() {
+        let names = taken.unlogged.join(", ");
+        warnings.push(format!(
+            "empty, since no backup has rows of unlogged tables: {names}"
+        ));
+    }
     let finished = clock::now();
     let took = (finished - begun).to_std().unwrap_or_default();
     Ok(Regained {
         cluster: repository.layout().cluster().to_string(),
-        backup: restored.plan.backup,
-        target: restored.plan.target,
-        exclusive: restored.plan.exclusive,
-        timeline: restored.plan.timeline,
+        backup: plan.backup,
+        backup_bytes: plan.backup_bytes,
+        restored_bytes: way.picked.bytes(),
+        target: plan.target,
+        exclusive: plan.exclusive,
+        timeline: plan.timeline,
         reached: ended.reached(),
         database: request.what.database().to_owned(),
         tables: taken.names(),
         put,
         foreign_keys: taken.foreign_keys,
-        warnings: restored.plan.warnings,
+        parents: taken.parents,
+        warnings,
         finished,
         seconds: took.as_secs_f64(),
         phases,
-    })
-}
-
-fn start(
-    request: &Request,
-    programs: &Programs,
-    place: &Place,
-    target: &Target,
-    around: &Surroundings<'_>,
-    picked: &Picked,
-) -> Result<ScratchServer> {
-    around.meter.begin("replaying WAL", 0);
-    let started = ScratchServer::start(
-        programs,
-        place,
-        &Memory::of(&picked.choice.backup),
-        &target.to_string(),
-        &request.ground.settings,
-        around.cancel,
-    )?;
-    started.map_err(|words| {
-        let mut words = words.into_iter();
-        let first = words.next().unwrap_or_default();
-        Error::failed(format!(
-            "the restored server did not come to {target}: {first}"
-        ))
-        .because(words.collect::<Vec<_>>().join("\n"))
-        .hint("`pgstow restore --plan` tells what is possible, `pgstow find-target` which moments there are.")
     })
 }
 

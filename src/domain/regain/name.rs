@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    postgres::dotted,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TableName {
@@ -18,56 +21,26 @@ impl fmt::Display for TableName {
             schema,
             name,
         } = self;
-        write!(f, "{database}.{schema}.{name}")
+        f.write_str(&dotted::join([database, schema, name].map(String::as_str)))
     }
 }
 
-/// Names with commas between them. What is in double quotes may hold commas and dots; there two quotes stand for one.
+/// Names with commas between them.
 pub fn parse(text: &str) -> Result<Vec<TableName>> {
-    let mut names = Vec::new();
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    let mut letters = text.chars().peekable();
-    loop {
-        let letter = letters.next();
-        match letter {
-            Some('"') if quoted && letters.peek() == Some(&'"') => {
-                letters.next();
-                push(&mut parts, '"');
-            }
-            Some('"') => quoted = !quoted,
-            Some('.') if !quoted => parts.push(String::new()),
-            Some(letter) if quoted || letter != ',' => push(&mut parts, letter),
-            None if quoted => return Err(wrong(text)),
-            _ => {
-                let three: Result<[String; 3], _> = std::mem::take(&mut parts).try_into();
-                let Ok([database, schema, name]) = three else {
-                    return Err(wrong(text));
-                };
-                if [&database, &schema, &name]
-                    .iter()
-                    .any(|part| part.is_empty())
-                {
-                    return Err(wrong(text));
-                }
-                names.push(TableName {
-                    database,
-                    schema,
-                    name,
-                });
-                parts.push(String::new());
-                if letter.is_none() {
-                    return Ok(names);
-                }
-            }
+    let names = dotted::split(text).ok_or_else(|| wrong(text))?;
+    let names = names.into_iter().map(|parts| {
+        let three: [String; 3] = parts.try_into().map_err(|_| wrong(text))?;
+        if three.iter().any(String::is_empty) {
+            return Err(wrong(text));
         }
-    }
-}
-
-fn push(parts: &mut [String], letter: char) {
-    if let Some(last) = parts.last_mut() {
-        last.push(letter);
-    }
+        let [database, schema, name] = three;
+        Ok(TableName {
+            database,
+            schema,
+            name,
+        })
+    });
+    names.collect()
 }
 
 fn wrong(text: &str) -> Error {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     foreign_keys::{self, ForeignKeys, set},
     name::TableName,
+    parents,
     request::{Request, What},
 };
 use crate::{
@@ -27,6 +28,10 @@ pub struct Taken {
     /// As they lie on the disk.
     pub bytes: u64,
     pub foreign_keys: ForeignKeys,
+    /// Of which no backup has rows.
+    pub unlogged: Vec<String>,
+    /// Statements that put them again where they belong to others.
+    pub parents: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +71,8 @@ impl Taken {
                     )?
                     .parse(0)?,
                 foreign_keys: ForeignKeys::default(),
+                parents: Vec::new(),
+                unlogged: unlogged(session, UNLOGGED, &[])?,
             }),
             What::Tables(names) => Self::of_tables(session, names, request.schema.as_deref()),
         })
@@ -84,7 +91,10 @@ impl Taken {
         let bytes = session.query_one(sizes, &[&set(&oids)])?.parse(0)?;
         // Event triggers of somebody's must not look at what we do.
         session.execute("SET session_replication_role = replica", &[])?;
+        let of_these = format!("{UNLOGGED} AND c.oid = ANY ($1::text::oid[])");
+        let empty = unlogged(session, &of_these, &[&set(&oids)])?;
         let foreign_keys = foreign_keys::part(session, &oids, schema)?;
+        let parents = parents::part(session, &oids, schema)?;
         if let Some(schema) = schema {
             move_to(session, &mut tables, schema)?;
         }
@@ -92,6 +102,8 @@ impl Taken {
             tables,
             bytes,
             foreign_keys,
+            parents,
+            unlogged: empty,
         })
     }
 
@@ -116,6 +128,14 @@ impl Taken {
             .map(|table| format!("{}.{}", table.schema, table.name))
             .collect()
     }
+}
+
+const UNLOGGED: &str = "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'u'";
+
+fn unlogged(session: &Session, sql: &str, params: &[&str]) -> Result<Vec<String>> {
+    let rows = session.query_rows(sql, params)?;
+    rows.iter().map(|row| row.text(0)).collect()
 }
 
 /// The table, and what belongs to it as a partition or by inheritance.
@@ -175,7 +195,7 @@ fn absent(session: &Session, name: &TableName) -> Result<Error> {
     );
     Ok(match near.is_empty() {
         true => error.hint(
-            "perhaps it was made later or dropped before: `pgstow find-target --table` tells when it was gone.",
+            "perhaps it was made later or dropped before: `pgstow find-target --since TIME --table NAME` tells when it was gone.",
         ),
         false => error.hint(format!("there was {}.", near.join(", "))),
     })

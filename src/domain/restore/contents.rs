@@ -1,11 +1,12 @@
 //! All that a backup's parts hold; of an incremental backup also what it builds on, which costs some
 //! 20 bytes a file.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     chain::{Built, Chain},
     index::{self, Member},
+    tablespaces::Tablespace,
 };
 use crate::{
     error::{Error, Result},
@@ -61,6 +62,24 @@ impl Contents {
             Some(built) => built.size,
             None => self.members[number].size,
         }
+    }
+
+    /// Bytes of the files that count, by tablespace; None is the data directory.
+    pub fn by_place(
+        &self,
+        tablespaces: &[Tablespace],
+        counts: impl Fn(&Member) -> bool,
+    ) -> BTreeMap<Option<u32>, u64> {
+        let mut bytes = BTreeMap::new();
+        let members = self.members.iter().enumerate();
+        for (number, member) in members.filter(|(_, member)| !member.folder && counts(member)) {
+            let place = tablespaces.iter().find(|space| {
+                let folder = format!("pg_tblspc/{}", space.oid);
+                member.path.as_path().starts_with(folder)
+            });
+            *bytes.entry(place.map(|space| space.oid)).or_default() += self.size(number);
+        }
+        bytes
     }
 
     /// The checksum of a member's file once it is restored, where the repository knows it.

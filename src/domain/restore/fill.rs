@@ -14,7 +14,8 @@ use super::{
     contents::Contents,
     delta::{self, outlook::Outlook},
     folders::{State, give, link_target, make},
-    index::Found,
+    hollow::{self, is_hollow},
+    index::{Found, Member},
     manifest_file::{self, ManifestFile},
     marker::{Marker, Notes, remove},
     older,
@@ -130,6 +131,9 @@ impl Run<'_> {
             Some(chain) => older::unpack(chain, &unpack),
             None => Ok(0),
         })?;
+        if let Some(databases) = &self.options.request.databases {
+            hollow::make(self.contents, databases, data_dir, plan.owner)?;
+        }
         if self.contents.chain.is_some() {
             manifest_file::put_label(data_dir, self.contents.file_mode(), plan.owner)?;
         }
@@ -147,7 +151,10 @@ impl Run<'_> {
             cancel: self.cancel,
         };
         let lost = "the manifest is not restored, so pg_verifybackup can't judge the copy";
-        lose(manifest.put(), lost, &mut warnings)?;
+        // It knows no hollow files.
+        if self.options.request.databases.is_none() {
+            lose(manifest.put(), lost, &mut warnings)?;
+        }
         let segments = Segments {
             repository: self.repository,
             system: &plan.system,
@@ -205,8 +212,13 @@ impl Run<'_> {
     fn find(&self) -> Result<(Vec<Found>, Option<Outlook>)> {
         if self.plan.again.is_none() {
             self.link_tablespaces()?;
-            let nothing = vec![Found::Nothing; self.contents.members.len()];
-            return Ok((nothing, None));
+            let databases = self.options.request.databases.as_ref();
+            let found = |member: &Member| match databases {
+                // Its file is made apart.
+                Some(databases) if is_hollow(member, databases) => Found::Same,
+                _ => Found::Nothing,
+            };
+            return Ok((self.contents.members.iter().map(found).collect(), None));
         }
         let workers = self.options.request.workers;
         let update = self

@@ -1,15 +1,23 @@
-//! How long it will take until a restored server is open, from the drills that were measured. Pure.
+//! How long it will take until a restored server is open, from the drills and restores that were measured. Pure.
 //!
 //! Of each phase a line is drawn through what drills took by their bytes: through their middle, and never steeper than
 //! through nothing at all, so that two drills of nearly the same size don't promise the impossible of a third.
 
-use super::{archive::Archive, choice::Choice};
-use crate::repo::drill::{Drill, Drills, Forecast, Foreseen};
+use super::{
+    archive::Archive,
+    choice::{Choice, choose},
+    measured::Measured,
+    target::Wish,
+};
+use crate::{
+    repo::drill::{Drills, Forecast, Foreseen, Phase},
+    util::{clock::Time, host},
+};
 
 /// Phases of a recovery; the others are of a drill alone.
 const PHASES: [&str; 3] = ["fetch", "unpack", "replay"];
 
-/// The newest drills that count: disks and clusters change.
+/// The newest that count: disks and clusters change.
 const MOST: usize = 10;
 
 /// Against the next newer one.
@@ -41,69 +49,109 @@ impl Load {
         }
     }
 
+    /// Where of `whole` bytes of files just so many are written.
+    pub fn of_part(self, part: u64, whole: u64) -> Self {
+        let share = part as f64 / whole.max(1) as f64;
+        Self {
+            stored: (self.stored as f64 * share) as u64,
+            plain: part,
+            wal: self.wal,
+        }
+    }
+
     fn bytes(self) -> [u64; 3] {
         [self.stored, self.plain, self.wal]
     }
 }
 
-/// Those of this host, or of the one where the newest was made; None where none went through.
-pub fn forecast(drills: &Drills, host: &str, load: Load) -> Option<Forecast> {
-    let went = |drill: &&Drill| {
-        drill.reached.is_some() && PHASES.iter().all(|name| taken(drill, name).is_some())
-    };
-    let newest_first: Vec<&Drill> = drills.all.iter().rev().filter(went).collect();
-    let here = newest_first.iter().any(|drill| drill.host == host);
-    let host = match here {
+/// Of a restore to the end of the archive; None where nothing was measured, or none is possible.
+pub fn to_the_end(archive: &Archive, drills: &Drills, restores: &[Measured]) -> Option<Forecast> {
+    let choice = choose(archive, &Wish::latest()).ok()?;
+    forecast(drills, restores, &host::name(), Load::of(archive, &choice))
+}
+
+/// A drill or a restore that was measured.
+struct Example<'a> {
+    time: Time,
+    host: &'a str,
+    is_drill: bool,
+    phases: &'a [Phase],
+    forecast: Option<&'a Forecast>,
+}
+
+/// By those of this host, or of the one where the newest drill was made; None where none went through. `restores`: of
+/// this host.
+pub fn forecast(
+    drills: &Drills,
+    restores: &[Measured],
+    host: &str,
+    load: Load,
+) -> Option<Forecast> {
+    let went = drills.all.iter().filter(|drill| drill.reached.is_some());
+    let drilled = went.map(|drill| Example {
+        time: drill.time,
+        host: &drill.host,
+        is_drill: true,
+        phases: &drill.phases,
+        forecast: drill.forecast.as_ref(),
+    });
+    let restored = restores.iter().map(|one| Example {
+        time: one.time,
+        host,
+        is_drill: false,
+        phases: &one.phases,
+        forecast: one.forecast.as_ref(),
+    });
+    let mut all: Vec<Example<'_>> = drilled.chain(restored).collect();
+    all.retain(|one| seconds(one.phases).is_some());
+    // Newest first.
+    all.sort_by_key(|one| std::cmp::Reverse(one.time));
+    let host = match all.iter().any(|one| one.host == host) {
         true => host,
-        false => newest_first.first()?.host.as_str(),
+        false => all.first()?.host,
     };
-    let measured: Vec<&Drill> = newest_first
-        .into_iter()
-        .filter(|drill| drill.host == host)
-        .take(MOST)
-        .collect();
+    all.retain(|one| one.host == host);
+    all.truncate(MOST);
     let mut phases = Vec::new();
     for (name, bytes) in PHASES.into_iter().zip(load.bytes()) {
-        let points = measured.iter().filter_map(|drill| taken(drill, name));
+        let points = all.iter().filter_map(|one| taken(one.phases, name));
         let seconds = on_line(&points.collect::<Vec<_>>(), bytes as f64)?;
         phases.push(Foreseen {
             name: name.to_owned(),
             seconds,
         });
     }
-    let errors: Vec<f64> = measured
-        .iter()
-        .filter_map(|drill| error(drill))
-        .map(f64::abs)
-        .collect();
+    let errors = all.iter().filter_map(|one| error(one.phases, one.forecast));
+    let errors: Vec<f64> = errors.map(f64::abs).collect();
     let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    let drills = all.iter().filter(|one| one.is_drill).count();
     Some(Forecast {
         seconds: phases.iter().map(|phase| phase.seconds).sum(),
         phases,
-        drills: measured.len() as u64,
+        drills: drills as u64,
+        restores: (all.len() - drills) as u64,
         host: host.to_owned(),
         error: (!errors.is_empty()).then_some(mean),
     })
 }
 
-/// By how much the forecast of a drill was too long (above 0) or too short, as a part of what it took.
-pub fn error(drill: &Drill) -> Option<f64> {
-    let foreseen = drill.forecast.as_ref()?.seconds;
-    let took = seconds(drill)?;
-    (took > 0.0).then(|| (foreseen - took) / took)
+/// By how much a forecast was too long (above 0) or too short, as a part of what it took.
+pub fn error(phases: &[Phase], forecast: Option<&Forecast>) -> Option<f64> {
+    let took = seconds(phases)?;
+    (took > 0.0).then_some((forecast?.seconds - took) / took)
 }
 
-/// What a drill took of what is foreseen.
-pub fn seconds(drill: &Drill) -> Option<f64> {
+/// What was taken of what is foreseen; None where not all of it was measured.
+pub fn seconds(phases: &[Phase]) -> Option<f64> {
     PHASES
         .iter()
-        .map(|name| taken(drill, name).map(|(_, seconds)| seconds))
+        .map(|name| taken(phases, name).map(|(_, seconds)| seconds))
         .sum()
 }
 
 /// Bytes and seconds.
-fn taken(drill: &Drill, name: &str) -> Option<(f64, f64)> {
-    let phase = drill.phases.iter().find(|phase| phase.name == name)?;
+fn taken(phases: &[Phase], name: &str) -> Option<(f64, f64)> {
+    let phase = phases.iter().find(|phase| phase.name == name)?;
     Some((phase.bytes? as f64, phase.seconds))
 }
 

@@ -1,6 +1,8 @@
 //! What of a plan needs the files of the folders that are used again.
 
-use super::{contents::Contents, delta::Update, forecast::forecast, plan::Plan};
+use super::{
+    contents::Contents, delta::Update, forecast::forecast, measured::Measured, plan::Plan,
+};
 use crate::{
     error::Result,
     repo::repository::Repository,
@@ -29,7 +31,14 @@ impl Plan {
         }
     }
 
-    /// Says how long it would take, and what `--delta` would do, by reading all files that may stay.
+    /// Says how long it will take, by what drills and the `restores` of this host took. Nobody who restores is to be stopped
+    /// by what cannot be told.
+    pub fn foresee(&mut self, repository: &Repository, restores: &[Measured]) {
+        let drills = repository.drills().unwrap_or_default();
+        self.forecast = forecast(&drills, restores, &host::name(), self.load);
+    }
+
+    /// Says what `--delta` would do, by reading all files that may stay.
     pub fn look(
         &mut self,
         repository: &Repository,
@@ -37,9 +46,6 @@ impl Plan {
         cancel: &Cancel,
         meter: &Meter,
     ) -> Result<()> {
-        // Whoever plans a restore is not to be stopped by what cannot be told.
-        let drills = repository.drills().unwrap_or_default();
-        self.forecast = forecast(&drills, &host::name(), self.load);
         if self.again.is_some() {
             let contents = Contents::load(repository, &self.choice.backup)?;
             let update = self.update(&contents, workers, cancel, meter);

@@ -27,6 +27,7 @@ mod fill;
 pub mod folders;
 pub mod forecast;
 mod guard;
+pub mod hollow;
 mod index;
 mod jobs;
 pub mod keys;
@@ -37,6 +38,7 @@ mod lower;
 mod manifest_file;
 pub mod mark;
 pub mod marker;
+pub mod measured;
 pub mod member;
 mod older;
 mod patch;
@@ -51,11 +53,12 @@ mod ready;
 pub mod recovery;
 mod report;
 pub mod request;
-mod rescue;
+pub mod rescue;
 mod search;
-mod segments;
+pub mod segments;
 mod shown;
 pub mod start;
+pub mod stopwatch;
 pub mod tablespaces;
 pub mod target;
 pub mod timelines;
@@ -68,16 +71,19 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    repo::repository::Repository,
+    repo::{drill::Phase, read_meter::ReadMeter, repository::Repository},
     util::{cancel::Cancel, clock::Time, fs::write_over, meter::Meter},
 };
 use contents::Contents;
 use fill::Run;
 use folders::{give, make};
 use mark::Mark;
+use measured::Measured;
 use plan::{Options, Plan};
 use ports::Instead;
 use ready::Ready;
+use stopwatch::Stopwatch;
+use target::Action;
 
 /// What a restore did.
 #[derive(Debug, Serialize)]
@@ -86,6 +92,8 @@ pub struct Restored {
     pub plan: Plan,
     pub finished: Time,
     pub seconds: f64,
+    /// Fetching, and the rest of the work.
+    pub phases: Vec<Phase>,
     /// Where what was there before lies now: data directory first.
     #[serde(serialize_with = "shown::all")]
     pub aside: Vec<PathBuf>,
@@ -146,6 +154,8 @@ fn carry_out(
     meter: &Meter,
 ) -> Result<Restored> {
     let began = Instant::now();
+    let (watch, read) = (Stopwatch::start(), ReadMeter::default());
+    let repository = &repository.counted_by(&read);
     // Read first: a damaged index must not cost the old cluster its name.
     let contents = Contents::load(repository, &plan.choice.backup)?;
     let replaced = plan.replaced();
@@ -179,8 +189,15 @@ fn carry_out(
     plan.warnings.extend(filled.warnings);
     plan.warnings.extend(outlook.warnings);
     plan.delta = filled.delta;
+    // Both are done at the same time: of each the part that it took.
+    let workers = u32::try_from(options.request.workers.max(1)).unwrap_or(1);
+    let phases = watch.split(
+        ("fetch", read.waited() / workers, read.bytes()),
+        ("unpack", plan.backup_bytes),
+    );
     let mut restored = Restored {
         start_command,
+        phases: phases.into(),
         seconds: began.elapsed().as_secs_f64(),
         plan,
         finished,
@@ -212,6 +229,24 @@ impl Restored {
             .map_err(|error| Error::failed("can't note the restore").because(error))?;
         make(folder, 0o750, self.plan.owner)?;
         write_over(&path, 0o640, &json)?;
-        give(&path, self.plan.owner)
+        give(&path, self.plan.owner)?;
+        match self.measured() {
+            Some(measured) => measured::note(folder, measured, self.plan.owner),
+            None => Ok(()),
+        }
+    }
+
+    /// None of one that tells nothing of others: of what was there already, or whose server comes to no end by itself.
+    fn measured(&self) -> Option<Measured> {
+        let plan = &self.plan;
+        let tells = plan.again.is_none() && !plan.standby && plan.action == Action::Promote;
+        tells.then(|| Measured {
+            time: self.finished,
+            system_id: plan.system_id,
+            data_dir: plan.data_dir.clone(),
+            wal: plan.load.wal,
+            phases: self.phases.clone(),
+            forecast: plan.forecast.clone(),
+        })
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{
     choice::Choice,
     folders::{Facts, State, link_target},
+    request::Delta,
     shown,
     tablespaces::Tablespace,
 };
@@ -44,17 +45,11 @@ pub struct Wanted<'a> {
     pub tablespaces: &'a [Tablespace],
     /// Rename what is in the way.
     pub replace: bool,
-    /// Use what is there again.
-    pub again: Option<Again>,
+    /// Use what is there again: what of `--delta` holds for it.
+    pub again: Option<Delta>,
+    /// By tablespace; None is the data directory, without its WAL. Where not all of the backup is written.
+    pub needed_bytes: Option<BTreeMap<Option<u32>, u64>>,
     pub now: Time,
-}
-
-/// What `--delta` may use, and what it needs beside that.
-pub struct Again {
-    /// Also tablespaces of which it isn't known whose they are.
-    pub force: bool,
-    /// By tablespace; None is the data directory, without its WAL.
-    pub needed_bytes: BTreeMap<Option<u32>, u64>,
 }
 
 impl Wanted<'_> {
@@ -142,10 +137,8 @@ impl Wanted<'_> {
 
     /// What a folder needs, `all` if nothing is there.
     fn needed(&self, tablespace: Option<u32>, all: u64) -> u64 {
-        let again = self.again.as_ref();
-        again.map_or(all, |again| {
-            again.needed_bytes.get(&tablespace).copied().unwrap_or(0)
-        })
+        let needed = self.needed_bytes.as_ref();
+        needed.map_or(all, |needed| needed.get(&tablespace).copied().unwrap_or(0))
     }
 
     /// The new name of what lies where a tablespace goes, if that is the old cluster's.

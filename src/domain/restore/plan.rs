@@ -17,9 +17,11 @@ use super::{
     delta::{self, Update, outlook::Outlook},
     folders::{Facts, Owner, State},
     forecast::Load,
-    guard, keys,
+    guard,
+    hollow::is_hollow,
+    keys,
     load::load,
-    places::{Again, Folder, Wanted},
+    places::{Folder, Wanted},
     proof::Proof,
     prove::Prover,
     request::{Delta, Request},
@@ -270,8 +272,8 @@ pub fn plan(
     }
     let tablespaces = tablespaces::place(backup, &data_dir, own, &request.tablespaces)?;
     let owner = Owner::choose(&facts)?;
-    let again_at = match again {
-        Some(Delta { force, .. }) => {
+    let needed_bytes = match (again, &request.databases) {
+        (Some(_), _) => {
             let contents = Contents::load(repository, backup)?;
             let update = Update {
                 backup,
@@ -285,19 +287,21 @@ pub fn plan(
                 meter,
             };
             let kept = unarchived.len() as u64 * backup.segment_size.bytes();
-            Some(Again {
-                force,
-                needed_bytes: update.needed(kept)?,
-            })
+            Some(update.needed(kept)?)
         }
-        None => None,
+        (None, Some(databases)) => {
+            let contents = Contents::load(repository, backup)?;
+            Some(contents.by_place(&tablespaces, |member| !is_hollow(member, databases)))
+        }
+        (None, None) => None,
     };
     warnings.extend(again::left_tablespaces(
         again.and(Some(&data_dir)),
         &tablespaces,
     ));
     let wanted = Wanted {
-        again: again_at,
+        again,
+        needed_bytes,
         choice: &choice,
         data_dir: facts,
         old_data_dir: old_data_dir.as_deref(),

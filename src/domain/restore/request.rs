@@ -1,6 +1,6 @@
 //! All that a restore is asked for: to which state, from where and to where.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{tablespaces::Move, target::Wish};
 
@@ -18,6 +18,8 @@ pub struct Request {
     pub archive: Option<bool>,
     /// The restored server can't reach the repository: only a standalone backup will do.
     pub offline: bool,
+    /// OIDs of those whose rows are wanted: others are [hollow](super::hollow). None: all are.
+    pub databases: Option<BTreeSet<u32>>,
     /// Look for a target's xid or name in the WAL before anything is written.
     pub prove: bool,
     pub workers: usize,

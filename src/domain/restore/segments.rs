@@ -99,7 +99,7 @@ impl Segments<'_> {
 }
 
 /// Where a rescued segment lies: in the first of `folders` that has it.
-fn place(folders: &[PathBuf], segment: Segment) -> Option<PathBuf> {
+pub fn place(folders: &[PathBuf], segment: Segment) -> Option<PathBuf> {
     let names = [WalName::Segment(segment), WalName::Partial(segment)];
     let paths = |folder: &PathBuf| names.map(|name| folder.join(name.to_string()));
     folders.iter().flat_map(paths).find(|path| path.is_file())

@@ -1,15 +1,15 @@
 //! Whether what is stored can be restored: the newest backup, the way on from it, the timeline
 //! that the server is on. Judges what `list` shows.
 
+use std::path::Path;
+
 use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
     domain::restore::{
         archive::Archive,
-        choice::choose,
-        forecast::{Load, forecast},
-        load,
+        forecast, load,
         lost::Way,
-        target::Wish,
+        measured::{self, Measured},
         windows::Window,
     },
     error::Result,
@@ -26,7 +26,7 @@ use crate::{
     },
     util::{
         clock::{Time, readable},
-        host, units,
+        units,
     },
 };
 
@@ -46,6 +46,8 @@ pub struct Stored {
     pub archive: Archive,
     pub pending: Vec<Backup>,
     pub drills: Drills,
+    /// What restores took on this host, where that was asked for.
+    pub restores: Vec<Measured>,
     /// Backups of any system that can't be used.
     pub damaged: Vec<Unusable>,
 }
@@ -117,6 +119,7 @@ impl Stored {
             system: system.clone(),
             archive: load::archive(repository, system, complete)?,
             drills: repository.drills()?,
+            restores: Vec::new(),
             pending,
             damaged,
         })
@@ -129,12 +132,12 @@ impl Stored {
 
     /// How long a restore to the end of the archive will take; None where no drill tells, or none is possible.
     pub fn forecast(&self) -> Option<Forecast> {
-        let choice = choose(&self.archive, &Wish::latest()).ok()?;
-        forecast(
-            &self.drills,
-            &host::name(),
-            Load::of(&self.archive, &choice),
-        )
+        forecast::to_the_end(&self.archive, &self.drills, &self.restores)
+    }
+
+    /// Has forecasts know what restores took on this host, whose state folder this is.
+    pub fn remember_restores(&mut self, state: &Path) {
+        self.restores = measured::read(state);
     }
 
     /// The newest complete backup.

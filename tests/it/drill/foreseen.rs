@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Site;
-use crate::harness::pg;
+use crate::harness::{Shutdown, pg};
 
 const PHASES: [&str; 3] = ["fetch", "unpack", "replay"];
 
@@ -28,6 +28,42 @@ fn took(report: &Value) -> f64 {
     let phases = report["phases"].as_array().unwrap().iter();
     let counted = phases.filter(|one| PHASES.contains(&one["name"].as_str().unwrap()));
     counted.map(|one| one["seconds"].as_f64().unwrap()).sum()
+}
+
+#[test]
+fn restores_count_as_drills_do() {
+    let mut site = Site::start(pg(16));
+    site.stow.backup(&[]);
+    site.stow.cluster.switch_wal();
+    let copy = site.scratch.join("copy");
+    for round in 0..3 {
+        let plan = ["--json", "restore", "--plan", "--data-dir"];
+        let plan = [&plan[..], &[copy.to_str().unwrap()]].concat();
+        let forecast = site.stow.tool.command(&plan).ok().json()["forecast"].clone();
+        if round == 0 {
+            assert!(forecast.is_null(), "{forecast}");
+        } else {
+            assert!(foreseen(&forecast) > 0.0);
+            assert_eq!(forecast["drills"], 0);
+            assert_eq!(forecast["restores"], round);
+            assert_eq!(forecast["error"].is_null(), round == 1, "{forecast}");
+        }
+        site.stow.cluster.stop(Shutdown::Fast);
+        let restored = site.stow.tool.command(&["--json", "restore", "--replace"]);
+        let restored = restored.ok().json();
+        assert_eq!(restored["forecast"].is_null(), round == 0);
+        // Not before its server has come to the target.
+        let noted = || {
+            let path = site.scratch.join("state/main/restores/measured.json");
+            let noted: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            noted[round]["phases"].as_array().unwrap().len()
+        };
+        assert_eq!(noted(), 2);
+        site.stow.cluster.recover();
+        assert_eq!(noted(), 3);
+    }
+    let list = site.stow.tool.command(&["list"]).ok();
+    drop(list.stdout_contains(", by 3 restores on "));
 }
 
 #[test]
@@ -84,6 +120,10 @@ fn drills_of_a_growing_cluster_foresee_the_next() {
     let mean = off.iter().map(|off| off.abs()).sum::<f64>() / off.len() as f64;
     let error = plan()["forecast"]["error"].as_f64().unwrap();
     assert!((error - mean).abs() < 1e-6, "{error} is not {mean}");
+    let listed = site.stow.list()["wal"][0]["forecast"].clone();
+    assert_eq!(listed, plan()["forecast"]);
+    let list = site.stow.tool.command(&["list"]).ok();
+    drop(list.stdout_contains("a restore to its end takes about "));
     let verdict = monitor(Some("0s"))["checks"][0].clone();
     assert_eq!(verdict["state"], "critical");
     assert_eq!(verdict["figures"][0]["name"], "forecast");

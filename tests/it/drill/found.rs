@@ -21,15 +21,20 @@ fn what_was_wrong_before_the_backup_is_found(pg: PgBin) {
     site.stow.backup(&[]);
     site.proves(site.drill(&[]));
 
-    // A statement that is not true, one that fails, and both are told.
-    let statements = "SELECT count(*) > 9000 FROM shop.orders\nSELECT true FROM shop.nothing";
+    // A statement that is not true, some that fail or can't be run at all, and all are told.
+    let statements = "SELECT true; SELECT true\nSELECT count(*) > 9000 FROM shop.orders\n\
+         DELETE FROM shop.orders RETURNING true\nSELECT true FROM shop.nothing";
     let drill = site.drill(&[]).env("PGSTOW_DRILL_SQL", statements);
     let told = says(&site.finds(drill, &["sql"]), "sql");
     assert!(
         told.contains("f, not true") || told.contains("false, not true"),
         "{told}"
     );
-    assert!(told.contains("shop.nothing"), "{told}");
+    for words in ["shop.nothing", "multiple commands", "read-only"] {
+        assert!(told.contains(words), "{words:?} in {told}");
+    }
+    let monitor = site.stow.tool.command(&["monitor", "--only", "drill"]);
+    drop(monitor.fails(2).stdout_contains("what drill.sql"));
     let aged = || site.drill(&[]).env("PGSTOW_DRILL_RECOVERY_POINT", "0s");
     let told = says(&site.finds(aged(), &["recovery_point"]), "recovery_point");
     assert!(told.contains("no transaction came behind"), "{told}");
@@ -119,6 +124,37 @@ fn what_lives_and_was_not_backed_up_is_found() {
     site.proves(site.drill(&[]));
 }
 
+/// A database that lets nobody in is looked into, too.
+#[test]
+fn what_is_in_a_closed_database_is_found() {
+    let site = Site::start(pg(15));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create database closed");
+    cluster.psql_in("closed", "create table kept as select 1 n");
+    let close = |closed: bool| {
+        cluster.psql(&format!(
+            "alter database closed allow_connections {}",
+            !closed
+        ));
+    };
+    close(true);
+    site.stow.backup(&[]);
+    cluster.switch_wal();
+    let report = site.proves(site.drill(&[]));
+    let told = says(&report, "contents");
+    assert!(told.contains("3 databases"), "{told}");
+    close(false);
+    cluster.psql_in("closed", "truncate kept");
+    close(true);
+    cluster.switch_wal();
+    let report = site.finds(site.drill(&[]), &["contents"]);
+    let told = says(&report, "contents");
+    assert!(
+        told.contains("closed: table public.kept is empty"),
+        "{told}"
+    );
+}
+
 #[test]
 fn what_hinders_the_server_is_told() {
     let site = Site::start(pg(16));
@@ -137,7 +173,39 @@ fn what_hinders_the_server_is_told() {
     assert_eq!(result(&report, "checksums"), "skipped");
     let bad = site.drill(&[]).env("PGSTOW_DRILL_SETTINGS", "nothing");
     bad.fails(2).stderr_contains("not a server's setting");
+    // Before anything is restored, and without making what may be a disk that is not mounted.
+    let away = site.scratch.join("away");
+    let drill = site.drill(&["--scratch", away.to_str().unwrap()]);
+    drop(drill.fails(1).stderr_contains("there is no folder"));
+    assert!(!away.exists());
+    let long = site.scratch.folder(&"x".repeat(90));
+    let drill = site.drill(&["--scratch", long.to_str().unwrap()]);
+    drop(drill.fails(1).stderr_contains("longer than 107 bytes"));
+    assert_eq!(std::fs::read_dir(&long).unwrap().count(), 0);
     site.assert_clean();
+}
+
+/// On a host that may only read there.
+#[test]
+fn what_can_not_be_filed_is_told_all_the_same() {
+    let site = Site::start(pg(18));
+    site.stow.backup(&[]);
+    site.proves(site.drill(&[]));
+    let reports = site.stow.root().join("main/drills");
+    let mode = |mode: u32| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&reports, mode).unwrap();
+    };
+    mode(0o500);
+    let report = site.drill(&[]).fails(1).json();
+    mode(0o700);
+    assert_eq!(report["good"], true, "{report}");
+    assert!(
+        report["report"].is_null() && report["not_filed"].is_string(),
+        "{report}"
+    );
+    assert_eq!(result(&report, "recovery"), "passed");
+    assert_eq!(std::fs::read_dir(&reports).unwrap().count(), 2);
 }
 
 #[test]

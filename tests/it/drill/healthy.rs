@@ -62,7 +62,9 @@ fn a_full_backup_and_a_chain_are_proven(pg: PgBin) {
             "objects",
             "amcheck",
             "sql",
-            "checksums"
+            "stop",
+            "checksums",
+            "removal"
         ]
     );
     let bytes = |number: usize| phases[number]["bytes"].as_u64().unwrap();
@@ -197,6 +199,7 @@ fn the_report_as_people_read_it() {
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("Restore drills") && page.contains("proven"));
     assert!(page.contains("A restore to the end of the archive takes about "));
+    assert!(page.contains("pgstow --cluster main find-target --around "));
     let metrics = fs::read_to_string(metrics).unwrap();
     for metric in [
         "pgstow_drill_last_good{cluster=\"main\",repository=\"local\"} 1",

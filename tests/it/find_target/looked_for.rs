@@ -104,8 +104,21 @@ fn a_table_a_transaction_or_all_of_it() {
         ))
         .stdout_contains("restore point \"here\"")
         .stdout_contains(" < ");
+    transaction(
+        main,
+        "postgres",
+        "create schema \"s.t\"; create table \"s.t\".\"a, \"\"b\"\"\" as select 1 n from generate_series(1, 2000)",
+    );
+    transaction(main, "postgres", "delete from \"s.t\".\"a, \"\"b\"\"\"");
+    main.switch_wal();
+    let name = r#"postgres."s.t"."a, ""b""""#;
+    let command = ["find-target", "--since", &until, "--table", name];
+    let text = place.pgstow(&command).ok();
+    drop(text.stdout_contains(&format!("deleted 2000 rows of {name}")));
+
     for (arguments, code) in [
         (&["--around", "2026-11-21 14:30:00"][..], 2),
+        (&["--since", &since, "--table", "a.b.c.d"], 2),
         (&["--table", "a"], 2),
         (&["--since", &until, "--until", &since], 2),
         (&["--since", &since, "--table", "shop.a"], 1),
@@ -166,6 +179,18 @@ fn what_is_not_known_is_said() {
         (&promotion[0]["timeline"], &promotion[0]["before"]),
         (&2.into(), &1.into())
     );
+    // The segment in which the timeline begins begins before that: it is on the way all the same.
+    let copy = place.scratch.join("copy");
+    let plan = [
+        "--json",
+        "restore",
+        "--plan",
+        "--data-dir",
+        copy.to_str().unwrap(),
+    ];
+    let planned = place.pgstow(&plan).ok().json();
+    let warnings = planned["warnings"].to_string();
+    assert!(!warnings.contains("archived last"), "{warnings}");
     let old = place.found(&["--since", &since, "--timeline", "1"]);
     assert_eq!(losses(&old).len(), 1);
 

@@ -212,7 +212,7 @@ fn cure(complaint: &str, is_part: bool) -> Option<&'static str> {
         Some("make room on the disk of the server, or of the tablespace.")
     } else if says(&["role \""]) && says(&["does not exist"]) {
         Some(
-            "make the roles first: by --globals, for a file by hand (CREATE ROLE) or, where the repository has them, by \
+            "make the roles first: by hand (CREATE ROLE), by `pgstow restore-dump` with --globals or, where the repository has them, by \
              `pgstow restore-dump @globals --to-file - | psql -d postgres`; or leave out owners and rights (--no-owner).",
         )
     } else if says(&["permission denied", "must be "]) {
@@ -228,7 +228,7 @@ fn cure(complaint: &str, is_part: bool) -> Option<&'static str> {
         )
     } else if says(&["already exists"]) {
         Some(
-            "restore into a database that does not exist yet (--to-database), or in the place of the whole one (--clean).",
+            "restore into a database that does not exist yet (--to-database), or by `pgstow restore-dump --clean` in the place of the whole one.",
         )
     } else {
         None

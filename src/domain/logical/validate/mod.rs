@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use self::{ground::Ground, place::Server};
+use self::{ground::Ground, place::Server, statements::Asked};
 use super::{
     census,
     restore::{
@@ -258,7 +258,8 @@ impl Validator<'_> {
         checks.push(sequences::behind(&session)?);
         session.execute("ROLLBACK", &[])?;
         drop(session);
-        let of_statements = statements::check(info, self.sql, self.cancel);
+        let asked = statements::check(info, self.sql, self.cancel);
+        let of_statements = asked.and_then(|asked| asked.map(Asked::of_dump).transpose());
         let of_application = self.application.check(info, self.cancel);
         for (name, check) in [("sql", of_statements), ("health", of_application.map(Some))] {
             let is_bad = || checks.iter().any(|one| one.result == CheckState::Failed);

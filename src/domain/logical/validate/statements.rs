@@ -1,4 +1,4 @@
-//! Statements of the configuration (`verify.sql`), which must return true.
+//! Statements of the configuration (`verify.sql`, `drill.sql`), which must return true.
 
 use crate::{
     error::{Error, Kind, Result},
@@ -11,13 +11,28 @@ use crate::{
 /// a change where nothing but a look is allowed.
 const OWN_FAULTS: [&str; 2] = ["42601", "25006"];
 
-/// # Errors
-/// A statement can't be run at all: that says nothing of the dump.
-pub fn check(
-    info: &ConnInfo,
-    statements: &[String],
-    cancel: &Cancel,
-) -> Result<Option<VerifiedCheck>> {
+/// What came of all of them.
+pub struct Asked {
+    pub check: VerifiedCheck,
+    /// Of the first one that can't be run at all: that says nothing of what it looks at.
+    unfit: Option<Error>,
+}
+
+impl Asked {
+    /// # Errors
+    /// A statement can't be run at all.
+    pub fn of_dump(self) -> Result<VerifiedCheck> {
+        match self.unfit {
+            None => Ok(self.check),
+            Some(error) => Err(error
+                .context("a statement of verify.sql can't be run")
+                .hint("mend it: each is one SELECT, as psql takes it, that returns true.")),
+        }
+    }
+}
+
+/// Asks each of them, whatever the others say.
+pub fn check(info: &ConnInfo, statements: &[String], cancel: &Cancel) -> Result<Option<Asked>> {
     if statements.is_empty() {
         return Ok(None);
     }
@@ -25,17 +40,17 @@ pub fn check(
     // People write them as for psql.
     session.execute("SET search_path = \"$user\", public", &[])?;
     session.execute("SET default_transaction_read_only = on", &[])?;
-    let mut wrong = Vec::new();
+    let (mut wrong, mut unfit) = (Vec::new(), None);
     for statement in statements {
         let answer = session.with_limit(NO_LIMIT, |session| session.query_rows(statement, &[]));
         match answer {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            Err(error) if is_its_own_fault(&error) => {
-                return Err(error
-                    .context("a statement of verify.sql can't be run")
-                    .hint("mend it: each is one SELECT, as psql takes it, that returns true."));
+            Err(error) => {
+                wrong.push(error.in_one_line());
+                if is_its_own_fault(&error) {
+                    unfit.get_or_insert(error);
+                }
             }
-            Err(error) => wrong.push(error.in_one_line()),
             Ok(rows) => match rows.as_slice() {
                 // A text or a second column may mean anything.
                 [row] if row.columns() != 1 => {
@@ -53,8 +68,12 @@ pub fn check(
             },
         }
     }
-    let fine = format!("{} statements return true", statements.len());
-    Ok(Some(VerifiedCheck::of("sql", wrong, fine)))
+    let fine = match statements {
+        [_] => "the statement returns true".to_owned(),
+        all => format!("{} statements return true", all.len()),
+    };
+    let check = VerifiedCheck::of("sql", wrong, fine);
+    Ok(Some(Asked { check, unfit }))
 }
 
 fn is_its_own_fault(error: &Error) -> bool {

@@ -19,7 +19,7 @@ use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
-        wal_name::WalName,
+        wal_name::{Segment, SegmentSize, WalName},
     },
     repo::gap::Gap,
     util::{
@@ -103,6 +103,15 @@ fn age(now: Time, time: Time, server: &Server) -> Duration {
     age.to_std().unwrap_or_default()
 }
 
+/// Since when a segment of the server's was not written to any more; None where it is gone, or nobody may look.
+pub fn written(server: &Server, size: SegmentSize, number: u64, now: Time) -> Option<Duration> {
+    let mut known = server.segments.as_ref()?.iter();
+    let is_it =
+        |segment: &Segment| segment.timeline <= server.timeline && segment.number(size) == number;
+    let (_, time) = known.find(|(segment, _)| is_it(segment))?;
+    Some(age(now, *time, server))
+}
+
 /// What of the server's WAL a repository hasn't got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
@@ -123,15 +132,10 @@ impl Lag {
         let next = archived.0 / size.bytes();
         let complete = current.saturating_sub(next) * size.bytes();
         let age = (complete > 0).then(|| {
-            let mut known = server.segments.as_ref()?.iter();
-            let first = known.find(|(segment, _)| {
-                segment.timeline <= server.timeline && segment.number(size) == next
-            });
-            match first {
-                Some((_, time)) => Some(age(now, *time, server)),
-                // Recycled already, and lost: it was written since the one before it came.
-                None => (now - stored.archive.wal.arrived(timeline)?).to_std().ok(),
-            }
+            server.segments.as_ref()?;
+            // Recycled already, and lost: it was written since the one before it came.
+            let arrived = || (now - stored.archive.wal.arrived(timeline)?).to_std().ok();
+            written(server, size, next, now).or_else(arrived)
         });
         Some(Self {
             bytes: server.position.0.saturating_sub(archived.0),
@@ -153,7 +157,7 @@ impl Lag {
 }
 
 /// The newest segment that is stored of the line that leads to the server's position: its timeline, its end.
-fn newest(server: &Server, stored: &Stored) -> Option<(TimelineId, Lsn)> {
+pub fn newest(server: &Server, stored: &Stored) -> Option<(TimelineId, Lsn)> {
     let archive = &stored.archive;
     let size = archive.wal.size().bytes();
     let history = archive

@@ -11,7 +11,7 @@ use super::{
     },
     archiving, drills, dumps, good,
     known::{HERE, OF_REPOSITORY, Yardstick},
-    stored,
+    objectives, stored,
 };
 use crate::{
     domain::setup::stored::Stored,
@@ -81,7 +81,11 @@ fn of_repository(
         },
         dumps::verification(held, by),
         drills::judge(held, by.thresholds, by.now),
-        drills::recovery_time(held, by.thresholds),
+        match server {
+            Some(server) => objectives::recovery_point(server, held, by),
+            None => unasked("recovery_point"),
+        },
+        objectives::recovery_time(held, by.thresholds),
     ]
 }
 

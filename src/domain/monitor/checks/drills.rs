@@ -1,13 +1,12 @@
 //! When a drill last proved that what is stored can be restored. Where nobody makes any, nobody misses it.
 
-use std::time::Duration;
-
 use super::super::{
     thresholds::Thresholds,
     verdict::{State, Unit, Verdict},
 };
 use crate::{
     domain::setup::{finding::Finding, stored::Stored},
+    repo::verified::VerifiedCheck,
     util::{
         clock::{self, Time, readable, whole_seconds},
         units,
@@ -16,20 +15,20 @@ use crate::{
 
 const NAME: &str = "drill";
 
-/// Whether a restore to the end of the archive will take longer than it may (the recovery time objective).
-pub fn recovery_time(stored: &Stored, limits: &Thresholds) -> Verdict {
-    const NAME: &str = "recovery_time";
-    let limits = limits.rto;
-    let Some(forecast) = stored.forecast() else {
-        let what = "how long a restore takes is not known: drills measure it (`pgstow drill`)";
-        return Verdict::ok(NAME, what);
-    };
-    let time = Duration::from_secs_f64(forecast.seconds.max(0.0));
-    let what = format!("a restore to the end of the archive takes {forecast}");
-    let hint = "take backups more often, so that less WAL is to be replayed, or full ones (full_every), restore with more --jobs \
-                or on faster disks; else set monitor.rto to what is possible.";
-    let figure = limits.figure("forecast", time, Unit::Seconds);
-    Verdict::new(NAME, limits.judge(time), what, hint).with(figure)
+const OF_STORED: &str = "see what `pgstow verify --all --wal` finds, take a backup with `pgstow base`, then run `pgstow drill` again.";
+
+/// By what a drill looked at: what is stored, or what was in the server before.
+fn cure(check: &VerifiedCheck) -> &'static str {
+    match check.name.as_str() {
+        "plan" | "restore" | "backup_manifest" | "recovery" | "checksums" => OF_STORED,
+        "recovery_point" => {
+            "see the check `wal_lag` and the server's archive_timeout, then run `pgstow drill` again."
+        }
+        _ => {
+            "look at the same in the living server: what is wrong there is in every backup, so mend it there, or what drill.sql \
+             says; if all is well there, take a backup with `pgstow base`. Then run `pgstow drill` again."
+        }
+    }
 }
 
 pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
@@ -57,10 +56,10 @@ pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
             readable(whole_seconds(newest.time)),
             backup.unwrap_or_default()
         );
-        let hint = "see what `pgstow verify --all --wal` finds, take a backup with `pgstow base`, then run `pgstow drill` again.";
+        let hint = newest.failed().next().map_or(OF_STORED, cure);
         let failed = newest.failed().map(|check| {
             let what = format!("{}: {}", check.name, check.what);
-            Finding::critical(NAME, what, hint).about(&check.name)
+            Finding::critical(NAME, what, cure(check)).about(&check.name)
         });
         return Verdict::new(NAME, State::Critical, what, hint).having(failed.collect());
     }
@@ -76,12 +75,12 @@ pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
     let limits = limits.drill_age;
     let age = (now - newest.finished).to_std().unwrap_or_default();
     let backup = newest.backup.map(|id| id.to_string());
-    let what = format!(
-        "a drill proved {} {} ago, to {}",
-        backup.unwrap_or_default(),
-        units::duration(age),
-        newest.moment()
-    );
+    let (backup, moment) = (backup.unwrap_or_default(), newest.moment());
+    let (state, ago) = (limits.judge(age), units::duration(age));
+    let what = match state {
+        State::Ok => format!("a drill proved {backup} {ago} ago, to {moment}"),
+        _ => format!("no drill proved anything for {ago}: the last one {backup}, to {moment}"),
+    };
     let figure = limits.figure("age", age, Unit::Seconds);
-    Verdict::new(NAME, limits.judge(age), what, AGAIN).with(figure)
+    Verdict::new(NAME, state, what, AGAIN).with(figure)
 }

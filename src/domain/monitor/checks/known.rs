@@ -30,7 +30,7 @@ pub const OF_SERVER: [&str; 13] = [
 pub const HERE: &str = "backup_here";
 
 /// Of each repository: unknown while it can't be read.
-pub const OF_REPOSITORY: [&str; 12] = [
+pub const OF_REPOSITORY: [&str; 13] = [
     HERE,
     "verification",
     "restorable",
@@ -42,11 +42,12 @@ pub const OF_REPOSITORY: [&str; 12] = [
     "wal_lag",
     "dump_verification",
     "drill",
+    "recovery_point",
     "recovery_time",
 ];
 
 /// Of base backups and their WAL.
-const OF_BACKUPS: [&str; 10] = [
+const OF_BACKUPS: [&str; 11] = [
     HERE,
     "wal_level",
     "archive_mode",
@@ -55,6 +56,7 @@ const OF_BACKUPS: [&str; 10] = [
     "waiting",
     "timeline",
     "wal_lag",
+    "recovery_point",
     "backup_age",
     "full_age",
 ];

@@ -10,6 +10,7 @@ pub mod dumps;
 pub mod good;
 mod host;
 mod known;
+mod objectives;
 mod server;
 mod stored;
 #[cfg(test)]

@@ -208,6 +208,7 @@ fn thresholds() -> Thresholds {
         verify_age: hours(200, 400),
         drill_age: hours(200, 400),
         rto: hours(1, 2),
+        rpo: hours(1, 2),
         unsynced_age: hours(24, 72),
         waiting: limits(100, 1000),
         waiting_age: hours(1, 2),
@@ -567,7 +568,7 @@ fn each_fact_has_its_verdict() {
         ),
         (
             Box::new(|f| asked(f).archive_timeout = Duration::from_secs(7200)),
-            &[("archive_timeout", Warning)],
+            &[("archive_timeout", Warning), ("recovery_point", Critical)],
         ),
         (
             Box::new(|f| asked(f).slots.push(lost)),
@@ -948,4 +949,62 @@ fn what_the_server_archived_is_there() {
         let lag = verdicts.iter().find(|one| one.check == "wal_lag");
         assert_eq!(lag.unwrap().state, expected, "{number}: {lag:?}");
     }
+}
+
+#[test]
+fn what_would_be_lost_is_told_and_judged() {
+    use State::{Critical, Ok as Well, Warning};
+    // Of segment 5, which is open: half of it is written, and the one before it was full some time ago.
+    let judged_with = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = healthy();
+        asked(&mut facts).segments = Some(vec![(Segment::nth(tli(1), 4, size()), at(11))]);
+        change(&mut facts);
+        let verdicts = judged(&facts);
+        let mut found = verdicts.into_iter();
+        let found = found.find(|one| one.check == "recovery_point").unwrap();
+        (found.state, found.reason)
+    };
+    let timeout = |facts: &mut Facts, seconds: u64| {
+        asked(facts).archive_timeout = Duration::from_secs(seconds);
+    };
+    let (state, what) = judged_with(&|_| {});
+    assert_eq!(state, Warning);
+    assert!(what.contains("the last 1 h"), "{what}");
+    // An open segment in which something is committed would have been ended by then.
+    let (state, what) = judged_with(&|f| timeout(f, 60));
+    assert_eq!(state, Well);
+    assert!(what.contains("the last 1 min"), "{what}");
+    // Full, and on its way for an hour; before that it was open for no longer than the timeout.
+    let on_its_way = |facts: &mut Facts| {
+        let server = asked(facts);
+        server.position = Lsn(7 * SEGMENT + 100);
+        let segments = [(4, 5), (5, 11)].map(|(number, hour)| {
+            let segment = Segment::nth(tli(1), number, size());
+            (segment, at(hour))
+        });
+        server.segments = Some(segments.to_vec());
+    };
+    assert_eq!(judged_with(&on_its_way).0, Critical);
+    let (state, what) = judged_with(&|f| {
+        on_its_way(f);
+        timeout(f, 60);
+    });
+    assert_eq!(state, Warning);
+    assert!(what.contains("the last 1 h 1 min"), "{what}");
+    for all_here in [5 * SEGMENT, 4 * SEGMENT] {
+        let (state, what) = judged_with(&|f| asked(f).position = Lsn(all_here));
+        assert_eq!(state, Well);
+        assert!(what.contains("all of the server's WAL is here"), "{what}");
+    }
+    let (state, what) = judged_with(&|f| asked(f).slots.push(received(true, 7)));
+    assert_eq!(state, Well);
+    assert!(what.contains("receive-wal has"), "{what}");
+    for idle in [received(false, 7), received(true, 2 * SEGMENT)] {
+        let found = judged_with(&|f| asked(f).slots.push(idle.clone()));
+        assert_eq!(found.0, Warning);
+    }
+    // Of a role that may not look, and nothing has come yet.
+    let (state, what) = judged_with(&|f| asked(f).segments = None);
+    assert_eq!(state, Well);
+    assert!(what.contains("not known"), "{what}");
 }

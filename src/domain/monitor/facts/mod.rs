@@ -383,7 +383,10 @@ fn look(
         Some(system) => repository.system(system)?,
         None => newest(&repository)?,
     };
-    let stored = Stored::gather(name, &repository, &system)?;
+    let mut stored = Stored::gather(name, &repository, &system)?;
+    if let Some(noted) = noted {
+        stored.remember_restores(&noted.state);
+    }
     if let Some(spell) = noted.and_then(Noted::spell) {
         spell.tell(&repository, &stored);
     }

@@ -108,7 +108,7 @@ impl Sent {
 
 impl Stock {
     fn gather(repository: &Repository, order: &Order, cancel: &Cancel) -> Result<Self> {
-        let listing = Listing::gather(repository, None)?;
+        let listing = Listing::gather(repository, None, &[])?;
         let cleanup = run::run(repository, order, cancel, &Meter::default())?;
         let systems = cleanup.facts.systems.iter();
         let wal = systems.map(|facts| SystemWal::gather(repository, facts));

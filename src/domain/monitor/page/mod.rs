@@ -4,6 +4,7 @@
 //! Worst first: what is wrong and what to do, then what can be restored, then the rest. However much a
 //! repository holds, the page shows the newest of it, and says what it leaves out.
 
+mod accident;
 mod backups;
 mod chart;
 mod checks;
@@ -63,6 +64,7 @@ impl Page<'_> {
             let holding = holdings.find(|holding| holding.name == shelf.name);
             repository::section(&mut html, number, shelf, holding, self.now);
         }
+        accident::section(&mut html, self.cluster, self.now);
         runs::section(&mut html, &self.facts.runs);
         html.raw("</main>");
         html.tag("footer", &[], |html| {
@@ -105,6 +107,7 @@ impl Page<'_> {
                 let name = format!("Repository {}", shelf.name);
                 html.leaf("a", &[("href", &target)], name);
             }
+            html.raw("<a href=\"#accident\">After an accident</a>");
             html.raw("<a href=\"#runs\">Runs</a>");
         });
     }

@@ -169,17 +169,7 @@ impl Update<'_> {
     /// data directory. `kept`: bytes of extra files that keep another name.
     pub fn needed(&self, kept: u64) -> Result<BTreeMap<Option<u32>, u64>> {
         let seen = self.look()?;
-        let mut needed: BTreeMap<Option<u32>, u64> = BTreeMap::new();
-        let members = self.contents.members.iter().enumerate();
-        for (number, member) in members.filter(|(_, member)| !member.folder) {
-            let place = self.tablespaces.iter().find(|space| {
-                member
-                    .path
-                    .as_path()
-                    .starts_with(format!("pg_tblspc/{}", space.oid))
-            });
-            *needed.entry(place.map(|space| space.oid)).or_default() += self.contents.size(number);
-        }
+        let mut needed = self.contents.by_place(self.tablespaces, |_| true);
         for (place, needed) in &mut needed {
             let of = |bytes: &BTreeMap<Option<u32>, u64>| bytes.get(place).copied().unwrap_or(0);
             let kept = if place.is_none() { kept } else { 0 };

@@ -1,0 +1,165 @@
+//! The moment of which something is brought back: the backup in a scratch folder, and a server of our own that has come
+//! to the target there.
+
+use tracing::info;
+
+use super::{around::Surroundings, part, request::Request};
+use crate::{
+    domain::{
+        drill::{
+            pick::Picked,
+            place::Place,
+            recovery::{self, Ended},
+            scratch_server::{Memory, ScratchServer},
+            session,
+        },
+        restore::{archive::Archive, choice::choose, load, plan::Plan, target::Target},
+    },
+    error::{Error, Result},
+    postgres::{connection::Session, conninfo::ConnInfo, programs::Programs, version::Major},
+    repo::{drill::Phase, repository::System, verified::CheckState},
+    util::cancel::Cancel,
+};
+
+/// The database that one connects to where no other is named.
+const ENTERED_BY: &str = "postgres";
+
+/// How to come there.
+pub struct Way<'a> {
+    around: &'a Surroundings<'a>,
+    request: &'a Request,
+    pub system: System,
+    pub archive: Archive,
+    pub picked: Picked,
+    pub major: Major,
+    pub programs: Programs,
+}
+
+/// The server ends before its folder goes.
+pub struct Moment {
+    pub server: ScratchServer,
+    pub place: Place,
+    pub plan: Plan,
+    /// As a superuser.
+    pub info: ConnInfo,
+    pub ended: Ended,
+    pub phases: Vec<Phase>,
+}
+
+impl<'a> Way<'a> {
+    pub fn find(around: &'a Surroundings<'a>, request: &'a Request) -> Result<Self> {
+        request.wish.check()?;
+        let (system, archive) = load::load(around.repository, &request.wish)?;
+        let choice = choose(&archive, &request.wish)?;
+        let major = Major::from_server_version_num(choice.backup.postgres_version)?;
+        let ground = &request.ground;
+        let names: Vec<&str> = [request.what.database()]
+            .into_iter()
+            .chain([ENTERED_BY])
+            .collect();
+        Ok(Self {
+            programs: ground.programs(major)?,
+            picked: Picked {
+                part: part::of_databases(around.repository, &choice.backup, &names)?,
+                choice,
+                wish: request.wish.clone(),
+            },
+            around,
+            request,
+            system,
+            archive,
+            major,
+        })
+    }
+
+    pub fn needed_bytes(&self) -> u64 {
+        self.picked.needed_bytes(&self.archive)
+    }
+
+    /// Goes there, with no more than what is wanted as long as that is known.
+    pub fn go(&mut self) -> Result<Moment> {
+        let moment = self.restore()?;
+        let Some(part) = &self.picked.part else {
+            return Ok(moment);
+        };
+        let name = self.request.what.database();
+        match oid_of(&moment.info, name, self.around.cancel)? {
+            // One that isn't there is told later.
+            Some(oid) if oid != part.database => {
+                info!(
+                    "{name:?} is another database than when the backup was taken: all of the backup is restored"
+                );
+                moment.server.stop()?;
+                drop(moment.place);
+                self.picked.part = None;
+                self.restore()
+            }
+            _ => Ok(moment),
+        }
+    }
+
+    fn restore(&self) -> Result<Moment> {
+        let Surroundings {
+            repository,
+            cancel,
+            meter,
+            ..
+        } = *self.around;
+        let (ground, picked) = (&self.request.ground, &self.picked);
+        let place = Place::make(&ground.place, "this restore", self.needed_bytes())?;
+        let watch = Stopwatch::start();
+        let (restored, mark) =
+            ground.restore(repository, picked, &self.programs, &place, cancel, meter)?;
+        let mut phases = vec![watch.stop("restore", Some(picked.bytes()))];
+        let watch = Stopwatch::start();
+        let server = self.start(&place, &restored.plan.target)?;
+        mark.take_back();
+        let replayed = picked.choice.reach.segments() * self.system.segment_size.bytes();
+        phases.push(watch.stop_with("replay", Some(replayed), server.cpu()));
+        let info = session::superuser(&server.info()?, &ground.users, cancel)?;
+        let ended = Ended::ask(&info, cancel)?;
+        session::open(&info, Some(self.request.what.database()), cancel)?;
+        let judged = recovery::judge(repository, &self.system, picked, &ended)?;
+        if judged.result == CheckState::Failed {
+            return Err(Error::failed(judged.what).hint(
+                "nothing was brought back; `pgstow verify --wal` tells what is wrong with the WAL, and an earlier target may do.",
+            ));
+        }
+        Ok(Moment {
+            server,
+            place,
+            plan: restored.plan,
+            info,
+            ended,
+            phases,
+        })
+    }
+
+    fn start(&self, place: &Place, target: &Target) -> Result<ScratchServer> {
+        self.around.meter.begin("replaying WAL", 0);
+        let started = ScratchServer::start(
+            &self.programs,
+            place,
+            &Memory::of(&self.picked.choice.backup),
+            &target.to_string(),
+            &self.request.ground.settings,
+            self.around.cancel,
+        )?;
+        started.map_err(|words| {
+        let mut words = words.into_iter();
+        let first = words.next().unwrap_or_default();
+        Error::failed(format!(
+            "the restored server did not come to {target}: {first}"
+        ))
+        .because(words.collect::<Vec<_>>().join("\n"))
+        .hint("`pgstow restore --plan` tells what is possible, `pgstow find-target` which moments there are.")
+    })
+    }
+}
+
+fn oid_of(info: &ConnInfo, database: &str, cancel: &Cancel) -> Result<Option<u32>> {
+    const OID: &str = "SELECT oid FROM pg_catalog.pg_database WHERE datname = $1";
+    let session = Session::connect(info, cancel)?;
+    let rows = session.query_rows(OID, &[database])?;
+    rows.first().map(|row| row.parse(0)).transpose()
+}
