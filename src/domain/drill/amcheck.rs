@@ -9,6 +9,7 @@ use std::{
 
 use super::session;
 use crate::{
+    domain::restore::stopwatch::Stopwatch,
     error::{Kind, Result},
     postgres::{
         connection::Session,

@@ -13,7 +13,10 @@ use crate::{
             scratch_server::{Memory, ScratchServer},
             session,
         },
-        restore::{archive::Archive, choice::choose, load, plan::Plan, target::Target},
+        restore::{
+            archive::Archive, choice::choose, load, plan::Plan, stopwatch::Stopwatch,
+            target::Target,
+        },
     },
     error::{Error, Result},
     postgres::{connection::Session, conninfo::ConnInfo, programs::Programs, version::Major},
