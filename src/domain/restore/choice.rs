@@ -243,11 +243,13 @@ impl Way<'_> {
         let told = |segment: Segment| !warnings.is_empty() && segment.timeline == backup.timeline;
         if let Some((segment, _)) = newest.filter(|(segment, _)| !told(*segment))
             && wish.timeline == TimelineWish::Latest
+            // Whose first segment begins before it does.
+            && segment.timeline != history.own
             && !history.contains(segment.timeline, segment.start(archive.wal.size()))
         {
             warnings.push(format!(
                 "{segment}, which was archived last, is on timeline {0}, and this restore goes along timeline {1}: \
-                 if {0} is the living server's, give --target-timeline {0}",
+                 if {0} is the living server's, `pgstow restore --target-timeline {0}` goes along it",
                 segment.timeline, history.own
             ));
         }
