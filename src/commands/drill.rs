@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{
     domain::{
-        drill::{self, Went, ground::Ground, request::Request},
+        drill::{self, Went, ground::Ground, request::Request, scratch_server},
         monitor::runs::Told,
         restore::forecast,
     },
-    error::{Error, IoContext, Result},
+    error::{Error, IoContext, Kind, Result},
     postgres::version,
     repo::drill::Drill,
     util::units,
@@ -47,8 +47,10 @@ pub enum DrillReport {
 #[derive(Debug, Serialize)]
 pub struct Filed {
     repository: String,
-    /// The object that the report is filed as.
-    report: String,
+    /// The object that the report is filed as; None: see `not_filed`.
+    report: Option<String>,
+    /// Why it could not be filed.
+    not_filed: Option<String>,
     #[serde(flatten)]
     drill: Drill,
 }
@@ -68,12 +70,17 @@ pub fn run(context: &Context, options: DrillOptions) -> Result<DrillReport> {
         }
     };
     context.meter.begin("filing the report", 0);
-    let name = repository
-        .add_drill(&mut outcome.drill, outcome.drilled.as_ref())
-        .map_err(|error| error.context("the report of the drill can't be filed"))?;
+    let (report, not_filed) =
+        match repository.add_drill(&mut outcome.drill, outcome.drilled.as_ref()) {
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            // What hours of work found is told all the same.
+            Err(error) => (None, Some(error.in_one_line())),
+            Ok(name) => (Some(repository.storage().place(&name)), None),
+        };
     Ok(DrillReport::Filed(Box::new(Filed {
         repository: repository.location().to_string(),
-        report: repository.storage().place(&name),
+        report,
+        not_filed,
         drill: outcome.drill,
     })))
 }
@@ -118,6 +125,7 @@ pub fn ground(
     users.push("postgres".to_owned());
     users.dedup();
     let (wal_command, done_command) = (call("restore-wal"), call("restore-done"));
+    scratch_server::refuse_ours(&server)?;
     let place = match options.scratch.or(scratch) {
         // Not made: where a disk is not mounted it would fill another.
         Some(named) if !named.is_dir() => {
@@ -157,13 +165,15 @@ impl Report for DrillReport {
     }
 
     fn is_good_news(&self) -> bool {
-        self.filed().is_some_and(|filed| filed.drill.good)
+        let filed = self.filed();
+        filed.is_some_and(|filed| filed.drill.good && filed.not_filed.is_none())
     }
 
     /// Where nothing can be proven, nothing was found either.
     fn outcome(&self) -> Outcome {
         match self.filed() {
             Some(filed) if !filed.drill.good => Outcome::Findings,
+            Some(filed) if filed.not_filed.is_some() => Outcome::Failed,
             _ => Outcome::Done,
         }
     }
@@ -228,13 +238,26 @@ impl Filed {
                 if off < 0.0 { "little" } else { "much" }
             )?;
         }
-        writeln!(out, "\nfiled as {}", self.report)
+        if let Some(report) = &self.report {
+            writeln!(out, "\nfiled as {report}")?;
+        }
+        if let Some(why) = &self.not_filed {
+            writeln!(
+                out,
+                "\nNOT FILED: {why}\n  nothing and nobody else will know of it: let this host write to drills/ of the repository"
+            )?;
+        }
+        Ok(())
     }
 
     fn failure(&self) -> Option<Error> {
         let what = self.drill.backup.map(|id| format!("backup {id}"));
         let what = what.unwrap_or_else(|| format!("cluster {}", self.drill.cluster));
-        found(failed(&self.drill.checks, &what))
+        let not_filed = self.not_filed.as_ref();
+        found(failed(&self.drill.checks, &what)).or_else(|| {
+            not_filed
+                .map(|why| Error::failed(format!("the report of the drill can't be filed: {why}")))
+        })
     }
 
     fn told(&self) -> Told {

@@ -8,7 +8,10 @@ use crate::{
         repository::Repository,
         verified::VerifiedCheck,
     },
-    util::clock::{readable, whole_seconds},
+    util::{
+        clock::{readable, whole_seconds},
+        units,
+    },
 };
 
 use super::objects::Seen;
@@ -46,9 +49,9 @@ pub fn judge(earlier: Option<&Earlier>, now: &Seen) -> VerifiedCheck {
     let now = &now.held;
     let tables = now.databases.values().map(|one| one.tables.len());
     let count = format!(
-        "{} databases, {} tables",
-        now.databases.len(),
-        tables.sum::<usize>()
+        "{}, {}",
+        units::count(now.databases.len() as u64, "database"),
+        units::count(tables.sum::<usize>() as u64, "table")
     );
     let Some(Earlier { when, held }) = earlier else {
         return VerifiedCheck::passed(NAME, format!("{count}; no earlier drill to compare with"));

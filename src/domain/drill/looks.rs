@@ -54,9 +54,13 @@ impl Run<'_> {
         };
         let phase = watch.stop_with("replay", Some(replayed), server.cpu());
         self.drill.phases.push(phase);
-        self.ask(picked, programs, &server)?;
+        let asked = self.ask(picked, programs, &server);
         self.meter.begin("stopping the server", 0);
+        let watch = Stopwatch::start();
+        // First: one that was killed explains whatever else went wrong.
         server.stop()?;
+        asked?;
+        self.drill.phases.push(watch.stop("stop", None));
         let checked = files::checksums(
             programs,
             place,
@@ -74,9 +78,13 @@ impl Run<'_> {
         let info = session::superuser(&server.info()?, &self.request.ground.users, &self.cancel)?;
         let ended = Ended::ask(&info, &self.cancel)?;
         let next = living::next_transaction(&info, &self.cancel)?;
-        session::open(&info, &self.cancel)?;
+        let prepared = session::clear_way(&info, &self.cancel)?;
         self.drill.reached = Some(ended.reached());
-        let recovery = recovery::judge(self.repository, self.system, picked, &ended)?;
+        let mut recovery = recovery::judge(self.repository, self.system, picked, &ended)?;
+        let told = prepared.iter().map(|name| {
+            format!("the prepared transaction {name:?} was open at that moment, and is rolled back in the drill alone")
+        });
+        recovery.details.extend(told);
         self.drill.checks.push(recovery);
         let target = match picked.wish.target {
             Target::Latest => Some(self.begun),

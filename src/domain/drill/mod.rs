@@ -18,6 +18,7 @@ mod files;
 pub mod ground;
 mod here;
 mod living;
+mod log;
 mod looks;
 mod objects;
 pub mod pick;
@@ -192,7 +193,12 @@ impl Run<'_> {
             "a drill",
             picked.needed_bytes(self.archive),
         )?;
-        self.in_place(&picked, &programs, &place)
+        self.in_place(&picked, &programs, &place)?;
+        let watch = Stopwatch::start();
+        self.meter.begin("removing the scratch folder", 0);
+        drop(place);
+        self.drill.phases.push(watch.stop("removal", None));
+        Ok(())
     }
 
     fn chain_length(&self, picked: &Picked) -> u64 {

@@ -119,7 +119,11 @@ impl<'a> Way<'a> {
         phases.push(watch.stop_with("replay", Some(replayed), server.cpu()));
         let info = session::superuser(&server.info()?, &ground.users, cancel)?;
         let ended = Ended::ask(&info, cancel)?;
-        session::open(&info, cancel)?;
+        for name in session::clear_way(&info, cancel)? {
+            info!(
+                "the prepared transaction {name:?} was open at that moment: what it did is not brought back"
+            );
+        }
         let judged = recovery::judge(repository, &self.system, picked, &ended)?;
         if judged.result == CheckState::Failed {
             return Err(Error::failed(judged.what).hint(
