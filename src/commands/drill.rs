@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{
-        drill::{self, Went, ground::Ground, request::Request},
+        drill::{self, Went, ground::Ground, request::Request, scratch_server},
         monitor::runs::Told,
         restore::{forecast, measured},
     },
@@ -47,10 +47,9 @@ pub enum DrillReport {
 #[derive(Debug, Serialize)]
 pub struct Filed {
     repository: String,
-    /// The object that the report is filed as.
+    /// The object that the report is filed as; None: see `not_filed`.
     report: Option<String>,
-    /// Why it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Why it could not be filed.
     not_filed: Option<String>,
     #[serde(flatten)]
     drill: Drill,
@@ -71,13 +70,13 @@ pub fn run(context: &Context, options: DrillOptions) -> Result<DrillReport> {
         }
     };
     context.meter.begin("filing the report", 0);
-    // Hours of work are told all the same: this host may only read there.
-    let filed = repository.add_drill(&mut outcome.drill, outcome.drilled.as_ref());
-    let (report, not_filed) = match filed {
-        Ok(name) => (Some(repository.storage().place(&name)), None),
-        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-        Err(error) => (None, Some(error.in_one_line())),
-    };
+    let (report, not_filed) =
+        match repository.add_drill(&mut outcome.drill, outcome.drilled.as_ref()) {
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            // What hours of work found is told all the same.
+            Err(error) => (None, Some(error.in_one_line())),
+            Ok(name) => (Some(repository.storage().place(&name)), None),
+        };
     Ok(DrillReport::Filed(Box::new(Filed {
         repository: repository.location().to_string(),
         report,
@@ -127,6 +126,7 @@ pub fn ground(
     users.push("postgres".to_owned());
     users.dedup();
     let (wal_command, done_command) = (call("restore-wal"), call("restore-done"));
+    scratch_server::refuse_ours(&server)?;
     let place = match options.scratch.or(scratch) {
         // Not made: where a disk is not mounted it would fill another.
         Some(named) if !named.is_dir() => {
@@ -166,15 +166,15 @@ impl Report for DrillReport {
     }
 
     fn is_good_news(&self) -> bool {
-        let mut filed = self.filed().into_iter();
-        filed.any(|filed| filed.drill.good && filed.not_filed.is_none())
+        let filed = self.filed();
+        filed.is_some_and(|filed| filed.drill.good && filed.not_filed.is_none())
     }
 
     /// Where nothing can be proven, nothing was found either.
     fn outcome(&self) -> Outcome {
         match self.filed() {
-            Some(filed) if filed.not_filed.is_some() => Outcome::Failed,
             Some(filed) if !filed.drill.good => Outcome::Findings,
+            Some(filed) if filed.not_filed.is_some() => Outcome::Failed,
             _ => Outcome::Done,
         }
     }
@@ -239,26 +239,26 @@ impl Filed {
                 if off < 0.0 { "little" } else { "much" }
             )?;
         }
-        match (&self.report, &self.not_filed) {
-            (Some(report), _) => writeln!(out, "\nfiled as {report}"),
-            (None, why) => writeln!(
-                out,
-                "\nNOT FILED, so that nobody else will know of it: {}",
-                why.as_deref().unwrap_or_default()
-            ),
+        if let Some(report) = &self.report {
+            writeln!(out, "\nfiled as {report}")?;
         }
+        if let Some(why) = &self.not_filed {
+            writeln!(
+                out,
+                "\nNOT FILED: {why}\n  nothing and nobody else will know of it: let this host write to drills/ of the repository"
+            )?;
+        }
+        Ok(())
     }
 
     fn failure(&self) -> Option<Error> {
         let what = self.drill.backup.map(|id| format!("backup {id}"));
         let what = what.unwrap_or_else(|| format!("cluster {}", self.drill.cluster));
-        let unfiled = || {
-            let why = self.not_filed.as_ref()?;
-            Some(Error::failed(format!(
-                "the report of the drill can't be filed: {why}"
-            )))
-        };
-        found(failed(&self.drill.checks, &what)).or_else(unfiled)
+        let not_filed = self.not_filed.as_ref();
+        found(failed(&self.drill.checks, &what)).or_else(|| {
+            not_filed
+                .map(|why| Error::failed(format!("the report of the drill can't be filed: {why}")))
+        })
     }
 
     fn told(&self) -> Told {

@@ -132,12 +132,9 @@ impl WalIndex {
                 WalName::Segment(_) | WalName::Partial(_) if coding != system.wal_coding() => {}
                 WalName::Segment(segment) => {
                     index.add(segment);
-                    index.note_arrival(segment.timeline, info.modified);
+                    index.note_segment(segment, info.modified);
                     if info.size == 0 {
                         index.empty = index.empty.max(Some(segment));
-                    }
-                    if index.newest.is_none_or(|(_, time)| time <= info.modified) {
-                        index.newest = Some((segment, info.modified));
                     }
                 }
                 WalName::Partial(segment) => index.add_partial(segment),
@@ -208,6 +205,14 @@ impl WalIndex {
     pub fn note_arrival(&mut self, timeline: TimelineId, time: Time) {
         let newest = self.arrived.entry(timeline).or_insert(time);
         *newest = time.max(*newest);
+    }
+
+    /// Notes when a segment arrived.
+    pub fn note_segment(&mut self, segment: Segment, time: Time) {
+        self.note_arrival(segment.timeline, time);
+        if self.newest.is_none_or(|(_, newest)| newest <= time) {
+            self.newest = Some((segment, time));
+        }
     }
 
     /// When the last segment of `timeline`, or its history, arrived.

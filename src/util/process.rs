@@ -20,16 +20,19 @@ use crate::error::{Error, Kind, Result};
 /// How many lines of a program's standard error or log an error shows.
 const LAST_WORDS: usize = 5;
 
+/// Of util-linux.
+const SETPRIV: &str = "setpriv";
+
 /// For what may take days: a dump of a large database.
 pub const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// `program` such that Linux sends it `signal` when the thread that started it ends, where util-linux is
 /// installed; without it, it outlives a `kill -9` of ours.
 pub fn dying_with_us(program: &Path, signal: &str) -> Command {
-    static SETPRIV: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let setpriv = SETPRIV.get_or_init(|| {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let setpriv = FOUND.get_or_init(|| {
         let folders = ["/usr/bin", "/bin"].map(PathBuf::from);
-        find("setpriv", folders).filter(|setpriv| may_run(setpriv))
+        find(SETPRIV, folders).filter(|setpriv| may_run(setpriv))
     });
     match setpriv {
         Some(setpriv) => {
@@ -236,9 +239,13 @@ fn in_between(doing: &str, program: &str, error: io::Error) -> Error {
 }
 
 /// The program's name without its folder.
+/// Not that of setpriv, which becomes the program ([`dying_with_us`]).
 fn name_of(command: &Command) -> String {
-    let program = Path::new(command.get_program());
-    let name = program.file_name().unwrap_or(command.get_program());
+    let own = command.get_program();
+    let wraps = Path::new(own).ends_with(SETPRIV);
+    let inner = command.get_args().skip_while(|word| *word != "--").nth(1);
+    let program = inner.filter(|_| wraps).unwrap_or(own);
+    let name = Path::new(program).file_name().unwrap_or(program);
     name.to_string_lossy().into_owned()
 }
 

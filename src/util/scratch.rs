@@ -85,9 +85,8 @@ impl Scratch {
 
     /// What killed processes of this user left under `name` in `place`.
     pub fn left_in(place: &Path, name: &str) -> Vec<PathBuf> {
-        let begin = format!("{name}-");
         let entries = fs::read_dir(place).into_iter().flatten().flatten();
-        let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&begin));
+        let named = entries.filter(|entry| is_named(&entry.file_name().to_string_lossy(), name));
         let paths = named.map(|entry| entry.path());
         paths.filter(|path| is_left_behind(path)).collect()
     }
@@ -118,6 +117,20 @@ fn places() -> impl Iterator<Item = PathBuf> {
 fn is_same(opened: &File, path: &Path) -> bool {
     let found = fs::symlink_metadata(path).and_then(|found| Ok((found, opened.metadata()?)));
     found.is_ok_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+/// As [`Scratch::make_in`] names folders: others may have made one that only begins like these.
+fn is_named(found: &str, name: &str) -> bool {
+    let rest = found
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix('-'));
+    // A process id, and nanoseconds in eight digits.
+    rest.is_some_and(|rest| {
+        (9..=16).contains(&rest.len())
+            && rest
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// A folder of ours, not a link to one, that no process holds.
@@ -163,7 +176,12 @@ mod tests {
         let left = Scratch::make(name, true).unwrap();
         let left_path = left.path().to_owned();
         drop(left);
+        // Somebody's, who chose such a name.
+        let notes = left_path.with_file_name(format!("{name}-notes"));
+        fs::create_dir_all(&notes).unwrap();
         Scratch::sweep(name);
         assert!(held.path().is_dir() && !left_path.exists());
+        assert!(notes.is_dir());
+        fs::remove_dir(notes).unwrap();
     }
 }

@@ -221,13 +221,16 @@ impl Checker<'_> {
         }
         let mut told = Vec::new();
         let end = run_to_any_end(&mut command, &mut told, limit, self.cancel)?;
-        let code = end.status.code();
+        // None: it was killed, and that says nothing of what it looked at.
+        let Some(code) = end.status.code() else {
+            return Err(end.failure());
+        };
         if end.status.success() {
             return Ok(Vec::new());
         }
         let found = findings(&String::from_utf8_lossy(&told));
         match code {
-            Some(FOUND) if !found.is_empty() => Ok(found),
+            FOUND if !found.is_empty() => Ok(found),
             _ => {
                 let mut found = found;
                 found.push(end.failure().in_one_line());

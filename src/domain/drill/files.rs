@@ -44,6 +44,10 @@ fn told(command: &mut Command, cancel: &Cancel) -> Result<Result<(), Vec<String>
         NO_LIMIT,
         cancel,
     )?;
+    // It was killed, and that says nothing of what it looked at.
+    if end.status.code().is_none() {
+        return Err(end.failure());
+    }
     Ok(match end.status.success() {
         true => Ok(()),
         false if complaints.is_empty() => Err(vec![end.failure().in_one_line()]),

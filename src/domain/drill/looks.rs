@@ -15,7 +15,7 @@ use crate::{
         logical::validate::statements,
         restore::{stopwatch::Stopwatch, target::Target},
     },
-    error::{Error, Kind, Result},
+    error::{Kind, Result},
     postgres::{conninfo::ConnInfo, programs::Programs},
     repo::verified::VerifiedCheck,
     util::clock,
@@ -44,7 +44,7 @@ impl Run<'_> {
             &self.cancel,
         )?;
         let replayed = self.drill.segments * self.system.segment_size.bytes();
-        let mut server = match started {
+        let server = match started {
             Ok(server) => server,
             Err(words) => {
                 self.drill.phases.push(watch.stop("replay", Some(replayed)));
@@ -57,17 +57,11 @@ impl Run<'_> {
         let phase = watch.stop_with("replay", Some(replayed), server.cpu());
         self.drill.phases.push(phase);
         let asked = self.ask(picked, programs, &server);
-        // A server starts anew where one of its processes crashed over what is stored.
-        if !server.is_running() {
-            return Err(Error::failed(
-                "the drill's own server was ended while it was looked at: that says nothing of what is stored",
-            )
-            .hint("see whether this host ran out of memory (`dmesg`), then run `pgstow drill` again."));
-        }
-        asked?;
-        let watch = Stopwatch::start();
         self.meter.begin("stopping the server", 0);
+        let watch = Stopwatch::start();
+        // First: one that was killed explains whatever else went wrong.
         server.stop()?;
+        asked?;
         self.drill.phases.push(watch.stop("stop", None));
         let checked = files::checksums(
             programs,
@@ -86,9 +80,13 @@ impl Run<'_> {
         let info = session::superuser(&server.info()?, &self.request.ground.users, &self.cancel)?;
         let ended = Ended::ask(&info, &self.cancel)?;
         let next = living::next_transaction(&info, &self.cancel)?;
-        session::open(&info, None, &self.cancel)?;
+        let prepared = session::clear_way(&info, None, &self.cancel)?;
         self.drill.reached = Some(ended.reached());
-        let recovery = recovery::judge(self.repository, self.system, picked, &ended)?;
+        let mut recovery = recovery::judge(self.repository, self.system, picked, &ended)?;
+        let told = prepared.iter().map(|name| {
+            format!("the prepared transaction {name:?} was open at that moment, and is rolled back in the drill alone")
+        });
+        recovery.details.extend(told);
         self.drill.checks.push(recovery);
         let target = match picked.wish.target {
             Target::Latest => Some(self.begun),

@@ -18,6 +18,7 @@ mod files;
 pub mod ground;
 mod here;
 mod living;
+mod log;
 mod looks;
 mod objects;
 pub mod pick;
@@ -193,7 +194,7 @@ impl Run<'_> {
         )?;
         self.in_place(&picked, &programs, &place)?;
         let watch = Stopwatch::start();
-        self.meter.begin("removing the folder", 0);
+        self.meter.begin("removing the scratch folder", 0);
         drop(place);
         self.drill.phases.push(watch.stop("removal", None));
         Ok(())

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use crate::{
     domain::logical::{
         census,
-        restore::fresh,
         validate::{integrity, sequences},
     },
     error::{Error, Kind, Result},
@@ -73,18 +72,16 @@ pub fn look(info: &ConnInfo, cancel: &Cancel) -> Result<(Vec<VerifiedCheck>, See
     };
     const NAMES: [&str; 4] = ["indexes", "foreign_keys", "sequences", "extensions"];
     let mut merged: [Merged; 4] = Default::default();
-    let databases = session::databases(info, cancel)?;
-    // What pgstow itself was loading at that moment comes and goes.
-    for database in databases
-        .into_iter()
-        .filter(|name| !fresh::is_passing(name))
-    {
+    let mut left_out = Vec::new();
+    for database in session::databases(info, cancel)? {
         let info = info.clone().with_database(&database);
         match look_at(&info, &mut seen.wrong, &database, cancel) {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            Err(error) => seen
-                .wrong
-                .push(format!("{database}: {}", error.in_one_line())),
+            Err(error) => {
+                seen.wrong
+                    .push(format!("{database}: {}", error.in_one_line()));
+                left_out.push(database);
+            }
             Ok((held, checks)) => {
                 for (merged, (wrong, fine)) in merged.iter_mut().zip(checks) {
                     let of_database = wrong.into_iter().map(|one| format!("{database}: {one}"));
@@ -105,8 +102,13 @@ pub fn look(info: &ConnInfo, cancel: &Cancel) -> Result<(Vec<VerifiedCheck>, See
         .into_iter()
         .zip(NAMES)
         .zip(words)
-        .map(|((merged, name), words)| {
-            VerifiedCheck::of(name, merged.wrong, format!("{} {words}", merged.fine))
+        .map(|((merged, name), words)| match left_out.is_empty() {
+            // What nobody looked at is not well.
+            false if merged.wrong.is_empty() => {
+                let databases = left_out.join(", ");
+                VerifiedCheck::skipped(name, format!("could not be looked at in {databases}"))
+            }
+            _ => VerifiedCheck::of(name, merged.wrong, format!("{} {words}", merged.fine)),
         });
     Ok((checks.collect(), seen))
 }

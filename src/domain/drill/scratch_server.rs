@@ -1,10 +1,13 @@
 //! The server of a drill: its own configuration, whatever the original's says, no way out, bounded memory.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use super::place::{LARGER, PORT, Place};
+use super::{
+    log::Log,
+    place::{LARGER, PORT, Place},
+};
 use crate::{
-    error::{Error, IoContext, Kind, Result},
+    error::{Error, Kind, Result},
     postgres::{
         conninfo::{ConnInfo, ConnParams},
         programs::Programs,
@@ -59,7 +62,8 @@ const SETTINGS: [(&str, &str); 47] = [
     ("ignore_checksum_failure", "off"),
     ("zero_damaged_pages", "off"),
     ("statement_timeout", "0"),
-    ("lock_timeout", "0"),
+    // Nobody else is there: who waits that long would wait for ever.
+    ("lock_timeout", "10min"),
     ("idle_session_timeout", "0"),
     ("default_transaction_read_only", "off"),
     ("lc_messages", "C"),
@@ -69,6 +73,46 @@ const SETTINGS: [(&str, &str); 47] = [
     ("log_statement", "none"),
     ("log_min_messages", "warning"),
 ];
+
+/// What nobody may set otherwise: it keeps the server in, or tells how it ended.
+const OURS: [&str; 21] = [
+    "archive_mode",
+    "archive_command",
+    "archive_library",
+    "archive_cleanup_command",
+    "restore_command",
+    "recovery_end_command",
+    "hot_standby",
+    "primary_conninfo",
+    "primary_slot_name",
+    "listen_addresses",
+    "port",
+    "unix_socket_directories",
+    "data_directory",
+    "config_file",
+    "hba_file",
+    "ident_file",
+    "external_pid_file",
+    "logging_collector",
+    "log_destination",
+    "log_min_messages",
+    "lc_messages",
+];
+
+/// An error where what is wanted for the server is not to be set.
+pub fn refuse_ours(wanted: &[(String, String)]) -> Result<()> {
+    let is_ours = |name: &str| {
+        OURS.iter().any(|own| own.eq_ignore_ascii_case(name))
+            || name.to_ascii_lowercase().starts_with("recovery_target")
+    };
+    match wanted.iter().find(|(name, _)| is_ours(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::usage(format!(
+            "drill.settings can't set {name}: a drill's server archives nothing, goes where it is told, and is reached by nobody"
+        ))
+        .hint("leave it out; what an extension or much memory needs can be set.")),
+    }
+}
 
 /// What recovery needs as it was where the WAL was written, and what follows from the size of segments.
 pub struct Memory {
@@ -103,10 +147,12 @@ impl Memory {
 
 pub struct ScratchServer {
     server: Server,
+    log: PathBuf,
 }
 
 impl ScratchServer {
-    /// Starts it, with what is wanted above our own settings, and waits until recovery has ended. What the server complained of, where it did not come to that.
+    /// Starts it, with what is wanted above our own settings, and waits until recovery has ended. What the server
+    /// complained of, where it did not come to that by what was restored.
     pub fn start(
         programs: &Programs,
         place: &Place,
@@ -133,17 +179,30 @@ impl ScratchServer {
             patience: PATIENCE,
         };
         match Server::start(options, cancel) {
-            Ok(server) => Ok(Ok(Self { server })),
+            Ok(server) => Ok(Ok(Self {
+                server,
+                log: place.log(),
+            })),
             // It did not come to a server.
             Err(error) if error.kind() == Kind::Interrupted || !place.log().exists() => Err(error),
             Err(error) => {
-                let words = words(place, &error)?;
+                let log = Log::read(&place.log())?;
+                let words = log.words(&error);
                 if words
                     .iter()
                     .any(|line| line.contains("No space left on device"))
                 {
                     let error = error.context("the scratch folder has no room for replay");
                     return Err(error.hint(LARGER));
+                }
+                if log.tells_of_a_kill() {
+                    return Err(killed());
+                }
+                if !log.tells_of_a_start() && !log.tells_of_the_control_file() {
+                    let error = Error::failed("the restored server can't be started on this host");
+                    return Err(error
+                        .because(words.join("\n"))
+                        .hint("see drill.settings, and the memory of this host."));
                 }
                 Ok(Err(words))
             }
@@ -168,33 +227,22 @@ impl ScratchServer {
         ConnInfo::resolve(&params, &|name| (name == "HOME").then(|| folder.clone()))
     }
 
-    pub fn is_running(&mut self) -> bool {
-        self.server.is_running()
-    }
-
     /// In order, for pg_checksums.
+    ///
+    /// # Errors
+    /// It was killed before: what it was asked says nothing of what is stored.
     pub fn stop(self) -> Result<()> {
-        self.server.stop()
+        self.server.stop()?;
+        match Log::read(&self.log)?.tells_of_a_kill() {
+            true => Err(killed()),
+            false => Ok(()),
+        }
     }
 }
 
-/// What the server complained of, the reasons first: what it says at its end is always the same.
-fn words(place: &Place, error: &Error) -> Result<Vec<String>> {
-    const MOST: usize = 20;
-    let path = place.log();
-    let log = fs::read(&path).at("read", &path)?;
-    let log = String::from_utf8_lossy(&log);
-    let begins = [
-        "error:", "hint:", "ERROR:", "FATAL:", "PANIC:", "DETAIL:", "HINT:",
-    ];
-    let told = log.lines().map(str::trim);
-    let told = told.filter(|line| begins.iter().any(|begin| line.starts_with(begin)));
-    let mut words: Vec<String> = vec![error.message().to_owned()];
-    words.extend(told.take(MOST).map(str::to_owned));
-    if let [_, ..] = &words[1..] {
-        words.rotate_left(1);
-    }
-    Ok(words)
+fn killed() -> Error {
+    Error::failed("the restored server was killed, by this host or somebody on it")
+        .hint("see by `dmesg` whether memory ran out, then run the command again.")
 }
 
 /// Files of its own, so that those of the original, which may lie elsewhere or say anything, don't count.

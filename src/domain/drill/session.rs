@@ -1,6 +1,7 @@
 //! How we get in: the restored server trusts whoever reaches its socket, but nobody knows which roles it has.
 
 use crate::{
+    domain::logical::restore::fresh::is_passing,
     error::{Error, Kind, Result},
     postgres::{
         connection::Session,
@@ -45,40 +46,79 @@ pub fn superuser(info: &ConnInfo, users: &[String], cancel: &Cancel) -> Result<C
     })
 }
 
-/// The databases that can be connected to.
+/// The databases that can be connected to, but for those that pgstow itself was loading at that moment: half of what
+/// is to be in them is no fault, nor is it that they are gone the next time.
 pub fn databases(info: &ConnInfo, cancel: &Cancel) -> Result<Vec<String>> {
     const DATABASES: &str = "SELECT datname FROM pg_catalog.pg_database \
          WHERE datallowconn AND datconnlimit <> -2 ORDER BY 1";
     let session = Session::connect(info, cancel)?;
     let rows = session.query_rows(DATABASES, &[])?;
-    rows.iter().map(|row| row.text(0)).collect()
+    let names: Result<Vec<String>> = rows.iter().map(|row| row.text(0)).collect();
+    Ok(names?
+        .into_iter()
+        .filter(|name| !is_passing(name))
+        .collect())
 }
 
-/// Lets us look into the databases, or into the one that is named: those that let nobody in are opened, and what was
-/// prepared and waits there for its COMMIT is rolled back, whose locks would keep us waiting for ever.
-pub fn open(info: &ConnInfo, only: Option<&str>, cancel: &Cancel) -> Result<()> {
-    // Not template0, from which new ones are made, nor what a DROP DATABASE has begun with.
-    const CLOSED: &str = "SELECT datname FROM pg_catalog.pg_database \
-         WHERE NOT datallowconn AND datconnlimit <> -2 AND datname <> 'template0'";
-    const PREPARED: &str = "SELECT database, gid FROM pg_catalog.pg_prepared_xacts ORDER BY 1";
+/// Clears the way for ourselves and for programs, into all databases or the one that is named: what roles and databases
+/// set, databases that let nobody in, and transactions that were prepared and not ended, whose locks nobody would ever
+/// take back. Gives the names of those.
+pub fn clear_way(info: &ConnInfo, only: Option<&str>, cancel: &Cancel) -> Result<Vec<String>> {
     let session = Session::connect(info, cancel)?;
-    let is_wanted = |name: &str| only.is_none_or(|only| only == name);
-    for row in session.query_rows(CLOSED, &[])? {
-        let name = row.text(0)?;
-        if is_wanted(&name) {
-            let name = identifier(&name);
-            session.execute(
-                &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
-                &[],
-            )?;
-        }
-    }
-    for row in session.query_rows(PREPARED, &[])? {
-        let (database, id) = (row.text(0)?, row.text(1)?);
-        if is_wanted(&database) {
-            let its = Session::connect(&info.clone().with_database(&database), cancel)?;
-            its.execute(&format!("ROLLBACK PREPARED {}", literal(&id)), &[])?;
-        }
+    forget_settings(&session)?;
+    open(&session)?;
+    roll_back_prepared(&session, info, only, cancel)
+}
+
+/// They would lead our own sessions, and the programs', to other roles, limits and libraries.
+fn forget_settings(session: &Session) -> Result<()> {
+    for statement in [
+        // Such settings are in force in this session, too.
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "SET ROLE NONE",
+        "SET default_transaction_read_only = off",
+        "SET allow_system_table_mods = on",
+        "DELETE FROM pg_catalog.pg_db_role_setting",
+    ] {
+        session.execute(statement, &[])?;
     }
     Ok(())
+}
+
+/// So that they are looked into like the others. Not template0, from which new ones are made, nor what a DROP DATABASE
+/// has begun with.
+fn open(session: &Session) -> Result<()> {
+    const CLOSED: &str = "SELECT datname FROM pg_catalog.pg_database \
+         WHERE NOT datallowconn AND datconnlimit <> -2 AND datname <> 'template0'";
+    for row in session.query_rows(CLOSED, &[])? {
+        let name = identifier(&row.text(0)?);
+        session.execute(
+            &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
+            &[],
+        )?;
+    }
+    Ok(())
+}
+
+fn roll_back_prepared(
+    session: &Session,
+    info: &ConnInfo,
+    only: Option<&str>,
+    cancel: &Cancel,
+) -> Result<Vec<String>> {
+    const PREPARED: &str =
+        "SELECT gid, database FROM pg_catalog.pg_prepared_xacts ORDER BY database, gid";
+    let mut names = Vec::new();
+    for row in session.query_rows(PREPARED, &[])? {
+        let (name, database) = (row.text(0)?, row.text(1)?);
+        // Others may hold nothing that could be connected to.
+        if only.is_some_and(|only| only != database) {
+            continue;
+        }
+        // In its own database alone.
+        let own = Session::connect(&info.clone().with_database(&database), cancel)?;
+        own.execute(&format!("ROLLBACK PREPARED {}", literal(&name)), &[])?;
+        names.push(name);
+    }
+    Ok(names)
 }

@@ -121,7 +121,12 @@ impl<'a> Way<'a> {
         phases.push(watch.stop_with("replay", Some(replayed), server.cpu()));
         let info = session::superuser(&server.info()?, &ground.users, cancel)?;
         let ended = Ended::ask(&info, cancel)?;
-        session::open(&info, Some(self.request.what.database()), cancel)?;
+        let database = self.request.what.database();
+        for name in session::clear_way(&info, Some(database), cancel)? {
+            info!(
+                "the prepared transaction {name:?} was open at that moment: what it did is not brought back"
+            );
+        }
         let judged = recovery::judge(repository, &self.system, picked, &ended)?;
         if judged.result == CheckState::Failed {
             return Err(Error::failed(judged.what).hint(

@@ -12,7 +12,7 @@ use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
-        wal_name::{Segment, SegmentSize, WalName},
+        wal_name::{Segment, WalName},
     },
     repo::catalog::Backup,
     util::clock::readable,
@@ -243,11 +243,13 @@ impl Way<'_> {
         let told = |segment: Segment| !warnings.is_empty() && segment.timeline == backup.timeline;
         if let Some((segment, _)) = newest.filter(|(segment, _)| !told(*segment))
             && wish.timeline == TimelineWish::Latest
-            && !is_on(history, segment, archive.wal.size())
+            // Whose first segment begins before it does.
+            && segment.timeline != history.own
+            && !history.contains(segment.timeline, segment.start(archive.wal.size()))
         {
             warnings.push(format!(
                 "{segment}, which was archived last, is on timeline {0}, and this restore goes along timeline {1}: \
-                 if {0} is the living server's, give --target-timeline {0}",
+                 if {0} is the living server's, `pgstow restore --target-timeline {0}` goes along it",
                 segment.timeline, history.own
             ));
         }
@@ -283,14 +285,6 @@ impl Way<'_> {
         choice.warnings.extend(passes);
         Ok(choice)
     }
-}
-
-/// Whether it holds WAL of this history: the one in which a timeline begins does from there on.
-fn is_on(history: &TimelineHistory, segment: Segment, size: SegmentSize) -> bool {
-    let last = Lsn(segment.end(size).0 - 1);
-    [segment.start(size), last]
-        .iter()
-        .any(|at| history.contains(segment.timeline, *at))
 }
 
 impl Choice {

@@ -364,6 +364,23 @@ fn forked() -> Archive {
 }
 
 #[test]
+fn what_came_last_from_another_timeline_is_told() {
+    let told = |timeline, number| {
+        let mut archive = forked();
+        let newest = Segment::nth(tli(timeline), number, size());
+        archive.wal.note_segment(newest, at(7, 0));
+        let choice = choose(&archive, &wish(Target::Latest)).unwrap();
+        choice
+            .warnings
+            .iter()
+            .any(|text| text.contains("archived last"))
+    };
+    // The first of a timeline begins before it does.
+    assert!(!told(2, 4) && !told(2, 7) && !told(1, 3));
+    assert!(told(1, 8));
+}
+
+#[test]
 fn the_way_follows_the_history() {
     let on = |number, target| Wish {
         timeline: TimelineWish::Number(tli(number)),

@@ -1,7 +1,7 @@
-//! What was wrong before the backup, or with the host.
+//! What was wrong before the backup, and what is no fault of it.
 
-use super::{Site, result, says};
-use crate::harness::{FullDisk, PgBin, on_every_major, pg};
+use super::{Site, says};
+use crate::harness::{PgBin, on_every_major, pg};
 
 on_every_major!(what_was_wrong_before_the_backup_is_found);
 
@@ -155,76 +155,77 @@ fn what_is_in_a_closed_database_is_found() {
     );
 }
 
+/// What pgstow was loading at that moment is whole for nobody, and gone soon.
 #[test]
-fn what_hinders_the_server_is_told() {
+fn what_was_there_for_a_while_alone_is_no_fault() {
     let site = Site::start(pg(16));
+    let cluster = &site.stow.cluster;
+    let passing = "pgstow_restore_5bce98f7_0a1b2c3d_12_345";
+    cluster.psql(&format!("create database {passing}"));
+    let behind = "create table half (id serial primary key); insert into half values (40000)";
+    cluster.psql_in(passing, behind);
     site.stow.backup(&[]);
-    // Not at once what it is on this host, but told with the server's words.
+    cluster.switch_wal();
+    site.proves(site.drill(&[]));
+    cluster.psql(&format!("drop database {passing}"));
+    cluster.switch_wal();
+    site.proves(site.drill(&[]));
+}
+
+/// Whose locks nobody takes back.
+#[test]
+fn prepared_transactions_hold_nobody_up() {
+    let mut site = Site::start(pg(17));
+    let cluster = &mut site.stow.cluster;
+    cluster.psql("alter system set max_prepared_transactions = 5");
+    cluster.restart();
+    site.stow.backup(&[]);
+    let cluster = &site.stow.cluster;
+    cluster.psql("create database other");
+    cluster.psql_in(
+        "other",
+        "begin; create table later (n int); prepare transaction 'it''s made'",
+    );
+    cluster.psql(
+        "begin; lock table shop.orders in access exclusive mode; insert into shop.orders (customer) values (1); \
+         prepare transaction 'holds'",
+    );
+    cluster.switch_wal();
     let drill = site.drill(&[]).env(
-        "PGSTOW_DRILL_SETTINGS",
-        "shared_preload_libraries = not_there",
+        "PGSTOW_DRILL_SQL",
+        "SELECT count(*) = 5000 FROM shop.orders",
     );
-    let report = site.finds(drill, &["recovery"]);
+    let report = site.proves(drill);
     let told = says(&report, "recovery");
-    assert!(
-        told.contains("could not access file \"not_there\""),
-        "{told}"
-    );
-    assert_eq!(result(&report, "checksums"), "skipped");
-    let bad = site.drill(&[]).env("PGSTOW_DRILL_SETTINGS", "nothing");
-    bad.fails(2).stderr_contains("not a server's setting");
-    // Before anything is restored, and without making what may be a disk that is not mounted.
-    let away = site.scratch.join("away");
-    let drill = site.drill(&["--scratch", away.to_str().unwrap()]);
-    drop(drill.fails(1).stderr_contains("there is no folder"));
-    assert!(!away.exists());
-    let long = site.scratch.folder(&"x".repeat(90));
-    let drill = site.drill(&["--scratch", long.to_str().unwrap()]);
-    drop(drill.fails(1).stderr_contains("longer than 107 bytes"));
-    assert_eq!(std::fs::read_dir(&long).unwrap().count(), 0);
+    for words in ["\"holds\" was open", "\"it's made\" was open"] {
+        assert!(told.contains(words), "{words:?} in {told}");
+    }
+    let file = site.scratch.join("orders.sql");
+    let to_file = ["--to-file", file.to_str().unwrap()];
+    let restore = ["restore", "--table", "postgres.shop.orders"];
+    let scratch = ["--scratch", site.drills.to_str().unwrap()];
+    let arguments = [&restore[..], &to_file[..], &scratch[..]].concat();
+    let restore = site.stow.tool.command(&arguments);
+    restore.env("PGSTOW_CLUSTER_USER", "postgres").ok();
     site.assert_clean();
 }
 
-/// On a host that may only read there.
+/// What roles and databases set is in force in no drill.
 #[test]
-fn what_can_not_be_filed_is_told_all_the_same() {
+fn settings_of_roles_keep_nobody_out() {
     let site = Site::start(pg(18));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create role reader");
+    cluster.psql("create database other");
+    cluster.psql_in("other", "create table locked as select 1 n");
+    cluster.psql("alter role current_user in database other set role = 'reader'");
+    cluster.psql("alter database other set default_transaction_read_only = on");
     site.stow.backup(&[]);
-    site.proves(site.drill(&[]));
-    let reports = site.stow.root().join("main/drills");
-    let mode = |mode: u32| {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        std::fs::set_permissions(&reports, mode).unwrap();
-    };
-    mode(0o500);
-    let report = site.drill(&[]).fails(1).json();
-    mode(0o700);
-    assert_eq!(report["good"], true, "{report}");
-    assert!(
-        report["report"].is_null() && report["not_filed"].is_string(),
-        "{report}"
-    );
-    assert_eq!(result(&report, "recovery"), "passed");
-    assert_eq!(std::fs::read_dir(&reports).unwrap().count(), 2);
-}
-
-#[test]
-fn too_little_room_is_told_before_anything_is_written() {
-    let site = Site::start(pg(15));
-    site.stow.backup(&[]);
-    let disk = FullDisk::mount(&site.scratch, "small", 20 << 20);
-    let small = disk.path().to_str().unwrap();
-    let output = site.drill(&["--scratch", small]).fails(1);
-    let output = output.stderr_contains("a drill needs");
-    drop(output.stderr_contains("are free"));
-    assert_eq!(std::fs::read_dir(disk.path()).unwrap().count(), 0);
-    assert!(!site.stow.root().join("main/drills").exists());
-    assert!(
-        !site
-            .objects()
-            .keys()
-            .any(|path| path.to_string_lossy().contains("/restores/"))
-    );
+    cluster.switch_wal();
+    let report = site.proves(site.drill(&[]));
+    let told = says(&report, "contents");
+    assert!(told.contains("3 databases"), "{told}");
+    assert!(says(&report, "amcheck").starts_with("all "), "{report}");
 }
 
 /// The server of a drill does nothing that the backed-up one was made for: no subscription connects, no archive

@@ -169,6 +169,16 @@ fn the_report_as_people_read_it() {
     ] {
         assert!(output.stdout.contains(words), "{words:?} in {output}");
     }
+    // A proof that is old is told as old.
+    let monitor = site.stow.tool.command(&["monitor", "--only", "drill"]);
+    let monitor = monitor
+        .env("PGSTOW_MONITOR_DRILL_AGE_WARNING", "0s")
+        .env("PGSTOW_MONITOR_DRILL_AGE_CRITICAL", "0s");
+    drop(
+        monitor
+            .fails(2)
+            .stdout_contains("the newest proof is older than 0.0 s"),
+    );
     let quiet = site.stow.tool.command(&["--quiet", "drill"]).ok();
     assert_eq!(quiet.stdout, "");
     // Runs have it, and the page and the metrics tell of it.

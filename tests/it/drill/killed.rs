@@ -57,30 +57,6 @@ pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// As by a host that runs out of memory: no fault of what is stored.
-#[test]
-fn a_server_that_somebody_ends_is_no_finding() {
-    let site = Site::start(pg(17));
-    site.stow.backup(&[]);
-    let slow = "SELECT pg_sleep(100) IS NOT NULL";
-    let running = site.drill(&[]).env("PGSTOW_DRILL_SQL", slow).spawn();
-    let file = || fs::read_to_string(folder(&site)?.join("data/postmaster.pid")).ok();
-    wait_for("the server", || {
-        file().is_some_and(|text| text.contains("ready"))
-    });
-    let pid: i32 = file().unwrap().lines().next().unwrap().parse().unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, Signal::KILL).unwrap();
-    let output = running.wait();
-    assert_eq!(output.status.code(), Some(1), "{output}");
-    assert!(
-        output.stderr.contains("says nothing of what is stored"),
-        "{output}"
-    );
-    site.assert_clean();
-    assert!(!site.stow.root().join("main/drills").exists());
-}
-
 #[test]
 fn nothing_is_left_behind_in_any_phase() {
     let site = Site::start(pg(18));

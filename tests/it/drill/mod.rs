@@ -5,6 +5,7 @@ mod damaged;
 mod foreseen;
 mod found;
 mod healthy;
+mod hindered;
 pub mod killed;
 mod of_dumps;
 

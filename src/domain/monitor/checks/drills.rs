@@ -75,12 +75,22 @@ pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
     let limits = limits.drill_age;
     let age = (now - newest.finished).to_std().unwrap_or_default();
     let backup = newest.backup.map(|id| id.to_string());
-    let (backup, moment) = (backup.unwrap_or_default(), newest.moment());
-    let (state, ago) = (limits.judge(age), units::duration(age));
-    let what = match state {
-        State::Ok => format!("a drill proved {backup} {ago} ago, to {moment}"),
-        _ => format!("no drill proved anything for {ago}: the last one {backup}, to {moment}"),
+    let mut what = format!(
+        "a drill proved {} {} ago, to {}",
+        backup.unwrap_or_default(),
+        units::duration(age),
+        newest.moment()
+    );
+    let state = limits.judge(age);
+    let reached = match state {
+        State::Critical => limits.critical,
+        State::Warning => limits.warning,
+        State::Ok | State::Unknown => None,
     };
+    if let Some(reached) = reached {
+        let reached = units::duration(reached);
+        what = format!("the newest proof is older than {reached}: {what}");
+    }
     let figure = limits.figure("age", age, Unit::Seconds);
     Verdict::new(NAME, state, what, AGAIN).with(figure)
 }
