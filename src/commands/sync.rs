@@ -11,7 +11,6 @@ use super::{
 use crate::{
     domain::sync::{self, Order, Peer, status::Status, tally::Copied},
     error::{Error, Kind, Result},
-    repo::repository::Repository,
 };
 
 #[derive(Debug, Serialize)]
@@ -38,8 +37,7 @@ pub struct CopiedInto {
 }
 
 pub fn run(context: &Context, options: &SyncOptions) -> Result<SyncReport> {
-    let names: Vec<String> = options.sources.iter().map(|one| one.name.clone()).collect();
-    let sources = sync::open_any(&names, |number| open(context, &options.sources[number]))?;
+    let sources = open_any(context, &options.sources)?;
     let all_sources = options.all_sources && sources.len() == options.sources.len();
     if options.action == SyncAction::Status {
         let mut all = Vec::new();
@@ -109,11 +107,15 @@ fn into(
     }
 }
 
+/// Those that can be opened.
+pub fn open_any(context: &Context, all: &[RepoSettings]) -> Result<Vec<Peer>> {
+    let names: Vec<String> = all.iter().map(|one| one.name.clone()).collect();
+    sync::open_any(&names, |number| open(context, &all[number]))
+}
+
 fn open(context: &Context, settings: &RepoSettings) -> Result<Peer> {
-    let cluster = context.settings.cluster.name.clone();
-    let repository = Repository::open(&settings.location, cluster)?;
     Ok(Peer {
         name: settings.name.clone(),
-        repository: repository.with_keys(&settings.keys),
+        repository: context.open(settings)?,
     })
 }

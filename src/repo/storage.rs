@@ -2,7 +2,7 @@
 //!
 //! An object is whole or not there, and durable once the verb that made it returned. Objects
 //! are created or deleted, never changed. Errors of kind `NotFound` and `AlreadyExists` mean
-//! exactly that; a store that can't be sure must answer with another kind.
+//! exactly that; a store that can't be sure must answer with another kind. One that is damaged is replaced at once.
 
 use std::{
     fmt::Debug,
@@ -66,6 +66,10 @@ pub trait Upload: Write + Send {
     }
 
     fn finish(self: Box<Self>) -> Result<()>;
+
+    /// The same in the place of an object that may be there, which is readable until this one is: for who heals what
+    /// is damaged.
+    fn finish_over(self: Box<Self>) -> Result<()>;
 }
 
 /// Reads an object that is on its way, from its beginning. Its errors are those of the object: once there was one,
@@ -83,6 +87,15 @@ impl dyn Storage + '_ {
             .write_all(bytes)
             .map_err(|error| self.failed("write", name, error))?;
         upload.finish()
+    }
+
+    /// Puts a small object in the place of one that may be there.
+    pub fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        let mut upload = self.put_new(name)?;
+        upload
+            .write_all(bytes)
+            .map_err(|error| self.failed("write", name, error))?;
+        upload.finish_over()
     }
 
     /// Reads a small object whole; more than `limit` bytes are damage.

@@ -57,6 +57,7 @@ use crate::{
     },
     repo::{
         catalog::Backup,
+        others::Others,
         repository::{Repository, System},
         wal_index::Missing,
     },
@@ -142,7 +143,7 @@ pub fn look(
         action: Action::Promote,
         standby: false,
     };
-    let (system, archive) = load(repository, &wish)?;
+    let (system, archive) = load(repository, &wish, &Others::default())?;
     if system.encrypted {
         // Before anything is fetched: all of it would be unread for the same reason.
         repository.keys().check_identity()?;

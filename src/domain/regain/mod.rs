@@ -48,6 +48,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         drill::{Phase, Reached},
+        others::Others,
         verified::CheckState,
     },
     util::{
@@ -94,7 +95,7 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
     let live = Live::look(around, request)?;
     place::sweep(&request.ground.place)?;
     request.wish.check()?;
-    let (system, archive) = load::load(repository, &request.wish)?;
+    let (system, archive) = load::load(repository, &request.wish, &Others::default())?;
     let picked = Picked {
         choice: choose(&archive, &request.wish)?,
         wish: request.wish.clone(),

@@ -55,6 +55,7 @@ mod rescue;
 mod search;
 mod segments;
 mod shown;
+mod sources;
 pub mod start;
 pub mod tablespaces;
 pub mod target;
@@ -78,6 +79,7 @@ use mark::Mark;
 use plan::{Options, Plan};
 use ports::Instead;
 use ready::Ready;
+use sources::Sources;
 
 /// What a restore did.
 #[derive(Debug, Serialize)]
@@ -147,10 +149,17 @@ fn carry_out(
 ) -> Result<Restored> {
     let began = Instant::now();
     // Read first: a damaged index must not cost the old cluster its name.
-    let contents = Contents::load(repository, &plan.choice.backup)?;
+    let sources = Sources::new(repository, &options.others);
+    let backup = &plan.choice.backup;
+    let what = format!("the index of backup {}", backup.id);
+    let (contents, indexes) = sources.read(backup, &what, |repository, backup, _| {
+        let contents = Contents::load(repository, backup)?;
+        Ok((contents, repository.clone()))
+    })?;
     let replaced = plan.replaced();
     let run = Run {
-        repository,
+        sources: &sources,
+        indexes: &indexes,
         options,
         plan: &plan,
         contents: &contents,

@@ -2,6 +2,7 @@
 
 mod fallback;
 mod interrupted;
+mod repair;
 mod retention;
 mod trouble;
 
