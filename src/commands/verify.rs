@@ -102,13 +102,14 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     let entries = chosen(&repository, &options)?;
     report.backups = check_all(context, &repository, &options, entries.clone())?;
     if let Some(healer) = &healer {
-        report.repairs = healer.backups(&entries, &report.backups)?;
+        let bad = report.backups.iter().filter(|one| !one.findings.is_empty());
+        let bad: BTreeSet<BackupId> = bad.map(|one| one.backup).collect();
+        report.repairs = healer.backups(&entries, &bad)?;
         if repair::has_healed(&report.repairs) {
-            let damaged = (report.backups).extract_if(.., |one| !one.findings.is_empty());
-            let damaged: BTreeSet<BackupId> = damaged.map(|one| one.backup).collect();
             let mut entries = repository.backups()?;
-            entries.retain(|entry| damaged.contains(&entry.id));
+            entries.retain(|entry| bad.contains(&entry.id));
             let again = check_all(context, &repository, &options, entries)?;
+            report.backups.retain(|one| !bad.contains(&one.backup));
             report.backups.extend(again);
             report.backups.sort_by_key(|one| one.backup);
         }

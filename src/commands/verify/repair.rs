@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{CheckedBackup, CheckedWal};
+use super::wal::CheckedWal;
 use crate::{
     commands::{context::Context, options::RepoSettings, sync},
     domain::{
@@ -18,6 +18,7 @@ use crate::{
     error::Result,
     postgres::wal_name::{Segment, WalName},
     repo::{
+        backup_id::BackupId,
         catalog::{Backup, Entry, State},
         repository::{Repository, System},
     },
@@ -33,19 +34,20 @@ pub struct Healer<'a> {
 }
 
 impl Healer<'_> {
-    /// What of these backups is damaged, and WAL that they need and that is not there.
-    pub fn backups(&self, entries: &[Entry], checked: &[CheckedBackup]) -> Result<Vec<Repair>> {
+    /// What is damaged of these backups, and WAL that they need and that is not there.
+    pub fn backups(&self, entries: &[Entry], bad: &BTreeSet<BackupId>) -> Result<Vec<Repair>> {
         let mut damaged = Damaged::default();
-        for one in checked.iter().filter(|one| !one.findings.is_empty()) {
-            let entry = entries.iter().find(|entry| entry.id == one.backup);
-            let own = entry.and_then(|entry| match &entry.state {
+        for entry in entries.iter().filter(|entry| bad.contains(&entry.id)) {
+            let own = match &entry.state {
                 State::Complete(own) | State::Damaged(own, _) => Some((**own).clone()),
-                _ => None,
-            });
+                State::Unreadable(_) => None,
+                // Its WAL is on its way; whoever made it looks after it.
+                State::Pending(_) | State::Unfinished(_) => continue,
+            };
             if let Some(own) = &own {
                 damaged.wal.extend(self.missing_wal(own)?);
             }
-            damaged.backups.push((one.backup, own));
+            damaged.backups.push((entry.id, own));
         }
         self.heal(&damaged)
     }

@@ -111,20 +111,24 @@ fn a_restore_takes_from_elsewhere_what_is_damaged(pg: PgBin, lines: &str) {
         (full.object("index.json.zst"), elsewhere),
         (incremental.object("index.json.zst"), elsewhere),
         (incremental.object("backup_manifest.zst"), elsewhere),
-        (
-            full.object("backup.json"),
-            "and comes from repository offsite",
-        ),
     ];
     for (number, (path, warning)) in cases.iter().enumerate() {
         flip(path);
-        let mut warnings = vec![*warning];
-        // What builds on it is told, too.
-        if path.ends_with("backup.json") {
-            warnings = vec!["is damaged, and comes from", "it builds on backup"];
-        }
-        restored(&site, &format!("damaged{number}"), &warnings, &dump).stop(Shutdown::Fast);
+        let name = format!("damaged{number}");
+        restored(&site, &name, &[warning], &dump).stop(Shutdown::Fast);
         flip(path);
+    }
+    // Of a copy that is encrypted all would be taken, whose description is another.
+    if !lines.contains("encryption") {
+        let description = full.object("backup.json");
+        flip(&description);
+        let warnings = [
+            "and comes from",
+            "it builds on backup",
+            "the index of backup",
+        ];
+        restored(&site, "described", &warnings, &dump).stop(Shutdown::Fast);
+        flip(&description);
     }
     // Gone, which the listing shows.
     let part = full.parts()[1].clone();

@@ -147,26 +147,29 @@ enum Healed {
 
 fn heal_object(job: &Job<'_>, task: &Task<'_>, own: Option<&Backup>) -> Result<Healed, Trouble> {
     let wanted = job.wanted(task)?;
-    let expected = match own {
-        Some(own) => match described(own, wanted.to.file_name()) {
-            None => return Ok(Healed::Other),
-            found => found,
-        },
-        // What was encrypted for itself nobody else can know again.
-        None => (wanted.way == Way::AsItIs).then(|| StoredObject {
-            name: wanted.to.file_name().to_owned(),
-            stored_bytes: wanted.bytes,
-            sha256: wanted.sha256,
-            unencrypted_sha256: wanted.unencrypted_sha256,
-        }),
-    };
-    if let Some(expected) = expected
-        // What can't be read is not right.
-        && let Ok(found) = object::hash(job.pass, &wanted.to)
-        && found == (expected.sha256, expected.stored_bytes)
-    {
-        job.pass.meter.add(wanted.bytes);
-        return Ok(Healed::Was(expected));
+    let name = wanted.to.file_name();
+    let expected = own.map(|own| described(own, name));
+    if expected == Some(None) {
+        return Ok(Healed::Other);
+    }
+    // What can't be read is not right.
+    if let Ok((sha256, stored_bytes)) = object::hash(job.pass, &wanted.to) {
+        let is_right = match (expected.flatten(), wanted.way) {
+            (Some(own), _) => (own.sha256, own.stored_bytes) == (sha256, stored_bytes),
+            (None, Way::AsItIs) => (wanted.sha256, wanted.bytes) == (sha256, stored_bytes),
+            (None, Way::Decrypted) => wanted.unencrypted_sha256 == Some(sha256),
+            // What was encrypted for itself nobody can know again without its description.
+            (None, Way::Encrypted) => false,
+        };
+        if is_right {
+            job.pass.meter.add(wanted.bytes);
+            return Ok(Healed::Was(StoredObject {
+                name: name.to_owned(),
+                stored_bytes,
+                sha256,
+                unencrypted_sha256: wanted.unencrypted_sha256,
+            }));
+        }
     }
     let stored = object::copy(job.pass, &wanted)?;
     let place = job.pass.target.repository.storage().place(&wanted.to);
@@ -213,7 +216,10 @@ fn describe(
             && !same((old.stored_bytes, old.sha256))
         {
             is_other = true;
-            *old = object.clone();
+            *old = StoredObject {
+                unencrypted_sha256: object.unencrypted_sha256.filter(|_| job.encrypted),
+                ..object.clone()
+            };
         }
     }
     if own.is_none() || is_other {
