@@ -9,16 +9,32 @@ use super::{
     options::{RepoSettings, SyncAction, SyncOptions},
 };
 use crate::{
-    domain::sync::{self, Order, Peer, status::Status, tally::Copied},
+    domain::sync::{
+        self, Order, Peer,
+        status::{self, Status},
+        tally::Copied,
+    },
     error::{Error, Kind, Result},
 };
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncReport {
-    Status(Vec<Status>),
+    Status(Vec<StatusOf>),
     #[serde(rename = "repositories")]
     Copied(Vec<CopiedInto>),
+}
+
+/// One target beside one source, or why that could not be looked at while others could.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum StatusOf {
+    Known(Box<Status>),
+    Failed {
+        target: String,
+        error: String,
+        hint: Option<String>,
+    },
 }
 
 /// What came of one target.
@@ -40,13 +56,7 @@ pub fn run(context: &Context, options: &SyncOptions) -> Result<SyncReport> {
     let sources = open_any(context, &options.sources)?;
     let all_sources = options.all_sources && sources.len() == options.sources.len();
     if options.action == SyncAction::Status {
-        let mut all = Vec::new();
-        for target in &options.targets {
-            if let Some(source) = sources.first() {
-                all.push(sync::status::look(source, &open(context, target)?)?);
-            }
-        }
-        return Ok(SyncReport::Status(all));
+        return status(context, &sources, &options.targets);
     }
     let fill = |settings: &RepoSettings| -> Result<Copied> {
         let target = open(context, settings)?;
@@ -79,6 +89,29 @@ pub fn run(context: &Context, options: &SyncOptions) -> Result<SyncReport> {
         all.push(into(target, &sources, options, filled));
     }
     Ok(SyncReport::Copied(all))
+}
+
+/// Each target beside each source.
+fn status(context: &Context, sources: &[Peer], targets: &[RepoSettings]) -> Result<SyncReport> {
+    let mut all = Vec::new();
+    for settings in targets {
+        context.cancel.check()?;
+        let looked = open(context, settings).and_then(|target| {
+            let beside = |source| status::look(source, &target);
+            sources.iter().map(beside).collect::<Result<Vec<Status>>>()
+        });
+        match looked {
+            Ok(known) => all.extend(known.into_iter().map(Box::new).map(StatusOf::Known)),
+            // Of one target it is that of the command.
+            Err(error) if targets.len() == 1 => return Err(error),
+            Err(error) => all.push(StatusOf::Failed {
+                target: settings.name.clone(),
+                error: error.in_one_line(),
+                hint: error.hint_text().map(str::to_owned),
+            }),
+        }
+    }
+    Ok(SyncReport::Status(all))
 }
 
 fn into(
