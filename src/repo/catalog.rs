@@ -467,9 +467,10 @@ impl Repository {
         };
         objects.sort_by_key(|info| turn(&info.name));
         let mut removed = Removed::default();
-        for info in &objects {
-            self.delete_if_there(&info.name)?;
-            removed.add(info);
+        for of_turn in objects.chunk_by(|one, next| turn(&one.name) == turn(&next.name)) {
+            let names: Vec<ObjectName> = of_turn.iter().map(|info| info.name.clone()).collect();
+            self.storage().delete_all(&names)?;
+            of_turn.iter().for_each(|info| removed.add(info));
         }
         Ok(removed)
     }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::layout::{ObjectName, Prefix};
-use crate::{error::Result, util::clock::Time};
+use crate::{
+    error::{Kind, Result},
+    util::clock::Time,
+};
 
 /// What a store tells about an object without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,15 @@ pub trait Storage: Debug + Send + Sync {
 
     /// Removes the object for good; `NotFound` if there is none, `Denied` where a store lets others delete, not us.
     fn delete(&self, name: &ObjectName) -> Result<()>;
+
+    /// Removes all of them, in any order; those that are not there are no matter. Where a store takes many in one
+    /// request, it is asked so.
+    fn delete_all(&self, names: &[ObjectName]) -> Result<()> {
+        names.iter().try_for_each(|name| match self.delete(name) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        })
+    }
 
     /// Forgets what was begun below `prefix` (before `before`, if given), is in no listing, and nobody finished, where a store
     /// doesn't do so by itself; how much that was.
