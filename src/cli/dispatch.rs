@@ -94,10 +94,12 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             receive_wal::run(context, &options::receive_wal(args, layers)?)
         }),
         Command::List(args) if args.runs => run.command(|context, _| list::runs::run(context)),
-        Command::List(args) if args.dumps => {
-            run.command(|context, _| list::dumps::run(context, &options::list_dumps(args)))
+        Command::List(args) if args.dumps => run.command(|context, layers| {
+            list::dumps::run(context, &options::list_dumps(args, layers))
+        }),
+        Command::List(args) => {
+            run.command(|context, layers| list::run(context, &options::list(&args, layers)))
         }
-        Command::List(args) => run.command(|context, _| list::run(context, &options::list(&args))),
         Command::FindTarget(args) => run.command(|context, layers| {
             find_target::run(context, options::find_target(args, layers)?)
         }),

@@ -34,7 +34,7 @@ use crate::{
     commands::options::{
         ArchiveWalOptions, BaseOptions, CheckOptions, CleanupOptions, DemoOptions, DumpOptions,
         FailedUnitOptions, InitOptions, ListDumpsOptions, ListOptions, LogLevel, MonitorOptions,
-        PinOptions, ReceiveWalOptions, RestoreWalOptions, VerifyOptions,
+        PinOptions, ReceiveWalOptions, RepoSettings, RestoreWalOptions, VerifyOptions,
     },
     domain::{
         backup::{ChainPolicy, Method},
@@ -172,14 +172,16 @@ pub fn init(args: &InitArgs, layers: &Layers) -> Result<InitOptions> {
     })
 }
 
-pub fn list(args: &ListArgs) -> ListOptions {
+pub fn list(args: &ListArgs, layers: &Layers) -> ListOptions {
     ListOptions {
         backup: args.backup,
+        others: layers.repos_instead(),
     }
 }
 
-pub fn list_dumps(args: ListArgs) -> ListDumpsOptions {
+pub fn list_dumps(args: ListArgs, layers: &Layers) -> ListDumpsOptions {
     ListDumpsOptions {
+        others: layers.repos_instead(),
         class: args.class,
         database: args.database,
     }
@@ -190,8 +192,23 @@ pub fn verify(args: &VerifyArgs, layers: &Layers) -> Result<VerifyOptions> {
         backup: args.what.as_deref().map(str::parse).transpose()?,
         all: args.all,
         wal: args.wal,
+        repair_from: match args.repair {
+            true => Some(repair_from(layers)?),
+            false => None,
+        },
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
     })
+}
+
+fn repair_from(layers: &Layers) -> Result<Vec<RepoSettings>> {
+    let others = layers.other_repos();
+    if others.is_empty() {
+        let what = "--repair: there is no other repository to heal this one from";
+        return Err(Error::usage(what).hint(
+            "a copy that `pgstow sync` makes heals what is damaged (docs/sync.md); without one take a new full backup.",
+        ));
+    }
+    Ok(others)
 }
 
 pub fn cleanup(args: &CleanupArgs, layers: &Layers) -> Result<CleanupOptions> {

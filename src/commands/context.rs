@@ -1,10 +1,17 @@
 //! What every command is given beside its options.
 
-use super::options::Settings;
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use super::options::{RepoSettings, Settings};
 use crate::{
     domain::setup::archive_command::{ArchiveCommand, Target},
-    error::Result,
-    repo::repository::Repository,
+    error::{Error, Kind, Result},
+    repo::{
+        others::{Other, Others},
+        repository::Repository,
+    },
     util::{cancel::Cancel, meter::Meter},
 };
 
@@ -20,9 +27,56 @@ pub struct Context {
 impl Context {
     /// The first or chosen repository, opened.
     pub fn repository(&self) -> Result<Repository> {
-        let repo = self.settings.repo()?;
+        self.open(self.settings.repo()?)
+    }
+
+    pub fn open(&self, repo: &RepoSettings) -> Result<Repository> {
         let repository = Repository::open(&repo.location, self.settings.cluster.name.clone())?;
         Ok(repository.with_keys(&repo.keys))
+    }
+
+    /// For what one of them should have and can't give.
+    pub fn others<'a>(&self, repos: impl IntoIterator<Item = &'a RepoSettings>) -> Others {
+        let other = |repo: &RepoSettings| {
+            let cluster = self.settings.cluster.name.clone();
+            let (location, keys) = (repo.location.clone(), Arc::clone(&repo.keys));
+            Other::new(repo.name.clone(), location, cluster, keys)
+        };
+        repos.into_iter().map(other).collect()
+    }
+
+    /// What `work` makes of the first or chosen repository; where that is away, damaged, or has not got what is needed,
+    /// of the first of `others` (each with what comes with it) that does.
+    pub fn from_nearest<'a, O, T>(
+        &self,
+        others: impl IntoIterator<Item = (&'a RepoSettings, O)>,
+        mut work: impl FnMut(&Repository, Option<O>) -> Result<T>,
+    ) -> Result<T> {
+        let error = match self.repository() {
+            Ok(repository) => match work(&repository, None) {
+                Err(error) if may_be_elsewhere(&repository, &error) => error,
+                other => return other,
+            },
+            Err(error) if matches!(error.kind(), Kind::Usage | Kind::Interrupted) => {
+                return Err(error);
+            }
+            Err(error) => error,
+        };
+        for (other, with) in others {
+            self.cancel.check()?;
+            let done = self
+                .open(other)
+                .and_then(|repository| work(&repository, Some(with)));
+            match done {
+                Ok(done) => {
+                    let why = error.in_one_line();
+                    warn!("repository {} is used instead: {why}", other.name);
+                    return Ok(done);
+                }
+                Err(error) => debug!("repository {}: {}", other.name, error.in_one_line()),
+            }
+        }
+        Err(error)
     }
 
     /// The same with what this host keeps of it, for commands that run for each segment.
@@ -45,5 +99,14 @@ impl Context {
                 .collect(),
         };
         ArchiveCommand::new(words, target)
+    }
+}
+
+/// Whether an error may be that of this repository alone.
+fn may_be_elsewhere(repository: &Repository, error: &Error) -> bool {
+    match error.kind() {
+        Kind::NotFound | Kind::Damaged => true,
+        Kind::Usage | Kind::Interrupted => false,
+        _ => repository.confirm().is_err(),
     }
 }

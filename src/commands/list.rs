@@ -21,21 +21,22 @@ pub struct ListReport {
 }
 
 pub fn run(context: &Context, options: &ListOptions) -> Result<ListReport> {
-    let repository = context.repository()?;
-    let listing = Listing::gather(
-        &repository,
-        options.backup,
-        &measured::read(&context.settings.state_folder()),
-    )?;
-    if let (Some(id), true) = (options.backup, listing.backups.is_empty()) {
-        return Err(Error::new(
-            Kind::NotFound,
-            format!("there is no backup {id} in {}", repository.location()),
-        )
-        .hint("`pgstow list` shows all backups."));
-    }
-    Ok(ListReport {
-        listing,
-        in_full: options.backup.is_some(),
-    })
+    let restores = measured::read(&context.settings.state_folder());
+    context.from_nearest(
+        options.others.iter().map(|repo| (repo, ())),
+        |repository, _| {
+            let listing = Listing::gather(repository, options.backup, &restores)?;
+            if let (Some(id), true) = (options.backup, listing.backups.is_empty()) {
+                return Err(Error::new(
+                    Kind::NotFound,
+                    format!("there is no backup {id} in {}", repository.location()),
+                )
+                .hint("`pgstow list` shows all backups."));
+            }
+            Ok(ListReport {
+                listing,
+                in_full: options.backup.is_some(),
+            })
+        },
+    )
 }

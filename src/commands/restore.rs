@@ -19,10 +19,12 @@ use crate::{
         restore::{
             self, Restored, measured,
             plan::{self, Options, Plan},
+            request::Request,
         },
         wal::{receive, spool},
     },
     error::{IoContext, Result},
+    repo::others::Others,
     util::clock,
 };
 
@@ -52,12 +54,29 @@ impl Report for RestoreReport {
 }
 
 pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> {
-    let repository = context.repository()?;
-    let only_plan = options.plan;
-    let options = wanted(context, options)?;
     let (cancel, meter) = (&context.cancel, &context.meter);
     let now = clock::now();
-    let mut plan = plan::plan(&repository, &options, now, cancel, meter)?;
+    let RestoreOptions {
+        request,
+        plan: only_plan,
+        server_flags,
+        others,
+        keeps_to_chosen,
+    } = options;
+    let instead = others.iter().filter(|_| !keeps_to_chosen);
+    let instead = instead.map(|(repo, flags)| (repo, (repo, flags)));
+    let (repository, options, mut plan) =
+        context.from_nearest(instead, |repository, instead| {
+            let chosen = context.settings.repo()?;
+            let (own, flags) = instead.unwrap_or((chosen, &server_flags));
+            let all = [chosen]
+                .into_iter()
+                .chain(others.iter().map(|(repo, _)| repo));
+            let others = context.others(all.filter(|repo| repo.name != own.name));
+            let options = wanted(context, request.clone(), flags, others)?;
+            let plan = plan::plan(repository, &options, now, cancel, meter)?;
+            Ok((repository.clone(), options, plan))
+        })?;
     let restores = measured::read(&context.settings.state_folder());
     plan.foresee(&repository, &restores);
     if only_plan {
@@ -76,28 +95,30 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
     Ok(RestoreReport::Restored(Box::new(restored)))
 }
 
-/// With what the surroundings are.
-fn wanted(context: &Context, options: RestoreOptions) -> Result<Options> {
+/// With what the surroundings are; `flags` lead the server to the repository.
+fn wanted(
+    context: &Context,
+    mut request: Request,
+    flags: &[String],
+    others: Others,
+) -> Result<Options> {
     let settings = &context.settings;
     let program = env::current_exe().at("find", "this program")?;
-    let call = |command: &str| vec![program.to_string_lossy().into_owned(), command.to_owned()];
-    let mut wal_command = call("restore-wal");
-    wal_command.extend_from_slice(&options.server_flags);
-    let mut archive_command = call("archive-wal");
-    archive_command.extend_from_slice(&options.server_flags);
-    let mut done_command = call("restore-done");
-    done_command.extend(options.server_flags);
+    let call = |command: &str| {
+        let own = [program.to_string_lossy().into_owned(), command.to_owned()];
+        own.into_iter().chain(flags.iter().cloned()).collect()
+    };
     let state = settings.state_folder();
-    let mut request = options.request;
     request.data_dir = request.data_dir.as_deref().map(absolute).transpose()?;
     Ok(Options {
         request,
         own_data_dir: settings.cluster.data_dir.clone(),
         notes: Some(state.join(measured::FOLDER)),
+        others,
         received: Some(state.join(receive::FOLDER)),
-        wal_command,
-        archive_command,
-        done_command,
+        wal_command: call("restore-wal"),
+        archive_command: call("archive-wal"),
+        done_command: call("restore-done"),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{env, io, path::Path, process::Command, time::Duration};
 
 use serde::Serialize;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     context::Context,
@@ -23,7 +23,7 @@ use crate::{
         lsn::SystemId,
         wal_name::{Segment, WalName},
     },
-    repo::repository::{Repository, System},
+    repo::repository::System,
     util::detach,
 };
 
@@ -152,33 +152,17 @@ fn from_others(
     system_id: SystemId,
     error: &Error,
 ) -> bool {
-    for other in &options.others {
-        let cluster = context.settings.cluster.name.clone();
-        let fetched = Repository::open(&other.location, cluster).and_then(|repository| {
-            let repository = repository.with_keys(&other.keys);
-            let system = repository.system(system_id)?;
-            fetch(&repository, &system, &wanted(options), &context.meter)
-        });
-        match fetched {
-            Ok(Fetched::Placed) => {
-                warn!(
-                    "{} comes from repository {}: {}",
-                    options.name,
-                    other.name,
-                    error.in_one_line()
-                );
-                return true;
-            }
-            Ok(Fetched::Absent) => {}
-            Err(other_error) => debug!(
-                "{} can't be had from repository {} either: {}",
-                options.name,
-                other.name,
-                other_error.in_one_line()
-            ),
-        }
+    let others = context.others(&options.others);
+    let found = others.find(&options.name.to_string(), |repository| {
+        let system = repository.system(system_id)?;
+        let fetched = fetch(repository, &system, &wanted(options), &context.meter)?;
+        Ok((fetched == Fetched::Placed).then_some(()))
+    });
+    if let Some((name, ())) = found {
+        let why = error.in_one_line();
+        warn!("{} comes from repository {name}: {why}", options.name);
     }
-    false
+    found.is_some()
 }
 
 /// The segment, and how many behind it are worth fetching, where a server in recovery asks: what

@@ -9,17 +9,32 @@ use super::{
     options::{RepoSettings, SyncAction, SyncOptions},
 };
 use crate::{
-    domain::sync::{self, Order, Peer, status::Status, tally::Copied},
+    domain::sync::{
+        self, Order, Peer,
+        status::{self, Status},
+        tally::Copied,
+    },
     error::{Error, Kind, Result},
-    repo::repository::Repository,
 };
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncReport {
-    Status(Vec<Status>),
+    Status(Vec<StatusOf>),
     #[serde(rename = "repositories")]
     Copied(Vec<CopiedInto>),
+}
+
+/// One target beside one source, or why that could not be looked at while others could.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum StatusOf {
+    Known(Box<Status>),
+    Failed {
+        target: String,
+        error: String,
+        hint: Option<String>,
+    },
 }
 
 /// What came of one target.
@@ -38,17 +53,10 @@ pub struct CopiedInto {
 }
 
 pub fn run(context: &Context, options: &SyncOptions) -> Result<SyncReport> {
-    let names: Vec<String> = options.sources.iter().map(|one| one.name.clone()).collect();
-    let sources = sync::open_any(&names, |number| open(context, &options.sources[number]))?;
+    let sources = open_any(context, &options.sources)?;
     let all_sources = options.all_sources && sources.len() == options.sources.len();
     if options.action == SyncAction::Status {
-        let mut all = Vec::new();
-        for target in &options.targets {
-            if let Some(source) = sources.first() {
-                all.push(sync::status::look(source, &open(context, target)?)?);
-            }
-        }
-        return Ok(SyncReport::Status(all));
+        return status(context, &sources, &options.targets);
     }
     let fill = |settings: &RepoSettings| -> Result<Copied> {
         let target = open(context, settings)?;
@@ -83,6 +91,29 @@ pub fn run(context: &Context, options: &SyncOptions) -> Result<SyncReport> {
     Ok(SyncReport::Copied(all))
 }
 
+/// Each target beside each source.
+fn status(context: &Context, sources: &[Peer], targets: &[RepoSettings]) -> Result<SyncReport> {
+    let mut all = Vec::new();
+    for settings in targets {
+        context.cancel.check()?;
+        let looked = open(context, settings).and_then(|target| {
+            let beside = |source| status::look(source, &target);
+            sources.iter().map(beside).collect::<Result<Vec<Status>>>()
+        });
+        match looked {
+            Ok(known) => all.extend(known.into_iter().map(Box::new).map(StatusOf::Known)),
+            // Of one target it is that of the command.
+            Err(error) if targets.len() == 1 => return Err(error),
+            Err(error) => all.push(StatusOf::Failed {
+                target: settings.name.clone(),
+                error: error.in_one_line(),
+                hint: error.hint_text().map(str::to_owned),
+            }),
+        }
+    }
+    Ok(SyncReport::Status(all))
+}
+
 fn into(
     target: &RepoSettings,
     sources: &[Peer],
@@ -109,11 +140,15 @@ fn into(
     }
 }
 
+/// Those that can be opened.
+pub fn open_any(context: &Context, all: &[RepoSettings]) -> Result<Vec<Peer>> {
+    let names: Vec<String> = all.iter().map(|one| one.name.clone()).collect();
+    sync::open_any(&names, |number| open(context, &all[number]))
+}
+
 fn open(context: &Context, settings: &RepoSettings) -> Result<Peer> {
-    let cluster = context.settings.cluster.name.clone();
-    let repository = Repository::open(&settings.location, cluster)?;
     Ok(Peer {
         name: settings.name.clone(),
-        repository: repository.with_keys(&settings.keys),
+        repository: context.open(settings)?,
     })
 }

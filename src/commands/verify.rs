@@ -3,23 +3,28 @@
 pub mod dumps;
 mod keep;
 mod minimal;
+mod repair;
 mod stored_dumps;
 mod text;
 mod wal;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
 use self::{
+    repair::Healer,
     stored_dumps::{ReadDump, ReadDumps},
     wal::CheckedWal,
 };
 use super::{context::Context, options::VerifyOptions};
 use crate::{
-    domain::backup::{
-        extra, needed,
-        verify::{self, Finding},
+    domain::{
+        backup::{
+            extra, needed,
+            verify::{self, Finding},
+        },
+        sync::repair::Repair,
     },
     error::{Error, Kind, Result},
     repo::{
@@ -41,6 +46,8 @@ pub struct VerifyReport {
     strays: Vec<Stray>,
     /// With `--all`: of all that are there the data was read.
     dumps: Vec<ReadDump>,
+    /// With `--repair`: what was healed, and what could not be. The findings are those that are left.
+    repairs: Vec<Repair>,
 }
 
 /// What a run verified.
@@ -84,16 +91,28 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         wal: Vec::new(),
         strays: Vec::new(),
         dumps: Vec::new(),
+        repairs: Vec::new(),
     };
-    for Entry { id, state } in chosen(&repository, &options)? {
-        let checked = match state {
-            State::Complete(backup) | State::Damaged(backup, _) | State::Pending(backup) => {
-                check(context, &repository, &options, *backup)?
-            }
-            State::Unreadable(found) => unreadable(&repository, id, found.why),
-            State::Unfinished(_) => continue,
-        };
-        report.backups.push(checked);
+    let healer = options.repair_from.as_ref().map(|others| Healer {
+        context,
+        repository: &repository,
+        others,
+        jobs: options.jobs,
+    });
+    let entries = chosen(&repository, &options)?;
+    report.backups = check_all(context, &repository, &options, entries.clone())?;
+    if let Some(healer) = &healer {
+        let bad = report.backups.iter().filter(|one| !one.findings.is_empty());
+        let bad: BTreeSet<BackupId> = bad.map(|one| one.backup).collect();
+        report.repairs = healer.backups(&entries, &bad)?;
+        if repair::has_healed(&report.repairs) {
+            let mut entries = repository.backups()?;
+            entries.retain(|entry| bad.contains(&entry.id));
+            let again = check_all(context, &repository, &options, entries)?;
+            report.backups.retain(|one| !bad.contains(&one.backup));
+            report.backups.extend(again);
+            report.backups.sort_by_key(|one| one.backup);
+        }
     }
     judge_chains(&mut report.backups);
     let of_dumps = match options.all {
@@ -108,8 +127,16 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         let all = complete(&repository)?;
         for system in repository.systems()? {
             let own = all.iter().filter(|one| one.system_id == system.system_id);
-            let own = own.cloned().collect();
-            let checked = wal::check(context, &repository, &system, own, options.jobs)?;
+            let check = |own| wal::check(context, &repository, &system, own, options.jobs);
+            let own: Vec<Backup> = own.cloned().collect();
+            let mut checked = check(own.clone())?;
+            if let Some(healer) = &healer {
+                let repairs = healer.wal(&system, &checked)?;
+                if repair::has_healed(&repairs) {
+                    checked = check(own)?;
+                }
+                report.repairs.extend(repairs);
+            }
             report.wal.push(checked);
         }
     }
@@ -134,6 +161,25 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         }
     }
     Ok(report)
+}
+
+fn check_all(
+    context: &Context,
+    repository: &Repository,
+    options: &VerifyOptions,
+    entries: Vec<Entry>,
+) -> Result<Vec<CheckedBackup>> {
+    let mut all = Vec::new();
+    for Entry { id, state } in entries {
+        all.push(match state {
+            State::Complete(backup) | State::Damaged(backup, _) | State::Pending(backup) => {
+                check(context, repository, options, *backup)?
+            }
+            State::Unreadable(found) => unreadable(repository, id, found.why),
+            State::Unfinished(_) => continue,
+        });
+    }
+    Ok(all)
 }
 
 /// What was found of backups is stored beside them: a damaged one no longer counts. A repository that

@@ -140,6 +140,23 @@ impl Backup {
         }
     }
 
+    /// What `SHA256SUMS` holds, which `sha256sum -c` reads.
+    pub fn sums(&self) -> String {
+        sums(&self.parts)
+    }
+
+    /// Whether it is the same backup, in whatever repository: its parts hold the same bytes, encrypted or not.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let place = |one: &Self| (one.id, one.system_id, one.start_lsn, one.stop_lsn);
+        let parts = |one: &Self| -> Vec<(u32, Sha256)> {
+            let parts = one.parts.iter();
+            parts
+                .map(|part| (part.number, part.unencrypted_sha256))
+                .collect()
+        };
+        place(self) == place(other) && parts(self) == parts(other)
+    }
+
     /// The segments that recovery needs to become consistent, first and last, as numbers.
     pub fn needed_segments(&self) -> std::ops::RangeInclusive<u64> {
         segment_numbers(self.start_lsn, self.stop_lsn, self.segment_size)
@@ -193,6 +210,11 @@ pub struct Part {
     pub sha256: Sha256,
     /// Before encryption: the part's identity across repositories.
     pub unencrypted_sha256: Sha256,
+}
+
+pub fn sums(parts: &[Part]) -> String {
+    let line = |part: &Part| format!("{}  {}\n", part.sha256, part.name);
+    parts.iter().map(line).collect()
 }
 
 /// An object of a backup that is no part.
@@ -445,9 +467,10 @@ impl Repository {
         };
         objects.sort_by_key(|info| turn(&info.name));
         let mut removed = Removed::default();
-        for info in &objects {
-            self.delete_if_there(&info.name)?;
-            removed.add(info);
+        for of_turn in objects.chunk_by(|one, next| turn(&one.name) == turn(&next.name)) {
+            let names: Vec<ObjectName> = of_turn.iter().map(|info| info.name.clone()).collect();
+            self.storage().delete_all(&names)?;
+            of_turn.iter().for_each(|info| removed.add(info));
         }
         Ok(removed)
     }

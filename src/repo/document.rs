@@ -21,15 +21,24 @@ pub const FORMAT: u32 = 1;
 impl dyn Storage + '_ {
     /// Creates a JSON object from a value that has named fields.
     pub fn create_json(&self, name: &ObjectName, value: &impl Serialize) -> Result<()> {
-        let json = serde_json::to_string_pretty(value)
-            .map_err(|error| Error::failed(format!("can't write {name} as JSON")).because(error))?;
-        self.create(name, sealed(&json).as_bytes())
+        self.create(name, json(name, value)?.as_bytes())
+    }
+
+    /// The same in the place of one that may be there.
+    pub fn replace_json(&self, name: &ObjectName, value: &impl Serialize) -> Result<()> {
+        self.replace(name, json(name, value)?.as_bytes())
     }
 
     /// Reads a JSON object; a text that is no such document, or was changed, is damage.
     pub fn read_json<T: DeserializeOwned>(&self, name: &ObjectName) -> Result<T> {
         parse(&self.read(name, LIMIT)?, &self.place(name))
     }
+}
+
+fn json(name: &ObjectName, value: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::failed(format!("can't write {name} as JSON")).because(error))?;
+    Ok(sealed(&json))
 }
 
 /// A document that lies at `place`.

@@ -231,6 +231,10 @@ impl Upload for LocalUpload {
         }
         published
     }
+
+    fn finish_over(self: Box<Self>) -> Result<()> {
+        self.file.publish_over()
+    }
 }
 
 struct LocalTrail {

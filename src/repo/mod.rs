@@ -30,6 +30,7 @@ pub mod minimal;
 pub mod object;
 pub mod object_writer;
 pub mod order;
+pub mod others;
 pub mod pins;
 mod ranged;
 pub mod read_meter;

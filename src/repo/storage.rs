@@ -2,7 +2,7 @@
 //!
 //! An object is whole or not there, and durable once the verb that made it returned. Objects
 //! are created or deleted, never changed. Errors of kind `NotFound` and `AlreadyExists` mean
-//! exactly that; a store that can't be sure must answer with another kind.
+//! exactly that; a store that can't be sure must answer with another kind. One that is damaged is replaced at once.
 
 use std::{
     fmt::Debug,
@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::layout::{ObjectName, Prefix};
-use crate::{error::Result, util::clock::Time};
+use crate::{
+    error::{Kind, Result},
+    util::clock::Time,
+};
 
 /// What a store tells about an object without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,15 @@ pub trait Storage: Debug + Send + Sync {
     /// Removes the object for good; `NotFound` if there is none, `Denied` where a store lets others delete, not us.
     fn delete(&self, name: &ObjectName) -> Result<()>;
 
+    /// Removes all of them, in any order; those that are not there are no matter. Where a store takes many in one
+    /// request, it is asked so.
+    fn delete_all(&self, names: &[ObjectName]) -> Result<()> {
+        names.iter().try_for_each(|name| match self.delete(name) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        })
+    }
+
     /// Forgets what was begun below `prefix` (before `before`, if given), is in no listing, and nobody finished, where a store
     /// doesn't do so by itself; how much that was.
     fn forget_unfinished(&self, prefix: &Prefix, before: Option<Time>) -> Result<u64>;
@@ -66,6 +78,10 @@ pub trait Upload: Write + Send {
     }
 
     fn finish(self: Box<Self>) -> Result<()>;
+
+    /// The same in the place of an object that may be there, which is readable until this one is: for who heals what
+    /// is damaged.
+    fn finish_over(self: Box<Self>) -> Result<()>;
 }
 
 /// Reads an object that is on its way, from its beginning. Its errors are those of the object: once there was one,
@@ -83,6 +99,15 @@ impl dyn Storage + '_ {
             .write_all(bytes)
             .map_err(|error| self.failed("write", name, error))?;
         upload.finish()
+    }
+
+    /// Puts a small object in the place of one that may be there.
+    pub fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        let mut upload = self.put_new(name)?;
+        upload
+            .write_all(bytes)
+            .map_err(|error| self.failed("write", name, error))?;
+        upload.finish_over()
     }
 
     /// Reads a small object whole; more than `limit` bytes are damage.

@@ -11,6 +11,7 @@ mod rights;
 mod sftp;
 mod unfinished;
 
+pub use commands::with_faults;
 use pgstow::repo::{location::Location, storage::Storage};
 
 use crate::harness::{
@@ -25,7 +26,7 @@ fn open(bucket: &Bucket) -> std::sync::Arc<dyn Storage> {
 }
 
 /// A server of S3 behind a proxy.
-fn behind_proxy(scratch: &Scratch) -> (Bucket, Proxy) {
+pub fn behind_proxy(scratch: &Scratch) -> (Bucket, Proxy) {
     let mut bucket = Bucket::moto(scratch);
     let proxy = Proxy::start(bucket.port());
     bucket.access.endpoint = Some(format!("http://127.0.0.1:{}", proxy.port));

@@ -37,6 +37,7 @@ pub struct ListArgs {
   pgstow verify
   pgstow verify 20261121T020000Z-full
   pgstow verify --all --wal
+  pgstow verify --all --wal --repair
   pgstow verify shop
   pgstow verify --dumps
   pgstow verify --from /mnt/usb/shop.dump")]
@@ -56,6 +57,9 @@ pub struct VerifyArgs {
     /// Check the WAL too: what each file holds, and that none is missing
     #[arg(long)]
     pub wal: bool,
+    /// Heal what is damaged or missing by what another repository has of the same
+    #[arg(long, conflicts_with_all = ["dumps", "from"])]
+    pub repair: bool,
     /// Workers that read and check, or restore a dump (default: auto)
     #[arg(long, value_name = "N")]
     pub jobs: Option<String>,

@@ -21,10 +21,16 @@ use crate::{
 
 /// What of `verify` is of dumps; None: it is of backups.
 pub fn verify_dumps(args: &VerifyArgs, layers: &Layers) -> Result<Option<VerifyDumpsOptions>> {
-    let is_bare = args.what.is_none() && !args.all && !args.wal;
+    let is_bare = args.what.is_none() && !args.all && !args.wal && !args.repair;
     let which = match (&args.what, &args.from) {
         (_, Some(file)) => WhichDumps::File(file.clone()),
         _ if args.dumps => WhichDumps::NewestOfEach,
+        (Some(what), _) if args.repair && what.parse::<BackupId>().is_err() => {
+            let what = format!("--repair heals backups and WAL, and {what} is no backup");
+            return Err(Error::usage(what).hint(
+                "delete a damaged dump where it is, and copy it from another repository by `pgstow sync --only`.",
+            ));
+        }
         (Some(what), _) if what.parse::<BackupId>().is_err() => WhichDumps::One(DumpChoice {
             wanted: Some(what.clone()),
             ..DumpChoice::default()

@@ -42,6 +42,14 @@ pub fn restore(mut args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions>
         },
         plan: args.plan,
         server_flags: layers.server_flags()?,
+        others: (layers.other_repos().into_iter())
+            .map(|repo| {
+                layers
+                    .server_flags_of(&repo.name)
+                    .map(|flags| (repo, flags))
+            })
+            .collect::<Result<_>>()?,
+        keeps_to_chosen: layers.one_repo,
     })
 }
 

@@ -151,6 +151,14 @@ impl Layers {
             .collect()
     }
 
+    /// Those that may take the place of the first one: who names one means it.
+    pub fn repos_instead(&self) -> Vec<RepoSettings> {
+        match self.one_repo {
+            true => Vec::new(),
+            false => self.other_repos(),
+        }
+    }
+
     /// None: there is no such section, and nothing else tells its place.
     fn one_repo_settings(&self, name: &str) -> Result<Option<RepoSettings>> {
         let Some(location) = self.location(name)? else {

@@ -149,16 +149,21 @@ impl Layers {
     /// Flags by which a program that the server calls, in another folder and environment, comes
     /// to the same settings.
     pub fn server_flags(&self) -> Result<Vec<String>> {
+        self.server_flags_of(&self.repo)
+    }
+
+    /// The same to `repo` as the first or chosen one.
+    pub fn server_flags_of(&self, repo: &str) -> Result<Vec<String>> {
         let mut flags = Vec::new();
         let mut add = |flag: &str, value: &str| flags.extend([flag.to_owned(), value.to_owned()]);
         if self.path.exists() {
             let path = std::path::absolute(&self.path).at("find", &self.path)?;
             add("--config", &path.to_string_lossy());
         }
-        if self.file_has_repo() {
-            add("--repo", &self.repo);
+        if self.file.repos.iter().any(|name| name == repo) {
+            add("--repo", repo);
         }
-        let url = self.find(keys::REPO_URL, &self.repo)?;
+        let url = self.find(keys::REPO_URL, repo)?;
         if let Some(url) = url.filter(|url| !matches!(url.source, Source::File { .. })) {
             add("--repo-url", &url.text);
         }

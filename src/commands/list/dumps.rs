@@ -17,6 +17,7 @@ use crate::{
     repo::{
         dump_name::{Class, DumpFormat, DumpName, Subject},
         dumps::{DumpEntry, DumpState},
+        repository::Repository,
         verified::VerifiedDump,
     },
     util::{
@@ -105,7 +106,11 @@ struct Told {
 }
 
 pub fn run(context: &Context, options: &ListDumpsOptions) -> Result<DumpsReport> {
-    let repository = context.repository()?;
+    let others = options.others.iter().map(|repo| (repo, ()));
+    context.from_nearest(others, |repository, _| look(repository, options))
+}
+
+fn look(repository: &Repository, options: &ListDumpsOptions) -> Result<DumpsReport> {
     let now = clock::now();
     let entries = repository.dumps()?.into_iter();
     let mut words = repository.verdicts(|_| false)?.dumps;

@@ -79,25 +79,31 @@ pub struct CheckOptions {
     pub verifies_dumps: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ListOptions {
     /// Show this one in full.
     pub backup: Option<BackupId>,
+    /// Listed in the place of the first repository, where that is away.
+    pub others: Vec<RepoSettings>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ListDumpsOptions {
+    /// As in [`ListOptions`].
+    pub others: Vec<RepoSettings>,
     /// Only these.
     pub class: Option<Class>,
     pub database: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct VerifyOptions {
     /// None: the newest, unless `all`.
     pub backup: Option<BackupId>,
     pub all: bool,
     pub wal: bool,
+    /// What is damaged is healed by what these have.
+    pub repair_from: Option<Vec<RepoSettings>>,
     pub jobs: usize,
 }
 

@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 
-use super::GroundOptions;
+use super::{GroundOptions, RepoSettings};
 use crate::domain::{
     regain::request::{To, What},
     restore::{request::Request, target::Wish},
 };
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct RestoreOptions {
     pub request: Request,
     /// Only show what would be done.
     pub plan: bool,
     /// Global flags that lead restore-wal, called by the server, to the same settings.
     pub server_flags: Vec<String>,
+    /// Where that is looked for which the chosen repository should have and can't give; each with such flags.
+    pub others: Vec<(RepoSettings, Vec<String>)>,
+    /// The repository was named: only what is damaged or missing of a backup comes from elsewhere.
+    pub keeps_to_chosen: bool,
 }
 
 /// Options of `restore` for a part of a backup.

@@ -7,7 +7,7 @@ use super::{
         report::{Outcome, Report, found},
         table::{Align, Table},
     },
-    CopiedInto, SyncReport,
+    CopiedInto, StatusOf, SyncReport,
 };
 use crate::{
     domain::{
@@ -27,7 +27,14 @@ impl Report for SyncReport {
                     if number > 0 {
                         writeln!(out)?;
                     }
-                    write_status(status, out)?;
+                    match status {
+                        StatusOf::Known(status) => write_status(status, out)?,
+                        StatusOf::Failed {
+                            target,
+                            error,
+                            hint,
+                        } => write_failed(target, error, hint.as_deref(), out)?,
+                    }
                 }
             }
             SyncReport::Copied(all) => {
@@ -41,8 +48,16 @@ impl Report for SyncReport {
 
     fn outcome(&self) -> Outcome {
         match self {
-            SyncReport::Status(all) if all.iter().any(Status::has_damage) => Outcome::Findings,
-            SyncReport::Status(_) => Outcome::Done,
+            SyncReport::Status(all) => {
+                let failed = |one: &StatusOf| matches!(one, StatusOf::Failed { .. });
+                let damaged =
+                    |one: &StatusOf| matches!(one, StatusOf::Known(one) if one.has_damage());
+                match (all.iter().any(failed), all.iter().any(damaged)) {
+                    (true, _) => Outcome::Failed,
+                    (_, true) => Outcome::Findings,
+                    _ => Outcome::Done,
+                }
+            }
             SyncReport::Copied(all) if all.iter().any(|one| one.error.is_some()) => Outcome::Failed,
             SyncReport::Copied(all) if all.iter().any(CopiedInto::has_findings) => {
                 Outcome::Findings
@@ -146,13 +161,23 @@ fn write_copied(one: &CopiedInto, out: &mut dyn Write) -> io::Result<()> {
     if copied.more_findings > 0 {
         writeln!(out, "  and {} more", copied.more_findings)?;
     }
-    if let Some(error) = &one.error {
-        writeln!(out, "repository {name}: FAILED: {error}")?;
-        if let Some(hint) = &one.hint {
-            writeln!(out, "    {hint}")?;
-        }
+    match &one.error {
+        Some(error) => write_failed(name, error, one.hint.as_deref(), out),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn write_failed(
+    name: &str,
+    error: &str,
+    hint: Option<&str>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out, "repository {name}: FAILED: {error}")?;
+    match hint {
+        Some(hint) => writeln!(out, "    {hint}"),
+        None => Ok(()),
+    }
 }
 
 fn write_status(status: &Status, out: &mut dyn Write) -> io::Result<()> {

@@ -42,11 +42,13 @@ pub fn judge(
                     first: segment.number(system.segment_size),
                     last: segment.number(system.segment_size),
                 }),
+                file: None,
             }),
             Some(behind) => past.push(WalFinding {
                 object,
                 what: format!("{what}; {} needs nothing from before it", behind.id),
                 lost: None,
+                file: None,
             }),
         }
     }

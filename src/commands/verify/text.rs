@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{CheckedBackup, CheckedWal, Stray, Verified, VerifyReport, stored_dumps};
+use super::{CheckedBackup, CheckedWal, Stray, Verified, VerifyReport, repair, stored_dumps};
 use crate::{
     commands::report::{self, Outcome, Report},
     domain::{backup::verify::Finding, monitor::runs::Told},
@@ -58,7 +58,8 @@ impl Report for VerifyReport {
         for Stray { object, what } in &self.strays {
             writeln!(out, "{object}: {what}")?;
         }
-        stored_dumps::write(&self.dumps, out)
+        stored_dumps::write(&self.dumps, out)?;
+        repair::write(&self.repairs, out)
     }
 
     /// As many as are counted.
@@ -78,7 +79,7 @@ impl Report for VerifyReport {
     }
 
     fn is_good_news(&self) -> bool {
-        self.outcome() == Outcome::Done
+        self.outcome() == Outcome::Done && self.repairs.is_empty()
     }
 
     fn outcome(&self) -> Outcome {

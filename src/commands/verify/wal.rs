@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     postgres::{
         lsn::{Lsn, SystemId},
-        wal_name::SegmentSize,
+        wal_name::{SegmentSize, WalName},
     },
     repo::{
         catalog::Backup,
@@ -142,6 +142,7 @@ fn missing_histories(archive: &Archive) -> impl Iterator<Item = WalFinding> {
             rootless.cure()
         ),
         lost: None,
+        file: Some(WalName::History(rootless.timeline)),
     })
 }
 
@@ -158,6 +159,7 @@ pub fn unregistered(lost: Unregistered) -> CheckedWal {
                 what: lost.what(),
                 object: lost.file,
                 lost: None,
+                file: None,
             }],
             ..WalChecked::default()
         },

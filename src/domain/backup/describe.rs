@@ -1,7 +1,5 @@
 //! What goes beside the parts, and the description that becomes `backup.json`.
 
-use std::io::Write;
-
 use tracing::{info, warn};
 
 use super::{
@@ -10,14 +8,14 @@ use super::{
     source::{Copied, Stop},
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     postgres::{
         page_failures::PageFailure,
         wal_name::{Segment, segment_numbers},
     },
     repo::{
         backup_id::BackupKind,
-        catalog::{Backup, Method, Part, RecoverySettings, StoredObject},
+        catalog::{self, Backup, Method, Part, RecoverySettings, StoredObject},
         document::FORMAT,
         layout::BackupObject,
         object_writer::LISTS,
@@ -142,16 +140,12 @@ impl Run<'_> {
 
     /// What `sha256sum -c` reads.
     fn store_sums(&self, parts: &[Part]) -> Result<()> {
-        let mut sums = Vec::new();
-        for part in parts {
-            writeln!(sums, "{}  {}", part.sha256, part.name)
-                .map_err(|error| Error::failed("can't list the parts").because(error))?;
-        }
         let name = self
             .repository
             .layout()
             .backup_object(&self.id, BackupObject::Sums);
-        self.repository.storage().create(&name, &sums)
+        let sums = catalog::sums(parts);
+        self.repository.storage().create(&name, sums.as_bytes())
     }
 }
 

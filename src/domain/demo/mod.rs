@@ -53,6 +53,7 @@ use crate::{
         codec::Compression,
         layout::ClusterName,
         location::Location,
+        others::Others,
         repository::{Repository, System},
     },
     util::{
@@ -351,6 +352,7 @@ impl Story<'_> {
             },
             own_data_dir: Some(place.live()),
             notes: None,
+            others: Others::default(),
             received: None,
             wal_command: place.call("restore-wal"),
             archive_command: place.call("archive-wal"),

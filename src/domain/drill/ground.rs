@@ -16,7 +16,7 @@ use crate::{
         programs::{Programs, Search},
         version::Major,
     },
-    repo::repository::Repository,
+    repo::{others::Others, repository::Repository},
     util::{cancel::Cancel, clock, meter::Meter},
 };
 
@@ -80,6 +80,7 @@ impl Ground {
             },
             own_data_dir: None,
             notes: None,
+            others: Others::default(),
             received: None,
             wal_command: place.with_own_state(&self.wal_command),
             archive_command: Vec::new(),

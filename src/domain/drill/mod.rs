@@ -48,6 +48,7 @@ use crate::{
     repo::{
         document::FORMAT,
         drill::{Drill, Drilled},
+        others::Others,
         repository::{Repository, System},
         verified::VerifiedCheck,
     },
@@ -106,7 +107,7 @@ pub fn run(
     place::sweep(&request.ground.place)?;
     let begun = clock::now();
     meter.begin("planning", 0);
-    let (system, archive) = match load::load(repository, &Wish::latest()) {
+    let (system, archive) = match load::load(repository, &Wish::latest(), &Others::default()) {
         Ok(loaded) => loaded,
         Err(error) => return here::without_backups(repository, error).map(Went::NotHere),
     };

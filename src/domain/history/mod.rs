@@ -60,6 +60,7 @@ use crate::{
     },
     repo::{
         catalog::Backup,
+        others::Others,
         repository::{Repository, System},
         wal_index::{Missing, WalIndex},
     },
@@ -159,7 +160,7 @@ pub fn look(
         action: Action::Promote,
         standby: false,
     };
-    let (system, mut archive) = load(repository, &wish)?;
+    let (system, mut archive) = load(repository, &wish, &Others::default())?;
     if system.encrypted {
         // Before anything is fetched: all of it would be unread for the same reason.
         repository.keys().check_identity()?;

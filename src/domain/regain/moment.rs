@@ -20,7 +20,7 @@ use crate::{
     },
     error::{Error, Result},
     postgres::{connection::Session, conninfo::ConnInfo, programs::Programs, version::Major},
-    repo::{drill::Phase, repository::System, verified::CheckState},
+    repo::{drill::Phase, others::Others, repository::System, verified::CheckState},
     util::cancel::Cancel,
 };
 
@@ -52,7 +52,7 @@ pub struct Moment {
 impl<'a> Way<'a> {
     pub fn find(around: &'a Surroundings<'a>, request: &'a Request) -> Result<Self> {
         request.wish.check()?;
-        let (system, archive) = load::load(around.repository, &request.wish)?;
+        let (system, archive) = load::load(around.repository, &request.wish, &Others::default())?;
         let choice = choose(&archive, &request.wish)?;
         let major = Major::from_server_version_num(choice.backup.postgres_version)?;
         let ground = &request.ground;

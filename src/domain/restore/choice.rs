@@ -300,7 +300,7 @@ impl Choice {
         };
         let end = self.reach.last(size).map(|last| last.number(size));
         if end.is_none_or(|end| end < *needed.end()) {
-            return Err(Error::failed(format!(
+            return Err(Error::damaged(format!(
                 "backup {} can't be restored: {} is missing, without which it is not consistent",
                 self.backup.id,
                 hole(&self.reach)
@@ -318,16 +318,18 @@ impl Choice {
             // What is needed ends with the first record behind it, which may be segments later.
             Target::Lsn(lsn) if *lsn < end => {}
             Target::Lsn(lsn) => {
-                return Err(Error::failed(match self.reach.hole {
-                    Some(_) => format!(
+                return Err(match self.reach.hole {
+                    Some(_) => Error::damaged(format!(
                         "{} is missing on the way to LSN {lsn}: a restore can go to any target before LSN {end}",
                         hole(&self.reach)
-                    ),
-                    None => format!("LSN {lsn} isn't in the repository yet: its WAL ends at {end}"),
-                }));
+                    )),
+                    None => Error::failed(format!(
+                        "LSN {lsn} isn't in the repository yet: its WAL ends at {end}"
+                    )),
+                });
             }
             Target::Latest if self.reach.hole.is_some() => {
-                return Err(Error::failed(format!(
+                return Err(Error::damaged(format!(
                     "{} is missing, and later WAL is there: the end of the archive can't be reached; a restore can go to any target before LSN {end}",
                     hole(&self.reach)
                 )));

@@ -24,6 +24,7 @@ use super::{
     recovery::{Recovery, WalSource},
     rescue,
     segments::Segments,
+    sources::Sources,
     unpack::{Unpack, publish},
 };
 use crate::{
@@ -33,7 +34,9 @@ use crate::{
 };
 
 pub struct Run<'a> {
-    pub repository: &'a Repository,
+    pub sources: &'a Sources<'a>,
+    /// Whose indexes `contents` was made of.
+    pub indexes: &'a Repository,
     pub options: &'a Options,
     pub plan: &'a Plan,
     pub contents: &'a Contents,
@@ -117,7 +120,8 @@ impl Run<'_> {
         let mut warnings = Vec::from_iter(self.archive_rescued()?);
         let (found, mut delta) = self.find()?;
         let unpack = Unpack {
-            repository: self.repository,
+            sources: self.sources,
+            indexes: self.indexes,
             contents: self.contents,
             found: &found,
             data_dir,
@@ -141,36 +145,44 @@ impl Run<'_> {
             delta.written_bytes = Some(written);
         }
         self.meter.begin("setting up recovery", 0);
-        let manifest = ManifestFile {
-            repository: self.repository,
-            backup,
-            contents: self.contents,
-            data_dir,
-            owner: plan.owner,
-            workers: self.options.request.workers,
-            cancel: self.cancel,
-        };
-        let lost = "the manifest is not restored, so pg_verifybackup can't judge the copy";
         // It knows no hollow files.
         if self.options.request.databases.is_none() {
-            lose(manifest.put(), lost, &mut warnings)?;
+            let what = format!("the manifest of backup {}", backup.id);
+            let manifest = self.sources.read(backup, &what, |repository, backup, _| {
+                let file = ManifestFile {
+                    repository,
+                    backup,
+                    contents: self.contents,
+                    data_dir,
+                    owner: plan.owner,
+                    workers: self.options.request.workers,
+                    cancel: self.cancel,
+                };
+                file.put()
+            });
+            let lost = "the manifest is not restored, so pg_verifybackup can't judge the copy";
+            lose(manifest, lost, &mut warnings)?;
         }
         let segments = Segments {
-            repository: self.repository,
+            repository: self.sources.chosen,
             system: &plan.system,
             choice: &plan.choice,
             rescued_from: &self.rescued_from,
         };
         rescue::put(&segments, &data_dir.join("pg_wal"), plan.owner)?;
-        let config_files = ConfigFiles {
-            repository: self.repository,
-            backup,
-            data_dir,
-            owner: plan.owner,
-            now: self.now,
-        };
+        let what = format!("the configuration in backup {}", backup.id);
+        let config = self.sources.read(backup, &what, |repository, backup, _| {
+            let files = ConfigFiles {
+                repository,
+                backup,
+                data_dir,
+                owner: plan.owner,
+                now: self.now,
+            };
+            files.restore()
+        });
         let lost = "the configuration files from outside the data directory are not all restored";
-        let config = lose(config_files.restore(), lost, &mut warnings)?.flatten();
+        let config = lose(config, lost, &mut warnings)?.flatten();
         let ready = Ready {
             plan,
             config: config.as_ref().map(|config| config.folder.as_path()),

@@ -1,7 +1,7 @@
 //! Where a restore must not write, however the wish came about: a slip in a path must cost
-//! neither the repository nor a cluster that is alive.
+//! neither a repository nor a cluster that is alive.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{folders::State, places::Folder};
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
     util::fs::real,
 };
 
-/// Refuses folders that hold the repository, or lie in it or in another data directory; and to
+/// Refuses folders that hold a repository, or lie in one or in another data directory; and to
 /// rename aside what is no data directory.
-pub fn check(folders: &[Folder], repository: Option<&Path>) -> Result<()> {
-    let repository = repository.map(real);
+pub fn check<'a>(folders: &[Folder], repositories: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let repositories: Vec<PathBuf> = repositories.map(real).collect();
     for folder in folders {
         let path = folder.facts.path.as_path();
         let place = real(path);
-        if let Some(repository) = &repository {
+        for repository in &repositories {
             let relation = match (
                 place.starts_with(repository),
                 repository.starts_with(&place),
@@ -106,7 +106,8 @@ mod tests {
         let repo = at("repo");
         let refused = |path: &str, tablespace| {
             let folders = [folder(&at("fresh"), None), folder(&at(path), tablespace)];
-            check(&folders, Some(&repo)).map_err(|error| error.message().to_owned())
+            check(&folders, [repo.as_path()].into_iter())
+                .map_err(|error| error.message().to_owned())
         };
         for (path, tablespace, problem) in [
             ("repo", None, "lies in the repository"),

@@ -15,6 +15,7 @@ use crate::{
         backup_id::BackupId,
         catalog::{Backup, State, Unreadable},
         layout::ObjectName,
+        others::Others,
         repository::{Repository, System},
         verified::Verdicts,
         wal_index::WalIndex,
@@ -22,15 +23,25 @@ use crate::{
 };
 
 /// The system that the wish is about, and what the repository has of it.
-pub fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
+/// Of `others` come the backups that can't be read whole in it.
+pub fn load(repository: &Repository, wish: &Wish, others: &Others) -> Result<(System, Archive)> {
     let mut backups: Vec<Backup> = Vec::new();
     for entry in repository.backups()? {
         match entry.state {
             State::Complete(backup) => backups.push(*backup),
             State::Unreadable(Unreadable { why, hint, .. }) => {
-                unusable(entry.id, wish, why, Some(hint))?;
+                match elsewhere(others, entry.id, None, &why) {
+                    Some(backup) => backups.push(backup),
+                    None => unusable(entry.id, wish, why, Some(hint))?,
+                }
             }
-            State::Damaged(_, problems) => unusable(entry.id, wish, problems.join(", "), None)?,
+            State::Damaged(own, problems) => {
+                let why = problems.join(", ");
+                match elsewhere(others, entry.id, Some(&own), &why) {
+                    Some(_) => backups.push(*own),
+                    None => unusable(entry.id, wish, why, None)?,
+                }
+            }
             State::Pending(_) | State::Unfinished(_) => {}
         }
     }
@@ -64,6 +75,22 @@ pub fn load(repository: &Repository, wish: &Wish) -> Result<(System, Archive)> {
     let system = repository.system(system)?;
     let archive = archive(repository, &system, backups)?;
     Ok((system, archive))
+}
+
+/// The backup as another repository has it whole.
+fn elsewhere(others: &Others, id: BackupId, own: Option<&Backup>, why: &str) -> Option<Backup> {
+    let what = format!("backup {id}");
+    let (name, backup) = others.find(&what, |other| {
+        let entries = other.backups()?.into_iter();
+        let found = entries.filter_map(|entry| match entry.state {
+            State::Complete(backup) if entry.id == id => Some(*backup),
+            _ => None,
+        });
+        let mut same = found.filter(|found| own.is_none_or(|own| own.is_same_as(found)));
+        Ok(same.next())
+    })?;
+    warn!("backup {id} is damaged, and comes from repository {name} where it is: {why}");
+    Some(backup)
 }
 
 /// Another backup may do instead, unless it was this one that was asked for.

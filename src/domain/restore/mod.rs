@@ -57,6 +57,7 @@ pub mod rescue;
 mod search;
 pub mod segments;
 mod shown;
+mod sources;
 pub mod start;
 pub mod stopwatch;
 pub mod tablespaces;
@@ -82,6 +83,7 @@ use measured::Measured;
 use plan::{Options, Plan};
 use ports::Instead;
 use ready::Ready;
+use sources::Sources;
 use stopwatch::Stopwatch;
 use target::Action;
 
@@ -157,10 +159,17 @@ fn carry_out(
     let (watch, read) = (Stopwatch::start(), ReadMeter::default());
     let repository = &repository.counted_by(&read);
     // Read first: a damaged index must not cost the old cluster its name.
-    let contents = Contents::load(repository, &plan.choice.backup)?;
+    let sources = Sources::new(repository, &options.others);
+    let backup = &plan.choice.backup;
+    let what = format!("the index of backup {}", backup.id);
+    let (contents, indexes) = sources.read(backup, &what, |repository, backup, _| {
+        let contents = Contents::load(repository, backup)?;
+        Ok((contents, repository.clone()))
+    })?;
     let replaced = plan.replaced();
     let run = Run {
-        repository,
+        sources: &sources,
+        indexes: &indexes,
         options,
         plan: &plan,
         contents: &contents,

@@ -67,7 +67,7 @@ fn work(
     let mut cutter = Cutter::default();
     let mut seen = Seen::default();
     let newest = &unpack.contents.members;
-    index::read(unpack.repository, backup, |mut member, _| {
+    index::read(unpack.indexes, backup, |mut member, _| {
         let wanted = chain.wanted(newest, number, &member);
         let found = wanted.map_or(Found::Same, |wanted| unpack.found[wanted]);
         if let Some(wanted) = wanted {

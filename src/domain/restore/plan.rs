@@ -43,6 +43,7 @@ use crate::{
         backup_id::BackupId,
         catalog::Backup,
         drill::Forecast,
+        others::Others,
         repository::{Repository, System},
     },
     util::{cancel::Cancel, clock::Time, host, meter::Meter},
@@ -57,6 +58,8 @@ pub struct Options {
     pub own_data_dir: Option<PathBuf>,
     /// Where a note of what was done goes.
     pub notes: Option<PathBuf>,
+    /// Asked for what the repository should have and can't give.
+    pub others: Others,
     /// Where receive-wal keeps what no repository has yet.
     pub received: Option<PathBuf>,
     /// The program and its arguments, up to and with `restore-wal`; without `--system-id` and
@@ -175,7 +178,7 @@ pub fn plan(
     let request = &options.request;
     request.wish.check()?;
     meter.begin("planning", 0);
-    let (system, mut archive) = load(repository, &request.wish)?;
+    let (system, mut archive) = load(repository, &request.wish, &options.others)?;
     if request.offline {
         keep_standalone(&mut archive, &request.wish)?;
     }
@@ -310,7 +313,8 @@ pub fn plan(
         now,
     };
     let folders = wanted.folders()?;
-    guard::check(&folders, repository.location().folder())?;
+    let all = repository.location().folder().into_iter();
+    guard::check(&folders, all.chain(options.others.folders()))?;
     let size = system.segment_size;
     let name =
         |segment: Option<Segment>| segment.map_or(String::new(), |segment| segment.to_string());

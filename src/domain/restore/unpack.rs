@@ -21,6 +21,7 @@ use super::{
     index::{FOLDERS, Found, Member},
     jobs::{self, Job},
     member::{Place, Writer},
+    sources::Sources,
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
@@ -38,7 +39,9 @@ use crate::{
 pub const CONTROL: &str = "global/pg_control.pgstow";
 
 pub struct Unpack<'a> {
-    pub repository: &'a Repository,
+    pub sources: &'a Sources<'a>,
+    /// Whose indexes `contents` was made of.
+    pub indexes: &'a Repository,
     pub contents: &'a Contents,
     /// What is there of each member.
     pub found: &'a [Found],
@@ -104,6 +107,39 @@ impl Unpack<'_> {
     }
 
     fn job(&self, backup: &Backup, writer: &mut Writer<'_>, work: &Work<'_>) -> Result<()> {
+        let what = format!("part {} of backup {}", work.job.part, backup.id);
+        let adds_blocks = (work.members.iter().zip(&work.found))
+            .any(|(member, found)| member.blocks && *found != Found::Same);
+        if !adds_blocks || !self.sources.has_others() {
+            return self
+                .sources
+                .read(backup, &what, |repository, backup, again| {
+                    self.extract(repository, backup, writer, work, |number, member| {
+                        self.place(member, work.found[number], backup, again)
+                    })
+                });
+        }
+        // Blocks go into files that are there: what a damaged list of them overwrites no other part brings back.
+        let meter = Meter::default();
+        let mut judge = Writer::new(None, 0, self.cancel, &meter);
+        let (repository, backup) = self.sources.read(backup, &what, |repository, backup, _| {
+            let nowhere = |_: usize, _: &Member| Place::Nowhere;
+            self.extract(repository, backup, &mut judge, work, nowhere)?;
+            Ok((repository.clone(), backup.clone()))
+        })?;
+        self.extract(&repository, &backup, writer, work, |number, member| {
+            self.place(member, work.found[number], &backup, false)
+        })
+    }
+
+    fn extract(
+        &self,
+        repository: &Repository,
+        backup: &Backup,
+        writer: &mut Writer<'_>,
+        work: &Work<'_>,
+        place: impl Fn(usize, &Member) -> Place,
+    ) -> Result<()> {
         let (job, members) = (&work.job, &*work.members);
         let part = backup.parts.iter().find(|part| part.number == job.part);
         let (Some(part), Some(first)) = (part, members.first()) else {
@@ -112,13 +148,11 @@ impl Unpack<'_> {
                 backup.id, job.part
             )));
         };
-        let name = self
-            .repository
-            .layout()
-            .backup_object(&backup.id, BackupObject::Part(job.part, backup.coding()));
-        let storage = self.repository.storage();
-        let mut read = || -> Result<()> {
-            let mut plain = self.repository.read_frames(
+        let object = BackupObject::Part(job.part, backup.coding());
+        let name = repository.layout().backup_object(&backup.id, object);
+        let storage = repository.storage();
+        let read = || -> Result<()> {
+            let mut plain = repository.read_frames(
                 &name,
                 backup.coding(),
                 part.stored_bytes,
@@ -130,10 +164,7 @@ impl Unpack<'_> {
                 &mut io::sink(),
             )
             .map_err(|error| storage.failed("read", &name, error))?;
-            let block_size = backup.block_size as usize;
-            writer.extract(plain, members, |number, member| {
-                self.place(member, work.found[number], block_size)
-            })
+            writer.extract(plain, members, place)
         };
         read().map_err(|error| match error.kind() {
             Kind::Interrupted => error,
@@ -141,14 +172,21 @@ impl Unpack<'_> {
         })
     }
 
-    fn place(&self, member: &Member, found: Found, block_size: usize) -> Place {
+    /// `again`: what an attempt before this one left is there.
+    fn place(&self, member: &Member, found: Found, backup: &Backup, again: bool) -> Place {
         let path = member.path.as_path();
+        let new = |path: PathBuf| match again && path.exists() {
+            true => Place::Over(path),
+            false => Place::File(path),
+        };
         match found {
             Found::Same => Place::Stays,
-            _ if member.blocks => Place::Blocks(self.data_dir.join(path), block_size),
+            _ if member.blocks => {
+                Place::Blocks(self.data_dir.join(path), backup.block_size as usize)
+            }
             _ if member.is_left_out() => Place::Nowhere,
-            _ if path == Path::new(control::PATH) => Place::File(self.data_dir.join(CONTROL)),
-            Found::Nothing => Place::File(self.data_dir.join(path)),
+            _ if path == Path::new(control::PATH) => new(self.data_dir.join(CONTROL)),
+            Found::Nothing => new(self.data_dir.join(path)),
             Found::Other | Found::Unread => Place::Over(self.data_dir.join(path)),
         }
     }

@@ -100,14 +100,10 @@ impl Apply<'_> {
         }
         self.look_again(lease)?;
         // Those of the backups above too: nobody could unpin them.
-        for name in self
-            .gathered
-            .stale
-            .iter()
-            .chain(&self.repository.words_on(|id| goes.contains(&id))?)
-        {
-            self.repository.delete_if_there(name)?;
-        }
+        let words = self.repository.words_on(|id| goes.contains(&id))?;
+        let stale = self.gathered.stale.iter().cloned().chain(words);
+        let stale: Vec<ObjectName> = stale.collect();
+        self.repository.storage().delete_all(&stale)?;
         self.meter.begin("deleting WAL", 0);
         self.note_wal_from(lease, &applied.wal)?;
         for keeps in &applied.wal {
@@ -252,9 +248,8 @@ impl Apply<'_> {
             return Ok(());
         }
         self.look_again(lease)?;
-        for name in batch.drain(..) {
-            self.repository.delete_if_there(&name)?;
-        }
+        self.repository.storage().delete_all(batch)?;
+        batch.clear();
         Ok(())
     }
 }

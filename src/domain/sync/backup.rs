@@ -5,14 +5,13 @@
 //! deletes them for a day.
 
 use std::{
-    fmt::Write,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
     claim::{self, Claim, Left},
-    object::{self, Wanted},
+    object::{self, Wanted, Way},
     pass::{Pair, Pass, Trouble, of_source, of_target},
     tally::CopiedBackup,
 };
@@ -78,7 +77,8 @@ fn copy_one(
         pass,
         backup,
         encrypted: pair.target.encrypted,
-        seal: pair.target.encrypted && !backup.coding().encrypted,
+        way: Way::between(backup.coding().encrypted, pair.target.encrypted),
+        over: false,
         notes: Mutex::new(Notes::new(0)),
     };
     if pass.dry_run {
@@ -115,20 +115,20 @@ fn copy_one(
 }
 
 #[derive(Clone, Copy)]
-enum Task<'a> {
+pub enum Task<'a> {
     Part(&'a Part),
     Object(&'a StoredObject),
 }
 
 impl Task<'_> {
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self {
             Task::Part(part) => &part.name,
             Task::Object(object) => &object.name,
         }
     }
 
-    fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         match self {
             Task::Part(part) => part.stored_bytes,
             Task::Object(object) => object.stored_bytes,
@@ -136,7 +136,7 @@ impl Task<'_> {
     }
 }
 
-struct Notes {
+pub struct Notes {
     copied: Vec<StoredObject>,
     /// The number of the next sign of life, and when the last was given.
     next: u32,
@@ -144,7 +144,7 @@ struct Notes {
 }
 
 impl Notes {
-    fn new(alive: u32) -> Self {
+    pub fn new(alive: u32) -> Self {
         Self {
             copied: Vec::new(),
             next: alive + 1,
@@ -153,17 +153,20 @@ impl Notes {
     }
 }
 
-struct Job<'a> {
-    pass: &'a Pass<'a>,
-    backup: &'a Backup,
-    /// Whether the target has it encrypted, and whether that happens on the way.
-    encrypted: bool,
-    seal: bool,
-    notes: Mutex<Notes>,
+/// How a backup comes from one repository into another.
+pub struct Job<'a> {
+    pub pass: &'a Pass<'a>,
+    /// As the source describes it.
+    pub backup: &'a Backup,
+    /// Whether the target has it encrypted, and what happens on the way.
+    pub encrypted: bool,
+    pub way: Way,
+    pub over: bool,
+    pub notes: Mutex<Notes>,
 }
 
 impl<'a> Job<'a> {
-    fn tasks(&self) -> impl Iterator<Item = Task<'a>> + use<'a> {
+    pub fn tasks(&self) -> impl Iterator<Item = Task<'a>> + use<'a> {
         let parts = self.backup.parts.iter().map(Task::Part);
         parts.chain(self.backup.objects.iter().map(Task::Object))
     }
@@ -221,7 +224,7 @@ impl<'a> Job<'a> {
         Ok(stored)
     }
 
-    fn wanted(&self, task: &Task<'_>) -> Result<Wanted, Trouble> {
+    pub fn wanted(&self, task: &Task<'_>) -> Result<Wanted, Trouble> {
         let object = BackupObject::read(task.name()).ok_or_else(|| {
             of_source(Error::damaged(format!(
                 "backup.json lists {}, which is no object of a backup",
@@ -232,13 +235,13 @@ impl<'a> Job<'a> {
             encrypted: self.encrypted,
             ..coding
         };
-        let (to, seal) = match object {
+        let (to, way) = match object {
             BackupObject::Part(number, coding) => {
-                (BackupObject::Part(number, coded(coding)), self.seal)
+                (BackupObject::Part(number, coded(coding)), self.way)
             }
-            BackupObject::Config(coding) => (BackupObject::Config(coded(coding)), self.seal),
+            BackupObject::Config(coding) => (BackupObject::Config(coded(coding)), self.way),
             // Lists are never encrypted.
-            other => (other, false),
+            other => (other, Way::AsItIs),
         };
         let (sha256, unencrypted_sha256) = match task {
             Task::Part(part) => (part.sha256, Some(part.unencrypted_sha256)),
@@ -251,7 +254,8 @@ impl<'a> Job<'a> {
             bytes: task.bytes(),
             sha256,
             unencrypted_sha256,
-            seal,
+            way,
+            over: self.over,
         })
     }
 
@@ -263,9 +267,9 @@ impl<'a> Job<'a> {
         };
         let noted = left.noted.get(name);
         let noted = noted.filter(|noted| {
-            let identity = match wanted.seal {
-                true => noted.unencrypted_sha256,
-                false => Some(noted.sha256),
+            let identity = match wanted.way {
+                Way::Encrypted => noted.unencrypted_sha256,
+                _ => Some(noted.sha256),
             };
             noted.stored_bytes == *length && identity == Some(wanted.sha256)
         });
@@ -273,7 +277,7 @@ impl<'a> Job<'a> {
             return Ok(Some(noted.clone()));
         }
         // What is encrypted can't be known again without the note.
-        if !wanted.seal
+        if wanted.way == Way::AsItIs
             && *length == wanted.bytes
             && object::hash(self.pass, &wanted.to)?.0 == wanted.sha256
         {
@@ -306,9 +310,9 @@ impl<'a> Job<'a> {
         let target = &self.pass.target.repository;
         let (parts, objects) = stored.split_at(self.backup.parts.len());
         let parts: Vec<Part> = self.backup.parts.iter().zip(parts).map(part).collect();
-        let recipients = match self.seal {
-            true => target.recipients().map_err(of_target)?,
-            false => self.backup.recipients.clone(),
+        let recipients = match self.way {
+            Way::Encrypted => target.recipients().map_err(of_target)?,
+            _ => self.backup.recipients.clone(),
         };
         let copied = Backup {
             stored_bytes: parts.iter().map(|part| part.stored_bytes).sum(),
@@ -334,17 +338,12 @@ impl<'a> Job<'a> {
         let name = target
             .layout()
             .backup_object(&copied.id, BackupObject::Sums);
-        let mut sums = String::new();
-        for part in &copied.parts {
-            writeln!(sums, "{}  {}", part.sha256, part.name)
-                .map_err(|error| Error::failed("can't list the parts").because(error))?;
-        }
         target.delete_if_there(&name)?;
-        target.storage().create(&name, sums.as_bytes())
+        target.storage().create(&name, copied.sums().as_bytes())
     }
 }
 
-fn part((old, stored): (&Part, &StoredObject)) -> Part {
+pub fn part((old, stored): (&Part, &StoredObject)) -> Part {
     Part {
         number: old.number,
         name: stored.name.clone(),

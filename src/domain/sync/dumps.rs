@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    object::{self, Wanted},
+    object::{self, Wanted, Way},
     pass::{Pair, Pass, Trouble, of_target},
     tally::CopiedDump,
 };
@@ -118,7 +118,11 @@ fn copy_one(
         bytes: dump.data.stored_bytes,
         sha256: dump.data.sha256,
         unencrypted_sha256: dump.data.unencrypted_sha256,
-        seal,
+        way: match seal {
+            true => Way::Encrypted,
+            false => Way::AsItIs,
+        },
+        over: false,
     };
     pass.meter
         .begin(&format!("copying dump {}", name.stem()), wanted.bytes);

@@ -14,6 +14,7 @@ mod merge;
 mod object;
 mod pass;
 mod pins;
+pub mod repair;
 pub mod status;
 mod stock;
 mod systems;

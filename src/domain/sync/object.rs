@@ -1,7 +1,8 @@
 //! An object of a backup, or the data of a dump, whose hash the source's description tells: copied, encrypted where
 //! the target does that and the source doesn't, and hashed on the way. Other bytes than those never get their name.
+//! What heals an object takes its place at once, when it is whole.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use super::pass::{Pass, Trouble, of_source, of_target};
 use crate::{
@@ -19,8 +20,28 @@ pub struct Wanted {
     pub bytes: u64,
     pub sha256: Sha256,
     pub unencrypted_sha256: Option<Sha256>,
-    /// Whether it is encrypted on the way.
-    pub seal: bool,
+    pub way: Way,
+    /// Whether it takes the place of what may be there.
+    pub over: bool,
+}
+
+/// What happens on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    AsItIs,
+    Encrypted,
+    /// For what is healed alone: `sync` decrypts nothing.
+    Decrypted,
+}
+
+impl Way {
+    pub fn between(source_is_encrypted: bool, target_is_encrypted: bool) -> Self {
+        match (source_is_encrypted, target_is_encrypted) {
+            (false, true) => Way::Encrypted,
+            (true, false) => Way::Decrypted,
+            _ => Way::AsItIs,
+        }
+    }
 }
 
 /// Copies it; how the target has it.
@@ -28,7 +49,8 @@ pub fn copy(pass: &Pass<'_>, wanted: &Wanted) -> Result<StoredObject, Trouble> {
     let (source, target) = (&pass.source.repository, &pass.target.repository);
     let to = &wanted.to;
     let upload = target.storage().put_part(to).map_err(of_target)?;
-    let mut sealed = SealedUpload::begin(target, to, upload, wanted.seal).map_err(of_target)?;
+    let mut sealed =
+        SealedUpload::begin(target, to, upload, wanted.way == Way::Encrypted).map_err(of_target)?;
     let written = |error| {
         of_target(Error::passed(error, |error| {
             target.storage().failed("write", to, error)
@@ -38,7 +60,14 @@ pub fn copy(pass: &Pass<'_>, wanted: &Wanted) -> Result<StoredObject, Trouble> {
         .storage()
         .get(&wanted.from, None)
         .map_err(of_source)?;
-    let mut reader = pass.paced(stored);
+    let paced = pass.paced(stored);
+    let mut reader: Box<dyn Read> = match wanted.way {
+        Way::Decrypted => {
+            let opened = source.keys().decryptor(BufReader::new(paced));
+            Box::new(opened.map_err(of_source)?)
+        }
+        _ => Box::new(paced),
+    };
     let mut buffer = vec![0; 128 << 10];
     loop {
         let count = match reader.read(&mut buffer) {
@@ -53,13 +82,14 @@ pub fn copy(pass: &Pass<'_>, wanted: &Wanted) -> Result<StoredObject, Trouble> {
     }
     let length = sealed.length();
     let sealed = sealed.finish().map_err(written)?;
-    let read = match wanted.seal {
-        true => sealed.unencrypted_sha256,
-        false => Some(sealed.sha256),
+    let (read, expected) = match wanted.way {
+        Way::AsItIs => (Some(sealed.sha256), Some(wanted.sha256)),
+        Way::Encrypted => (sealed.unencrypted_sha256, Some(wanted.sha256)),
+        Way::Decrypted => (Some(sealed.sha256), wanted.unencrypted_sha256),
     };
-    if read != Some(wanted.sha256) {
+    if read != expected {
         let place = source.storage().place(&wanted.from);
-        let what = match length == wanted.bytes {
+        let what = match length == wanted.bytes || wanted.way == Way::Decrypted {
             true => format!("{place} has another SHA-256 than its description says"),
             false => format!("{place} has {length} bytes instead of {}", wanted.bytes),
         };
@@ -67,7 +97,11 @@ pub fn copy(pass: &Pass<'_>, wanted: &Wanted) -> Result<StoredObject, Trouble> {
             "`pgstow verify` shows what else is damaged there; another repository may have it whole.",
         )));
     }
-    sealed.upload.finish().map_err(of_target)?;
+    let finished = match wanted.over {
+        true => sealed.upload.finish_over(),
+        false => sealed.upload.finish(),
+    };
+    finished.map_err(of_target)?;
     let stored = StoredObject {
         name: to.file_name().to_owned(),
         stored_bytes: sealed.stored_bytes,
@@ -75,19 +109,21 @@ pub fn copy(pass: &Pass<'_>, wanted: &Wanted) -> Result<StoredObject, Trouble> {
         unencrypted_sha256: sealed.unencrypted_sha256.or(wanted.unencrypted_sha256),
     };
     if pass.verify {
-        read_again(pass, to, &stored)?;
+        read_again(pass, wanted, &stored)?;
     }
     Ok(stored)
 }
 
-/// What the target took must be what it gives back; what is not goes at once.
-fn read_again(pass: &Pass<'_>, name: &ObjectName, stored: &StoredObject) -> Result<(), Trouble> {
-    let target = &pass.target.repository;
+/// What the target took must be what it gives back; what is not goes at once, unless it was damaged before.
+fn read_again(pass: &Pass<'_>, wanted: &Wanted, stored: &StoredObject) -> Result<(), Trouble> {
+    let (target, name) = (&pass.target.repository, &wanted.to);
     let found = hash(pass, name)?;
     if found == (stored.sha256, stored.stored_bytes) {
         return Ok(());
     }
-    target.delete_if_there(name).map_err(of_target)?;
+    if !wanted.over {
+        target.delete_if_there(name).map_err(of_target)?;
+    }
     Err(of_target(
         Error::failed(format!(
             "{} was stored, and has other bytes when it is read again",

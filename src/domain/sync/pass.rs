@@ -71,6 +71,19 @@ impl Pass<'_> {
         }
     }
 
+    /// How a system of the target is registered in both, if the one can heal the other.
+    pub fn pair(&self, system: &System) -> Result<Pair> {
+        let source = self.source.repository.system(system.system_id)?;
+        if (source.wal_codec, source.segment_size) != (system.wal_codec, system.segment_size) {
+            let what = format!("its WAL is stored as {}", source.wal_codec);
+            return Err(Error::failed(what));
+        }
+        Ok(Pair {
+            source,
+            target: system.clone(),
+        })
+    }
+
     /// Notes what is the matter with one object or backup, and goes on; an error where it is more than that. False if
     /// nothing is wrong: the source has deleted it meanwhile.
     pub fn pass_over(&self, what: &str, trouble: Trouble) -> Result<bool> {

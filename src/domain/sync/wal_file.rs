@@ -1,11 +1,11 @@
 //! One WAL file from the source into the target, as it is compressed there.
 //!
 //! Its plain bytes are looked at on the way: what is cut off, damaged or another file than its name says gets no name
-//! in the target. Where the target encrypts, the file is read twice, since its hash stands before it, in the clear;
+//! in the target. What it is to heal there it takes the place of. Where the target encrypts, the file is read twice, since its hash stands before it, in the clear;
 //! a difference between the two is damage. What is encrypted in the source is looked at where there is a key for it,
 //! else its header alone is.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use super::{
     merge::{Seen, What},
@@ -35,14 +35,19 @@ pub fn bring(pass: &Pass<'_>, pair: &Pair, seen: &Seen) -> Brought {
     let to = pair.target.coding_of(file).encrypted;
     let one = One {
         pass,
-        system: &pair.source,
+        // As it is on the way.
+        system: match (from, to) {
+            (true, false) => &pair.target,
+            _ => &pair.source,
+        },
         target_system: &pair.target,
         file,
         seen,
+        is_decrypted: from && !to,
     };
     match (from, to) {
         (false, true) => one.encrypt(),
-        (true, _) if !pass.source.repository.keys().can_decrypt() => one.unseen(),
+        (true, true) if !pass.source.repository.keys().can_decrypt() => one.unseen(),
         _ => one.seen_on_the_way(),
     }
 }
@@ -53,6 +58,8 @@ struct One<'a> {
     target_system: &'a System,
     file: WalName,
     seen: &'a Seen,
+    /// On the way, for what is healed alone: `sync` decrypts nothing.
+    is_decrypted: bool,
 }
 
 impl One<'_> {
@@ -70,7 +77,7 @@ impl One<'_> {
             return Err(of_target(target.failed("write", &self.seen.to, error)));
         }
         let plain = plain?;
-        if self.system.coding_of(self.file).encrypted {
+        if self.is_decrypted || self.system.coding_of(self.file).encrypted {
             self.compare_told(plain)?;
         }
         self.finish(upload, bytes, plain)
@@ -125,7 +132,7 @@ impl One<'_> {
     }
 
     /// The stored bytes, which go to the target as they are read.
-    fn tee(&self) -> Result<Tee<impl Read + Send + use<'_>>, Trouble> {
+    fn tee(&self) -> Result<Tee<Box<dyn Read + Send + '_>>, Trouble> {
         let target = self.pass.target.repository.storage();
         Ok(Tee {
             upload: target.put_new(&self.seen.to).map_err(of_target)?,
@@ -135,10 +142,15 @@ impl One<'_> {
         })
     }
 
-    fn open(&self) -> Result<impl Read + Send + use<'_>, Trouble> {
-        let storage = self.pass.source.repository.storage();
-        let stored = storage.get(&self.seen.info.name, None).map_err(of_source)?;
-        Ok(self.pass.paced(stored))
+    fn open(&self) -> Result<Box<dyn Read + Send + '_>, Trouble> {
+        let source = &self.pass.source.repository;
+        let stored = source.storage().get(&self.seen.info.name, None);
+        let stored = self.pass.paced(stored.map_err(of_source)?);
+        if !self.is_decrypted {
+            return Ok(Box::new(stored));
+        }
+        let opened = source.keys().decryptor(BufReader::new(stored));
+        Ok(Box::new(opened.map_err(of_source)?))
     }
 
     /// Reads all of the stored bytes; the hash of the plain ones, which are what the name says.
@@ -180,6 +192,10 @@ impl One<'_> {
     /// Gives it its name; success too where the same is there already.
     fn finish(&self, mut upload: Box<dyn Upload>, bytes: u64, plain: Sha256) -> Brought {
         upload.settle().map_err(of_target)?;
+        if self.seen.there.is_some() {
+            upload.finish_over().map_err(of_target)?;
+            return Ok(Some(bytes));
+        }
         match upload.finish() {
             Ok(()) => Ok(Some(bytes)),
             Err(error) if error.kind() == Kind::AlreadyExists => self.compare(plain, error),

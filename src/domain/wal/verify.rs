@@ -47,6 +47,21 @@ pub struct WalFinding {
     pub what: String,
     /// What can't be replayed because of it; None for a file that no restore replays.
     pub lost: Option<Missing>,
+    /// The file that is damaged or missing, where it is none that is lost.
+    #[serde(skip)]
+    pub file: Option<WalName>,
+}
+
+impl WalFinding {
+    /// The files that are damaged or missing.
+    pub fn files(&self, system: &System) -> Vec<WalName> {
+        let size = system.segment_size;
+        let segments = self.lost.into_iter().flat_map(|lost| {
+            let numbers = lost.numbers();
+            numbers.map(move |number| Segment::nth(lost.timeline, number, size))
+        });
+        segments.map(WalName::Segment).chain(self.file).collect()
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -120,6 +135,7 @@ pub fn verify(
             object: hole.describe(system.segment_size),
             what: "missing, though WAL before and behind it is there".to_owned(),
             lost: Some(hole),
+            file: None,
         });
     }
     // Workers end in any order.
@@ -152,6 +168,7 @@ impl Check<'_> {
                     object: self.repository.storage().place(&info.name),
                     what: "is no WAL file; restores don't use it".to_owned(),
                     lost: None,
+                    file: None,
                 }),
                 false => each(info),
             }
@@ -236,6 +253,7 @@ impl Check<'_> {
             object: store.place(&info.name),
             what,
             lost,
+            file: Some(file),
         }]
     }
 
@@ -297,6 +315,7 @@ impl Check<'_> {
                     object: self.repository.storage().place(&object),
                     what,
                     lost: Some(lost(timeline, number)),
+                    file: None,
                 })
             });
         Ok(findings.collect())

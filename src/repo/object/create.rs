@@ -112,6 +112,21 @@ impl Upload for Create {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+
+    fn finish_over(self: Box<Self>) -> Result<()> {
+        let client = &self.client;
+        let payload = self.bytes.freeze();
+        let put = client.ask(|| {
+            let options = PutOptions {
+                attributes: client.attributes(),
+                ..PutOptions::default()
+            };
+            let store = client.patient();
+            store.put_opts(&self.path, payload.clone(), options)
+        });
+        put.map(drop)
+            .map_err(|error| client.failure("replace", &self.name, &error))
+    }
 }
 
 /// Where the store would overwrite what is there. Who writes between the look and the put is overwritten all the same.

@@ -6,7 +6,10 @@ use std::{
     time::Instant,
 };
 
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use object_store::{ObjectMeta, ObjectStoreExt, path::Path as StorePath};
 
 use super::{
@@ -76,18 +79,27 @@ impl Storage for ObjectStorage {
     fn delete(&self, name: &ObjectName) -> Result<()> {
         let (client, path) = (&self.0, self.0.path(name.as_str())?);
         let deleted = client.ask(|| client.patient().delete(&path));
-        deleted.map_err(|error| {
-            let failure = client.failure("delete", name, &error);
-            match is_denied(&error) {
-                true => Error::new(Kind::Denied, format!("not allowed to delete {}", client.place(name)))
-                    .because(failure)
-                    .hint(
-                        "these credentials may not delete; `pgstow cleanup` runs where there are others that may \
-                         (docs/stores.md, Against a stolen key).",
-                    ),
-                false => failure,
-            }
-        })
+        deleted.map_err(|error| undeleted(client, name, &error))
+    }
+
+    fn delete_all(&self, names: &[ObjectName]) -> Result<()> {
+        let client = &self.0;
+        let Some(first) = names.first() else {
+            return Ok(());
+        };
+        let paths = names.iter().map(|name| client.path(name.as_str()));
+        let paths = paths.collect::<Result<Vec<StorePath>>>()?;
+        let deleted = client.ask(|| {
+            let paths = stream::iter(paths.clone()).map(Ok).boxed();
+            let deleted = client.patient().delete_stream(paths);
+            deleted
+                .filter_map(async |one| match one {
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => None,
+                    Err(error) => Some(Err(error)),
+                })
+                .try_collect::<()>()
+        });
+        deleted.map_err(|error| undeleted(client, first, &error))
     }
 
     fn forget_unfinished(&self, prefix: &Prefix, before: Option<Time>) -> Result<u64> {
@@ -118,6 +130,20 @@ fn listing(client: &Client, folder: &StorePath, after: Option<&StorePath>) -> St
     match after {
         Some(after) => client.patient().list_with_offset(Some(folder), after),
         None => client.patient().list(Some(folder)),
+    }
+}
+
+fn undeleted(client: &Client, name: &ObjectName, error: &object_store::Error) -> Error {
+    let failure = client.failure("delete", name, error);
+    match is_denied(error) {
+        true => {
+            let what = format!("not allowed to delete {}", client.place(name));
+            Error::new(Kind::Denied, what).because(failure).hint(
+                "these credentials may not delete; `pgstow cleanup` runs where there are others that may \
+                 (docs/stores.md, Against a stolen key).",
+            )
+        }
+        false => failure,
     }
 }
 

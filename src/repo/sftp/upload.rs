@@ -147,7 +147,20 @@ impl RemoteUpload {
         }
         let removed = self.sessions.wait(sftp.fs().remove_file(temporary));
         self.is_over = removed.is_ok();
-        // The name, too: a file system with a journal writes it with the file that has it.
+        self.sync_name()
+    }
+
+    fn publish_over(&mut self) -> Result<()> {
+        let sftp = &self.session.sftp;
+        let mut fs = sftp.fs();
+        let renamed = self.sessions.wait(fs.rename(&self.temporary, &self.path));
+        renamed.map_err(|error| self.failed(&error))?;
+        self.is_over = true;
+        self.sync_name()
+    }
+
+    /// The name, too: a file system with a journal writes it with the file that has it.
+    fn sync_name(&mut self) -> Result<()> {
         let synced = self.sessions.wait(self.file.sync_all());
         synced.map_err(|error| self.failed(&error))
     }
@@ -183,6 +196,11 @@ impl Upload for RemoteUpload {
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.settle()?;
         self.publish()
+    }
+
+    fn finish_over(mut self: Box<Self>) -> Result<()> {
+        self.settle()?;
+        self.publish_over()
     }
 }
 

@@ -16,7 +16,7 @@ const FAULTS: [Fault; 5] = [
 ];
 
 /// Runs `work` with a fault at each of its requests, or at some of them.
-fn with_faults(name: &str, proxy: &Proxy, mut work: impl FnMut(usize)) {
+pub fn with_faults(name: &str, proxy: &Proxy, mut work: impl FnMut(usize)) {
     let count = requests(proxy, || work(0)).len();
     assert!(count > 0, "{name} asks for nothing");
     let mut random = Random::new(name);

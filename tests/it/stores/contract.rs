@@ -103,6 +103,7 @@ pub fn keeps_the_contract(store: &dyn Storage) {
     drop(unfinished);
 
     large_objects(store);
+    replaced(store);
 
     for name in all {
         store.delete(&at(name)).unwrap();
@@ -132,6 +133,27 @@ fn large_objects(store: &dyn Storage) {
         store.head(&at("dropped")).unwrap_err().kind(),
         Kind::NotFound
     );
+}
+
+/// What is damaged is replaced, however long both are; the old one is there until then.
+fn replaced(store: &dyn Storage) {
+    let at = |name: &str| layout::probe().object(name);
+    let bytes = vec![7; 9_000_000];
+    let mut upload = store.put_part(&at("large")).unwrap();
+    upload.write_all(&bytes).unwrap();
+    assert_eq!(store.head(&at("large")).unwrap().size, 20_000_000);
+    upload.finish_over().unwrap();
+    assert!(store.read(&at("large"), 9_000_000).unwrap() == bytes);
+    for new in [&b"another"[..], b"b"] {
+        store.replace(&at("b"), new).unwrap();
+        assert_eq!(store.read(&at("b"), 10).unwrap(), new);
+    }
+    let mut dropped = store.put_new(&at("b")).unwrap();
+    dropped.write_all(b"never").unwrap();
+    drop(dropped);
+    assert_eq!(store.read(&at("b"), 10).unwrap(), b"b");
+    store.replace(&at("new"), b"x").unwrap();
+    store.delete(&at("new")).unwrap();
 }
 
 fn read(store: &dyn Storage, name: &str, range: std::ops::Range<u64>) -> Vec<u8> {

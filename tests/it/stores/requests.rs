@@ -3,7 +3,7 @@
 use std::{fs, thread, time::Duration};
 
 use super::{behind_proxy, requests, stow_in};
-use crate::harness::{Scratch, Shutdown, pg};
+use crate::harness::{Scratch, Shutdown, bucket::Bucket, pg};
 
 /// What is stored once and never changes is asked for once an hour.
 #[test]
@@ -71,4 +71,45 @@ fn a_segment_costs_one_request() {
     thread::sleep(Duration::from_millis(10));
     stow.tool.command(&["init"]).ok();
     assert!(!scratch.join("state/main/remembered").exists());
+}
+
+/// What goes goes many at once.
+#[test]
+fn a_cleanup_deletes_many_objects_by_one_request() {
+    let of_bucket = Scratch::new();
+    let (bucket, proxy) = behind_proxy(&of_bucket);
+    let scratch = Scratch::new();
+    let stow = stow_in(&bucket, &scratch, &of_bucket, pg(16));
+    for _ in 0..3 {
+        stow.base(&["--full"]).ok();
+        for _ in 0..10 {
+            stow.cluster.switch_wal();
+        }
+    }
+    let before = objects(&bucket);
+    let cleanup = || {
+        let cleanup = stow.tool.command(&["cleanup"]);
+        cleanup
+            .env("PGSTOW_REPO_RETENTION_FULL", "1")
+            .env("PGSTOW_REPO_RETENTION_MIN", "1")
+            .ok();
+    };
+    let sent = requests(&proxy, cleanup);
+    let deleted = before - objects(&bucket);
+    assert!(deleted > 35, "only {deleted} of {before} objects are gone");
+    let deletes = sent.iter().filter(|line| line.contains("?delete"));
+    let deletes = deletes.count();
+    // For each of two backups its description, its data, its claim; WAL; leases, each by itself.
+    assert!(
+        (3..=12).contains(&deletes),
+        "{deletes} for {deleted}: {sent:#?}"
+    );
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
+}
+
+/// How many there are, but for leases.
+fn objects(bucket: &Bucket) -> usize {
+    let listed = bucket.ask("GET /backups?list-type=2&max-keys=1000 HTTP/1.1\r\n");
+    let keys = listed.split("<Key>").skip(1);
+    keys.filter(|key| !key.contains("/locks/")).count()
 }

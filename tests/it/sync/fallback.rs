@@ -1,9 +1,9 @@
-//! `restore-wal` looks into another repository for what the chosen one should have and can't give.
+//! What the chosen repository should have and can't give comes from another one: `restore-wal`, `restore`, `list`.
 
 use std::fs;
 
 use super::{Site, flip};
-use crate::harness::{Cluster, Shutdown, pg, tool::Invocation};
+use crate::harness::{Cluster, PgBin, Scratch, Shutdown, keys, pg, tool::Invocation};
 
 /// A cluster whose WAL is in both repositories, and its last segments.
 fn filled() -> (Site, Vec<String>) {
@@ -78,4 +78,125 @@ fn a_recovery_passes_a_damaged_segment() {
     let told = format!("{} comes from repository offsite", segments[1]);
     assert!(log.contains(&told), "{log}");
     copy.stop(Shutdown::Fast);
+}
+
+/// Restores without naming a repository, expects these warnings, and starts what came of it.
+#[track_caller]
+fn restored(site: &Site, name: &str, warnings: &[&str], dump: &str) -> Cluster {
+    let to = site.scratch.join(name);
+    let mut restore = site.pgstow(&["restore", "--data-dir", to.to_str().unwrap()]);
+    for warning in warnings {
+        restore = restore.expect_warning(warning);
+    }
+    restore.ok();
+    let pg = site.main().pg.clone();
+    pg.verifybackup(&to).unwrap();
+    let mut copy = Cluster::existing(&site.scratch, pg, &format!("{name}-run"), &to);
+    copy.recover();
+    assert!(copy.dump("postgres") == dump, "another database");
+    copy.amcheck();
+    copy
+}
+
+/// Each object in turn, of a chain whose blocks are put on what the full backup has.
+fn a_restore_takes_from_elsewhere_what_is_damaged(pg: PgBin, lines: &str) {
+    let site = Site::start(pg, lines);
+    let [full, incremental] = site.fill();
+    site.sync(0);
+    let dump = site.main().dump("postgres");
+    let elsewhere = "comes from repository offsite";
+    let cases = [
+        (full.parts()[0].clone(), elsewhere),
+        (incremental.parts()[0].clone(), elsewhere),
+        (full.object("index.json.zst"), elsewhere),
+        (incremental.object("index.json.zst"), elsewhere),
+        (incremental.object("backup_manifest.zst"), elsewhere),
+    ];
+    for (number, (path, warning)) in cases.iter().enumerate() {
+        flip(path);
+        let name = format!("damaged{number}");
+        restored(&site, &name, &[warning], &dump).stop(Shutdown::Fast);
+        flip(path);
+    }
+    // Of a copy that is encrypted all would be taken, whose description is another.
+    if !lines.contains("encryption") {
+        let description = full.object("backup.json");
+        flip(&description);
+        let warnings = [
+            "and comes from",
+            "it builds on backup",
+            "the index of backup",
+        ];
+        restored(&site, "described", &warnings, &dump).stop(Shutdown::Fast);
+        flip(&description);
+    }
+    // Gone, which the listing shows.
+    let part = full.parts()[1].clone();
+    fs::rename(&part, site.scratch.join("part")).unwrap();
+    let warnings = [full.id(), "it builds on backup", "part 2 of backup"];
+    restored(&site, "missing", &warnings, &dump).stop(Shutdown::Fast);
+    fs::rename(site.scratch.join("part"), &part).unwrap();
+    // What both lack stops it.
+    flip(&part);
+    flip(&site.copied(&full).parts()[1]);
+    let to = site.scratch.join("lost");
+    site.pgstow(&["restore", "--data-dir", to.to_str().unwrap()])
+        .fails(1)
+        .stderr_contains("is not restored and can't be started");
+}
+
+#[test]
+fn a_restore_takes_from_elsewhere_what_is_damaged_on_17() {
+    a_restore_takes_from_elsewhere_what_is_damaged(pg(17), "compression = \"zstd:1\"");
+}
+
+/// From an encrypted repository into a plain one's place.
+#[test]
+fn a_restore_takes_from_elsewhere_what_is_encrypted_there() {
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    a_restore_takes_from_elsewhere_what_is_damaged(pg(15), &lines);
+}
+
+#[test]
+fn a_repository_that_is_away_is_replaced_by_the_next() {
+    let (site, segments) = filled();
+    let dump = site.main().dump("postgres");
+    site.main().switch_wal();
+    site.sync(0);
+    let instead = "repository offsite is used instead";
+    // A hole, which the other one has not.
+    let hole = site.stow.wal_object(&segments[1]);
+    let kept = site.scratch.join("kept");
+    fs::rename(&hole, &kept).unwrap();
+    restored(&site, "hole", &[instead], &dump).stop(Shutdown::Fast);
+    fs::rename(&kept, &hole).unwrap();
+    // Who names a repository means it.
+    let away = site.scratch.join("away");
+    fs::rename(site.stow.root(), &away).unwrap();
+    site.pgstow(&["--repo", "local", "list"]).fails(1);
+    let list = site
+        .pgstow(&["--json", "list"])
+        .expect_warning(instead)
+        .ok();
+    assert_eq!(
+        list.json()["repository"],
+        site.offsite.display().to_string()
+    );
+    site.pgstow(&["list", "--dumps"])
+        .expect_warning(instead)
+        .ok();
+    let mut copy = restored(&site, "elsewhere", &[instead], &dump);
+    // It goes on to read its WAL from there.
+    let log = copy.log();
+    assert!(!log.contains("comes from repository"), "{log}");
+    copy.stop(Shutdown::Fast);
+    // Neither may be written over, whichever is read.
+    let into = site.offsite.join("data");
+    let words = ["restore", "--data-dir", into.to_str().unwrap()];
+    site.pgstow(&words).fails(1);
+    fs::rename(&away, site.stow.root()).unwrap();
+    site.pgstow(&words)
+        .fails(1)
+        .stderr_contains("lies in the repository");
 }

@@ -1,9 +1,12 @@
 //! `pgstow sync`: another repository is filled, and the first one is not needed any more.
 
 mod fallback;
+mod faults;
 mod heal;
 mod interrupted;
+mod repair;
 mod retention;
+mod status;
 mod trouble;
 
 use std::{

@@ -213,9 +213,7 @@ impl Check<'_> {
         else {
             return Ok(());
         };
-        let line = |part: &Part| format!("{}  {}\n", part.sha256, part.name);
-        let expected: String = self.backup.parts.iter().map(line).collect();
-        if sums != expected.as_bytes() {
+        if sums != self.backup.sums().as_bytes() {
             self.add(&name, None, "does not list the parts as backup.json does");
         }
         Ok(())

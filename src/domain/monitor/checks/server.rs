@@ -58,7 +58,7 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
         one("recovery_target", setup::recovery_target(asked)),
         one("full_page_writes", setup::full_page_writes(asked)),
         slots(server, limits.slot_wal),
-        receiving(server, by),
+        receiving(facts, server, by),
         clock(server, limits.clock),
         left_databases(server),
     ]
@@ -116,8 +116,31 @@ fn slots(server: &Server, limits: Limits<u64>) -> Verdict {
     verdict.with(limits.figure("held", most.held, Unit::Bytes))
 }
 
-/// Whether receive-wal is there and keeps up, where its slot shows that it is used.
-fn receiving(server: &Server, by: Yardstick<'_>) -> Verdict {
+/// Whether receive-wal is there and keeps up, and what it keeps until repositories take it.
+fn receiving(facts: &Facts, server: &Server, by: Yardstick<'_>) -> Verdict {
+    let verdict = slot(server, by);
+    let waiting = facts.received;
+    let age = waiting
+        .oldest
+        .and_then(|since| (by.now - since).to_std().ok());
+    let age = age.unwrap_or_default();
+    let limits = by.thresholds;
+    let state = limits.waiting.judge(waiting.files);
+    let state = state.max(limits.waiting_age.judge(age));
+    if state == State::Ok {
+        return verdict;
+    }
+    let (files, age) = (units::count(waiting.files, "segment"), units::duration(age));
+    Verdict {
+        state: state.max(verdict.state),
+        reason: format!("{}; {files} received, which not all repositories have, the oldest since {age}", verdict.reason),
+        hint: Some("the log of `pgstow receive-wal` tells why they are not stored; they are safe on this host alone.".to_owned()),
+        ..verdict
+    }
+}
+
+/// What the slot of receive-wal shows, where there is one.
+fn slot(server: &Server, by: Yardstick<'_>) -> Verdict {
     const NAME: &str = "receive_wal";
     let Some(slot) = server.slots.iter().find(|slot| slot.name == by.slot) else {
         let unused = format!("not used: there is no slot {}", by.slot);

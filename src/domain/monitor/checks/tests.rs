@@ -166,6 +166,7 @@ fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
         minimal: Ok(None),
         arrivals: Arrivals::default(),
         archive_failed: None,
+        received: Waiting::default(),
         disks: vec![Disk {
             name: "data".to_owned(),
             path: PathBuf::from("/data"),
@@ -579,6 +580,26 @@ fn each_fact_has_its_verdict() {
             &[("receive_wal", Warning)],
         ),
         (Box::new(|f| asked(f).slots.push(received(true, 7))), &[]),
+        (
+            // However well it receives; also where nobody receives any more.
+            Box::new(|f| {
+                asked(f).slots.push(received(true, 7));
+                f.received = Waiting {
+                    files: 2,
+                    oldest: Some(at(12) - TimeDelta::minutes(90)),
+                };
+            }),
+            &[("receive_wal", Warning)],
+        ),
+        (
+            Box::new(|f| {
+                f.received = Waiting {
+                    files: 1001,
+                    oldest: Some(at(12)),
+                };
+            }),
+            &[("receive_wal", Critical)],
+        ),
         (
             Box::new(|f| asked(f).slots.push(received(true, 1 << 30))),
             &[("slots", Critical), ("receive_wal", Critical)],

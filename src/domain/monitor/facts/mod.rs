@@ -10,7 +10,7 @@ pub mod timers;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -27,8 +27,12 @@ use super::{
 };
 use crate::{
     domain::{
-        setup::stored::Stored,
-        wal::{failed::Failed, gaps},
+        setup::{facts::Waiting, stored::Stored},
+        wal::{
+            failed::Failed,
+            gaps,
+            receive::{self, files},
+        },
     },
     error::{Error, Kind, Result},
     postgres::{conninfo::ConnInfo, lsn::SystemId},
@@ -82,6 +86,9 @@ pub struct Facts {
     pub arrivals: Arrivals,
     /// Why archive-wal failed last on this host; None, too, where that can't be read.
     pub archive_failed: Option<Failed>,
+    /// Whole segments that receive-wal keeps on this host until all repositories have them; none, too, where that
+    /// can't be read.
+    pub received: Waiting,
     pub disks: Vec<Disk>,
     /// The room of the state folder, in which something could be written just now.
     pub state: Result<Room>,
@@ -176,6 +183,7 @@ impl Facts {
                 given_up: gaps::noted(&state),
                 minimal: Spell::read(&state),
                 archive_failed: Failed::read(&state),
+                received: received(&state),
                 runs: runs::read(&state),
                 arrivals: Arrivals::read(&state),
                 measures: Measures::read(&state),
@@ -231,6 +239,7 @@ impl Facts {
             },
             arrivals,
             archive_failed: state.archive_failed,
+            received: state.received,
             disks,
             state: heard(writable.wait(until, cancel))?,
             runs: state.runs,
@@ -244,6 +253,7 @@ struct State {
     given_up: Result<Vec<Gap>>,
     minimal: Result<Option<Spell>>,
     archive_failed: Option<Failed>,
+    received: Waiting,
     runs: Result<Vec<Run>>,
     arrivals: Result<Arrivals>,
     measures: Result<Measures>,
@@ -256,11 +266,18 @@ impl State {
             given_up: Err(again()),
             minimal: Err(again()),
             archive_failed: None,
+            received: Waiting::default(),
             runs: Err(again()),
             arrivals: Err(again()),
             measures: Err(again()),
         }
     }
+}
+
+fn received(state: &Path) -> Waiting {
+    let waiting = files::waiting(&state.join(receive::FOLDER));
+    let (files, oldest) = waiting.unwrap_or_default();
+    Waiting { files, oldest }
 }
 
 /// An error is a fact as well, but for a stop that was asked for.

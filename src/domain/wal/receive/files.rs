@@ -19,7 +19,10 @@ use crate::{
         lsn::{Lsn, TimelineId},
         wal_name::{Segment, SegmentSize, WalName},
     },
-    util::fs::{open_lock, rename_new, sync_folder},
+    util::{
+        clock::Time,
+        fs::{open_lock, rename_new, sync_folder},
+    },
 };
 
 static ZEROS: [u8; 128 << 10] = [0; 128 << 10];
@@ -191,6 +194,23 @@ pub fn whole(folder: &Path) -> Result<BTreeSet<Segment>> {
         WalName::Segment(segment) => Some(segment),
         _ => None,
     })
+}
+
+/// How many they are, and since when the oldest waits. Where nothing was ever received, none does.
+pub fn waiting(folder: &Path) -> Result<(u64, Option<Time>)> {
+    let segments = match whole(folder) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok((0, None)),
+        other => other?,
+    };
+    // One that leaves meanwhile waits no more.
+    let since = |segment: &Segment| -> Option<Time> {
+        let found = fs::metadata(folder.join(segment.to_string())).ok()?;
+        Some(found.modified().ok()?.into())
+    };
+    Ok((
+        segments.len() as u64,
+        segments.iter().filter_map(since).min(),
+    ))
 }
 
 /// Those in progress: one for each timeline that was received at all.

@@ -1,0 +1,77 @@
+//! Heals what `verify` found damaged or missing by what another repository has of the same bytes.
+//!
+//! The new object is whole and checked before it takes the place of the old one, which is there until that moment: a
+//! crash leaves one or the other. What no repository has whole stays as it is.
+
+mod backup;
+mod report;
+mod wal;
+
+use std::collections::BTreeSet;
+
+pub use self::report::Repair;
+use super::{
+    hold,
+    pass::{Pass, Peer},
+    tally::Tally,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::wal_name::WalName,
+    repo::{backup_id::BackupId, catalog::Backup, lease, repository::System},
+    util::{cancel::Cancel, meter::Meter, pace::Pace},
+};
+
+pub struct Order<'a> {
+    /// The repository that is healed.
+    pub target: &'a Peer,
+    /// In turn.
+    pub sources: &'a [Peer],
+    pub workers: usize,
+}
+
+/// What is to be healed.
+#[derive(Debug, Default)]
+pub struct Damaged {
+    /// With their descriptions, where these can be read.
+    pub backups: Vec<(BackupId, Option<Backup>)>,
+    pub wal: Vec<(System, BTreeSet<WalName>)>,
+}
+
+pub fn run(
+    order: &Order<'_>,
+    damaged: &Damaged,
+    cancel: &Cancel,
+    meter: &Meter,
+) -> Result<Vec<Repair>> {
+    let target = &order.target.repository;
+    hold::while_held(target, cancel, |cancel| {
+        if let Some(held) = target.lease_in_force(lease::CLEANUP)? {
+            let what = format!("a cleanup is running there ({})", held.holder());
+            return Err(Error::new(Kind::Busy, what).hint("run it again when that is over."));
+        }
+        let (pace, tally) = (Pace::new(None, cancel), Tally::default());
+        let pass = |source| Pass {
+            source,
+            target: order.target,
+            verify: true,
+            workers: order.workers,
+            dry_run: false,
+            pace: &pace,
+            cancel,
+            meter,
+            tally: &tally,
+        };
+        let mut repairs = Vec::new();
+        for (id, own) in &damaged.backups {
+            repairs.extend(backup::heal(order.sources, &pass, *id, own.clone())?);
+        }
+        for (system, files) in &damaged.wal {
+            for file in files {
+                cancel.check()?;
+                repairs.extend(wal::heal(order.sources, &pass, system, *file)?);
+            }
+        }
+        Ok(repairs)
+    })
+}

@@ -1,0 +1,35 @@
+//! What came of healing an object.
+
+use serde::Serialize;
+
+use crate::{domain::sync::pass::Peer, error::Error};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Repair {
+    pub object: String,
+    /// The repository that it came from; None: it is as it was.
+    pub from: Option<String>,
+    pub bytes: u64,
+    /// Why it is as it was.
+    pub why: Option<String>,
+}
+
+impl Repair {
+    pub fn of(object: String, from: &Peer, bytes: u64) -> Self {
+        Self {
+            object,
+            from: Some(from.name.clone()),
+            bytes,
+            why: None,
+        }
+    }
+
+    pub fn none(object: String, why: &Error) -> Self {
+        Self {
+            object,
+            from: None,
+            bytes: 0,
+            why: Some(why.in_one_line()),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Heals one WAL file. What of it can be read here stays, unless its records are broken and the other repository has
+//! them whole: which of two files of one name is right nobody can know otherwise.
+
+use std::io::{self, Write};
+
+use super::report::Repair;
+use crate::{
+    domain::{
+        sync::{
+            merge::{Seen, What},
+            pass::{Pass, Peer, Trouble, of_source, of_target},
+            wal_file::bring,
+        },
+        wal::stored::Stored,
+    },
+    error::{Error, Kind, Result},
+    postgres::{lsn::Lsn, wal_name::WalName, wal_records::WalRecords},
+    repo::repository::{Repository, System},
+    util::hash::{Sha256, Sha256Writer},
+};
+
+/// None: it is whole here.
+pub fn heal<'a>(
+    sources: &'a [Peer],
+    pass: &impl Fn(&'a Peer) -> Pass<'a>,
+    system: &System,
+    file: WalName,
+) -> Result<Option<Repair>> {
+    let mut left = None;
+    for source in sources {
+        let pass = pass(source);
+        let target = &pass.target.repository;
+        let place = target.storage().place(&target.wal_object(system, file));
+        match heal_from(&pass, system, file) {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => return Ok(Some(Repair::of(place, source, bytes))),
+            Err(Trouble::Target(error)) => return Err(error),
+            Err(Trouble::Source(error)) => {
+                pass.cancel.check()?;
+                let error = error.context(format!("repository {} can't heal it", source.name));
+                left = Some(Repair::none(place, &error));
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// Bytes as they are stored now; None where there is nothing to heal.
+fn heal_from(pass: &Pass<'_>, system: &System, file: WalName) -> Result<Option<u64>, Trouble> {
+    let (source, target) = (&pass.source.repository, &pass.target.repository);
+    let pair = pass.pair(system).map_err(of_source)?;
+    let to = target.wal_object(system, file);
+    let there = match target.storage().head(&to) {
+        Err(error) if error.kind() == Kind::NotFound => None,
+        other => Some(other.map_err(of_target)?),
+    };
+    let broken = match there.is_some().then(|| Read::of(target, system, file)) {
+        None => None,
+        Some(Ok(Read { broken: None, .. })) => return Ok(None),
+        Some(Ok(Read { broken, .. })) => broken,
+        Some(Err(error)) if error.kind() == Kind::Key => match target.clear_hash(&to) {
+            Ok(Some(_)) => return Ok(None),
+            _ => None,
+        },
+        Some(Err(error)) if target.is_of_object(&error) || error.kind() == Kind::NotFound => None,
+        Some(Err(error)) => return Err(of_target(error)),
+    };
+    let info = source
+        .storage()
+        .head(&source.wal_object(&pair.source, file))
+        .map_err(of_source)?;
+    match Read::of(source, &pair.source, file) {
+        Ok(theirs) => {
+            let reaches = |at: Lsn| theirs.broken.is_none_or(|theirs| theirs > at);
+            if broken.is_some_and(|at| !reaches(at)) {
+                let what = format!("{file} has the same damage there");
+                return Err(of_source(Error::damaged(what)));
+            }
+            refuse_others(target, system, file, theirs.plain).map_err(of_source)?;
+        }
+        // Without the key its header alone tells: enough for what can't be read at all.
+        Err(error) if error.kind() == Kind::Key && system.encrypted && broken.is_none() => {}
+        Err(error) => return Err(of_source(error)),
+    }
+    let seen = Seen {
+        what: What::File(file),
+        info,
+        to,
+        there,
+    };
+    bring(pass, &pair, &seen)
+}
+
+/// The header of an encrypted segment tells what is in it, however damaged the rest is.
+fn refuse_others(target: &Repository, system: &System, file: WalName, plain: Sha256) -> Result<()> {
+    if !system.coding_of(file).encrypted {
+        return Ok(());
+    }
+    match target.clear_hash(&target.wal_object(system, file)) {
+        Ok(Some(told)) if told != plain => Err(Error::failed(format!(
+            "{file} has other bytes there than its header tells here"
+        ))
+        .hint("two servers archived under one name: find out which of both is right.")),
+        _ => Ok(()),
+    }
+}
+
+/// A file that could be read whole.
+struct Read {
+    plain: Sha256,
+    /// Where its records end before it does, which may be right: where a timeline was left.
+    broken: Option<Lsn>,
+}
+
+impl Read {
+    fn of(repository: &Repository, system: &System, file: WalName) -> Result<Self> {
+        let object = repository.wal_object(system, file);
+        let stored = Stored {
+            repository,
+            system,
+            object: &object,
+            file,
+        };
+        let mut plain = Sha256Writer::new(io::sink());
+        let mut records = match file {
+            WalName::Segment(segment) => Some(WalRecords::new(segment.timeline)),
+            _ => None,
+        };
+        stored.read(repository.storage().get(&object, None)?, |bytes| {
+            records.iter_mut().for_each(|records| records.feed(bytes));
+            let hashed = plain.write_all(bytes);
+            hashed.map_err(|error| Error::failed("can't hash").because(error))
+        })?;
+        let broken = records.and_then(|records| records.finish().broken);
+        Ok(Self {
+            plain: plain.finish().1,
+            broken: broken.map(|broken| broken.at),
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! `verify --repair`: what is damaged or missing in one repository is healed by what another one has.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{Site, count, files, flip};
+use crate::harness::{PgBin, Scratch, Stored, keys, pg, user};
+
+/// All that lasts, by its path: what `verify` itself files and leases left out.
+fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let lasting = |file: &String| {
+        !["/locks/", "/verified/"]
+            .iter()
+            .any(|part| file.contains(part))
+    };
+    let read = |file: String| {
+        let bytes = fs::read(root.join(&file)).unwrap();
+        (file, bytes)
+    };
+    files(root).into_iter().filter(lasting).map(read).collect()
+}
+
+/// Damages something of each kind; how many objects.
+fn harm(backups: [&Stored; 2], segments: [PathBuf; 2]) -> usize {
+    let [full, incremental] = backups;
+    let [damaged, missing] = segments;
+    flip(&full.parts()[0]);
+    fs::remove_file(&full.parts()[1]).unwrap();
+    fs::write(full.object("SHA256SUMS"), "nothing").unwrap();
+    fs::write(&incremental.parts()[0], "cut off").unwrap();
+    flip(&incremental.object("index.json.zst"));
+    flip(&incremental.object("backup.json"));
+    flip(&damaged);
+    fs::remove_file(missing).unwrap();
+    8
+}
+
+/// With segments that are in both, behind the backups.
+fn filled(pg: PgBin, lines: &str) -> (Site, [Stored; 2], [String; 2]) {
+    let site = Site::start(pg, lines);
+    let backups = site.fill();
+    let segment = |number: u32| {
+        site.main().psql(&format!("create table s{number} ()"));
+        site.main().switch_wal()
+    };
+    let [_, first, second, _] = [1, 2, 3, 4].map(segment);
+    site.sync(0);
+    (site, backups, [first, second])
+}
+
+fn verify(site: &Site, repo: &str, words: &[&str], code: i32) -> Value {
+    let fixed = ["--repo", repo, "--json", "verify", "--all", "--wal"];
+    site.pgstow(&[&fixed, words].concat()).fails(code).json()
+}
+
+fn heals_byte_for_byte(pg: PgBin, lines: &str) {
+    let (site, backups, segments) = filled(pg, lines);
+    let dump = site.main().dump("postgres");
+    let before = contents(site.stow.root());
+    let objects = [0, 1].map(|number| site.stow.wal_object(&segments[number]));
+    let [full, incremental] = &backups;
+    let harmed = harm([full, incremental], objects);
+    verify(&site, "local", &[], 3);
+    let told = verify(&site, "local", &["--repair"], 0);
+    assert_eq!(count(&told, "repairs"), harmed, "{told:#}");
+    for repair in told["repairs"].as_array().unwrap() {
+        assert_eq!(repair["from"], "offsite", "{told:#}");
+    }
+    let after = contents(site.stow.root());
+    for (file, bytes) in &before {
+        // The description is the copy's own words.
+        let is_same = after.get(file) == Some(bytes) || file.ends_with("-incr/backup.json");
+        assert!(is_same, "{file} is another");
+    }
+    assert_eq!(before.len(), after.len());
+    assert!(full.check_sums().contains("OK"));
+    verify(&site, "local", &[], 0);
+    // Nothing is left to do.
+    let told = verify(&site, "local", &["--repair"], 0);
+    assert_eq!(count(&told, "repairs"), 0, "{told:#}");
+    let offsite = site.scratch.join("offsite-gone");
+    fs::rename(&site.offsite, &offsite).unwrap();
+    let to = site.scratch.join("restored");
+    site.pgstow(&["restore", "--data-dir", to.to_str().unwrap()])
+        .ok();
+    site.main().pg.verifybackup(&to).unwrap();
+    fs::rename(&offsite, &site.offsite).unwrap();
+    site.comes_back(&[], &dump);
+}
+
+#[test]
+fn heals_byte_for_byte_on_17() {
+    heals_byte_for_byte(pg(17), "compression = \"zstd:1\"");
+}
+
+/// A plain repository from an encrypted copy, where the key is.
+#[test]
+fn heals_from_what_is_encrypted() {
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    heals_byte_for_byte(pg(16), &lines);
+}
+
+/// Encrypted anew: other bytes, and the same backup.
+#[test]
+fn heals_an_encrypted_copy_from_a_plain_repository() {
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    let (site, [full, incremental], segments) = filled(pg(18), &lines);
+    let dump = site.main().dump("postgres");
+    let objects = [0, 1].map(|number| site.stow.wal_object_in(&site.offsite, &segments[number]));
+    let copies = [site.copied(&full), site.copied(&incremental)];
+    harm([&copies[0], &copies[1]], objects);
+    verify(&site, "offsite", &[], 3);
+    let told = verify(&site, "offsite", &["--repair"], 0);
+    assert!(count(&told, "repairs") >= 8, "{told:#}");
+    assert!(copies[0].check_sums().contains("OK"));
+    verify(&site, "offsite", &[], 0);
+    // All that is to be encrypted is.
+    for (file, bytes) in contents(&site.offsite) {
+        let is_age = bytes.starts_with(b"age-encryption.org/v1\n");
+        assert_eq!(is_age, file.ends_with(".age"), "{file}");
+    }
+    site.sync(0);
+    site.comes_back(&[], &dump);
+}
+
+#[test]
+fn what_nobody_has_whole_stays_as_it_is() {
+    let (site, [full, incremental], segments) = filled(pg(15), "compression = \"zstd:1\"");
+    let part = full.parts()[0].clone();
+    let copied = site.folder_of(&full).join(part.file_name().unwrap());
+    let segment = site.stow.wal_object(&segments[0]);
+    for path in [&part, &copied, &segment] {
+        flip(path);
+    }
+    fs::remove_file(site.stow.wal_object_in(&site.offsite, &segments[0])).unwrap();
+    let lost = fs::read(&part).unwrap();
+    let told = verify(&site, "local", &["--repair"], 3);
+    let repairs = told["repairs"].to_string();
+    assert_eq!(count(&told, "repairs"), 2, "{told:#}");
+    assert!(repairs.contains("another SHA-256"), "{told:#}");
+    assert!(told["repairs"][0]["from"].is_null(), "{told:#}");
+    assert_eq!(fs::read(&part).unwrap(), lost);
+    assert!(segment.exists());
+    let list = site.pgstow(&["--repo", "local", "list", "--json"]).ok();
+    assert!(list.stdout.contains(incremental.id()));
+    // People read the same.
+    let words = ["--repo", "local", "verify", full.id(), "--repair"];
+    site.pgstow(&words).fails(3).stdout_contains("not healed: ");
+    flip(&copied);
+    site.pgstow(&words)
+        .ok()
+        .stdout_contains("(from repository offsite");
+    user::own(&part);
+}
+
+#[test]
+fn without_another_repository_there_is_nothing_to_heal_from() {
+    let site = Site::start(pg(17), "compression = \"zstd:1\"");
+    let root = site.stow.root().display().to_string();
+    site.pgstow(&["--repo-url", &root, "verify", "--repair"])
+        .fails(2)
+        .stderr_contains("no other repository");
+    site.pgstow(&["verify", "shop", "--repair"])
+        .fails(2)
+        .stderr_contains("shop is no backup");
+}
