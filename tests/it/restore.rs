@@ -29,7 +29,8 @@ use std::{
 use rustix::process::Signal;
 
 use crate::harness::{
-    Archive, Cluster, PgBin, Scratch, Shutdown, on_every_major, pg, tool::Invocation, user::own,
+    Archive, Cluster, PgBin, Scratch, Shutdown, Stored, on_every_major, pg, tool::Invocation,
+    user::own,
 };
 
 on_every_major!(
@@ -317,7 +318,7 @@ fn damage_is_named_and_leaves_nothing_that_starts() {
     story.base();
     let base = story.scratch.join("repository/main/base");
     let backup = fs::read_dir(base).unwrap().next().unwrap().unwrap().path();
-    let part = backup.join("part-0001.tar.zst");
+    let part = Stored::at(&backup).parts()[0].clone();
     let mut file = OpenOptions::new().write(true).open(&part).unwrap();
     file.seek(SeekFrom::Start(100_000)).unwrap();
     file.write_all(b"not what it was").unwrap();

@@ -105,11 +105,18 @@ pub fn keeps_the_contract(store: &dyn Storage) {
     large_objects(store);
     replaced(store);
 
-    for name in all {
+    // One by one, and many at once; of these it is no matter if one is gone.
+    let (one_by_one, at_once) = all.split_at(2);
+    for name in one_by_one {
         store.delete(&at(name)).unwrap();
+    }
+    let at_once = [at_once, &["large", "gone"]].concat();
+    let at_once: Vec<_> = at_once.into_iter().map(at).collect();
+    store.delete_all(&at_once).unwrap();
+    store.delete_all(&[]).unwrap();
+    for name in all {
         assert_eq!(store.head(&at(name)).unwrap_err().kind(), Kind::NotFound);
     }
-    store.delete(&at("large")).unwrap();
     assert!(names(None).is_empty());
 }
 
