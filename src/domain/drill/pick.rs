@@ -103,8 +103,8 @@ pub fn pick(archive: &Archive, to: &To) -> Result<Picked> {
     })
 }
 
-/// Where recovery may be told to stop: at the beginning of any segment that lies behind a backup's end, and has a
-/// record behind it.
+/// Where recovery may be told to stop: anywhere in the segments behind a backup's end, as long as there is a record
+/// behind it.
 fn random(archive: &Archive, chance: u64) -> Result<Wish> {
     let timeline = choose(archive, &Wish::latest())
         .map(|choice| choice.timeline)
@@ -128,11 +128,11 @@ fn random(archive: &Archive, chance: u64) -> Result<Wish> {
             ways.push((backup.id, first, last));
         }
     }
-    let places = ways
-        .iter()
-        .flat_map(|(id, first, last)| (*first..=*last).map(move |number| (*id, number)));
+    let places = ways.iter().flat_map(|(id, first, last)| {
+        (*first..=*last).map(move |number| (*id, number, number < *last))
+    });
     let count = places.clone().count() as u64;
-    let Some((id, number)) = count
+    let Some((id, number, has_next)) = count
         .checked_sub(1)
         .and_then(|_| places.clone().nth((chance % count) as usize))
     else {
@@ -142,9 +142,14 @@ fn random(archive: &Archive, chance: u64) -> Result<Wish> {
         )
         .hint("leave out --random, or wait until more WAL is archived."));
     };
+    // Of the last one nobody knows where its last record is.
+    let within = match has_next {
+        true => chance / count % size,
+        false => 0,
+    };
     Ok(Wish {
         backup: Some(id),
-        target: Target::Lsn(Lsn(number * size)),
+        target: Target::Lsn(Lsn(number * size + within)),
         timeline: TimelineWish::Number(timeline),
         ..Wish::latest()
     })

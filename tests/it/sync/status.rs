@@ -1,6 +1,6 @@
 //! `sync --status` with several sources and targets.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use super::Site;
 use crate::harness::pg;
@@ -23,7 +23,8 @@ fn each_target_is_shown_beside_each_source() {
     for name in ["second", "third"] {
         site.pgstow(&["--repo", name, "init"]).ok();
     }
-    // One that the first source has not.
+    // One that the first source has not, by an id of its own.
+    thread::sleep(Duration::from_millis(1100));
     site.main().psql("create table later ()");
     site.main().switch_wal();
     let base = ["--repo", "second", "base", "--full", "--checkpoint", "fast"];

@@ -208,7 +208,9 @@ impl Validator<'_> {
                 format!("on {}", ground.name()),
             )),
             Err(error) if !ground.is_scratch() && is_about_rights(&error) => {
-                return Err(error.hint(
+                // Its own hint is for who restores.
+                let what = format!("it can't be tried out on {}", ground.name());
+                return Err(Error::failed(what).because(error).hint(
                     "make its roles there and verify it as a superuser, or on a server of its own (verify.place = \
                      \"scratch\").",
                 ));
