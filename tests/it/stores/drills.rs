@@ -30,9 +30,9 @@ fn an_encrypted_chain_in_a_bucket_is_proven_and_looked_into() {
         "shop",
         "create table orders as select n, repeat(md5(n::text), 20) word from generate_series(1, 20000) n",
     );
-    pgstow(&["base", "--full"]).ok();
+    pgstow(&["base", "--full", "--checkpoint", "fast"]).ok();
     main.psql_in("shop", "update orders set word = 'changed' where n <= 100");
-    pgstow(&["base", "--incremental"]).ok();
+    pgstow(&["base", "--incremental", "--checkpoint", "fast"]).ok();
     let since = main.psql(
         "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00')",
     );

@@ -1,6 +1,6 @@
 //! What the chosen repository should have and can't give comes from another one: `restore-wal`, `restore`, `list`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread, time::Duration};
 
 use super::{Site, flip};
 use crate::harness::{Cluster, PgBin, Scratch, Shutdown, keys, pg, tool::Invocation};
@@ -110,6 +110,8 @@ fn flip_often(path: &Path) {
 /// Each object in turn, of a chain whose blocks are put on what the full backup has.
 fn a_restore_takes_from_elsewhere_what_is_damaged(pg: PgBin, lines: &str) {
     let site = Site::start(pg, lines);
+    // Files that are too young when the full backup begins are stored anew by the incremental one.
+    thread::sleep(Duration::from_millis(2500));
     let [full, incremental] = site.fill();
     site.sync(0);
     let dump = site.main().dump("postgres");
