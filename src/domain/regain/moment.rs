@@ -154,14 +154,15 @@ impl<'a> Way<'a> {
             self.around.cancel,
         )?;
         started.map_err(|words| {
-        let mut words = words.into_iter();
-        let first = words.next().unwrap_or_default();
-        Error::failed(format!(
-            "the restored server did not come to {target}: {first}"
-        ))
-        .because(words.collect::<Vec<_>>().join("\n"))
-        .hint("`pgstow restore --plan` tells what is possible, `pgstow find-target` which moments there are.")
-    })
+            let mut words = words.into_iter();
+            let first = words.next().unwrap_or_default();
+            let what = format!("the restored server did not come to {target}: {first}");
+            Error::failed(what)
+                .because(words.collect::<Vec<_>>().join("\n"))
+                .hint(
+                    "`pgstow restore --plan` tells what is possible, `pgstow find-target` which moments there are.",
+                )
+        })
     }
 }
 

@@ -162,12 +162,18 @@ impl<'a> Filling<'a> {
         had: Option<&Had>,
     ) -> Result<()> {
         let target = &self.order.target.repository;
-        if self.order.verify {
+        {
             let copied = self.tally.so_far();
-            doubts.settle(target, &copied)?;
+            if self.order.verify {
+                doubts.settle(target, &copied)?;
+            }
+            // What was there before is noted already.
+            let backups = copied.backups.iter().map(|backup| backup.id);
+            let dumps = copied.dumps.iter().map(|dump| dump.name.clone());
+            brought.backups.extend(backups);
+            brought.dumps.extend(dumps);
         }
-        // What is there now was brought, or is as good.
-        There::look(target, &doubts)?.note_in(&mut brought, &doubts);
+        doubts.take_from(&mut brought);
         if let Some(had) = had {
             brought.backups.retain(|id| had.backups.contains(id));
             brought.dumps.retain(|name| had.dumps.contains(name));

@@ -43,6 +43,12 @@ impl Doubts {
         })
     }
 
+    /// What was or is damaged doesn't count as brought.
+    pub fn take_from(&self, brought: &mut Brought) {
+        brought.backups.retain(|id| !self.backups.contains(id));
+        brought.dumps.retain(|name| !self.dumps.contains(name));
+    }
+
     /// Of what was copied anew and read again, the words of before hold no more.
     pub fn settle(&mut self, target: &Repository, copied: &Copied) -> Result<()> {
         let mut words = Verified::now();
@@ -116,7 +122,6 @@ impl There {
                 DumpState::Unfinished(_) => {}
             }
         }
-        brought.backups.retain(|id| !doubts.backups.contains(id));
-        brought.dumps.retain(|name| !doubts.dumps.contains(name));
+        doubts.take_from(brought);
     }
 }
