@@ -33,7 +33,7 @@ pub fn replace(
     notes: &Notes,
 ) -> Result<Marker> {
     create_new_folder(aside, 0o700).map_err(|error| {
-        error.hint("another restore began in the same second: wait for it, then run this one again if it failed.")
+        error.hint("another restore took this name just now: wait for it, then run this one again if it failed.")
     })?;
     give(aside, owner)?;
     let marker = Marker::set(aside, notes)?;

@@ -183,11 +183,25 @@ impl Wanted<'_> {
     }
 }
 
-/// Where what is in `path` goes at `now`.
+/// Where what is in `path` goes at `now`: with a number behind it if that name is taken, as by an
+/// earlier restore of the same second.
 pub fn aside(path: &Path, now: Time) -> PathBuf {
     let mut name = stem(path);
     name.push(now.format("%Y%m%dT%H%M%SZ").to_string());
-    name.into()
+    free_name(name.into())
+}
+
+/// `path`, or the first of `path-2`, `path-3` ... of which nothing is there.
+pub fn free_name(path: PathBuf) -> PathBuf {
+    let mut free = path.clone();
+    let mut number = 1;
+    while free.symlink_metadata().is_ok() {
+        number += 1;
+        let mut numbered = path.clone().into_os_string();
+        numbered.push(format!("-{number}"));
+        free = numbered.into();
+    }
+    free
 }
 
 /// Whether [`aside`] gives such a name for `path`.
@@ -264,6 +278,20 @@ mod tests {
             assert!(is_aside(&name, Path::new(data_dir)));
             assert!(!is_aside(&name, Path::new("/pg/dat")));
             assert!(!is_aside(&name.join("x"), Path::new(data_dir)));
+        }
+    }
+
+    #[test]
+    fn two_of_one_second_have_two_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data");
+        let now = chrono::DateTime::from_timestamp(1_795_226_400, 0).unwrap();
+        for end in ["", "-2", "-3"] {
+            let name = aside(&data_dir, now);
+            let wanted = format!("data.old-20261121T020000Z{end}");
+            assert_eq!(name, folder.path().join(wanted));
+            assert!(is_aside(&name, &data_dir));
+            std::fs::create_dir(name).unwrap();
         }
     }
 }

@@ -29,7 +29,7 @@ pub fn place(data_dir: &Facts, state: Option<&Path>, now: Time) -> PathBuf {
     let writable = access(folder_of(&beside), Access::WRITE_OK | Access::EXEC_OK).is_ok();
     match state {
         Some(state) if data_dir.mount_point || !writable => {
-            state.join(format!("wal-{}", now.format("%Y%m%dT%H%M%SZ")))
+            places::free_name(state.join(format!("wal-{}", now.format("%Y%m%dT%H%M%SZ"))))
         }
         _ => beside,
     }
@@ -46,7 +46,7 @@ pub fn keep(
         make(folder_of(kept), 0o750, owner)?;
     }
     create_new_folder(kept, 0o700).map_err(|error| {
-        error.hint("another restore began in the same second: wait for it, then run this one again if it failed.")
+        error.hint("another restore took this name just now: wait for it, then run this one again if it failed.")
     })?;
     give(kept, owner)?;
     let to = kept.join("pg_wal");
