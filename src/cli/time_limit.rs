@@ -39,6 +39,6 @@ fn expired(limit: Duration, key: &str, meter: &Meter) -> Error {
         meter.phase()
     );
     Error::new(Kind::TimedOut, message).hint(format!(
-        "see whether the file system of the repository answers; a slow one may need a longer {key}."
+        "see whether the repository answers, its file system or the host that it is on; a slow one may need a longer {key}."
     ))
 }

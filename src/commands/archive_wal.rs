@@ -18,7 +18,10 @@ use crate::{
         stores::Store,
     },
     error::{Error, Result},
-    postgres::{lsn::SystemId, wal_name::WalName},
+    postgres::{
+        lsn::SystemId,
+        wal_name::{Segment, WalName},
+    },
     util::{detach, fs::folder_of},
 };
 
@@ -84,16 +87,16 @@ pub fn run(
             data_dir: Path::new(DATA_DIR),
             wal,
             limits: limits(settings),
-            start: &|first, lock| {
-                let mut words = call()?.into_iter();
-                let mut command = Command::new(words.next().unwrap_or_default());
-                command.args(words).args(["archive-wal", "--ahead"]);
-                detach::start(command.arg(wal.join(first.to_string())), lock)
-            },
         },
         drop_above: settings.wal.drop_above,
     };
-    let archived = wish.fulfil(&context.meter);
+    let start = |first: Segment, lock| {
+        let mut words = call()?.into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).args(["archive-wal", "--ahead"]);
+        detach::start(command.arg(wal.join(first.to_string())), lock)
+    };
+    let archived = wish.fulfil(&context.meter, &start);
     Failed::note(&state, options.name, &archived);
     let archived = archived?;
     let mut report = ArchivedWal {

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -17,6 +17,7 @@ pub struct Meter(Arc<Counters>);
 #[derive(Debug, Default)]
 struct Counters {
     phase: Mutex<String>,
+    parts: Mutex<Vec<Weak<Counters>>>,
     done: AtomicU64,
     total: AtomicU64,
 }
@@ -33,12 +34,28 @@ impl Meter {
         self.0.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// One for work that goes on beside other work: while it lives its phase is told.
+    pub fn part(&self) -> Self {
+        let part = Self::default();
+        let mut parts = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.push(Arc::downgrade(&part.0));
+        part
+    }
+
     pub fn phase(&self) -> String {
-        self.0
-            .phase
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let own = |counters: &Counters| {
+            let phase = counters.phase.lock();
+            phase.unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        let parts = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts: Vec<String> = parts
+            .iter()
+            .filter_map(|part| part.upgrade().map(|part| own(&part)))
+            .collect();
+        match parts.is_empty() {
+            true => own(&self.0),
+            false => parts.join(" and "),
+        }
     }
 
     /// Bytes done, bytes expected (0: unknown).

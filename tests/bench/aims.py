@@ -6,12 +6,15 @@
 from dataclasses import dataclass
 
 import report
+from bucket import DELAYS
 from dump import FORMATS
 from growth import TIMES
 from limits import COMPRESSING, WRITING, Loop
 from rows import middle, ratio
 
 MIB = 1 << 20
+ROADS = [f", in a bucket, {delay} ms away" for delay in DELAYS]
+IN_BUCKET = [work + road for road in ROADS for work in ("full backup", "restore", "archive-wal, one by one", "restore-wal, one by one")]
 
 
 @dataclass
@@ -52,6 +55,9 @@ AIMS = [
     *memory("archive-wal, one by one"),
     *work("restore-wal, one by one", wall=0.5),
     Aim("restore and replay", "wall", 0.8),
+    *(Aim(row, "wall", 0.8) for row in IN_BUCKET),
+    *(Aim(f"archiver fallen behind{road}", "wall", 0.8) for road in ROADS),
+    *(Aim(row, "peak memory", 200 * MIB, alone=True) for row in IN_BUCKET),
     Aim("find-target, one core", "wall", 1.2),
     *(Aim(f"dump, {name}", "wall", 1.03) for name in FORMATS),
     *(Aim(f"dump, {name}", "peak memory", 64 * MIB, alone=True) for name in FORMATS),

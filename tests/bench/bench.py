@@ -5,7 +5,7 @@ import time
 
 from cluster import Cluster
 from data import fill
-from rows import METRICS, Row
+from rows import LOCAL, Row
 
 BEGUN = time.monotonic()
 
@@ -24,7 +24,7 @@ class Bench:
     def text(self, text):
         self.page.append(text)
 
-    def row(self, key, tools, shown=tuple(METRICS)):
+    def row(self, key, tools, shown=LOCAL):
         """A new row, which is shown here on the page."""
         row = self.rows[key] = Row(tools, shown)
         self.page.append(row)

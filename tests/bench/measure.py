@@ -27,11 +27,12 @@ class Measured:
     server_cpu: float = 0.0
     output: str = ""
     stored: int = 0  # bytes that a tool keeps of it
+    requests: int = 0  # of a store
 
     def and_then(self, next_one):
         """Both as one: times add up, the larger memory counts."""
         return Measured(self.wall + next_one.wall, self.cpu + next_one.cpu, max(self.memory, next_one.memory),
-                        self.server_cpu + next_one.server_cpu)
+                        self.server_cpu + next_one.server_cpu, requests=self.requests + next_one.requests)
 
 
 class Failed(Exception):

@@ -5,7 +5,7 @@ import re
 
 from data import COUNTS
 from measure import USER, call, measure, remove, stored_bytes
-from tools import WORKERS, Tool
+from tools import WORKERS, Tool, counted
 
 
 def pg_basebackup(cluster):
@@ -52,9 +52,12 @@ class PgBackRest(Tool):
     options = ()  # what only the command line may say
     checks_manifest = False  # it has a manifest of its own, and checks while it restores
 
+    def repository(self):
+        return f"repo1-path={self.repo}"
+
     def set_up(self):
         config = self.configure("pgbackrest.conf", f"""[global]
-repo1-path={self.folder}/repo
+{self.repository()}
 repo1-bundle=y
 repo1-retention-full=1
 expire-auto=n
@@ -88,7 +91,7 @@ pg1-user=postgres
         return self.backups()[-1].name.endswith("I")
 
     def backups(self):
-        return sorted(path for path in (self.folder / "repo/backup/main").iterdir()
+        return sorted(path for path in (self.repo / "backup/main").iterdir()
                       if re.fullmatch(r"\d{8}-\d{6}F(_\d{8}-\d{6}I)?", path.name))
 
     def stored(self):
@@ -101,7 +104,7 @@ pg1-user=postgres
 
     def archive(self):
         # Beside it lies archive.info, which a push needs.
-        return self.folder / f"repo/archive/main/{self.cluster.major()}-1"
+        return self.repo / f"archive/main/{self.cluster.major()}-1"
 
     def forget_archive(self):
         remove(self.archive())
@@ -118,8 +121,8 @@ pg1-user=postgres
         return self.restore_there(target)
 
     def restore_there(self, target, *more):
-        return measure([*self.command, f"--pg1-path={target}", f"--tablespace-map-all={self.tablespace_at(target)}",
-                        "--archive-mode=off", *more, "restore"])
+        return counted(self, [*self.command, f"--pg1-path={target}", f"--tablespace-map-all={self.tablespace_at(target)}",
+                              "--archive-mode=off", *more, "restore"])
 
     def restore_delta(self, target):
         return self.restore_there(target, "--delta")

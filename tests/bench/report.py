@@ -23,6 +23,8 @@ def megabytes(value):
 
 
 def shown(metric, value):
+    if metric == "requests":
+        return f"{value:,.0f}"
     return seconds(value) if metric in ("wall", "CPU") else megabytes(value)
 
 

@@ -10,14 +10,16 @@ METRICS = {
     "CPU": lambda one: one.cpu + one.server_cpu,
     "peak memory": lambda one: one.memory,
     "stored": lambda one: one.stored,
+    "requests": lambda one: one.requests,
 }
+LOCAL = ("wall", "CPU", "peak memory", "stored")
 
 
 class Row:
     """`tools` in the order of the table; the first is held against the others.
     `shown`: the metrics that mean something for this work."""
 
-    def __init__(self, tools, shown=tuple(METRICS)):
+    def __init__(self, tools, shown=LOCAL):
         self.shown = shown
         self.runs = {tool.name: [] for tool in tools}  # a Measured for each round
         self.peers = [tool.name for tool in tools if tool.peer]

@@ -12,6 +12,7 @@ from pathlib import Path
 import aims
 import report
 from bench import Bench, say
+from bucket import bucket, bucket_wal
 from delta import delta
 from dump import dump
 from find import find
@@ -29,8 +30,8 @@ from workplace import Workplace
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/benchmarks.md"
 # In this order: the first ones need the filled cluster, the later of those change it, and the rest makes others.
-PARTS = {"full": full, "dump": dump, "delta": delta, "incremental": incremental, "replay": replay, "summaries": summaries, "wal": wal, "find": find,
-         "growth": growth, "program": program}
+PARTS = {"full": full, "bucket": bucket, "dump": dump, "delta": delta, "incremental": incremental, "replay": replay, "summaries": summaries,
+         "wal": wal, "bucket-wal": bucket_wal, "find": find, "growth": growth, "program": program}
 
 NEEDED = "What is needed: tests/bench/setup.sh"
 
@@ -83,7 +84,7 @@ def arguments():
     parser.add_argument("--pgstow", default=ROOT / "target/release/pgstow", help="the program (default: that of setup.sh)")
     parser.add_argument("--limits", default=ROOT / "target/release/examples/limits", help="the bare loops (default: those of setup.sh)")
     parser.add_argument("--work", default="/tmp/pgstow-bench", help="a folder that does not exist (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=54321, help="this and the next are used, in sockets (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=54321, help="this and the next are used, in sockets, and the three behind them on loopback (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     options = parser.parse_args()

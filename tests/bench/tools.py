@@ -4,7 +4,7 @@ All copy to the same disk with a fast checkpoint, the same codec and two workers
 file checksums as they come. The other tools: peers.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data import COUNTS
@@ -25,10 +25,18 @@ class Codec:
 ZSTD = Codec("zstd", 3)
 
 
+def counted(tool, command, server=None):
+    """Runs one of its commands, measured, with the requests that it sends."""
+    before = tool.requests()
+    measured = measure(command, server)
+    return replace(measured, requests=tool.requests() - before)
+
+
 class Tool:
     """Has a folder of its own for what it stores; `archive_command` keeps the WAL that it needs."""
 
     peer = True
+    further = ()  # metrics that mean something beside the usual ones
     most_rounds = 1000  # of a slow one: fewer
     checks_manifest = True  # a restored copy has the server's backup_manifest
 
@@ -39,6 +47,15 @@ class Tool:
 
     def set_up(self):
         pass
+
+    @property
+    def repo(self):
+        """Where what it stores lies."""
+        return self.folder / "repo"
+
+    def requests(self):
+        """How many it has sent to a store so far."""
+        return 0
 
     def configure(self, name, text):
         """Writes its configuration file, as the server's user."""
@@ -58,7 +75,7 @@ class Tool:
         return measured
 
     def run_backup(self, command):
-        return measure(command, self.cluster.postmaster())
+        return counted(self, command, self.cluster.postmaster())
 
     def tablespace_at(self, target):
         return f"{target}-tablespace"
@@ -81,11 +98,15 @@ class Pgstow(Tool):
     key, name, peer = "pgstow", "pgstow", False
     program = None  # set by run.py
 
+    def repository(self):
+        """The part of its configuration that says where that is."""
+        return f'url = "{self.repo}"'
+
     def set_up(self):
         compression = self.codec.name if self.codec.name == "lz4" else f"{self.codec.name}:{self.codec.level}"
         config = self.configure("pgstow.toml", f"""state_dir = "{self.folder}/state"
 [repo.local]
-url = "{self.folder}/repo"
+{self.repository()}
 compression = "{compression}"
 [cluster.main]
 host = "{self.cluster.folder}"
@@ -111,7 +132,7 @@ checkpoint = "fast"
         return self.backups()[-1].name.endswith("-incr")
 
     def backups(self):
-        return sorted((self.folder / "repo/main/base").glob("*"))
+        return sorted((self.repo / "main/base").glob("*"))
 
     def stored(self):
         return stored_bytes(self.backups()[-1])
@@ -122,7 +143,7 @@ checkpoint = "fast"
 
     def archive(self):
         """Where its segments lie."""
-        return self.folder / "repo/main/wal"
+        return self.repo / "main/wal"
 
     def forget_archive(self):
         for folder in self.archive().glob("*/*"):
@@ -139,8 +160,8 @@ checkpoint = "fast"
 
     def restore(self, target, *more):
         oid = self.cluster.tablespace_oid()
-        return measure([*self.command, "restore", "--data-dir", target, "--archive", "off",
-                        "--tablespace", f"{oid}={self.tablespace_at(target)}", *more])
+        return counted(self, [*self.command, "restore", "--data-dir", target, "--archive", "off",
+                              "--tablespace", f"{oid}={self.tablespace_at(target)}", *more])
 
     def restore_delta(self, target):
         return self.restore(target, "--delta")

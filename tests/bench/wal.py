@@ -8,10 +8,10 @@ from pathlib import Path
 import report
 from data import make_wal
 from limits import Limits, Loop, start
-from measure import Failed, Measured, call, measure, remove, stored_bytes
+from measure import Failed, Measured, call, remove, stored_bytes
 from peers import PgBackRest, PgBackRestAsync
-from rows import rounds
-from tools import Pgstow
+from rows import LOCAL, rounds
+from tools import Pgstow, counted
 
 CATCH_UP_SECONDS = 600
 # A call whose segment is stored already is timed so often: no more than either stores ahead at once.
@@ -37,33 +37,41 @@ class Copy:
 
 
 def wal(bench):
+    cluster, names, segments = made(bench, "wal")
+    one_by_one = [tool(cluster, bench.place.below("wal/one-by-one")) for tool in (Pgstow, PgBackRest, Copy)]
+    behind = [tool(cluster, bench.place.below("wal/behind")) for tool in (Pgstow, PgBackRestAsync)]
+    catching_up(bench, behind, names, segments)
+    known_calls(bench, cluster, behind, names)
+    pushes(bench, one_by_one, segments)
+    fetches(bench, one_by_one[:2], segments)
+
+
+def made(bench, place):
+    """A cluster with segments that wait, their names, and a folder with copies of them."""
     wanted = bench.options.segments
     # The segments stay: all tools get the same.
-    cluster = bench.cluster("wal", kept=f"{wanted * 16 + 4096}MB")
+    cluster = bench.cluster(place, kept=f"{wanted * 16 + 4096}MB")
     cluster.set_archive_command("")
     make_wal(cluster, lambda: len(waiting(cluster)) >= wanted)
     names = sorted(waiting(cluster))[:wanted]
     for name in set(waiting(cluster)) - set(names):
         mark(cluster, name, "ready", "done")
-    segments = bench.place.below("wal/segments")
+    segments = bench.place.below(f"{place}/segments")
     call(["cp", *(cluster.data / "pg_wal" / name for name in names), segments])
-    one_by_one = [tool(cluster, bench.place.below("wal/one-by-one")) for tool in (Pgstow, PgBackRest, Copy)]
-    behind = [tool(cluster, bench.place.below("wal/behind")) for tool in (Pgstow, PgBackRestAsync)]
-    catching_up(bench, cluster, behind, names, segments)
-    known_calls(bench, cluster, behind, names)
-    pushes(bench, cluster, one_by_one, segments)
-    fetches(bench, one_by_one[:2], segments)
+    return cluster, names, segments
 
 
-def catching_up(bench, cluster, tools, names, segments):
+def catching_up(bench, tools, names, segments, where=""):
     """The time from the moment when archive_command works until nothing waits."""
-    bench.text(f"## An archiver that has fallen behind by {len(names)} segments\n\nFrom the moment when `archive_command` works "
+    cluster = tools[0].cluster
+    bench.text(f"## An archiver that has fallen behind by {len(names)} segments{where}\n\nFrom the moment when `archive_command` works "
                f"until PostgreSQL {cluster.major()} has nothing to archive, with two workers (processes).")
-    row = bench.row("archiver fallen behind", tools, ("wall", "stored"))
+    row = bench.row(f"archiver fallen behind{where}", tools, ("wall", "stored", *tools[0].further))
     for number, turn in rounds(bench.options.runs, tools):
         for tool in turn:
             fall_behind(cluster, tool, names)
             os.sync()
+            requests = tool.requests()
             begun = time.monotonic()
             cluster.set_archive_command(tool.archive_command)
             while waiting(cluster):
@@ -72,7 +80,8 @@ def catching_up(bench, cluster, tools, names, segments):
                 time.sleep(0.005)
             wall = time.monotonic() - begun
             cluster.set_archive_command("")
-            bench.record(number, f"{len(names)} segments", row, tool, Measured(wall, 0.0, 0), stored_bytes(tool.archive()))
+            bench.record(number, f"{len(names)} segments", row, tool,
+                         Measured(wall, 0.0, 0, requests=tool.requests() - requests), stored_bytes(tool.archive()))
     for tool in tools:
         Fetch(bench, tool).round(segments)  # all are there, byte for byte
 
@@ -135,19 +144,19 @@ def is_noted(tool, name):
     return notes.exists() and name in notes.read_text()
 
 
-def pushes(bench, cluster, tools, segments):
+def pushes(bench, tools, segments, where=""):
     count = len(os.listdir(segments))
-    bare, stored = Limits(bench, cluster).compress(segments, 1)
-    bench.text(f"## Archiving {count} WAL segments\n\nOne after the other, {report.megabytes(count * 16 * 2**20)} in all, each by a "
+    bare, stored = Limits(bench, tools[0].cluster).compress(segments, 1)
+    bench.text(f"## Archiving {count} WAL segments{where}\n\nOne after the other, {report.megabytes(count * 16 * 2**20)} in all, each by a "
                f"call of its own. Reading and compressing them without any tool, one thread: {report.seconds(bare.wall)}, "
                f"{report.megabytes(stored)}.")
-    row = bench.row("archive-wal, one by one", tools)
+    row = bench.row(f"archive-wal, one by one{where}", tools, (*LOCAL, *tools[0].further))
     for number, turn in rounds(bench.options.runs, tools):
         for tool in turn:
             tool.forget_archive()
             # The archiver, too, starts a shell for each segment.
             command = tool.archive_command.replace("%p", '"$segment"')
-            measured = measure(["sh", "-c", f'for segment in "{segments}"/*; do segment=$segment sh -c \'{command}\' || exit 1; done'])
+            measured = counted(tool, ["sh", "-c", f'for segment in "{segments}"/*; do segment=$segment sh -c \'{command}\' || exit 1; done'])
             bench.record(number, f"archiving {count} segments", row, tool, measured, stored_bytes(tool.archive()))
 
 
@@ -165,19 +174,19 @@ class Fetch:
         call(["mkdir", self.got])
         command = self.tool.fetch(self.data, '"$segment"', "pg_wal/RECOVERYXLOG")
         # As the startup process does it: what was fetched gets its own name.
-        measured = measure(["sh", "-c", f'cd "{self.data}"; for path in "{segments}"/*; do segment=${{path##*/}}; segment=$segment '
-                                        f"sh -c '{command}' || exit 1; mv pg_wal/RECOVERYXLOG \"pg_wal/got/$segment\" || exit 1; done"])
+        measured = counted(self.tool, ["sh", "-c", f'cd "{self.data}"; for path in "{segments}"/*; do segment=${{path##*/}}; segment=$segment '
+                                                   f"sh -c '{command}' || exit 1; mv pg_wal/RECOVERYXLOG \"pg_wal/got/$segment\" || exit 1; done"])
         call(["diff", "-rq", segments, self.got])
         remove(self.got)
         return measured
 
 
-def fetches(bench, tools, segments):
-    """Of what the last round of pushes stored."""
+def fetches(bench, tools, segments, where=""):
+    """Of what was stored last."""
     count = len(os.listdir(segments))
-    bench.text(f"## Fetching {count} WAL segments\n\nOne after the other, as recovery asks for them, but without its replay beside it. "
+    bench.text(f"## Fetching {count} WAL segments{where}\n\nOne after the other, as recovery asks for them, but without its replay beside it. "
                "What was fetched is compared with what was archived.")
-    row = bench.row("restore-wal, one by one", tools, ("wall", "CPU", "peak memory"))
+    row = bench.row(f"restore-wal, one by one{where}", tools, ("wall", "CPU", "peak memory", *tools[0].further))
     fetches_of = {tool.key: Fetch(bench, tool) for tool in tools}
     for number, turn in rounds(bench.options.runs, tools):
         for tool in turn:

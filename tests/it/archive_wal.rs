@@ -262,14 +262,8 @@ fn every_repository_gets_it_even_if_one_fails() {
     let scratch = Scratch::new();
     let archive = Archive::new(&scratch, "zstd");
     let (_main, paths) = segments(&scratch, &archive, 1);
-    let (first, second) = (scratch.join("repository"), scratch.join("second"));
-    user::run_ok(
-        user::command("cp", "KILL")
-            .arg("-a")
-            .arg(&first)
-            .arg(&second),
-    );
-    archive.add_repository("second", &second);
+    let first = scratch.join("repository");
+    let second = add_second(&scratch, &archive);
     let away = scratch.join("away");
     fs::rename(&first, &away).unwrap();
     let push = || archive.tool.command(&["archive-wal", word(&paths[0])]);
@@ -286,32 +280,59 @@ fn every_repository_gets_it_even_if_one_fails() {
         .stderr_contains("in repository second");
 }
 
+/// Another repository, which knows the same systems.
+fn add_second(scratch: &Scratch, archive: &Archive) -> PathBuf {
+    let (first, second) = (scratch.join("repository"), scratch.join("second"));
+    user::run_ok(
+        user::command("cp", "KILL")
+            .arg("-a")
+            .arg(&first)
+            .arg(&second),
+    );
+    archive.add_repository("second", &second);
+    second
+}
+
+#[test]
+fn a_repository_that_hangs_holds_up_no_other() {
+    let scratch = Scratch::new();
+    let archive = Archive::new(&scratch, "zstd");
+    let (main, paths) = segments(&scratch, &archive, 1);
+    let second = add_second(&scratch, &archive);
+    hang(&scratch, &archive, &main);
+    let push = archive.tool.command(&["archive-wal", word(&paths[0])]);
+    let hung = push.env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "5s").fails(1);
+    let hung = hung.stderr_contains("not done after 5.0 s, while opening the repository");
+    assert!(!hung.stderr.contains("second"), "{}", hung.stderr);
+    assert_eq!(stored_in(&second), [format!("{}.zst", name_of(&paths[0]))]);
+}
+
 /// The store hangs: a FIFO that nobody writes stands where a system is registered.
-fn hang(scratch: &Scratch, archive: &Archive) -> (Cluster, PathBuf) {
-    let (main, paths) = segments(scratch, archive, 1);
-    let system = archive.register(&main);
+fn hang(scratch: &Scratch, archive: &Archive, main: &Cluster) {
+    let system = archive.register(main);
     let file = scratch.join(&format!(
         "repository/main/systems/{}.json",
         system.system_id
     ));
     fs::remove_file(&file).unwrap();
     user::run_ok(user::command("mkfifo", "KILL").arg(&file));
-    (main, paths[0].clone())
 }
 
 #[test]
 fn a_store_that_hangs_ends_at_the_time_limit_or_by_sigterm() {
     let scratch = Scratch::new();
     let archive = Archive::new(&scratch, "zstd");
-    let (main, segment) = hang(&scratch, &archive);
-    let push = || archive.tool.command(&["archive-wal", word(&segment)]);
+    let (main, paths) = segments(&scratch, &archive, 1);
+    hang(&scratch, &archive, &main);
+    let segment = &paths[0];
+    let push = || archive.tool.command(&["archive-wal", word(segment)]);
     let begin = Instant::now();
     push()
         .env("PGSTOW_ARCHIVE_WAL_TIME_LIMIT", "1s")
         .fails(1)
         .stderr_contains("not done after 1.0 s, while opening the repository");
     let fetch = || {
-        let name = name_of(&segment);
+        let name = name_of(segment);
         let fetched = scratch.join("fetched");
         archive
             .tool

@@ -9,6 +9,7 @@ mod overwriting;
 mod requests;
 mod rights;
 mod sftp;
+mod trust;
 mod unfinished;
 
 pub use commands::with_faults;

@@ -83,7 +83,6 @@ pub struct LookAhead<'a> {
     /// Where the segments lie.
     pub wal: &'a Path,
     pub limits: Limits,
-    pub start: Start<'a>,
 }
 
 impl LookAhead<'_> {
@@ -118,8 +117,8 @@ impl LookAhead<'_> {
 
     /// To be called once all `stores` have `segment`: has those behind it stored. Whether it started
     /// a process.
-    pub fn go_on(&self, segment: Segment, stores: &[OpenStore]) -> bool {
-        let started = self.try_to_go_on(segment, stores);
+    pub fn go_on(&self, segment: Segment, stores: &[OpenStore], start: Start<'_>) -> bool {
+        let started = self.try_to_go_on(segment, stores, start);
         started.unwrap_or_else(|error| {
             warn!(
                 "segments are archived one by one: what waits can't be stored ahead: {}",
@@ -129,7 +128,12 @@ impl LookAhead<'_> {
         })
     }
 
-    fn try_to_go_on(&self, segment: Segment, stores: &[OpenStore]) -> Result<bool> {
+    fn try_to_go_on(
+        &self,
+        segment: Segment,
+        stores: &[OpenStore],
+        start: Start<'_>,
+    ) -> Result<bool> {
         // A person who stores a lost segment by hand has nothing ready.
         if self.limits.most == 0 || !is_ready(self.wal, segment) {
             return Ok(false);
@@ -155,7 +159,7 @@ impl LookAhead<'_> {
         }
         create_folders(self.state, FOLDER_MODE, None)?;
         match self.running().lock(next, self.last_from(next, size))? {
-            Some(lock) => (self.start)(next, lock).map(|()| true),
+            Some(lock) => start(next, lock).map(|()| true),
             None => Ok(false),
         }
     }

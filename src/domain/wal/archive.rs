@@ -1,18 +1,21 @@
 //! What archive-wal does with one file, in this order:
 //! 1. where too much waits and storing has just hung, the safety valve gives it up
 //!    ([`super::valve`]), before any repository is touched;
-//! 2. the repositories are opened, and learn of gaps that were noted;
-//! 3. an acknowledgement that is true is enough ([`super::acks`]);
-//! 4. else the file is stored in every repository; where that fails as the time before, and too much waits, the
-//!    safety valve gives it up;
-//! 5. what waits behind it is stored ahead, if anything does ([`super::ahead`]).
+//! 2. each repository is opened, and learns of gaps that were noted;
+//! 3. an acknowledgement that is true for it is enough ([`super::acks`]);
+//! 4. else the file is stored there; where that fails as the time before, and too much waits, the safety valve gives
+//!    it up;
+//! 5. once all have it, what waits behind it is stored ahead, if anything does ([`super::ahead`]).
+//!
+//! Several repositories are served at once: one that is away, and hangs until the time limit, holds up no other, which
+//! then has all WAL although PostgreSQL is told that none is archived.
 //!
 //! A crash anywhere leaves objects that the next call finds equal.
 
-use std::{path::Path, time::Instant};
+use std::{panic::resume_unwind, path::Path, slice::from_ref, thread, time::Instant};
 
 use super::{
-    ahead::LookAhead,
+    ahead::{LookAhead, Start},
     gaps,
     offered::Offered,
     push::Pushed,
@@ -60,7 +63,8 @@ pub enum How {
 }
 
 impl Wish<'_> {
-    pub fn fulfil(&self, meter: &Meter) -> Result<Archived> {
+    /// `start` has what waits behind it stored.
+    pub fn fulfil(&self, meter: &Meter, start: Start<'_>) -> Result<Archived> {
         let valve = Valve {
             state: self.ahead.state,
             data_dir: self.ahead.data_dir,
@@ -79,16 +83,15 @@ impl Wish<'_> {
             return give_up(reason);
         }
         let begun = Instant::now();
-        let (stores, errors) = self.open(meter);
-        let stored = self.have_it_stored(&stores, errors, meter);
+        let stored = self.have_it_stored(meter);
         if let Decision::TryToStore(otherwise) = &decision {
             valve.tried(stored.is_ok(), begun.elapsed());
             if let (Err(error), Some(reason)) = (&stored, otherwise) {
                 return give_up(&format!("{reason}: {}", error.in_one_line()));
             }
         }
-        let (system, how) = stored?;
-        let go_on = |segment| self.ahead.go_on(segment, &stores);
+        let (system, how, stores) = stored?;
+        let go_on = |segment| self.ahead.go_on(segment, &stores, start);
         let ahead = self.segment().is_some_and(go_on);
         Ok(Archived { system, how, ahead })
     }
@@ -101,61 +104,90 @@ impl Wish<'_> {
         }
     }
 
-    fn open(&self, meter: &Meter) -> (Vec<OpenStore>, Vec<Error>) {
-        let mut errors = Vec::new();
-        let mut stores = Vec::new();
-        for store in &self.stores {
-            match store.open(self.cluster, meter) {
-                Ok(open) => stores.push(open),
-                Err(error) => errors.push(store.blame(self.file, error)),
-            }
-        }
-        (stores, errors)
-    }
-
-    fn have_it_stored(
-        &self,
-        stores: &[OpenStore],
-        errors: Vec<Error>,
-        meter: &Meter,
-    ) -> Result<(SystemId, How)> {
-        if errors.is_empty() {
-            meter.begin("looking at what is noted", 0);
-            gaps::publish(self.ahead.state, stores)?;
-            let stored = |segment| self.ahead.stored(segment, self.path, stores);
-            if let Some(system) = self.segment().and_then(stored) {
-                return Ok((system, How::Acknowledged));
-            }
-        }
-        self.store(stores, errors, meter)
-    }
-
     /// In all of them, even if one fails: the others are then complete as soon as it is well again.
-    fn store(
-        &self,
-        stores: &[OpenStore],
-        mut errors: Vec<Error>,
-        meter: &Meter,
-    ) -> Result<(SystemId, How)> {
-        meter.begin(&format!("reading {}", self.path.display()), 0);
-        let offered = Offered::open(self.path, self.file, self.ahead.data_dir)?;
-        let mut stored = Vec::new();
-        for store in stores {
-            let pushed = store
-                .bring_history(&offered, meter)
-                .and_then(|()| store.push(&offered, meter, &|| Ok(())));
-            match pushed {
-                Ok(pushed) => stored.push((store.name.clone(), pushed)),
+    fn have_it_stored(&self, meter: &Meter) -> Result<(SystemId, How, Vec<OpenStore>)> {
+        let results = match &self.stores[..] {
+            // Thousands of times a day, without a thread.
+            [one] => vec![self.in_one(one, meter)],
+            all => self.in_each(all, meter),
+        };
+        let (mut stores, mut pushed, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        let mut system = None;
+        for (store, result) in self.stores.iter().zip(results) {
+            match result {
+                Ok(had) => {
+                    system = Some(had.system);
+                    pushed.extend(had.pushed.map(|pushed| (store.name.clone(), pushed)));
+                    stores.push(had.store);
+                }
                 Err(error) => errors.push(error),
             }
         }
-        match errors.len() {
-            0 => Ok((offered.system(), How::Stored(stored))),
-            1 => Err(errors.remove(0)),
-            _ => {
-                let all: Vec<String> = errors.iter().map(Error::in_one_line).collect();
-                Err(Error::failed(all.join("; ")))
-            }
+        all_of(errors)?;
+        gaps::published(self.ahead.state)?;
+        let how = match pushed.is_empty() {
+            true => How::Acknowledged,
+            false => How::Stored(pushed),
+        };
+        let system = system.ok_or_else(|| Error::failed("no repository is named"))?;
+        Ok((system, how, stores))
+    }
+
+    fn in_each(&self, stores: &[Store], meter: &Meter) -> Vec<Result<Had>> {
+        thread::scope(|scope| {
+            let start = |store| {
+                let part = meter.part();
+                scope.spawn(move || self.in_one(store, &part))
+            };
+            let running: Vec<_> = stores.iter().map(start).collect();
+            let ended = running.into_iter().map(|one| one.join());
+            ended
+                .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
+    }
+
+    fn in_one(&self, store: &Store, meter: &Meter) -> Result<Had> {
+        let opened = store.open(self.cluster, meter);
+        let store = opened.map_err(|error| store.blame(self.file, error))?;
+        meter.begin("looking at what is noted", 0);
+        gaps::publish(self.ahead.state, &store)?;
+        let stored = |segment| self.ahead.stored(segment, self.path, from_ref(&store));
+        if let Some(system) = self.segment().and_then(stored) {
+            return Ok(Had {
+                store,
+                system,
+                pushed: None,
+            });
+        }
+        meter.begin(&format!("reading {}", self.path.display()), 0);
+        let offered = Offered::open(self.path, self.file, self.ahead.data_dir)?;
+        store.bring_history(&offered, meter)?;
+        let pushed = store.push(&offered, meter, &|| Ok(()))?;
+        Ok(Had {
+            store,
+            system: offered.system(),
+            pushed: Some(pushed),
+        })
+    }
+}
+
+/// A repository that has the file.
+struct Had {
+    store: OpenStore,
+    system: SystemId,
+    /// None: it is acknowledged.
+    pushed: Option<Pushed>,
+}
+
+/// The errors of several repositories as one.
+fn all_of(mut errors: Vec<Error>) -> Result<()> {
+    match errors.len() {
+        0 => Ok(()),
+        1 => Err(errors.remove(0)),
+        _ => {
+            let all: Vec<String> = errors.iter().map(Error::in_one_line).collect();
+            Err(Error::failed(all.join("; ")))
         }
     }
 }

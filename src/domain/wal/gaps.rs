@@ -12,7 +12,7 @@
 //! segment of its timeline.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -117,25 +117,29 @@ pub fn parse(json: &[u8]) -> Result<Vec<Gap>> {
     Ok(notes.gaps)
 }
 
-/// Has every repository know what was given up. To be called before anything is acknowledged.
-pub fn publish(state: &Path, stores: &[OpenStore]) -> Result<()> {
-    let gaps = noted(state)?;
-    if gaps.is_empty() {
-        return Ok(());
+/// Has a repository know what was given up. To be called before anything is acknowledged.
+pub fn publish(state: &Path, store: &OpenStore) -> Result<()> {
+    for gap in &noted(state)? {
+        store.repository.add_gap(gap).map_err(|error| {
+            error.context(format!(
+                "can't tell repository {} that WAL is lost from {} to {}",
+                store.name, gap.first, gap.last
+            ))
+        })?;
     }
-    for gap in &gaps {
-        for store in stores {
-            store.repository.add_gap(gap).map_err(|error| {
-                error.context(format!(
-                    "can't tell repository {} that WAL is lost from {} to {}",
-                    store.name, gap.first, gap.last
-                ))
-            })?;
+    Ok(())
+}
+
+/// To be called once every repository knows.
+pub fn published(state: &Path) -> Result<()> {
+    let path = path(state);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => {
+            removed.at("remove", &path)?;
+            sync_folder(state)
         }
     }
-    let path = path(state);
-    fs::remove_file(&path).at("remove", &path)?;
-    sync_folder(state)
 }
 
 fn path(state: &Path) -> PathBuf {

@@ -100,7 +100,7 @@ fn s3(bucket: &Bucket, retry: RetryConfig) -> Result<AmazonS3Builder> {
         .with_allow_http(plain(access))
         .with_client_options(options(access)?)
         .with_retry(retry)
-        .with_http_connector(Telling::default()))
+        .with_http_connector(Telling::of(bucket)))
 }
 
 fn with_profile(mut builder: AmazonS3Builder, profile: Profile) -> AmazonS3Builder {
@@ -134,7 +134,7 @@ fn google(bucket: &Bucket, retry: RetryConfig) -> Result<GoogleCloudStorageBuild
         .with_bucket_name(&bucket.name)
         .with_client_options(options(access)?.with_allow_http(plain(access)))
         .with_retry(retry)
-        .with_http_connector(Telling::default()))
+        .with_http_connector(Telling::of(bucket)))
 }
 
 fn azure(bucket: &Bucket, retry: RetryConfig) -> Result<MicrosoftAzureBuilder> {
@@ -154,7 +154,7 @@ fn azure(bucket: &Bucket, retry: RetryConfig) -> Result<MicrosoftAzureBuilder> {
         .with_allow_http(plain(access))
         .with_client_options(options(access)?.with_allow_http(plain(access)))
         .with_retry(retry)
-        .with_http_connector(Telling::default()))
+        .with_http_connector(Telling::of(bucket)))
 }
 
 /// Whether the configured server speaks without TLS.

@@ -4,7 +4,10 @@ use std::error::Error as StdError;
 
 use object_store::Error as StoreError;
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    util::trust,
+};
 
 /// An error while doing `doing` (such as "read") to what is at `place`.
 pub fn failure(doing: &str, place: &str, error: &StoreError) -> Error {
@@ -30,7 +33,7 @@ pub fn may_pass(error: &StoreError) -> bool {
         | E::InvalidPath { .. }
         | E::NotSupported { .. }
         | E::NotImplemented { .. } => false,
-        _ if is_denied(error) => false,
+        _ if is_denied(error) || is_untrusted(error) => false,
         _ => match Words::of(error).status {
             None | Some(408 | 429) => true,
             Some(status) => status >= 500,
@@ -46,6 +49,23 @@ pub fn is_denied(error: &StoreError) -> bool {
         || error.to_string().contains("(code: AccessDenied)")
 }
 
+/// Whether it was we who refused: the server's certificate. A fault of the configuration, or of who stands between.
+pub fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
+    last_cause(error).starts_with(UNTRUSTED)
+}
+
+/// How `rustls` words it.
+const UNTRUSTED: &str = "invalid peer certificate";
+
+/// What is at the root of it.
+pub fn last_cause(error: &(dyn StdError + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
 /// What is told of an error: the answer's status and code, else the last cause.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {
@@ -58,11 +78,6 @@ struct Words {
 
 impl Words {
     fn of(error: &StoreError) -> Self {
-        let mut last: &dyn StdError = error;
-        while let Some(cause) = last.source() {
-            last = cause;
-        }
-        let cause = last.to_string();
         let text = error.to_string();
         let inside = |tag: &str| {
             let (_, rest) = text.split_once(&format!("<{tag}>"))?;
@@ -76,7 +91,7 @@ impl Words {
             status,
             code: inside("Code").unwrap_or_default(),
             message: inside("Message").unwrap_or_default(),
-            cause,
+            cause: last_cause(error),
         }
     }
 
@@ -140,6 +155,11 @@ impl Words {
                 "the store asks for fewer requests: try later, or use fewer jobs."
             }
             (_, Some(_)) => return None,
+            _ if trust::is_a_ca(&self.cause) => trust::IS_A_CA,
+            _ if self.cause.starts_with(UNTRUSTED) => {
+                "name the authority that signed the store's certificate by ca_file, and write the endpoint with the name that \
+                 is in the certificate."
+            }
             _ => {
                 "check endpoint and region of this repository, and that this host reaches the store."
             }

@@ -2,20 +2,28 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
 use object_store::{
     BackoffConfig, ClientOptions, RetryConfig,
     client::{
-        HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
-        ReqwestConnector,
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+        HttpService, ReqwestConnector,
     },
 };
+
+use tracing::warn;
+
+use super::{
+    access::Bucket,
+    failure::{is_untrusted, last_cause},
+};
+use crate::util::units;
 
 /// A store may be away that long, as while it is restarted, before what needs it fails. Requests are signed once, and
 /// S3 takes a signature for 15 minutes.
@@ -58,6 +66,9 @@ pub fn once() -> RetryConfig {
 #[derive(Clone, Debug, Default)]
 pub struct Outcome(Arc<AtomicU16>);
 
+/// In the place of a status: there was a server, and it isn't trusted.
+const NOT_TRUSTED: u16 = 1;
+
 impl Outcome {
     /// Whether the same request may have another answer later: no answer, or one that says so.
     pub fn may_pass(&self) -> bool {
@@ -74,18 +85,68 @@ impl Outcome {
     }
 }
 
-/// Tells the outcome of the requests that ask.
-#[derive(Debug, Default)]
-pub struct Telling(ReqwestConnector);
+/// So long a store may be away before people are told why they wait.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Tells the outcome of the requests that ask, and people why they wait.
+#[derive(Debug)]
+pub struct Telling {
+    place: String,
+}
+
+impl Telling {
+    pub fn of(bucket: &Bucket) -> Self {
+        Self {
+            place: bucket.to_string(),
+        }
+    }
+}
 
 impl HttpConnector for Telling {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Told(self.0.connect(options)?)))
+        Ok(HttpClient::new(Told {
+            http: ReqwestConnector::default().connect(options)?,
+            place: self.place.clone(),
+            away: Mutex::default(),
+        }))
     }
 }
 
 #[derive(Debug)]
-struct Told(HttpClient);
+struct Told {
+    http: HttpClient,
+    place: String,
+    away: Mutex<Option<Away>>,
+}
+
+#[derive(Debug)]
+struct Away {
+    since: Instant,
+    is_told: bool,
+}
+
+impl Told {
+    fn answers(&self) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A store that is away is asked for minutes.
+    fn is_away(&self, why: &str) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        let away = away.get_or_insert_with(|| Away {
+            since: Instant::now(),
+            is_told: false,
+        });
+        if !away.is_told && away.since.elapsed() >= QUIET {
+            away.is_told = true;
+            warn!(
+                "{}: {why}: it is asked again until it answers, for {} at most",
+                self.place,
+                units::duration(PATIENCE)
+            );
+        }
+    }
+}
 
 impl HttpService for Told {
     fn call<'a, 'b>(
@@ -98,9 +159,27 @@ impl HttpService for Told {
     {
         Box::pin(async move {
             let outcome = request.extensions().get::<Outcome>().cloned();
-            let answer = self.0.execute(request).await;
+            let answer = self.http.execute(request).await;
+            let (answer, code) = match answer {
+                Ok(answer) => {
+                    let code = answer.status().as_u16();
+                    match code == 429 || code >= 500 {
+                        true => self.is_away(&format!("the store answers {code}")),
+                        false => self.answers(),
+                    }
+                    (Ok(answer), code)
+                }
+                // Of this kind it isn't sent again.
+                Err(error) if is_untrusted(&error) => {
+                    let error = HttpError::new(HttpErrorKind::Unknown, error);
+                    (Err(error), NOT_TRUSTED)
+                }
+                Err(error) => {
+                    self.is_away(&last_cause(&error));
+                    (Err(error), 0)
+                }
+            };
             if let Some(Outcome(status)) = outcome {
-                let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
                 status.store(code, Ordering::Relaxed);
             }
             answer

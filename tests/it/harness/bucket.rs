@@ -1,4 +1,4 @@
-//! Stores of objects on this host: moto for S3, Azurite for Azure.
+//! Stores of objects on this host: moto for S3, Azurite for Azure, a small one of our own for Google.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,9 @@ use pgstow::{
     util::secret::{Secret, SecretFrom},
 };
 
-use super::{Peer, Scratch, cluster::free_port, user};
+use serde_json::json;
+
+use super::{Peer, Scratch, certificate::certificate, cluster::free_port, user};
 
 /// Azurite's own, which everybody knows: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
 const AZURITE_ACCOUNT: &str = "devstoreaccount1";
@@ -31,28 +33,39 @@ pub struct Bucket {
 impl Bucket {
     /// S3.
     pub fn moto(scratch: &Scratch) -> Self {
-        let (_, peer) = moto(&scratch.join("moto.log"));
+        let (_, peer) = moto(&scratch.join("moto.log"), &[]);
         let endpoint = format!("http://127.0.0.1:{}", peer.port);
         let bucket = Self {
             peer,
             url: "s3://backups/pg",
-            access: Access {
-                endpoint: Some(endpoint),
-                access_key: Some("key".to_owned()),
-                secret_key: Some(secret("secret")),
-                ..Access::default()
-            },
+            access: open_to_all(endpoint),
         };
         let made = bucket.ask("PUT /backups HTTP/1.1\r\n");
         assert!(made.starts_with("HTTP/1.1 200"), "{made}");
         bucket
     }
 
+    /// S3 with TLS; the certificate is that of `ca_file`, for `localhost`. The bucket is not there.
+    pub fn moto_with_tls(scratch: &Scratch) -> Self {
+        let (file, key) = certificate(&scratch.folder("moto-tls"), "localhost");
+        let tls = ["--ssl-cert", &file, "--ssl-key", &key];
+        let (_, peer) = moto(&scratch.join("moto.log"), &tls);
+        let endpoint = format!("https://localhost:{}", peer.port);
+        Self {
+            peer,
+            url: "s3://backups/pg",
+            access: Access {
+                ca_file: Some(file.into()),
+                ..open_to_all(endpoint)
+            },
+        }
+    }
+
     /// S3 that checks signatures and rights: of a bucket that keeps versions, with a key that may create and read, and with
     /// an administrator's.
     pub fn moto_with_rights(scratch: &Scratch) -> (Self, Access) {
         let log = scratch.join("moto.log");
-        let (folder, peer) = moto(&log);
+        let (folder, peer) = moto(&log, &[]);
         let endpoint = format!("http://127.0.0.1:{}", peer.port);
         let made = Command::new("python3")
             .env("PYTHONPATH", &folder)
@@ -170,16 +183,55 @@ impl Bucket {
         }
     }
 
+    /// Google, of which there is no server to be had that speaks its XML API: `tests/data/google-store.py`, which checks what
+    /// the service account signed.
+    pub fn google(scratch: &Scratch) -> Self {
+        const ACCOUNT: &str = "backup@project.iam.gserviceaccount.com";
+        let (_, key) = certificate(&scratch.folder("account"), "account");
+        let public = scratch.join("account.pub");
+        user::run_ok(
+            Command::new("openssl")
+                .args(["rsa", "-in", &key, "-pubout", "-out"])
+                .arg(&public),
+        );
+        let file = scratch.join("google.json");
+        let text = json!({
+            "type": "service_account",
+            "client_email": ACCOUNT,
+            "private_key_id": "one",
+            "private_key": fs::read_to_string(key).unwrap(),
+        });
+        write_private(&file, &text.to_string());
+        let mut command = Command::new("python3");
+        command.arg(data("google-store.py"));
+        command.arg("backups").arg(public).arg(ACCOUNT);
+        let log = scratch.join("google.log");
+        let peer = start(&mut command, &log, "listens on http://127.0.0.1:");
+        Self {
+            url: "gs://backups/pg",
+            access: Access {
+                endpoint: Some(format!("http://127.0.0.1:{}", peer.port)),
+                credentials_file: Some(file),
+                ..Access::default()
+            },
+            peer,
+        }
+    }
+
     pub fn port(&self) -> u16 {
         self.peer.port
     }
 
     /// The lines of `[repo.NAME]` that say how to get in, by a file in `scratch`.
     pub fn settings(&self, scratch: &Scratch) -> String {
+        let endpoint = self.access.endpoint.as_deref().unwrap();
+        if let Some(file) = &self.access.credentials_file {
+            let file = file.display();
+            return format!("endpoint = \"{endpoint}\"\ncredentials_file = \"{file}\"\n");
+        }
         let file = Self::write_key(&self.access, &scratch.join("secret_key"));
         format!(
-            "endpoint = \"{}\"\naccess_key = \"{}\"\nsecret_key_file = \"{}\"\n",
-            self.access.endpoint.as_deref().unwrap(),
+            "endpoint = \"{endpoint}\"\naccess_key = \"{}\"\nsecret_key_file = \"{}\"\n",
             self.access.access_key.as_deref().unwrap(),
             file.display(),
         )
@@ -187,9 +239,7 @@ impl Bucket {
 
     /// Puts the key of `access` into a file that the server's user alone may read.
     pub fn write_key(access: &Access, file: &Path) -> PathBuf {
-        fs::write(file, credentials(access).1).unwrap();
-        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
-        user::own(file);
+        write_private(file, &credentials(access).1);
         file.to_owned()
     }
 
@@ -205,15 +255,26 @@ impl Bucket {
     }
 }
 
-fn moto(log: &Path) -> (PathBuf, Peer) {
+fn moto(log: &Path, more: &[&str]) -> (PathBuf, Peer) {
     let folder = installed("moto");
     let mut command = Command::new("python3");
     command
         .arg(folder.join("bin/moto_server"))
         .args(["-H", "127.0.0.1", "-p", "0"])
+        .args(more)
         .env("PYTHONPATH", &folder);
-    let peer = start(&mut command, log, "Running on http://127.0.0.1:");
+    let peer = start(&mut command, log, "://127.0.0.1:");
     (folder, peer)
+}
+
+/// By a key that is nobody's: moto asks for any.
+fn open_to_all(endpoint: String) -> Access {
+    Access {
+        endpoint: Some(endpoint),
+        access_key: Some("key".to_owned()),
+        secret_key: Some(secret("secret")),
+        ..Access::default()
+    }
 }
 
 fn data(name: &str) -> PathBuf {
@@ -228,6 +289,13 @@ fn credentials(access: &Access) -> (String, String) {
         panic!("a secret of a test is no file");
     };
     (access.access_key.clone().unwrap(), key.expose().to_owned())
+}
+
+/// A file of the server's user, for nobody else.
+fn write_private(file: &Path, text: &str) {
+    fs::write(file, text).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    user::own(file);
 }
 
 fn secret(text: &str) -> SecretFrom {

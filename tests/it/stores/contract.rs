@@ -49,6 +49,38 @@ fn azure_keeps_the_contract() {
     keeps_the_contract(&*open(&Bucket::azurite(&scratch)));
 }
 
+#[test]
+fn google_keeps_the_contract() {
+    let scratch = Scratch::new();
+    let bucket = Bucket::google(&scratch);
+    let store = open(&bucket);
+    keeps_the_contract(&*store);
+    // More than a page of a listing.
+    let at = |n: u32| layout::probe().object(&format!("{n:03}"));
+    (0..130).for_each(|n| store.create(&at(n), b"x").unwrap());
+    let list = |after: Option<u32>| {
+        let after = after.map(at);
+        let found = store.list(&layout::probe(), after.as_ref()).unwrap();
+        found.map(|info| info.unwrap().name).collect::<Vec<_>>()
+    };
+    assert!(list(None).into_iter().eq((0..130).map(at)));
+    assert!(list(Some(60)).into_iter().eq((61..130).map(at)));
+}
+
+/// A key of another service account, or of none.
+#[test]
+fn google_refuses_who_is_not_the_account() {
+    let scratch = Scratch::new();
+    let mut bucket = Bucket::google(&scratch);
+    let others = Scratch::new();
+    bucket.access.credentials_file = Bucket::google(&others).access.credentials_file;
+    let error = open(&bucket).create(&layout::probe().object("a"), b"x");
+    let error = error.unwrap_err();
+    let told = error.in_one_line();
+    assert!(told.contains("AuthenticationRequired"), "{told}");
+    assert!(error.hint_text().unwrap().contains("credentials"));
+}
+
 pub fn keeps_the_contract(store: &dyn Storage) {
     let at = |name: &str| layout::probe().object(name);
     let names = |after: Option<&str>| -> Vec<String> {

@@ -21,6 +21,11 @@ fn azure_on_17() {
 }
 
 #[test]
+fn google_on_16() {
+    backed_up_and_restored(pg(16), Bucket::google);
+}
+
+#[test]
 fn sftp_on_16() {
     let of_host = Scratch::new();
     let sshd = Sshd::start(&of_host);
