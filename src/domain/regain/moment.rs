@@ -13,14 +13,14 @@ use crate::{
             scratch_server::{Memory, ScratchServer},
             session,
         },
-        restore::{
-            archive::Archive, choice::choose, load, plan::Plan, stopwatch::Stopwatch,
-            target::Target,
-        },
+        restore::{archive::Archive, choice::choose, load, plan::Plan, target::Target},
     },
     error::{Error, Result},
     postgres::{connection::Session, conninfo::ConnInfo, programs::Programs, version::Major},
-    repo::{drill::Phase, others::Others, repository::System, verified::CheckState},
+    repo::{
+        drill::Phase, others::Others, repository::System, stopwatch::Stopwatch,
+        verified::CheckState,
+    },
     util::cancel::Cancel,
 };
 
