@@ -117,8 +117,14 @@ fn without_whole_pages_in_wal_all_is_restored() {
     for database in ["market", "large"] {
         cluster.psql(&format!("create database {database}"));
     }
-    cluster.psql_in("large", "create table much as select generate_series(1, 50000) n");
-    cluster.psql_in("market", "create table own as select generate_series(1, 100) n");
+    cluster.psql_in(
+        "large",
+        "create table much as select generate_series(1, 50000) n",
+    );
+    cluster.psql_in(
+        "market",
+        "create table own as select generate_series(1, 100) n",
+    );
     site.stow.backup(&[]);
     let cluster = &mut site.stow.cluster;
     cluster.psql("alter system set full_page_writes = off");
