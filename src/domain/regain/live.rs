@@ -106,7 +106,7 @@ impl Live {
                        FROM pg_catalog.pg_namespace WHERE nspname = $1";
             may(&session, sql, &[&table.schema], "make a table")?;
             let sql = "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
-                       ON n.oid = c.relnamespace WHERE n.nspname = $1 AND $2 IN (c.relname, '*') ORDER BY 1";
+                       ON n.oid = c.relnamespace WHERE n.nspname = $1 AND (c.relname = $2 OR $2 = '*') ORDER BY 1";
             let there = session.query_rows(sql, &[&table.schema, &table.name])?;
             if let Some(there) = there.first() {
                 return taken(

@@ -90,7 +90,7 @@ fn nothing_is_left_behind_in_any_phase() {
         }
         // The next one clears up behind it, in the repository, too.
         let marks = site.stow.root().join("main/restores");
-        let marks = || fs::read_dir(&marks).unwrap().count();
+        let marks = || fs::read_dir(&marks).map_or(0, Iterator::count);
         assert_eq!(marks(), 1, "{phase}");
         site.proves(site.drill(&[]));
         assert_eq!(marks(), 0, "{phase}");
