@@ -1,12 +1,12 @@
 //! `pgstow drill`: restores a backup for real, and says what came of it.
 
 pub mod dump;
+mod phases;
 
 use std::{
     env,
     io::{self, Write},
     path::PathBuf,
-    time::Duration,
 };
 
 use serde::Serialize;
@@ -206,27 +206,8 @@ impl Filed {
         writeln!(out, "{what}: {verdict}")?;
         writeln!(out, "  restored to {}\n", drill.target)?;
         write_checks(&drill.checks, out)?;
-        if !drill.phases.is_empty() {
-            writeln!(out)?;
-        }
-        let time = |seconds: f64| units::duration(Duration::from_secs_f64(seconds.max(0.0)));
-        for phase in &drill.phases {
-            let bytes = phase
-                .bytes
-                .map(|bytes| format!(", {}", units::bytes(bytes)));
-            let cpu = phase
-                .cpu_seconds
-                .map(|cpu| format!(", {} on processors", time(cpu)));
-            writeln!(
-                out,
-                "  {:<18} {}{}{}",
-                phase.name,
-                time(phase.seconds),
-                bytes.unwrap_or_default(),
-                cpu.unwrap_or_default()
-            )?;
-        }
-        writeln!(out, "  {:<18} {}", "all", time(drill.seconds))?;
+        phases::write(&drill.phases, drill.seconds, out)?;
+        let time = phases::time;
         if let (Some(foreseen), Some(took)) = (&drill.forecast, forecast::seconds(&drill.phases)) {
             let off = forecast::error(&drill.phases, Some(foreseen)).unwrap_or_default();
             writeln!(

@@ -97,7 +97,7 @@ impl Report for RegainReport {
 fn what(tables: usize, database: &str) -> String {
     match tables as u64 {
         0 => format!("database {database:?}"),
-        count => format!("{} of {database:?}", units::count(count, "table")),
+        count => format!("{} of {database:?}", units::count(count, "relation")),
     }
 }
 

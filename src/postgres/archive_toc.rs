@@ -72,6 +72,18 @@ impl TocEntry {
     pub fn is_table(&self) -> bool {
         ["TABLE", "FOREIGN TABLE"].contains(&self.what.as_str())
     }
+
+    /// Whether it is a view whose rows are stored.
+    pub fn is_materialized(&self) -> bool {
+        self.what == "MATERIALIZED VIEW"
+    }
+
+    /// Whether its name is one of those among which each is there once in a schema.
+    pub fn is_relation(&self) -> bool {
+        self.is_table()
+            || self.is_materialized()
+            || ["VIEW", "SEQUENCE"].contains(&self.what.as_str())
+    }
 }
 
 impl ArchiveToc {

@@ -54,6 +54,8 @@ pub struct Control {
     pub redo: Lsn,
     /// The timeline of that checkpoint.
     pub timeline: TimelineId,
+    /// Whether WAL from that checkpoint on has all of a page with its first change, as far as was known then.
+    pub full_page_writes: bool,
     pub checkpoint_time: Time,
     /// Recovery must come to here before the cluster is consistent; 0/0 outside of recovery.
     pub min_recovery_point: Lsn,
@@ -116,6 +118,7 @@ impl Control {
             checkpoint: Lsn(field.u64(32)?),
             redo: Lsn(field.u64(40)?),
             timeline: TimelineId::new(field.u32(48)?).ok_or_else(|| odd("timeline", 0u32))?,
+            full_page_writes: field.u32(56)? & 0xFF != 0,
             checkpoint_time: time(field.u64(tail(104))?)?,
             min_recovery_point: Lsn(field.u64(tail(136))?),
             min_recovery_timeline: TimelineId::new(field.u32(tail(144))?),
@@ -329,6 +332,7 @@ mod tests {
             assert_eq!(control.timeline, TimelineId::FIRST);
             assert_eq!(control.min_recovery_timeline, None);
             assert!(control.is_shut_down() && control.has_data_checksums());
+            assert!(control.full_page_writes);
             assert!((0..=60).contains(&(control.written - control.checkpoint_time).num_seconds()));
             assert_eq!(control.wal_level, WalLevel::Replica);
             // As the servers were started, each with another number.

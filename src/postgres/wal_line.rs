@@ -254,7 +254,8 @@ fn value(text: &[u8], name: &[u8]) -> Option<u32> {
 /// `base/5/16384`: the file that holds the rows.
 fn locator(path: &[u8]) -> Option<Locator> {
     let path = RelationPath::parse(path)?;
-    (path.file.fork == Fork::Main).then_some(Locator {
+    // Of an unlogged relation that is made WAL tells the initial fork alone.
+    matches!(path.file.fork, Fork::Main | Fork::Init).then_some(Locator {
         tablespace: path.tablespace.unwrap_or(match path.database {
             Some(_) => DEFAULT_TABLESPACE,
             None => GLOBAL_TABLESPACE,
@@ -349,6 +350,11 @@ mod tests {
             (
                 "Storage",
                 "CREATE base/5/16397",
+                Happened::Created(relation(16_397)),
+            ),
+            (
+                "Storage",
+                "CREATE base/5/16397_init",
                 Happened::Created(relation(16_397)),
             ),
             ("Storage", "CREATE base/5/16397_vm", Happened::Other),

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{layout::ObjectName, repository::Repository, verified::VerifiedCheck};
+use super::{drill::Phase, layout::ObjectName, repository::Repository, verified::VerifiedCheck};
 use crate::{
     error::{Kind, Result},
     util::clock::Time,
@@ -35,6 +35,9 @@ pub struct DumpDrill {
     /// That were read.
     pub bytes: u64,
     pub seconds: f64,
+    /// None where an older version drilled.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
     pub checks: Vec<VerifiedCheck>,
 }
 

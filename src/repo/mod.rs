@@ -42,6 +42,7 @@ pub mod restoring;
 mod runtime;
 pub mod sealed_upload;
 pub mod sftp;
+pub mod stopwatch;
 pub mod storage;
 pub mod tablespace;
 pub mod verified;

@@ -1,8 +1,8 @@
 //! Restores that run: `restores/<time>.json`, by which a cleanup leaves alone what they read.
 //!
 //! A mark counts until its time is over. Of a backup only a restore that fails takes it back: when the files are
-//! there the restored server goes on to read WAL, for as long as it has to. Who reads a dump takes it back at the
-//! end; if it was killed, the mark counts no longer on its own host. What a crash leaves behind keeps things for a
+//! there the restored server goes on to read WAL, for as long as it has to. A drill, and who reads a dump, takes it back
+//! at the end; if it was killed, the mark counts no longer on its own host. What a crash leaves behind keeps things for a
 //! while, and no longer.
 
 use std::collections::BTreeSet;
@@ -52,12 +52,24 @@ pub enum Reads {
         timeline: TimelineId,
         /// From here on it may need WAL.
         start_lsn: Lsn,
+        /// Who, where the restored server ends with it. None: that server reads WAL long after.
+        #[serde(default)]
+        process: Option<ProcessId>,
     },
     Dump {
         dump: DumpName,
         /// Who: nobody else goes on reading when it ends. None: a version that did not tell.
         process: Option<ProcessId>,
     },
+}
+
+/// How long a backup is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// By the restored server, too, whoever starts it.
+    Server,
+    /// As long as this process lives, and its own server.
+    Process,
 }
 
 /// What marks say.
@@ -92,11 +104,9 @@ impl Restoring {
     /// Whether nobody reads any more, surely: of another host nothing is known.
     fn has_ended(&self) -> bool {
         let process = match &self.reads {
-            // The restored server reads WAL long after.
-            Reads::Backup { .. } => None,
-            Reads::Dump { process, .. } => process.as_ref(),
+            Reads::Backup { process, .. } | Reads::Dump { process, .. } => process,
         };
-        process.and_then(ProcessId::lives) == Some(false)
+        process.as_ref().and_then(ProcessId::lives) == Some(false)
     }
 
     /// How long it counts, from when it was stored on.
@@ -123,12 +133,13 @@ pub fn unreadable(name: &ObjectName) -> String {
 
 impl Repository {
     /// Has cleanups know of a restore of `backup` that begins. The name is for whoever gives it up.
-    pub fn mark_restore(&self, backup: &Backup) -> Result<ObjectName> {
+    pub fn mark_restore(&self, backup: &Backup, reader: Reader) -> Result<ObjectName> {
         let reads = Reads::Backup {
             backup: backup.id,
             system_id: backup.system_id,
             timeline: backup.timeline,
             start_lsn: backup.start_lsn,
+            process: (reader == Reader::Process).then(ProcessId::own),
         };
         self.mark(Restoring::of(reads, backup.bytes, clock::now()))
     }
@@ -171,6 +182,17 @@ impl Repository {
             }
         }
         Ok(restores)
+    }
+
+    /// Deletes what killed readers left on this host: elsewhere nobody knows that they are gone.
+    pub fn forget_ended_restores(&self) -> Result<()> {
+        for (name, _) in self.marks()? {
+            let mark = self.read_mark(&name)?.flatten();
+            if mark.is_some_and(|mark| mark.has_ended()) {
+                self.delete_if_we_may(&name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is a mark, beside those that are `known`, of who reads a backup.

@@ -3,6 +3,7 @@
 
 mod parents;
 mod part;
+mod relations;
 
 use rustix::process::Signal;
 use serde_json::Value;

@@ -89,7 +89,7 @@ pub struct RestoreArgs {
     /// Make a standby, which goes on following the archive
     #[arg(long, conflicts_with_all = ["target", "target_exclusive"])]
     pub standby: bool,
-    /// Bring back only these tables, separated by commas, beside what is there; needs --to-database or --to-file
+    /// Bring back only these tables, views or sequences, separated by commas, or all of a schema (`*`), beside what is there; needs --to-database or --to-file
     #[arg(
         long,
         value_name = "DATABASE.SCHEMA.TABLE",

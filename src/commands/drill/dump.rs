@@ -1,13 +1,10 @@
 //! `pgstow drill DUMP`: a dump is restored and checked as by `verify`, and the report is filed among those of drills.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::DrillReport;
+use super::{DrillReport, phases};
 use crate::{
     commands::{
         context::Context,
@@ -97,6 +94,7 @@ fn of(repository: &Repository, time: Time, validated: Validated) -> DumpDrill {
         server_version: validated.server_version,
         bytes: validated.bytes,
         seconds: validated.seconds,
+        phases: validated.phases,
         checks: validated.checks,
     }
 }
@@ -116,8 +114,7 @@ impl Report for DumpDrillReport {
             false => writeln!(out, "{}: NOT PROVEN, {findings}", drill.dump)?,
         }
         write_checks(&drill.checks, out)?;
-        let took = Duration::from_secs_f64(drill.seconds.max(0.0));
-        writeln!(out, "\n  {:<18} {}", "all", units::duration(took))?;
+        phases::write(&drill.phases, drill.seconds, out)?;
         writeln!(out, "\nfiled as {}", self.report)
     }
 

@@ -18,6 +18,9 @@ const NAMES: usize = 4;
 /// Without the restore that leads to before it.
 pub fn line(event: &Event) -> String {
     match &event.what {
+        What::Transaction(one) if one.may_be_table => {
+            format!("{} (it may have been that table)", transaction(one))
+        }
         What::Transaction(one) => transaction(one),
         What::RestorePoint { name } => format!("restore point {name:?}"),
         What::Checkpoint => "checkpoint".to_owned(),

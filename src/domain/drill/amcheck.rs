@@ -9,14 +9,13 @@ use std::{
 
 use super::session;
 use crate::{
-    domain::restore::stopwatch::Stopwatch,
     error::{Kind, Result},
     postgres::{
         connection::Session,
         conninfo::{ConnInfo, Host},
         programs::Programs,
     },
-    repo::{drill::Phase, verified::VerifiedCheck},
+    repo::{drill::Phase, stopwatch::Stopwatch, verified::VerifiedCheck},
     util::{
         cancel::Cancel,
         meter::Meter,

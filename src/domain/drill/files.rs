@@ -4,10 +4,9 @@ use std::{path::Path, process::Command};
 
 use super::place::Place;
 use crate::{
-    domain::restore::stopwatch::Stopwatch,
     error::{Kind, Result},
     postgres::{programs::Programs, server::as_account},
-    repo::{drill::Phase, verified::VerifiedCheck},
+    repo::{drill::Phase, stopwatch::Stopwatch, verified::VerifiedCheck},
     util::{
         cancel::Cancel,
         meter::Meter,

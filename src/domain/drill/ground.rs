@@ -16,7 +16,7 @@ use crate::{
         programs::{Programs, Search},
         version::Major,
     },
-    repo::{others::Others, repository::Repository},
+    repo::{others::Others, repository::Repository, restoring::Reader},
     util::{cancel::Cancel, clock, meter::Meter},
 };
 
@@ -53,7 +53,10 @@ impl Ground {
         let options = self.options(picked, programs, place);
         let now = clock::now();
         let plan = plan::plan(repository, &options, now, cancel, meter)?;
-        restore::run_marked(repository, &options, plan, now, cancel, meter)
+        // What can't be deleted is over in a while, too.
+        let _ = repository.forget_ended_restores();
+        let reader = Reader::Process;
+        restore::run_marked(repository, &options, plan, reader, now, cancel, meter)
     }
 
     fn options(&self, picked: &Picked, programs: &Programs, place: &Place) -> Options {

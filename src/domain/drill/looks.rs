@@ -11,13 +11,10 @@ use super::{
     session,
 };
 use crate::{
-    domain::{
-        logical::validate::statements,
-        restore::{stopwatch::Stopwatch, target::Target},
-    },
+    domain::{logical::validate::statements, restore::target::Target},
     error::{Kind, Result},
     postgres::{conninfo::ConnInfo, programs::Programs},
-    repo::verified::VerifiedCheck,
+    repo::{stopwatch::Stopwatch, verified::VerifiedCheck},
     util::clock,
 };
 

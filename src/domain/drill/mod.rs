@@ -39,7 +39,6 @@ use super::restore::{
     archive::Archive,
     forecast::{Load, forecast},
     load,
-    stopwatch::Stopwatch,
     target::Wish,
 };
 use crate::{
@@ -50,6 +49,7 @@ use crate::{
         drill::{Drill, Drilled},
         others::Others,
         repository::{Repository, System},
+        stopwatch::Stopwatch,
         verified::VerifiedCheck,
     },
     util::{

@@ -69,6 +69,8 @@ pub struct Transaction {
     pub committed: bool,
     /// Rows or relations of the user's went, or changed in large numbers.
     pub loss: bool,
+    /// A table was asked for, and this is of relations that nobody knows: they may have been it.
+    pub may_be_table: bool,
     pub databases: Vec<DroppedDatabase>,
     pub relations: Vec<Touched>,
     /// Rows of more relations than are told by name.
@@ -208,9 +210,10 @@ impl Teller<'_> {
                 self.touched(Some(*file), file.database, *name, Some(fate))
             })
             .collect();
-        let unknown = files.iter().any(|(_, name)| name.is_none());
+        let mut unknown = files.iter().any(|(_, name)| name.is_none());
         if unknown {
-            let named = self.by_oid(&end.dropped, fates, &end.work.locked, &relations);
+            let (named, are_all) = self.by_oid(&end.dropped, fates, &end.work.locked, &relations);
+            unknown = !are_all;
             if !named.is_empty() {
                 relations.retain(|one| one.name.is_some());
                 relations.extend(named);
@@ -258,6 +261,7 @@ impl Teller<'_> {
             xid: end.xid,
             committed: end.committed,
             loss: end.committed && (!databases.is_empty() || relations.iter().any(lost) || many),
+            may_be_table: self.of_table && !touches_table,
             databases,
             relations,
             others,
@@ -276,13 +280,14 @@ impl Teller<'_> {
 
     /// Relations that are known by their OIDs alone, since nobody knows their files: those that were dropped, and of
     /// those that were locked those that may have got new files: a table is locked when one that refers to it is dropped.
+    /// And whether each of these has a name.
     fn by_oid(
         &self,
         dropped: &[Oid],
         mut fates: Fates,
         locked: &[Oid],
         known: &[Touched],
-    ) -> Vec<Touched> {
+    ) -> (Vec<Touched>, bool) {
         let is_as_before = |oid: &&Oid| self.names.kept.contains(*oid) || fates.has_made(oid);
         let replaced = locked
             .iter()
@@ -293,7 +298,9 @@ impl Teller<'_> {
         fates.alone = tables.filter(|name| name.holds_rows()).count() < 2;
         let dropped = dropped.iter().map(|oid| (oid, Fate::Dropped));
         let all = dropped.chain(replaced.into_iter().map(|oid| (oid, fates.replaced())));
-        let touched = all.filter_map(|(oid, fate)| {
+        let all: Vec<(&Oid, Fate)> = all.filter(|(oid, _)| !fates.has_made(oid)).collect();
+        let are_all = !all.is_empty() && all.iter().all(|(oid, _)| named(oid).is_some());
+        let touched = all.into_iter().filter_map(|(oid, fate)| {
             let name = named(oid)?;
             let is_known = |one: &Touched| {
                 one.name.as_ref() == Some(&name.name) && one.schema.as_ref() == Some(&name.schema)
@@ -301,7 +308,7 @@ impl Teller<'_> {
             let told = name.is_of_system() || known.iter().any(is_known);
             (!told).then(|| self.touched(None, oid.database, Some(name), Some(fate)))
         });
-        touched.collect()
+        (touched.collect(), are_all)
     }
 
     fn touched(

@@ -94,19 +94,26 @@ impl Live {
             return may(&session, sql, &[name], "make a schema");
         }
         for table in request.what.tables() {
+            let sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+            if session.query_rows(sql, &[&table.schema])?.is_empty() {
+                return Err(Error::new(
+                    Kind::NotFound,
+                    format!("database {name:?} has no schema {:?}", table.schema),
+                )
+                .hint("make it first (CREATE SCHEMA), or put what it held into a new one (--to-schema NAME) or a new database (--to-database NAME)."));
+            }
             let sql = "SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') \
                        FROM pg_catalog.pg_namespace WHERE nspname = $1";
             may(&session, sql, &[&table.schema], "make a table")?;
-            let sql = "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
-                       ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
-            if !session
-                .query_rows(sql, &[&table.schema, &table.name])?
-                .is_empty()
-            {
+            let sql = "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+                       ON n.oid = c.relnamespace WHERE n.nspname = $1 AND (c.relname = $2 OR $2 = '*') ORDER BY 1";
+            let there = session.query_rows(sql, &[&table.schema, &table.name])?;
+            if let Some(there) = there.first() {
                 return taken(
                     format!(
                         "{}.{} is there in database {name:?}",
-                        table.schema, table.name
+                        table.schema,
+                        there.text(0)?
                     ),
                     "put the old one beside it, into a new schema (--to-schema NAME) or a new database (--to-database NAME): \
                      nothing that lives is written over.",

@@ -1,4 +1,4 @@
-//! Brings single tables, or one database, of an earlier moment back: beside what is there now, never in its place.
+//! Brings single tables, views and sequences, or one database, of an earlier moment back: beside what is there now, never in its place.
 //!
 //! The order, and what a crash leaves behind each step:
 //! 1. where it is to go is looked at, and the room (nothing);
@@ -36,10 +36,7 @@ use self::{
     request::Request,
     taken::Taken,
 };
-use super::{
-    drill::place,
-    restore::{stopwatch::Stopwatch, target::Target},
-};
+use super::{drill::place, restore::target::Target};
 use crate::{
     error::Result,
     postgres::{
@@ -51,6 +48,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         drill::{Phase, Reached},
+        stopwatch::Stopwatch,
     },
     util::{
         clock::{self, Time},
@@ -73,7 +71,7 @@ pub struct Regained {
     pub reached: Reached,
     /// Of which database it was.
     pub database: String,
-    /// `schema.table` of those that were wanted, and their partitions; none: the whole database.
+    /// `schema.table` of those that were wanted, views and sequences among them, and their partitions; none: the whole database.
     pub tables: Vec<String>,
     #[serde(flatten)]
     pub put: Put,
@@ -132,12 +130,7 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
     let put = put::put(around, request, live.as_ref(), &made, major)?;
     phases.push(watch.stop("load", None));
     let mut warnings = plan.warnings;
-    if !taken.unlogged.is_empty() {
-        let names = taken.unlogged.join(", ");
-        warnings.push(format!(
-            "empty, since no backup has rows of unlogged tables: {names}"
-        ));
-    }
+    warnings.extend(taken.warnings());
     let finished = clock::now();
     let took = (finished - begun).to_std().unwrap_or_default();
     Ok(Regained {

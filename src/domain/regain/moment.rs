@@ -13,14 +13,17 @@ use crate::{
             scratch_server::{Memory, ScratchServer},
             session,
         },
-        restore::{
-            archive::Archive, choice::choose, load, plan::Plan, stopwatch::Stopwatch,
-            target::Target,
-        },
+        restore::{archive::Archive, choice::choose, load, plan::Plan, target::Target},
     },
     error::{Error, Result},
-    postgres::{connection::Session, conninfo::ConnInfo, programs::Programs, version::Major},
-    repo::{drill::Phase, others::Others, repository::System, verified::CheckState},
+    postgres::{
+        connection::Session, conninfo::ConnInfo, control::Control, programs::Programs,
+        version::Major,
+    },
+    repo::{
+        drill::Phase, others::Others, repository::System, stopwatch::Stopwatch,
+        verified::CheckState,
+    },
     util::cancel::Cancel,
 };
 
@@ -79,29 +82,22 @@ impl<'a> Way<'a> {
         self.picked.needed_bytes(&self.archive)
     }
 
-    /// Goes there, with no more than what is wanted as long as that is known.
+    /// Goes there, with no more than what is wanted as long as that will do.
     pub fn go(&mut self) -> Result<Moment> {
-        let moment = self.restore()?;
-        let Some(part) = &self.picked.part else {
-            return Ok(moment);
-        };
-        let name = self.request.what.database();
-        match oid_of(&moment.info, name, self.around.cancel)? {
-            // One that isn't there is told later.
-            Some(oid) if oid != part.database => {
-                info!(
-                    "{name:?} is another database than when the backup was taken: all of the backup is restored"
-                );
-                moment.server.stop()?;
-                drop(moment.place);
-                self.picked.part = None;
-                self.restore()
+        loop {
+            match self.restore()? {
+                Ok(moment) => return Ok(moment),
+                // Said of a part alone, so there is no third time.
+                Err(why) => {
+                    info!("all of the backup is restored: {why}");
+                    self.picked.part = None;
+                }
             }
-            _ => Ok(moment),
         }
     }
 
-    fn restore(&self) -> Result<Moment> {
+    /// Why a part of the backup does not do.
+    fn restore(&self) -> Result<Result<Moment, String>> {
         let Surroundings {
             repository,
             cancel,
@@ -114,8 +110,26 @@ impl<'a> Way<'a> {
         let (restored, mark) =
             ground.restore(repository, picked, &self.programs, &place, cancel, meter)?;
         let mut phases = vec![watch.stop("restore", Some(picked.bytes()))];
+        if picked.part.is_some() && !Control::read(&place.data_dir())?.full_page_writes {
+            mark.take_back();
+            return Ok(Err(
+                "WAL does not have whole pages for the files that were left out (full_page_writes was off)".to_owned(),
+            ));
+        }
         let watch = Stopwatch::start();
-        let server = self.start(&place, &restored.plan.target)?;
+        let server = match self.start(&place, &restored.plan.target)? {
+            Ok(server) => server,
+            Err(words) => {
+                mark.take_back();
+                // It may have been turned off later.
+                return match words.iter().find(|word| word.starts_with("PANIC:")) {
+                    Some(panic) if picked.part.is_some() => Ok(Err(format!(
+                        "replay failed where files were left out ({panic})"
+                    ))),
+                    _ => Err(not_reached(&restored.plan.target, words)),
+                };
+            }
+        };
         mark.take_back();
         let replayed = picked.choice.reach.segments() * self.system.segment_size.bytes();
         phases.push(watch.stop_with("replay", Some(replayed), server.cpu()));
@@ -133,37 +147,49 @@ impl<'a> Way<'a> {
                 "nothing was brought back; `pgstow verify --wal` tells what is wrong with the WAL, and an earlier target may do.",
             ));
         }
-        Ok(Moment {
+        // One that isn't there is told later.
+        if let Some(part) = &picked.part
+            && let Some(oid) = oid_of(&info, database, cancel)?
+            && oid != part.database
+        {
+            server.stop()?;
+            return Ok(Err(format!(
+                "{database:?} is another database than when the backup was taken"
+            )));
+        }
+        Ok(Ok(Moment {
             server,
             place,
             plan: restored.plan,
             info,
             ended,
             phases,
-        })
+        }))
     }
 
-    fn start(&self, place: &Place, target: &Target) -> Result<ScratchServer> {
+    fn start(&self, place: &Place, target: &Target) -> Result<Result<ScratchServer, Vec<String>>> {
         self.around.meter.begin("replaying WAL", 0);
-        let started = ScratchServer::start(
+        ScratchServer::start(
             &self.programs,
             place,
             &Memory::of(&self.picked.choice.backup),
             &target.to_string(),
             &self.request.ground.settings,
             self.around.cancel,
-        )?;
-        started.map_err(|words| {
-            let mut words = words.into_iter();
-            let first = words.next().unwrap_or_default();
-            let what = format!("the restored server did not come to {target}: {first}");
-            Error::failed(what)
-                .because(words.collect::<Vec<_>>().join("\n"))
-                .hint(
-                    "`pgstow restore --plan` tells what is possible, `pgstow find-target` which moments there are.",
-                )
-        })
+        )
     }
+}
+
+fn not_reached(target: &Target, words: Vec<String>) -> Error {
+    let mut words = words.into_iter();
+    let first = words.next().unwrap_or_default();
+    Error::failed(format!(
+        "the restored server did not come to {target}: {first}"
+    ))
+    .because(words.collect::<Vec<_>>().join("\n"))
+    .hint(
+        "`pgstow restore --plan` tells what is possible, `pgstow find-target` which moments there are.",
+    )
 }
 
 fn oid_of(info: &ConnInfo, database: &str, cancel: &Cancel) -> Result<Option<u32>> {

@@ -7,6 +7,10 @@ use crate::{
     postgres::dotted,
 };
 
+/// What stands for all of a schema.
+const ALL: &str = "*";
+
+/// A table, view or sequence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TableName {
     pub database: String,
@@ -22,6 +26,13 @@ impl fmt::Display for TableName {
             name,
         } = self;
         f.write_str(&dotted::join([database, schema, name].map(String::as_str)))
+    }
+}
+
+impl TableName {
+    /// Whether it stands for all that its schema holds.
+    pub fn is_all(&self) -> bool {
+        self.name == ALL
     }
 }
 
@@ -45,7 +56,7 @@ pub fn parse(text: &str) -> Result<Vec<TableName>> {
 
 fn wrong(text: &str) -> Error {
     Error::usage(format!("not the name of a table: {text:?}")).hint(
-        "write database.schema.table, several with commas between them; a part that holds a dot or a comma goes into double quotes.",
+        "write database.schema.table, or database.schema.* for all of a schema, several with commas between them; a part that holds a dot or a comma goes into double quotes.",
     )
 }
 

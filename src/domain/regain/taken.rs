@@ -23,7 +23,7 @@ const LOOKED_AT: &str = "100000";
 
 #[derive(Debug)]
 pub struct Taken {
-    /// With their partitions, and tables that inherit from them.
+    /// And views and sequences; with partitions, and tables that inherit from them.
     pub tables: Vec<Table>,
     /// As they lie on the disk.
     pub bytes: u64,
@@ -40,6 +40,14 @@ pub struct Table {
     pub schema: String,
     pub name: String,
     oid: u32,
+    /// A view whose rows are stored.
+    materialized: bool,
+}
+
+impl Table {
+    fn full(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
 }
 
 /// How to connect to the database; an error if it was not there.
@@ -123,42 +131,78 @@ impl Taken {
     }
 
     pub fn names(&self) -> Vec<String> {
-        let tables = self.tables.iter();
-        tables
-            .map(|table| format!("{}.{}", table.schema, table.name))
+        self.tables.iter().map(Table::full).collect()
+    }
+
+    /// What whoever wants it must know of it.
+    pub fn warnings(&self) -> Vec<String> {
+        let filled = self.tables.iter().filter(|table| table.materialized);
+        let filled: Vec<String> = filled.map(Table::full).collect();
+        let warnings = [
+            (
+                "empty, or as it was made, since no backup has what unlogged tables and sequences held",
+                &self.unlogged,
+            ),
+            (
+                "filled anew, from the tables where it is now, not with the rows that it had",
+                &filled,
+            ),
+        ];
+        let warnings = warnings.into_iter().filter(|(_, names)| !names.is_empty());
+        warnings
+            .map(|(what, names)| format!("{what}: {}", names.join(", ")))
             .collect()
     }
 }
 
 const UNLOGGED: &str = "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c \
-     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'u'";
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'S') AND c.relpersistence = 'u'";
 
 fn unlogged(session: &Session, sql: &str, params: &[&str]) -> Result<Vec<String>> {
     let rows = session.query_rows(sql, params)?;
     rows.iter().map(|row| row.text(0)).collect()
 }
 
-/// The table, and what belongs to it as a partition or by inheritance.
+/// What is named, and what belongs to a table as a partition or by inheritance.
 fn found(session: &Session, name: &TableName) -> Result<Vec<Table>> {
-    const KIND: &str = "SELECT c.relkind FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
-    const WITH_PARTS: &str = "WITH RECURSIVE t(oid) AS (SELECT c.oid FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2 \
+    const NAMED: &str = "SELECT c.oid, c.relkind, \
+         (SELECT d.refobjid::pg_catalog.regclass::text FROM pg_catalog.pg_depend d \
+         WHERE c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 AND d.objid = c.oid \
+         AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND (c.relname = $2 OR $2 = '*' AND c.relkind IN ('r', 'p', 'v', 'm', 'S') \
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.deptype = 'e' AND e.objid = c.oid \
+         AND e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass))";
+    const WITH_PARTS: &str = "WITH RECURSIVE t(oid) AS (SELECT pg_catalog.unnest($1::text::oid[]) \
          UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN t ON i.inhparent = t.oid) \
-         SELECT n.nspname, c.relname, c.oid FROM t JOIN pg_catalog.pg_class c ON c.oid = t.oid \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'f')";
-    let both: [&str; 2] = [&name.schema, &name.name];
-    let kinds = session.query_rows(KIND, &both)?;
-    let kind = kinds.first().map(|row| row.text(0)).transpose()?;
-    match kind.as_deref() {
-        Some("r" | "p") => {}
-        Some(_) => {
-            return Err(Error::usage(format!("{name} is no table"))
-                .hint("views and the like come with the whole database: --database."));
+         SELECT n.nspname, c.relname, c.oid, c.relkind FROM t JOIN pg_catalog.pg_class c ON c.oid = t.oid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+    let mut named = Vec::new();
+    for row in session.query_rows(NAMED, &[&name.schema, &name.name])? {
+        let owner = row.optional(2)?;
+        match (row.text(1)?.as_str(), owner) {
+            // It comes with that.
+            ("S", Some(_)) if name.is_all() => {}
+            ("S", Some(owner)) => {
+                return Err(
+                    Error::usage(format!("{name} belongs to a column of table {owner}"))
+                        .hint("it comes with that table: name this one."),
+                );
+            }
+            ("r" | "p" | "v" | "m" | "S", _) => named.push(row.parse(0)?),
+            _ => {
+                return Err(Error::usage(format!(
+                    "{name} is no table, view, materialized view or sequence"
+                ))
+                .hint("what else there is comes with the whole database: --database."));
+            }
         }
-        None => return Err(absent(session, name)?),
     }
-    let rows = session.query_rows(WITH_PARTS, &both)?;
+    if named.is_empty() {
+        return Err(absent(session, name)?);
+    }
+    let rows = session.query_rows(WITH_PARTS, &[&set(&named)])?;
     rows.iter().map(table).collect()
 }
 
@@ -167,13 +211,23 @@ fn table(row: &Row) -> Result<Table> {
         schema: row.text(0)?,
         name: row.text(1)?,
         oid: row.parse(2)?,
+        materialized: row.text(3)? == "m",
     })
 }
 
 /// The names that may have been meant: those of other schemas first.
 fn absent(session: &Session, name: &TableName) -> Result<Error> {
-    let sql = "SELECT n.nspname, c.relname, c.oid FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') \
+    if name.is_all() {
+        let what = format!(
+            "there was no schema {:?} with tables at that moment",
+            name.schema
+        );
+        return Ok(
+            Error::new(Kind::NotFound, what).hint("names are taken as they are, capitals and all.")
+        );
+    }
+    let sql = "SELECT n.nspname, c.relname, c.oid, c.relkind FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') \
          AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema' \
          ORDER BY lower(c.relname) = lower($1) DESC, 1, 2 LIMIT $2::text::int8";
     let rows = session.query_rows(sql, &[&name.name, LOOKED_AT])?;

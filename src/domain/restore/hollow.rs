@@ -1,6 +1,6 @@
 //! A restore for the sake of some databases: of the others each relation becomes a file of the right size that holds
 //! nothing and takes no room. Recovery passes over it: the first change of a page behind a checkpoint brings the whole
-//! page (full_page_writes), and a page of zeros counts as new. What anybody reads there is nonsense, so such a folder is
+//! page (full_page_writes; where that was off, who restores must have all of them), and a page of zeros counts as new. What anybody reads there is nonsense, so such a folder is
 //! for a server of our own alone, which nobody else reaches.
 
 use std::{collections::BTreeSet, path::Path};

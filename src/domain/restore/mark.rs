@@ -3,7 +3,10 @@
 
 use crate::{
     error::Result,
-    repo::{catalog::Backup, layout::ObjectName, lease::CLEANUP, repository::Repository},
+    repo::{
+        catalog::Backup, layout::ObjectName, lease::CLEANUP, repository::Repository,
+        restoring::Reader,
+    },
 };
 
 pub struct Mark<'a> {
@@ -15,8 +18,8 @@ pub struct Mark<'a> {
 }
 
 impl<'a> Mark<'a> {
-    pub fn leave(repository: &'a Repository, backup: &Backup) -> Self {
-        let left = repository.mark_restore(backup);
+    pub fn leave(repository: &'a Repository, backup: &Backup, reader: Reader) -> Self {
+        let left = repository.mark_restore(backup, reader);
         // Looked at afterwards: a cleanup that takes its lease from now on sees the mark.
         let cleanup = repository.lease_in_force(CLEANUP).ok().flatten();
         Self {

@@ -59,7 +59,6 @@ pub mod segments;
 mod shown;
 mod sources;
 pub mod start;
-pub mod stopwatch;
 pub mod tablespaces;
 pub mod target;
 pub mod timelines;
@@ -72,7 +71,10 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    repo::{drill::Phase, read_meter::ReadMeter, repository::Repository},
+    repo::{
+        drill::Phase, read_meter::ReadMeter, repository::Repository, restoring::Reader,
+        stopwatch::Stopwatch,
+    },
     util::{cancel::Cancel, clock::Time, fs::write_over, meter::Meter},
 };
 use contents::Contents;
@@ -84,7 +86,6 @@ use plan::{Options, Plan};
 use ports::Instead;
 use ready::Ready;
 use sources::Sources;
-use stopwatch::Stopwatch;
 use target::Action;
 
 /// What a restore did.
@@ -120,7 +121,15 @@ pub fn run(
     cancel: &Cancel,
     meter: &Meter,
 ) -> Result<Restored> {
-    let (mut restored, mark) = run_marked(repository, options, plan, now, cancel, meter)?;
+    let (mut restored, mark) = run_marked(
+        repository,
+        options,
+        plan,
+        Reader::Server,
+        now,
+        cancel,
+        meter,
+    )?;
     restored.plan.warnings.extend(mark.warnings());
     Ok(restored)
 }
@@ -130,6 +139,7 @@ pub fn run_marked<'a>(
     repository: &'a Repository,
     options: &Options,
     plan: Plan,
+    reader: Reader,
     now: Time,
     cancel: &Cancel,
     meter: &Meter,
@@ -137,7 +147,7 @@ pub fn run_marked<'a>(
     cancel.check()?;
     plan::refuse_running(&plan.data_dir, plan.old_data_dir.as_deref())?;
     keys::check(repository, &plan.system, &plan.choice.backup)?;
-    let mark = Mark::leave(repository, &plan.choice.backup);
+    let mark = Mark::leave(repository, &plan.choice.backup, reader);
     match carry_out(repository, options, plan, now, cancel, meter) {
         Ok(restored) => Ok((restored, mark)),
         Err(error) => {

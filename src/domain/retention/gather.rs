@@ -255,6 +255,7 @@ fn reader((name, mark): &(ObjectName, Option<Restoring>)) -> Option<Reader> {
             system_id,
             timeline,
             start_lsn,
+            ..
         } => Some(Reader {
             note: mark.note(),
             protects: Protects::Part {

@@ -12,6 +12,7 @@ use pgstow::{
     repo::{
         catalog::{Backup, State},
         repository::Repository,
+        restoring::Reader,
     },
     util::{cancel::Cancel, clock, meter::Meter},
 };
@@ -121,7 +122,9 @@ fn a_mark_that_nobody_can_read_counts_for_a_day() {
     let scratch = Scratch::new();
     let planted = two_backups(&scratch);
     let repository = &planted.repository;
-    let mark = repository.mark_restore(&oldest(repository)).unwrap();
+    let mark = repository
+        .mark_restore(&oldest(repository), Reader::Server)
+        .unwrap();
     planted.hand_over();
     let mark = scratch.join(&format!("repository/{mark}"));
     let text = fs::read_to_string(&mark).unwrap();
@@ -149,7 +152,9 @@ fn a_cleanup_stops_before_a_restore_that_begins() {
     let plan = plan(&gathered.facts, &rules("full=1 min=1"));
     assert!(plan.backups.iter().any(|one| !one.keep));
     let before = planted.objects();
-    repository.mark_restore(&oldest(repository)).unwrap();
+    repository
+        .mark_restore(&oldest(repository), Reader::Server)
+        .unwrap();
     let apply = Apply {
         repository,
         gathered: &gathered,
@@ -163,4 +168,38 @@ fn a_cleanup_stops_before_a_restore_that_begins() {
         "{error}"
     );
     assert!(planted.objects().is_superset(&before));
+}
+
+/// Its server ended with it.
+#[test]
+fn a_mark_of_a_drill_counts_as_long_as_that_lives() {
+    let scratch = Scratch::new();
+    let planted = two_backups(&scratch);
+    let repository = &planted.repository;
+    let mark = repository
+        .mark_restore(&oldest(repository), Reader::Process)
+        .unwrap();
+    planted.hand_over();
+    let mark = scratch.join(&format!("repository/{mark}"));
+    let alive: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&mark).unwrap()).unwrap();
+    let left = |changes: &[(&str, serde_json::Value)]| {
+        let mut json = alive.clone();
+        for (name, value) in changes {
+            json["process"][*name] = value.clone();
+        }
+        fs::write(&mark, json.to_string()).unwrap();
+        planted.tool.command(&["cleanup"]).ok();
+        planted.repository.backups().unwrap().len()
+    };
+    assert_eq!(left(&[]), 2);
+    // Of another host nobody knows.
+    let start = alive["process"]["process_start"].as_u64().unwrap() + 1;
+    let elsewhere = [
+        ("host", "elsewhere".into()),
+        ("process_start", start.into()),
+    ];
+    assert_eq!(left(&elsewhere), 2);
+    assert_eq!(left(&[("process_start", start.into())]), 1);
+    assert!(!mark.exists());
 }

@@ -88,7 +88,11 @@ fn nothing_is_left_behind_in_any_phase() {
             });
             assert!(folder(&site).is_some());
         }
-        // The next one clears up behind it.
+        // The next one clears up behind it, in the repository, too.
+        let marks = site.stow.root().join("main/restores");
+        let marks = || fs::read_dir(&marks).map_or(0, Iterator::count);
+        assert_eq!(marks(), 1, "{phase}");
         site.proves(site.drill(&[]));
+        assert_eq!(marks(), 0, "{phase}");
     }
 }

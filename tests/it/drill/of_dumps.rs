@@ -33,6 +33,19 @@ fn a_dump_is_drilled() {
             "{check}: {report}"
         );
     }
+    let phases = report["phases"].as_array().unwrap().iter();
+    let phases: Vec<_> = phases
+        .map(|phase| phase["name"].as_str().unwrap())
+        .collect();
+    let all = ["read", "server", "load", "objects", "sql", "removal"];
+    assert_eq!(phases, all);
+    assert_eq!(report["phases"][0]["bytes"], report["bytes"]);
+    let parts = report["phases"].as_array().unwrap().iter();
+    let parts: f64 = parts.map(|phase| phase["seconds"].as_f64().unwrap()).sum();
+    assert!(
+        parts > 0.0 && parts <= report["seconds"].as_f64().unwrap(),
+        "{report}"
+    );
     // What is filed is what was said.
     let filed: Vec<_> = fs::read_dir(&drills)
         .unwrap()
@@ -45,6 +58,11 @@ fn a_dump_is_drilled() {
     );
     let json: Value = serde_json::from_slice(&fs::read(&filed[0]).unwrap()).unwrap();
     assert_eq!(json["checks"], report["checks"]);
+    assert_eq!(json["phases"], report["phases"]);
+    let mut text = site.stow.tool.command(&["drill", "shop"]).ok();
+    for phase in all {
+        text = text.stdout_contains(&format!("\n  {phase:<18} "));
+    }
     // Known as what verify says, and no proof of a backup.
     let text = site.stow.tool.command(&["list", "--dumps"]).ok();
     text.stdout_contains(" proven ");
@@ -72,7 +90,7 @@ fn a_dump_is_drilled() {
     fs::remove_file(beside(&data, "dump")).unwrap();
     let output = site.pgstow(&["drill", &stem(&data)]).fails(3);
     assert_eq!(failed_checks(&output.json()), ["intact"], "{output}");
-    assert_eq!(fs::read_dir(&drills).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(&drills).unwrap().count(), 4);
     // What is no finding files nothing.
     site.pgstow(&["drill", "nothing"]).fails(1);
     site.pgstow(&["dump", "shop"]).ok();
@@ -86,6 +104,6 @@ fn a_dump_is_drilled() {
     site.pgstow(&["drill", backup])
         .fails(2)
         .stderr_contains("is a backup");
-    assert_eq!(fs::read_dir(&drills).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(&drills).unwrap().count(), 4);
     site.assert_clean("shop");
 }

@@ -276,6 +276,65 @@ fn what_has_not_come_or_is_gone_is_not_denied() {
     assert_eq!(unread[0]["segment"], dropped, "{found:#}");
 }
 
+/// Of what is gone, only what may have been the table is told with it; and of an unlogged table it is known what became of it.
+#[test]
+fn another_table_is_not_told_for_it_however_it_is_known() {
+    let place = Place::new(pg(16));
+    let main = place.main();
+    main.psql(
+        "create table wanted as select 1 as id; create table other as select 1 as id; \
+         create unlogged table fleeting as select 1 as id",
+    );
+    place.stow.backup(&[]);
+    let since = place.now();
+    let run = |sql: &str| transaction(main, "postgres", sql);
+    let first = run("truncate other");
+    // Nobody knows the file that goes.
+    let again = run("truncate other");
+    run("create table late as select 1 as id");
+    let late = run("drop table late");
+    let fleeting = run("truncate fleeting");
+    let rewritten = run("alter table fleeting alter id type bigint");
+    let wanted = run("truncate wanted");
+    main.switch_wal();
+    let asked = |more: &[&str]| place.found(&[&["--since", &since], more].concat());
+
+    let all = asked(&[]);
+    for (xid, fate, name) in [
+        (first, "truncated", "other"),
+        (again, "truncated", "other"),
+        (fleeting, "truncated", "fleeting"),
+        (rewritten, "rewritten", "fleeting"),
+        (wanted, "truncated", "wanted"),
+    ] {
+        let event = of_xid(&all, xid);
+        assert_eq!(
+            with_fate(event, fate),
+            [format!("postgres.public.{name}")],
+            "{event:#}"
+        );
+        assert_eq!(event["may_be_table"], false);
+    }
+    let found = asked(&["--table", "wanted"]);
+    let told = of_kind(&found, "transaction").into_iter();
+    let told: Vec<_> = told
+        .map(|event| {
+            (
+                event["xid"].as_u64().unwrap(),
+                event["may_be_table"] == true,
+            )
+        })
+        .collect();
+    assert_eq!(told, [(late, true), (wanted, false)], "{found:#}");
+    let command = ["find-target", "--since", &since, "--table", "wanted"];
+    drop(
+        place
+            .pgstow(&command)
+            .ok()
+            .stdout_contains(" (it may have been that table)\n"),
+    );
+}
+
 /// A table is locked, too, when one that refers to it is dropped.
 #[test]
 fn what_was_only_locked_is_not_lost() {

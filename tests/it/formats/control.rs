@@ -66,6 +66,10 @@ fn assert_same(pg: &PgBin, data_dir: &Path) -> Control {
             control.timeline.to_string(),
         ),
         (
+            "Latest checkpoint's full_page_writes",
+            ["off", "on"][usize::from(control.full_page_writes)].to_owned(),
+        ),
+        (
             "Time of latest checkpoint",
             control.checkpoint_time.format(ctime).to_string(),
         ),

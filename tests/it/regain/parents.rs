@@ -84,7 +84,7 @@ fn what_belongs_to_a_living_table_comes_back_apart_from_it(pg: PgBin) {
         .json();
     let warnings = report["warnings"].to_string();
     assert!(
-        warnings.contains("unlogged tables: public.fleeting"),
+        warnings.contains("unlogged tables and sequences held: public.fleeting"),
         "{warnings}"
     );
 

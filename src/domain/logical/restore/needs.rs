@@ -1,4 +1,4 @@
-//! Which entries of a whole database's archive single tables need to stand alone: their own, and the types, functions,
+//! Which entries of a whole database's archive single tables, views and sequences need to stand alone: their own, and the types, functions,
 //! schemas and extensions that these use. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ pub struct Needs {
     pub behind: Vec<u32>,
     /// (schema, name) of sequences, whose values are rows.
     pub sequences: BTreeSet<(String, String)>,
-    /// `schema.table` of others that are needed, and come without rows.
+    /// `schema.table` of others that are needed, and come without rows; of materialized views, too.
     pub empty: Vec<String>,
 }
 
@@ -25,7 +25,12 @@ pub fn of_tables(toc: &ArchiveToc, tables: &BTreeSet<(&str, &str)>) -> Result<Ne
     let key = |entry: &TocEntry| (entry.schema.clone().unwrap_or_default(), entry.name.clone());
     let is_wanted = |entry: &TocEntry| {
         let schema = entry.schema.as_deref().unwrap_or_default();
-        entry.is_table() && tables.contains(&(schema, entry.name.as_str()))
+        entry.is_relation() && tables.contains(&(schema, entry.name.as_str()))
+    };
+    let comes_empty = |entry: &TocEntry| {
+        let has_rows = entry.is_table() || entry.is_materialized();
+        let (schema, name) = key(entry);
+        (has_rows && !is_wanted(entry)).then(|| format!("{schema}.{name}"))
     };
     let wanted = toc.entries.iter().filter(|entry| is_wanted(entry));
     let mut chosen: BTreeSet<u32> = wanted.map(|entry| entry.id).collect();
@@ -35,6 +40,24 @@ pub fn of_tables(toc: &ArchiveToc, tables: &BTreeSet<(&str, &str)>) -> Result<Ne
             "pg_dump does not tell all of the tables that are wanted, perhaps since an extension owns them",
         )
         .hint("bring back the whole database (--database)."));
+    }
+    for view in toc
+        .entries
+        .iter()
+        .filter(|entry| entry.is_materialized() && is_wanted(entry))
+    {
+        let mut read = BTreeSet::from([view.id]);
+        add_needed(toc, &mut read);
+        let read = toc.entries.iter().filter(|entry| read.contains(&entry.id));
+        let empty: Vec<String> = read.filter_map(comes_empty).collect();
+        if !empty.is_empty() {
+            return Err(Error::failed(format!(
+                "materialized view {} would be filled from tables that come without rows: {}",
+                view.name,
+                empty.join(", ")
+            ))
+            .hint("name these, too, or bring back the whole database (--database)."));
+        }
     }
     close(toc, &mut chosen);
     // What goes with these is not wanted, or all of a schema would be.
@@ -52,10 +75,8 @@ pub fn of_tables(toc: &ArchiveToc, tables: &BTreeSet<(&str, &str)>) -> Result<Ne
         }
         if entry.what == "SEQUENCE" {
             needs.sequences.insert(key(entry));
-        } else if entry.is_table() && !is_wanted(entry) {
-            let (schema, name) = key(entry);
-            needs.empty.push(format!("{schema}.{name}"));
         }
+        needs.empty.extend(comes_empty(entry));
     }
     Ok(needs)
 }
@@ -109,6 +130,9 @@ mod tests {
                 entry(9, "TABLE", "shop", "orders", &[1, 3, 4, 8]),
                 entry(10, "TABLE", "shop", "items", &[1]),
                 entry(11, "DEFAULT", "shop", "orders id", &[7, 9]),
+                entry(16, "VIEW", "shop", "late", &[9]),
+                entry(17, "MATERIALIZED VIEW", "shop", "sums", &[10, 16]),
+                entry(18, "VIEW", "shop", "top", &[17]),
                 entry(12, "CONSTRAINT", "shop", "orders orders_pkey", &[9]),
                 entry(13, "INDEX", "shop", "items_n", &[10]),
                 entry(14, "TRIGGER", "shop", "orders touched", &[9, 5]),
@@ -119,6 +143,7 @@ mod tests {
                     "CONSTRAINT orders_pkey ON orders",
                     &[12],
                 ),
+                entry(19, "MATERIALIZED VIEW DATA", "shop", "sums", &[17]),
             ],
         };
         let needs = of_tables(&toc, &BTreeSet::from([("shop", "orders")])).unwrap();
@@ -128,5 +153,28 @@ mod tests {
         assert_eq!(needs.sequences, BTreeSet::from([sequence]));
         assert_eq!(needs.empty, ["shop.parent"]);
         assert!(of_tables(&toc, &BTreeSet::from([("shop", "gone")])).is_err());
+
+        let of = |names: &[&'static str]| {
+            let names = names.iter().map(|name| ("shop", *name));
+            of_tables(&toc, &names.collect())
+        };
+        let view = of(&["late"]).unwrap();
+        assert!(view.before.contains(&16) && !view.behind.contains(&12));
+        assert_eq!(view.empty, ["shop.parent", "shop.orders"]);
+        assert!(of(&["numbers"]).unwrap().sequences.len() == 1);
+        // What is filled from rows needs them.
+        let error = of(&["sums", "items"]).unwrap_err();
+        assert!(
+            error.message().ends_with(": shop.parent, shop.orders"),
+            "{error}"
+        );
+        let all = of(&["sums", "items", "orders", "parent"]).unwrap();
+        assert!(all.behind.contains(&19) && all.empty.is_empty());
+        let top = of(&["top"]).unwrap();
+        assert_eq!(
+            top.empty,
+            ["shop.parent", "shop.orders", "shop.items", "shop.sums"]
+        );
+        assert!(!top.behind.contains(&19));
     }
 }

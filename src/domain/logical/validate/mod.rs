@@ -33,7 +33,9 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{connection::Session, conninfo::ConnInfo, programs::Search},
     repo::{
+        drill::Phase,
         dump::{DumpContents, RowCounts},
+        stopwatch::Stopwatch,
         verified::{CheckState, INTACT, VerifiedCheck},
     },
     util::{cancel::Cancel, meter::Meter},
@@ -58,6 +60,7 @@ pub struct Validated {
     pub checks: Vec<VerifiedCheck>,
     pub bytes: u64,
     pub seconds: f64,
+    pub phases: Vec<Phase>,
 }
 
 impl Validated {
@@ -72,6 +75,7 @@ impl Validated {
             checks: Vec::new(),
             bytes: 0,
             seconds: 0.0,
+            phases: Vec::new(),
         }
     }
 
@@ -143,9 +147,13 @@ impl Validator<'_> {
         let database = description.and_then(|dump| dump.database.clone());
         let mut validated = Validated::of(material.name(), database);
         let is_globals = description.is_some_and(|dump| dump.database.is_none());
+        let watch = Stopwatch::start();
         match material.check(self.meter, self.cancel) {
             Ok(checked) => {
                 validated.bytes = checked.bytes;
+                validated
+                    .phases
+                    .push(watch.stop("read", Some(checked.bytes)));
                 validated.checks.extend(intact(&checked));
                 match is_globals {
                     true => validated.checks.push(VerifiedCheck::skipped(
@@ -176,6 +184,7 @@ impl Validator<'_> {
         validated: &mut Validated,
     ) -> Result<()> {
         check_stays(&checked.about, &material.name())?;
+        let watch = Stopwatch::start();
         let ready = Ready::make(material, checked, self.jobs > 1, self.cancel)?;
         self.meter.begin("preparing a server", 0);
         let ground = match &self.server {
@@ -184,6 +193,25 @@ impl Validator<'_> {
         };
         validated.server = Some(ground.name());
         validated.server_version = Some(ground.server_version);
+        validated.phases.push(watch.stop("server", None));
+        self.fill(material, checked, &ready, &ground, validated)?;
+        let watch = Stopwatch::start();
+        self.meter.begin("removing what was restored", 0);
+        drop(ground);
+        drop(ready);
+        validated.phases.push(watch.stop("removal", None));
+        Ok(())
+    }
+
+    fn fill(
+        &self,
+        material: &Material<'_>,
+        checked: &Checked,
+        ready: &Ready,
+        ground: &Ground,
+        validated: &mut Validated,
+    ) -> Result<()> {
+        let watch = Stopwatch::start();
         self.meter.begin("restoring", 0);
         let loader = Loader {
             programs: &ground.programs,
@@ -199,7 +227,7 @@ impl Validator<'_> {
             ..How::all(false)
         };
         let loaded = match &checked.about {
-            About::Archive(_) => loader.archive(&ready, &how),
+            About::Archive(_) => loader.archive(ready, &how),
             About::Script(_) => loader.script(ready.stream()?, &how),
         };
         match loaded {
@@ -231,13 +259,19 @@ impl Validator<'_> {
             }
             Err(error) => return Err(ground.explain(error)),
         }
+        validated.phases.push(watch.stop("load", None));
+        self.meter.begin("checking what was restored", 0);
+        let watch = Stopwatch::start();
         let checks = self.look(&ground.info, material)?;
         validated.checks.extend(checks);
+        validated.phases.push(watch.stop("objects", None));
+        let watch = Stopwatch::start();
+        self.ask(&ground.info, &mut validated.checks)?;
+        validated.phases.push(watch.stop("sql", None));
         Ok(())
     }
 
     fn look(&self, info: &ConnInfo, material: &Material<'_>) -> Result<Vec<VerifiedCheck>> {
-        self.meter.begin("checking what was restored", 0);
         let session = Session::connect(info, self.cancel)?;
         session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", &[])?;
         session.execute("SET LOCAL row_security = off", &[])?;
@@ -259,7 +293,11 @@ impl Validator<'_> {
         checks.push(compare::extensions(expected, &found));
         checks.push(sequences::behind(&session)?);
         session.execute("ROLLBACK", &[])?;
-        drop(session);
+        Ok(checks)
+    }
+
+    /// What the configuration asks of it.
+    fn ask(&self, info: &ConnInfo, checks: &mut Vec<VerifiedCheck>) -> Result<()> {
         let asked = statements::check(info, self.sql, self.cancel);
         let of_statements = asked.and_then(|asked| asked.map(Asked::of_dump).transpose());
         let of_application = self.application.check(info, self.cancel);
@@ -274,7 +312,7 @@ impl Validator<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(checks)
+        Ok(())
     }
 
     fn census(&self, session: &Session, wanted: RowCounts) -> Result<DumpContents> {

@@ -1,8 +1,9 @@
-//! Measures phases: time, and time on processors.
+//! Measures phases of what reports of drills tell: time, and time on processors.
 
 use std::time::{Duration, Instant};
 
-use crate::{repo::drill::Phase, util::cpu};
+use super::drill::Phase;
+use crate::util::cpu;
 
 pub struct Stopwatch {
     begun: Instant,
