@@ -16,7 +16,7 @@ use super::{
     gaps,
     offered::Offered,
     push::Pushed,
-    stores::{OpenStore, Store},
+    stores::{OpenStore, Store, all_of},
     valve::{Decision, Valve},
 };
 use crate::{
@@ -149,13 +149,7 @@ impl Wish<'_> {
                 Err(error) => errors.push(error),
             }
         }
-        match errors.len() {
-            0 => Ok((offered.system(), How::Stored(stored))),
-            1 => Err(errors.remove(0)),
-            _ => {
-                let all: Vec<String> = errors.iter().map(Error::in_one_line).collect();
-                Err(Error::failed(all.join("; ")))
-            }
-        }
+        all_of(errors)?;
+        Ok((offered.system(), How::Stored(stored)))
     }
 }
