@@ -12,7 +12,7 @@ use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
-        wal_name::{Segment, WalName},
+        wal_name::{Segment, SegmentSize, WalName},
     },
     repo::catalog::Backup,
     util::clock::readable,
@@ -356,6 +356,19 @@ impl Choice {
         self.partial = self.partial.filter(is_needed);
         self.live = self.live.filter(is_needed);
         self.rescued.retain(is_needed);
+    }
+
+    /// The last segment that is whole, or archived as the end of its timeline, and where it ends: of pieces there may be
+    /// none any more when they are read, and more when they are restored.
+    pub fn last_file(&self, size: SegmentSize) -> Option<(Segment, Lsn)> {
+        let last = self.reach.last(size)?;
+        let last = match self.live == Some(last) {
+            true => self
+                .reach
+                .segment(last.number(size).checked_sub(1)?, size)?,
+            false => last,
+        };
+        Some((last, last.end(size)))
     }
 
     /// Where the segment lies: `.partial` in the archive for the last one, under its plain name elsewhere.

@@ -16,7 +16,7 @@ use super::{
     gaps,
     offered::Offered,
     push::Pushed,
-    stores::{OpenStore, Store, all_of},
+    stores::{OpenStore, Store},
     valve::{Decision, Valve},
 };
 use crate::{
@@ -149,7 +149,13 @@ impl Wish<'_> {
                 Err(error) => errors.push(error),
             }
         }
-        all_of(errors)?;
-        Ok((offered.system(), How::Stored(stored)))
+        match errors.len() {
+            0 => Ok((offered.system(), How::Stored(stored))),
+            1 => Err(errors.remove(0)),
+            _ => {
+                let all: Vec<String> = errors.iter().map(Error::in_one_line).collect();
+                Err(Error::failed(all.join("; ")))
+            }
+        }
     }
 }

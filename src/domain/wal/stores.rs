@@ -85,18 +85,6 @@ impl OpenStore {
     }
 }
 
-/// The errors of several repositories as one.
-pub fn all_of(mut errors: Vec<Error>) -> Result<()> {
-    match errors.len() {
-        0 => Ok(()),
-        1 => Err(errors.remove(0)),
-        _ => {
-            let all: Vec<String> = errors.iter().map(Error::in_one_line).collect();
-            Err(Error::failed(all.join("; ")))
-        }
-    }
-}
-
 /// What is said where it hangs: until the first byte is stored, the store is the suspect.
 fn opening(location: &Location, meter: &Meter) {
     meter.begin(&format!("opening the repository {location}"), 0);

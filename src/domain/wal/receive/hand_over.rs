@@ -7,7 +7,7 @@ use std::{
     fs,
     path::Path,
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::warn;
@@ -15,7 +15,7 @@ use tracing::warn;
 use super::{
     super::{
         offered::Offered,
-        stores::{OpenStore, Store, all_of},
+        stores::{OpenStore, Store},
     },
     files::{self, Progress},
     live::{Live, Pieces},
@@ -45,6 +45,9 @@ pub struct Share<'a> {
     store: &'a Store,
     whole: BTreeSet<Segment>,
     pieces: Pieces,
+    /// After a failure, before which it is not tried again; it grows.
+    rest: Option<Instant>,
+    pause: Duration,
 }
 
 impl<'a> Share<'a> {
@@ -53,61 +56,68 @@ impl<'a> Share<'a> {
             store,
             whole: BTreeSet::new(),
             pieces: Pieces::default(),
+            rest: None,
+            pause: PAUSE,
         };
         stores.iter().map(share).collect()
+    }
+
+    fn rests(&self) -> Duration {
+        let rest = self
+            .rest
+            .map(|rest| rest.saturating_duration_since(Instant::now()));
+        rest.unwrap_or_default()
+    }
+
+    /// How long it rests now.
+    fn note(&mut self, failed: bool) {
+        (self.rest, self.pause) = match failed {
+            true => {
+                let pause = (self.pause * 2).min(LONGEST_PAUSE);
+                (Some(Instant::now() + pause), pause)
+            }
+            false => (None, PAUSE),
+        };
     }
 }
 
 impl HandOver<'_> {
     /// Until the sender of `wakes`, which has a word for each new segment, is gone.
     pub fn run(mut self, wakes: &Receiver<()>) {
-        let mut pause = PAUSE;
         loop {
             let due = self.live.as_mut().and_then(Live::due);
-            let done = self.round(due);
-            let wait = match &done {
-                Ok(()) => {
-                    pause = PAUSE;
-                    let next = self.live.as_ref().map(Live::next);
-                    next.map_or(LONGEST_PAUSE, |next| next.min(LONGEST_PAUSE))
-                }
-                Err(error) => {
-                    warn!(
-                        "{}; it waits in {}",
-                        error.in_one_line(),
-                        self.folder.display()
-                    );
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    pause
-                }
-            };
-            if let Err(RecvTimeoutError::Disconnected) = wakes.recv_timeout(wait) {
-                if done.is_ok() {
-                    self.leave();
-                }
+            if let Err(error) = self.round(due) {
+                warn!("{}", error.in_one_line());
+            }
+            if let Err(RecvTimeoutError::Disconnected) = wakes.recv_timeout(self.wait()) {
+                self.leave();
                 return;
             }
         }
     }
 
-    /// The last word of a receiver that is stopped in good order: this host may be on its way down.
+    /// Until something is to be done that nobody tells of.
+    fn wait(&self) -> Duration {
+        let failed = self.shares.iter().filter(|share| share.rest.is_some());
+        let rests = failed.map(|share| share.rests().max(PAUSE));
+        let next = self.live.as_ref().map(Live::next);
+        rests
+            .chain(next)
+            .min()
+            .map_or(LONGEST_PAUSE, |wait| wait.min(LONGEST_PAUSE))
+    }
+
+    /// The last word of a receiver that is stopped in good order: its host may be on its way down.
     fn leave(&mut self) {
         let progress = self.live.as_ref().and_then(Live::progress);
-        if progress.is_some()
-            && let Err(error) = self.round(progress)
-        {
+        if let Err(error) = self.round(progress) {
             warn!("{}", error.in_one_line());
         }
     }
 
+    /// Errors of a repository are told here.
     fn round(&mut self, progress: Option<Progress>) -> Result<()> {
         let whole = files::whole(self.folder)?;
-        let lacks =
-            |progress: &Progress| self.shares.iter().any(|share| share.pieces.lacks(progress));
-        let progress = progress.filter(lacks);
-        if whole.is_empty() && progress.is_none() {
-            return Ok(());
-        }
         let round = Round {
             folder: self.folder,
             whole: &whole,
@@ -117,27 +127,35 @@ impl HandOver<'_> {
             // Of its own: nobody draws what goes on in the background.
             meter: Meter::default(),
         };
-        let mut errors = Vec::new();
         for share in &mut self.shares {
+            if !round.is_lacking(share) || !share.rests().is_zero() {
+                continue;
+            }
             let opened = share.store.open(self.cluster, &round.meter);
-            errors.extend(opened.and_then(|store| round.bring(share, &store)).err());
+            let brought = opened.and_then(|store| round.bring(share, &store));
+            share.note(brought.is_err());
+            if let Err(error) = brought {
+                warn!(
+                    "{}; it waits in {}",
+                    error.in_one_line(),
+                    self.folder.display()
+                );
+            }
         }
-        for segment in &whole {
+        for segment in whole {
             if self
                 .shares
                 .iter()
-                .all(|share| share.whole.contains(segment))
+                .all(|share| share.whole.contains(&segment))
             {
                 let path = self.folder.join(segment.to_string());
                 fs::remove_file(&path).at("remove", &path)?;
+                for share in &mut self.shares {
+                    share.whole.remove(&segment);
+                }
             }
         }
-        for share in &mut self.shares {
-            share
-                .whole
-                .retain(|segment| self.folder.join(segment.to_string()).exists());
-        }
-        all_of(errors)
+        Ok(())
     }
 }
 
@@ -152,6 +170,11 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    fn is_lacking(&self, share: &Share<'_>) -> bool {
+        let begun = self.progress.as_ref();
+        !self.whole.is_subset(&share.whole) || begun.is_some_and(|begun| share.pieces.lacks(begun))
+    }
+
     /// All that `share` lacks, unless a stop is asked for.
     fn bring(&self, share: &mut Share<'_>, store: &OpenStore) -> Result<()> {
         for segment in self.whole.difference(&share.whole.clone()) {
