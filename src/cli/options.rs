@@ -380,6 +380,7 @@ pub fn receive_wal(args: ReceiveWalArgs, layers: &Layers) -> Result<ReceiveWalOp
             None => layers.receive_slot()?,
         },
         create_slot: args.create_slot,
+        live: layers.receive_live()?,
     })
 }
 

@@ -68,6 +68,7 @@ pub fn run(context: &Context, options: &ReceiveWalOptions) -> Result<ReceiveWalR
         folder: settings.state_folder().join(FOLDER),
         cluster: &settings.cluster.name,
         stores: archive_wal::stores(settings),
+        live: options.live,
         cancel: &context.cancel,
         meter: &context.meter,
     };

@@ -429,10 +429,34 @@ impl Layout {
         self.name(format_args!("wal/{system}/{:08X}{BEHIND}", timeline.get()))
     }
 
-    /// Whether a name below `wal(system)` is one that later versions may write.
-    pub fn is_reserved_in_wal(&self, system: SystemId, name: &ObjectName) -> bool {
-        let rest = name.as_str().strip_prefix(self.wal(system).as_str());
-        rest.is_some_and(|rest| rest.starts_with("live/"))
+    /// The pieces of a segment that was in progress.
+    pub fn pieces(&self, system: SystemId, segment: Segment) -> Prefix {
+        self.prefix(format_args!("wal/{system}/live/{segment}/"))
+    }
+
+    /// One of them; `coding` is that of the system.
+    pub fn piece(&self, system: SystemId, piece: Piece, coding: Coding) -> ObjectName {
+        let Piece { segment, from, to } = piece;
+        let ending = coding.ending();
+        self.name(format_args!(
+            "wal/{system}/live/{segment}/{from:08X}-{to:08X}{ending}"
+        ))
+    }
+
+    /// Which piece an object below `wal(system)` is, and its coding; None for what is none.
+    pub fn read_piece(&self, system: SystemId, name: &ObjectName) -> Option<(Piece, Coding)> {
+        let rest = name.as_str().strip_prefix(self.wal(system).as_str())?;
+        let (segment, file) = rest.strip_prefix("live/")?.split_once('/')?;
+        let (range, coding) = Coding::split(file);
+        let (from, to) = range.split_once('-')?;
+        let offset = |text| u32::from_str_radix(text, 16).ok();
+        let piece = Piece {
+            segment: segment.parse().ok()?,
+            from: offset(from)?,
+            to: offset(to)?,
+        };
+        let is_one = piece.from < piece.to && self.piece(system, piece, coding) == *name;
+        is_one.then_some((piece, coding))
     }
 
     /// Which WAL file an object below `wal(system)` is, and its coding.
@@ -454,6 +478,14 @@ impl Layout {
             _ => None,
         }
     }
+}
+
+/// The bytes of a segment in progress from one offset in it up to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub segment: Segment,
+    pub from: u32,
+    pub to: u32,
 }
 
 /// The objects of a backup's folder.
@@ -601,6 +633,32 @@ mod tests {
         assert_eq!(read, Some((file, encrypted(Codec::Lz4))));
         let stray = ObjectName("main/wal/7/000000010000000B/000000010000000A000000FE.zst".into());
         assert_eq!(layout().read_wal_file(system, &stray), None);
+    }
+
+    #[test]
+    fn pieces_read_as_they_are_written_and_are_no_wal_files() {
+        let system = SystemId(7);
+        let piece = Piece {
+            segment: "000000010000000A000000FE".parse().unwrap(),
+            from: 0x2000,
+            to: 0x01_0000,
+        };
+        for (coding, ending) in [
+            (Codec::Zstd.into(), ".zst"),
+            (encrypted(Codec::Zstd), ".zst.age"),
+            (Codec::None.into(), ""),
+        ] {
+            let name = layout().piece(system, piece, coding);
+            let folder = "main/wal/7/live/000000010000000A000000FE/";
+            assert_eq!(layout().pieces(system, piece.segment).as_str(), folder);
+            assert_eq!(name.as_str(), format!("{folder}00002000-00010000{ending}"));
+            assert_eq!(layout().read_piece(system, &name), Some((piece, coding)));
+            assert_eq!(layout().read_wal_file(system, &name), None);
+        }
+        for stray in ["2000-10000", "00002000-00002000", "0000a000-0000b000", "x"] {
+            let name = ObjectName(format!("main/wal/7/live/000000010000000A000000FE/{stray}"));
+            assert_eq!(layout().read_piece(system, &name), None, "{stray}");
+        }
     }
 
     #[test]

@@ -50,6 +50,17 @@ impl<'a> ObjectWriter<'a> {
         Ok((writer, trail))
     }
 
+    /// Create-only: `finish` answers `AlreadyExists` where the object is there.
+    pub fn begin_new(
+        repository: &'a Repository,
+        name: ObjectName,
+        compression: Compression,
+        encrypted: bool,
+    ) -> Result<Self> {
+        let upload = repository.storage().put_new(&name)?;
+        Self::onto(upload, repository, name, compression, encrypted)
+    }
+
     fn onto(
         upload: Box<dyn Upload>,
         repository: &'a Repository,

@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::repository::{Repository, System};
+use super::{
+    layout::Piece,
+    repository::{Repository, System},
+};
 use crate::{
     error::Result,
     postgres::{
@@ -26,6 +29,8 @@ pub struct WalIndex {
     size: SegmentSize,
     timelines: BTreeMap<TimelineId, Vec<Numbers>>,
     partial: BTreeSet<Segment>,
+    /// How many of the first bytes of segments there are in pieces.
+    live: BTreeMap<Segment, u32>,
     histories: BTreeSet<TimelineId>,
     /// First and last segment of ranges that were given up.
     gaps: Vec<(Segment, Segment)>,
@@ -99,6 +104,7 @@ impl WalIndex {
             size,
             timelines: BTreeMap::new(),
             partial: BTreeSet::new(),
+            live: BTreeMap::new(),
             histories: BTreeSet::new(),
             gaps: Vec::new(),
             minimal: BTreeSet::new(),
@@ -124,6 +130,12 @@ impl WalIndex {
                     .extend(layout.read_gap(system.system_id, &info.name));
                 let minimal = layout.read_minimal(system.system_id, &info.name);
                 index.minimal.extend(minimal);
+                match layout.read_piece(system.system_id, &info.name) {
+                    Some((piece, coding)) if coding == system.wal_coding() => {
+                        index.add_piece(piece)
+                    }
+                    _ => {}
+                }
                 continue;
             };
             index.stored_bytes += info.size;
@@ -223,6 +235,24 @@ impl WalIndex {
     /// Notes a segment that PostgreSQL archived as `.partial`.
     pub fn add_partial(&mut self, segment: Segment) {
         self.partial.insert(segment);
+    }
+
+    /// Notes a piece of a segment in progress; listings give them in order, so that one behind a hole stays out.
+    pub fn add_piece(&mut self, piece: Piece) {
+        let Piece { segment, from, to } = piece;
+        if !segment.fits(self.size) || u64::from(to) > self.size.bytes() {
+            return;
+        }
+        let upto = self.live.entry(segment).or_default();
+        if from <= *upto {
+            *upto = to.max(*upto);
+        }
+    }
+
+    /// Up to where the pieces of `segment` lead from its beginning; None without any.
+    pub fn live_upto(&self, segment: Segment) -> Option<Lsn> {
+        let upto = self.live.get(&segment).filter(|upto| **upto > 0)?;
+        Some(Lsn(segment.start(self.size).0 + u64::from(*upto)))
     }
 
     pub fn size(&self) -> SegmentSize {
@@ -390,6 +420,28 @@ mod tests {
             assert_eq!(index.segments(), 6);
         }
         assert_eq!(index(&[4, 4, 4]).segments(), 1);
+    }
+
+    #[test]
+    fn pieces_lead_as_far_as_they_join() {
+        let mut index = index(&[]);
+        let segment = |number| Segment::nth(TimelineId::FIRST, number, index.size);
+        let (one, two, three) = (segment(1), segment(2), segment(3));
+        for (segment, from, to) in [
+            (one, 0, 100),
+            // Of a receiver that began anew.
+            (one, 0, 300),
+            (one, 100, 200),
+            (one, 200, 400),
+            (one, 500, 600),
+            (two, 8192, 9000),
+            (three, 0, 17 << 20),
+        ] {
+            index.add_piece(Piece { segment, from, to });
+        }
+        assert_eq!(index.live_upto(one), Some(Lsn((16 << 20) + 400)));
+        assert_eq!(index.live_upto(two), None);
+        assert_eq!(index.live_upto(three), None);
     }
 
     #[test]

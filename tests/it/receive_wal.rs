@@ -1,6 +1,8 @@
 //! `receive-wal`: what it receives and hands over, and what it says where it can't. That no commit is lost
 //! stands in `stories/received.rs`.
 
+mod pieces;
+
 use std::{
     fs,
     path::PathBuf,
@@ -12,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::harness::{
     Cluster, FullDisk, PgBin, Scratch, Shutdown, Stow, archive::stored_in, on_every_major, pg,
-    tool::Running,
+    stow::Builder, tool::Running,
 };
 
 struct Site {
@@ -24,11 +26,15 @@ struct Site {
 impl Site {
     /// Nothing is archived, so what is stored was received.
     fn start(pg: PgBin) -> Self {
+        Self::build(pg, |_, stow| stow)
+    }
+
+    fn build(pg: PgBin, change: impl for<'a> FnOnce(&Scratch, Builder<'a>) -> Builder<'a>) -> Self {
         let scratch = Scratch::new();
         let stow = Stow::build(&scratch, pg)
             .no_archiving()
-            .cluster(|cluster| cluster.initdb("--wal-segsize=1"))
-            .start();
+            .cluster(|cluster| cluster.initdb("--wal-segsize=1"));
+        let stow = change(&scratch, stow).start();
         let made = stow.tool.command(&["receive-wal", "--create-slot"]).ok();
         made.stdout_contains("slot pgstow is made");
         Self { stow, scratch }

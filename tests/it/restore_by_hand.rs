@@ -92,6 +92,8 @@ enum Case {
     Chain,
     /// The same, encrypted.
     Sealed,
+    /// Of the last segment there are pieces alone.
+    Pieces,
 }
 
 fn the_page_restores(pg: PgBin, compression: &str, case: Case) {
@@ -174,7 +176,10 @@ fn the_page_restores(pg: PgBin, compression: &str, case: Case) {
     thread::sleep(Duration::from_millis(20));
     main.psql("drop table near");
     main.psql("insert into far values (8000)");
-    main.switch_wal();
+    match case {
+        Case::Pieces => store_pieces(&scratch.join("repository"), &main),
+        _ => drop(main.switch_wal()),
+    }
 
     // Folders that are missing and that are empty.
     let spaces = main.psql("select oid, spcname from pg_tablespace where oid > 16383 order by 1");
@@ -258,6 +263,40 @@ fn the_page_restores(pg: PgBin, compression: &str, case: Case) {
         assert!(Path::new("/proc").join(pid.trim()).exists());
     }
     assert_eq!(main.psql("select count(*) from far"), "7001");
+}
+
+/// Stores what the server has flushed of its last segment in three pieces that overlap, and waits until all before
+/// it is archived.
+fn store_pieces(root: &Path, main: &Cluster) {
+    main.wait_until(
+        "select count(*) from pg_ls_archive_statusdir() where name like '%.ready'",
+        "0",
+    );
+    let now = main.psql(
+        "select file_name, file_offset from pg_walfile_name_offset(pg_current_wal_flush_lsn())",
+    );
+    let (segment, offset) = now.split_once('|').unwrap();
+    let offset: usize = offset.parse().unwrap();
+    let bytes = fs::read(main.data_dir().join("pg_wal").join(segment)).unwrap();
+    let system = main.psql("select system_identifier from pg_control_system()");
+    let folder = root.join(format!("main/wal/{system}/live/{segment}"));
+    fs::create_dir_all(&folder).unwrap();
+    let third = offset / 3;
+    for range in [0..third, 0..2 * third, third..offset] {
+        let name = format!("{:08X}-{:08X}.zst", range.start, range.end);
+        let piece = zstd::encode_all(&bytes[range], 1).unwrap();
+        fs::write(folder.join(name), piece).unwrap();
+    }
+}
+
+#[test]
+fn pieces_on_15() {
+    the_page_restores(pg(15), "zstd", Case::Pieces);
+}
+
+#[test]
+fn pieces_on_18() {
+    the_page_restores(pg(18), "zstd", Case::Pieces);
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub struct ArchiveWalArgs {
   synchronous_standby_names = 'pgstow'     in postgresql.conf: no commit before it is received
 
 Runs until it is stopped (SIGTERM), over restarts of the server. What it received is synced in
-the state folder before the server hears of it; whole segments go into the repositories.")]
+the state folder before the server hears of it; whole segments go into the repositories, with
+receive_wal.live = \"10s\" in pgstow.toml the one in progress too, in pieces.")]
 pub struct ReceiveWalArgs {
     /// The replication slot (default: receive_wal.slot, pgstow)
     #[arg(long, value_name = "NAME")]

@@ -1,6 +1,6 @@
 //! Settings made of the layers: every key looked up, parsed, and blamed on its source if bad.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     keys::{self, Key},
@@ -72,6 +72,11 @@ impl Layers {
     /// The replication slot of receive-wal.
     pub fn receive_slot(&self) -> Result<String> {
         self.required(keys::RECEIVE_WAL_SLOT, "", |text| Ok(text.to_owned()))
+    }
+
+    /// How often at most receive-wal stores a piece of the segment in progress; None: never.
+    pub fn receive_live(&self) -> Result<Option<Duration>> {
+        self.optional(keys::RECEIVE_WAL_LIVE, "", parse::live)
     }
 
     /// The value of a key of the chosen cluster that a command's option may give too.

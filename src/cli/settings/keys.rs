@@ -96,6 +96,7 @@ keys! {
     ARCHIVE_WAL_TIME_LIMIT = Top "archive_wal.time_limit" Some("60s"), false;
     RESTORE_WAL_TIME_LIMIT = Top "restore_wal.time_limit" Some("60s"), false;
     RECEIVE_WAL_SLOT = Top "receive_wal.slot" Some("pgstow"), false;
+    RECEIVE_WAL_LIVE = Top "receive_wal.live" None, false;
     WAL_LOOK_AHEAD = Top "wal.look_ahead" Some("64"), false;
     WAL_DROP_ABOVE = Top "wal.drop_above" None, false;
     WAL_PREFETCH = Top "wal.prefetch" Some("16"), false;

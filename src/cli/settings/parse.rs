@@ -94,6 +94,15 @@ pub fn time_limit(text: &str) -> Result<Duration> {
     }
 }
 
+/// Each piece costs a request or two and an object.
+pub fn live(text: &str) -> Result<Duration> {
+    match units::parse_duration(text)? {
+        every if every >= Duration::from_secs(1) => Ok(every),
+        _ => Err(Error::usage(format!("less than 1s: {text:?}"))
+            .hint("leave receive_wal.live out to store whole segments alone.")),
+    }
+}
+
 pub fn yes_or_no(text: &str) -> Result<bool> {
     let words = [
         ("true", true),

@@ -1,6 +1,6 @@
 //! Options of `archive-wal`, `restore-wal` and `receive-wal`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::RepoSettings;
 use crate::postgres::{
@@ -20,6 +20,8 @@ pub struct ReceiveWalOptions {
     pub slot: String,
     /// Make the slot and do nothing else.
     pub create_slot: bool,
+    /// How often at most a piece of the segment in progress is stored; None: never.
+    pub live: Option<Duration>,
 }
 
 #[derive(Debug)]

@@ -103,7 +103,7 @@ pub fn judge(
     let size = system.segment_size;
     let reached = match &picked.wish.target {
         Target::Latest => {
-            let (Some(last), Some(end)) = (choice.reach.last(size), choice.reach.end(size)) else {
+            let Some((last, end)) = choice.last_file(size) else {
                 return Ok(VerifiedCheck::passed(
                     NAME,
                     "the backup's own WAL is all there is",

@@ -12,7 +12,7 @@ use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
-        wal_name::{Segment, WalName},
+        wal_name::{Segment, SegmentSize, WalName},
     },
     repo::catalog::Backup,
     util::clock::readable,
@@ -26,6 +26,8 @@ pub struct Choice {
     pub reach: Reach,
     /// The `.partial` that ends the way, taken under its plain name.
     pub partial: Option<Segment>,
+    /// The segment that ends the way and is there in pieces alone.
+    pub live: Option<Segment>,
     /// Rescued segments on the way.
     pub rescued: Vec<Segment>,
     /// Why this backup and this timeline.
@@ -35,7 +37,8 @@ pub struct Choice {
 
 impl Archive {
     /// The archive's WAL with what else lies at hand for this backup and timeline: the WAL in a
-    /// standalone backup, segments of the old folder, the `.partial` at the very end.
+    /// standalone backup, segments of the old folder, at the very end the `.partial` or the pieces of a segment that was
+    /// being received.
     fn at_hand(&self, backup: &Backup, history: &TimelineHistory) -> AtHand {
         let mut wal = self.wal.clone();
         let size = wal.size();
@@ -44,16 +47,15 @@ impl Archive {
                 wal.add(backup.segment(number));
             }
         }
-        let mut partial = None;
+        let (mut partial, mut live) = (None, None);
         let mut rescued = Vec::new();
-        // Both go behind the archive's end alone: restore-wal takes an absent segment for a
+        // All go behind the archive's end alone: restore-wal takes an absent segment for a
         // hole where others follow it.
         loop {
             let reach = Reach::of(backup, history, &wal);
-            let next = reach
-                .last(size)
-                .filter(|last| last.timeline == history.own && reach.hole.is_none())
-                .map(|last| Segment::nth(last.timeline, last.number(size) + 1, size));
+            // Nothing follows what is there in part.
+            let is_open = reach.hole.is_none() && live.is_none();
+            let next = is_open.then(|| reach.next(history, size)).flatten();
             match next {
                 Some(next) if self.rescued.contains(&next) => {
                     wal.add(next);
@@ -63,10 +65,15 @@ impl Archive {
                     wal.add(next);
                     partial = Some(next);
                 }
+                Some(next) if partial.is_none() && self.wal.live_upto(next).is_some() => {
+                    wal.add(next);
+                    live = Some(next);
+                }
                 _ => {
                     return AtHand {
                         reach,
                         partial,
+                        live,
                         rescued,
                     };
                 }
@@ -78,6 +85,7 @@ impl Archive {
 struct AtHand {
     reach: Reach,
     partial: Option<Segment>,
+    live: Option<Segment>,
     rescued: Vec<Segment>,
 }
 
@@ -272,6 +280,7 @@ impl Way<'_> {
             timeline: history.own,
             reach: at_hand.reach,
             partial: at_hand.partial,
+            live: at_hand.live,
             rescued: at_hand.rescued,
             reasons,
             warnings,
@@ -343,11 +352,23 @@ impl Choice {
     pub fn cut_behind(&mut self, number: u64, archive: &Archive) {
         let size = archive.wal.size();
         self.reach.cut_behind(number);
-        self.partial = self
-            .partial
-            .filter(|partial| partial.number(size) <= number);
-        self.rescued
-            .retain(|segment| segment.number(size) <= number);
+        let is_needed = |segment: &Segment| segment.number(size) <= number;
+        self.partial = self.partial.filter(is_needed);
+        self.live = self.live.filter(is_needed);
+        self.rescued.retain(is_needed);
+    }
+
+    /// The last segment that is whole, or archived as the end of its timeline, and where it ends: of pieces there may be
+    /// none any more when they are read, and more when they are restored.
+    pub fn last_file(&self, size: SegmentSize) -> Option<(Segment, Lsn)> {
+        let last = self.reach.last(size)?;
+        let last = match self.live == Some(last) {
+            true => self
+                .reach
+                .segment(last.number(size).checked_sub(1)?, size)?,
+            false => last,
+        };
+        Some((last, last.end(size)))
     }
 
     /// Where the segment lies: `.partial` in the archive for the last one, under its plain name elsewhere.

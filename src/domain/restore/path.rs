@@ -108,6 +108,18 @@ impl Reach {
         Some(Segment::nth(leg.timeline, leg.last, size))
     }
 
+    /// What would follow on the timeline of `history`, which it leads along; None before it is reached.
+    pub fn next(&self, history: &TimelineHistory, size: SegmentSize) -> Option<Segment> {
+        if self.unbegun {
+            let begins = history.path().last()?.from;
+            return Some(Segment::holding(history.own, begins, size));
+        }
+        let last = self
+            .last(size)
+            .filter(|last| last.timeline == history.own)?;
+        Some(Segment::nth(last.timeline, last.number(size) + 1, size))
+    }
+
     /// The segment with that number; None if it isn't on the way.
     pub fn segment(&self, number: u64, size: SegmentSize) -> Option<Segment> {
         let leg = self

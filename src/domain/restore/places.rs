@@ -172,13 +172,14 @@ impl Wanted<'_> {
             backup,
             rescued,
             partial,
+            live,
             ..
         } = self.choice;
         let own = match backup.standalone {
             true => backup.needed_segments().count(),
             false => 0,
         };
-        let put = rescued.len() + usize::from(partial.is_some());
+        let put = rescued.len() + partial.iter().chain(live).count();
         (2 + own as u64 + put as u64) * backup.segment_size.bytes()
     }
 }

@@ -104,6 +104,8 @@ pub struct Plan {
     pub last_needed: Option<String>,
     /// A `.partial` that is put in place under its plain name.
     pub partial: Option<String>,
+    /// A segment that was being received, of which there are pieces alone, put in place as far as they go.
+    pub live: Option<Live>,
     /// Segments taken from the folder that is replaced.
     pub rescued: Vec<String>,
     pub proof: Proof,
@@ -150,6 +152,14 @@ pub struct Plan {
     /// What [`Plan::kept_wal`] keeps.
     #[serde(skip)]
     pub unarchived: BTreeSet<Segment>,
+}
+
+/// What pieces give of a segment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Live {
+    pub segment: String,
+    /// The byte behind the last.
+    pub upto: Lsn,
 }
 
 impl Plan {
@@ -327,6 +337,7 @@ pub fn plan(
         (_, Proof::NotProven(_)) => None,
         _ => choice.reach.last(size).map(|last| last.to_string()),
     };
+    let live_end = choice.live.and_then(|live| archive.wal.live_upto(live));
     // Planned all the same: before an outage, people want to know what it would bring.
     warnings.extend(keys::warning(repository, &system, owner));
     let refused = refuse_running(&data_dir, old_data_dir.as_deref())
@@ -357,11 +368,15 @@ pub fn plan(
         ),
         last_segment: name(choice.reach.last(size)),
         segments: choice.reach.segments(),
-        wal_end: choice.reach.end(size).unwrap_or_default(),
+        wal_end: live_end.or(choice.reach.end(size)).unwrap_or_default(),
         last_needed,
         partial: choice
             .partial
             .map(|segment| WalName::Partial(segment).to_string()),
+        live: choice.live.zip(live_end).map(|(segment, upto)| Live {
+            segment: segment.to_string(),
+            upto,
+        }),
         rescued: choice.rescued.iter().map(ToString::to_string).collect(),
         proof,
         data_dir,

@@ -48,6 +48,15 @@ impl fmt::Display for Plan {
                 ),
             )?;
         }
+        if let Some(live) = &self.live {
+            line(
+                "",
+                format!(
+                    "{} is put into pg_wal as far as the pieces of it go, to {}, since nothing else has that WAL",
+                    live.segment, live.upto
+                ),
+            )?;
+        }
         if let (Some(first), Some(last)) = (self.rescued.first(), self.rescued.last()) {
             line(
                 "",

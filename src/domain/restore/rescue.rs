@@ -61,11 +61,16 @@ pub fn find(folder: &Path, system: &System, wal: &WalIndex) -> Result<BTreeSet<S
     Ok(found)
 }
 
-/// Puts the choice's rescued segments and its `.partial` into the new pg_wal under their plain
+/// Puts the choice's rescued segments, its `.partial` and what is there in pieces into the new pg_wal under their plain
 /// names, where the server finds them once the archive has no more.
 pub fn put(segments: &Segments<'_>, pg_wal: &Path, owner: Option<Owner>) -> Result<()> {
     let choice = segments.choice;
-    for segment in choice.rescued.iter().chain(&choice.partial) {
+    for segment in choice
+        .rescued
+        .iter()
+        .chain(&choice.partial)
+        .chain(&choice.live)
+    {
         segments.put(*segment, pg_wal, 0o600)?;
         give(&pg_wal.join(segment.to_string()), owner)?;
     }

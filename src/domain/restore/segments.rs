@@ -43,7 +43,7 @@ impl Segments<'_> {
     }
 
     /// Puts a segment into `folder` under its plain name and in its full size: a `.partial` may
-    /// be short.
+    /// be short, and pieces are.
     pub fn put(&self, segment: Segment, folder: &Path, mode: u32) -> Result<()> {
         let path = folder.join(segment.to_string());
         let mut file = NewFile::create(&path, mode)?;
@@ -56,6 +56,9 @@ impl Segments<'_> {
                 let mut from = File::open(&old).at("read", &old)?;
                 copy(&mut from, &mut file).at("copy to", &path)?;
             }
+            None if self.choice.live == Some(segment) => {
+                self.read_pieces(segment, &path, &mut file)?
+            }
             None => self.read_stored(segment, &mut file)?,
         }
         file.flush().at("write", &path)?;
@@ -63,6 +66,16 @@ impl Segments<'_> {
             .set_len(self.system.segment_size.bytes())
             .at("write", &path)?;
         file.publish_over()
+    }
+
+    /// Unless the segment itself was stored meanwhile, and the pieces are gone.
+    fn read_pieces(&self, segment: Segment, path: &Path, out: &mut impl Write) -> Result<()> {
+        match self.read_stored(segment, out) {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            other => return other,
+        }
+        let sink = |bytes: &[u8]| out.write_all(bytes).at("write", path);
+        self.repository.read_pieces(self.system, segment, sink)
     }
 
     fn read_stored(&self, segment: Segment, out: &mut impl Write) -> Result<()> {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    postgres::{lsn::TimelineId, timeline::TimelineHistory},
+    postgres::{lsn::TimelineId, timeline::TimelineHistory, wal_name::Segment},
     repo::catalog::Backup,
 };
 
@@ -101,6 +101,11 @@ fn latest(
                 .any(|backup| backup.timeline == timeline);
         let from = history.path().last().map(|span| span.from);
         let parent = history.ancestors.last().map(|ancestor| ancestor.timeline);
+        let in_pieces = |from| {
+            let first = Segment::holding(timeline, from, size);
+            archive.wal.live_upto(first).is_some()
+        };
+        let begun = begun || from.is_some_and(in_pieces);
         if let (false, Some(from), Some(parent)) = (begun, from, parent) {
             if archive
                 .wal

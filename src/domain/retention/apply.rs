@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use super::{facts::Known, gather::Gathered, plan::Plan, wal::WalKeeps};
 use crate::{
     error::{Error, Kind, Result},
-    postgres::wal_name::WalName,
+    postgres::{
+        lsn::SystemId,
+        wal_name::{Segment, WalName},
+    },
     repo::{
         backup_id::{BackupId, BackupKind},
         catalog::Removed,
@@ -228,12 +231,7 @@ impl Apply<'_> {
                     | WalName::BackupHistory(segment, _),
                     _,
                 )) => keeps.keeps(segment),
-                None => match layout.read_minimal(keeps.system, &info.name) {
-                    Some((timeline, position)) => keeps.keeps_position(timeline, position),
-                    None => layout
-                        .read_gap(keeps.system, &info.name)
-                        .is_none_or(|gap| keeps.keeps_gap(gap)),
-                },
+                None => self.keeps_note(keeps, &info.name),
             };
             if !stays {
                 each(&info)?;
@@ -241,6 +239,29 @@ impl Apply<'_> {
             }
         }
         Ok(removed)
+    }
+
+    /// Whether an object beside the WAL files stays.
+    fn keeps_note(&self, keeps: &WalKeeps, name: &ObjectName) -> bool {
+        let layout = self.repository.layout();
+        if let Some((timeline, position)) = layout.read_minimal(keeps.system, name) {
+            return keeps.keeps_position(timeline, position);
+        }
+        if let Some((piece, _)) = layout.read_piece(keeps.system, name) {
+            return keeps.keeps(piece.segment) && !self.is_passed(keeps.system, piece.segment);
+        }
+        let gap = layout.read_gap(keeps.system, name);
+        gap.is_none_or(|gap| keeps.keeps_gap(gap))
+    }
+
+    /// Whether the segment, or a later one of its timeline, is there: its pieces are what a receiver left that was killed.
+    fn is_passed(&self, system: SystemId, segment: Segment) -> bool {
+        let mut systems = self.gathered.facts.systems.iter();
+        let wal = systems.find(|one| one.id == system).map(|one| &one.wal);
+        wal.is_some_and(|wal| {
+            let last = wal.last(segment.timeline);
+            last.is_some_and(|last| last >= segment.number(wal.size()))
+        })
     }
 
     fn delete(&self, lease: &mut Lease<'_>, batch: &mut Vec<ObjectName>) -> Result<()> {

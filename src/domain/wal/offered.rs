@@ -4,6 +4,8 @@
 use std::{
     fs::File,
     io::{Seek, SeekFrom},
+    ops::Range,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -132,6 +134,15 @@ impl Offered {
             self.path.display(),
             self.length
         )))
+    }
+
+    /// Some of its bytes, all of which must be there.
+    pub fn range(&self, range: Range<u32>) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; range.len()];
+        self.file
+            .read_exact_at(&mut bytes, range.start.into())
+            .at("read", &self.path)?;
+        Ok(bytes)
     }
 
     fn check_text(&self) -> Result<()> {

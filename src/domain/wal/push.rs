@@ -7,7 +7,10 @@
 //! What is encrypted is read twice: its hash stands before it, in the clear, and is taken again on the way. A
 //! difference means that the file changed meanwhile, and fails.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    ops::Range,
+};
 
 use super::{
     compare::{compare, hash},
@@ -15,7 +18,12 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    repo::{codec::Compression, repository::Repository},
+    postgres::wal_name::Segment,
+    repo::{
+        codec::Compression,
+        layout::Piece,
+        repository::{Repository, System},
+    },
     util::{hash::Sha256Writer, meter::Meter},
 };
 
@@ -51,9 +59,7 @@ pub fn push_in_turn(
     turn: &dyn Fn() -> Result<()>,
 ) -> Result<Pushed> {
     let name = offered.name();
-    let system = repository.system(offered.system())?;
-    offered.check_system(&system)?;
-    repository.check_encryption(&system)?;
+    let system = registered(repository, offered)?;
     let coding = system.coding_of(name);
     let object = repository.wal_object(&system, name);
     let store = repository.storage();
@@ -92,4 +98,29 @@ pub fn push_in_turn(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Stores `range` of the segment `offered`, which is still being received, durably as a piece of it.
+pub fn push_piece(
+    repository: &Repository,
+    offered: &Offered,
+    segment: Segment,
+    range: Range<u32>,
+    wanted: Compression,
+) -> Result<()> {
+    let system = registered(repository, offered)?;
+    let piece = Piece {
+        segment,
+        from: range.start,
+        to: range.end,
+    };
+    repository.put_piece(&system, piece, wanted, &offered.range(range)?)
+}
+
+/// The system whose WAL it is, if it may be stored here.
+fn registered(repository: &Repository, offered: &Offered) -> Result<System> {
+    let system = repository.system(offered.system())?;
+    offered.check_system(&system)?;
+    repository.check_encryption(&system)?;
+    Ok(system)
 }

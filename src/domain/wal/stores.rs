@@ -1,15 +1,15 @@
 //! The repositories that must all have a WAL file before PostgreSQL may forget it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use super::{
     history,
     offered::Offered,
-    push::{Pushed, push_in_turn},
+    push::{Pushed, push_in_turn, push_piece},
 };
 use crate::{
     error::{Error, Result},
-    postgres::wal_name::WalName,
+    postgres::wal_name::{Segment, WalName},
     repo::{
         codec::Compression, crypt::Keys, layout::ClusterName, location::Location,
         repository::Repository,
@@ -70,6 +70,18 @@ impl OpenStore {
         opening(self.repository.location(), meter);
         push_in_turn(&self.repository, offered, self.compression, meter, turn)
             .map_err(|error| blame(offered.name(), &self.name, error))
+    }
+
+    /// Stores `range` of the segment `offered`, which is still being received, durably as a piece of it.
+    pub fn push_piece(&self, offered: &Offered, segment: Segment, range: Range<u32>) -> Result<()> {
+        push_piece(&self.repository, offered, segment, range, self.compression)
+            .map_err(|error| blame(WalName::Partial(segment), &self.name, error))
+    }
+
+    /// To be called once the segment itself is stored.
+    pub fn delete_pieces(&self, offered: &Offered, segment: Segment) -> Result<()> {
+        let system = self.repository.system(offered.system())?;
+        self.repository.delete_pieces(&system, segment)
     }
 }
 

@@ -180,8 +180,9 @@ impl Check<'_> {
         let (layout, system) = (self.repository.layout(), self.system.system_id);
         let known = layout.read_wal_file(system, &info.name).is_some()
             || layout.read_gap(system, &info.name).is_some()
-            || layout.read_minimal(system, &info.name).is_some();
-        !known && !layout.is_reserved_in_wal(system, &info.name)
+            || layout.read_minimal(system, &info.name).is_some()
+            || layout.read_piece(system, &info.name).is_some();
+        !known
     }
 
     fn work(&self, objects: &Mutex<Receiver<ObjectInfo>>) {
@@ -206,8 +207,7 @@ impl Check<'_> {
         let (system, store) = (self.system, self.repository.storage());
         let layout = self.repository.layout();
         let Some((file, coding)) = layout.read_wal_file(system.system_id, &info.name) else {
-            // What is no WAL file is not ours to judge.
-            return Vec::new();
+            return self.piece(info).into_iter().collect();
         };
         let what = if coding == system.coding_of(file) {
             let mut records = file
@@ -255,6 +255,23 @@ impl Check<'_> {
             lost,
             file: Some(file),
         }]
+    }
+
+    /// What is wrong with a piece of a segment in progress. Any other object that is no WAL file is not ours to judge.
+    fn piece(&self, info: &ObjectInfo) -> Option<WalFinding> {
+        let (layout, system) = (self.repository.layout(), self.system);
+        let (piece, coding) = layout.read_piece(system.system_id, &info.name)?;
+        if coding != system.wal_coding() {
+            return None;
+        }
+        let error = self.repository.read_piece(system, piece).err()?;
+        let known = matches!(error.kind(), Kind::NotFound | Kind::Key);
+        (!known).then(|| WalFinding {
+            object: self.repository.storage().place(&info.name),
+            what: error.in_one_line(),
+            lost: None,
+            file: None,
+        })
     }
 
     /// Of what can't be decrypted the header can be checked.

@@ -2,7 +2,10 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use pgstow::{
@@ -110,6 +113,59 @@ pub fn stored_in(root: &Path) -> Vec<String> {
     collect(&root.join("main/wal"), &mut names);
     names.sort();
     names
+}
+
+/// A piece of a segment that is being received.
+#[derive(Debug)]
+pub struct StoredPiece {
+    pub segment: String,
+    pub bytes: Range<u64>,
+    pub path: PathBuf,
+}
+
+/// All of a repository, by segment and beginning.
+pub fn pieces_in(root: &Path) -> Vec<StoredPiece> {
+    let mut pieces = Vec::new();
+    let folders = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path())
+    };
+    for segment in folders(root.join("main/wal")).flat_map(|system| folders(system.join("live"))) {
+        for path in folders(segment.clone()) {
+            let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+            let file = name(&path);
+            // On its way.
+            if file.starts_with('.') {
+                continue;
+            }
+            let (from, to) = file.split('.').next().unwrap().split_once('-').unwrap();
+            let offset = |text| u64::from_str_radix(text, 16).unwrap();
+            pieces.push(StoredPiece {
+                segment: name(&segment),
+                bytes: offset(from)..offset(to),
+                path,
+            });
+        }
+    }
+    pieces.sort_by_key(|piece| (piece.segment.clone(), piece.bytes.start, piece.bytes.end));
+    pieces
+}
+
+/// Waits until all that `cluster` has flushed of its segment is in pieces; that segment, and how much it is.
+#[track_caller]
+pub fn wait_for_pieces(root: &Path, cluster: &Cluster) -> (String, u64) {
+    let now = cluster.psql(
+        "select file_name, file_offset from pg_walfile_name_offset(pg_current_wal_flush_lsn())",
+    );
+    let (segment, offset) = now.split_once('|').unwrap();
+    let offset: u64 = offset.parse().unwrap();
+    let limit = Instant::now() + Duration::from_secs(60);
+    let is_it = |piece: &StoredPiece| piece.segment == segment && piece.bytes.end >= offset;
+    while !pieces_in(root).iter().any(is_it) {
+        assert!(Instant::now() < limit, "{now}: {:?}", pieces_in(root));
+        thread::sleep(Duration::from_millis(20));
+    }
+    (segment.to_owned(), offset)
 }
 
 /// Files anywhere below `folder` that are hidden, as those are that a killed process left.

@@ -9,6 +9,7 @@ mod disk;
 mod holes;
 mod identity;
 mod mutilation;
+mod pieces;
 mod received;
 mod replaced;
 mod replica;

@@ -131,6 +131,7 @@ impl Lag {
         let current = server.position.0 / size.bytes();
         let next = archived.0 / size.bytes();
         let complete = current.saturating_sub(next) * size.bytes();
+        let (_, reached) = reached(server, stored)?;
         let age = (complete > 0).then(|| {
             server.segments.as_ref()?;
             // Recycled already, and lost: it was written since the one before it came.
@@ -138,7 +139,7 @@ impl Lag {
             written(server, size, next, now).or_else(arrived)
         });
         Some(Self {
-            bytes: server.position.0.saturating_sub(archived.0),
+            bytes: server.position.0.saturating_sub(reached.0),
             complete,
             age: age.flatten(),
         })
@@ -176,6 +177,14 @@ pub fn newest(server: &Server, stored: &Stored) -> Option<(TimelineId, Lsn)> {
         end = leg.from.0 / size;
     }
     None
+}
+
+/// As [`newest`], with what there is of the next segment in pieces of receive-wal.
+pub fn reached(server: &Server, stored: &Stored) -> Option<(TimelineId, Lsn)> {
+    let wal = &stored.archive.wal;
+    let (timeline, archived) = newest(server, stored)?;
+    let next = Segment::holding(timeline, archived, wal.size());
+    Some((timeline, wal.live_upto(next).unwrap_or(archived)))
 }
 
 /// The segment that the server archived last, and when, where it should be here, and isn't. The server was

@@ -9,7 +9,7 @@ use super::{
         thresholds::Thresholds,
         verdict::{Unit, Verdict},
     },
-    archiving::{newest, written},
+    archiving::{reached, written},
     known::Yardstick,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub fn recovery_point(server: &Server, stored: &Stored, by: Yardstick<'_>) -> Ve
 /// How long ago the first transaction may have been of which the repository has nothing; None where nobody knows.
 fn exposed(server: &Server, stored: &Stored, now: Time) -> Option<Duration> {
     let size = stored.archive.wal.size();
-    let (timeline, archived) = newest(server, stored)?;
+    let (timeline, archived) = reached(server, stored)?;
     if server.position <= archived {
         return Some(Duration::ZERO);
     }

@@ -46,6 +46,7 @@ use crate::{
         dump_name::{Class, DumpName, Subject},
         gap::Gap,
         lack::Behind,
+        layout::Piece,
         location::Location,
         repository::{Repository, System},
         verified::{VerifiedBackup, VerifiedDump},
@@ -843,6 +844,15 @@ fn only_complete_segments_of_the_servers_line_lag() {
     assert_eq!(lag(&asked, &held), (3, 3, Some(10)));
     asked.segments = None;
     assert_eq!(lag(&asked, &held), (3, 3, None));
+    // Of the next one there are pieces.
+    held.archive.wal.add_piece(Piece {
+        segment: Segment::nth(tli(1), 5, size()),
+        from: 0,
+        to: SEGMENT as u32 / 2,
+    });
+    assert_eq!(lag(&asked, &held), (2, 3, None));
+    asked.position = Lsn(5 * SEGMENT + SEGMENT / 2);
+    assert_eq!(lag(&asked, &held), (0, 0, None));
 
     // A timeline that begins within segment 3: what its parent has behind leads elsewhere.
     let mut forked = stored(&[]);

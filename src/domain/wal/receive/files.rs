@@ -11,6 +11,7 @@ use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
@@ -27,12 +28,37 @@ use crate::{
 
 static ZEROS: [u8; 128 << 10] = [0; 128 << 10];
 
+/// How much there is of the segment in progress that outlives a crash of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub segment: Segment,
+    pub bytes: u32,
+}
+
+/// That, for who looks beside the receiving.
+#[derive(Clone, Debug, Default)]
+pub struct Reached(Arc<Mutex<Option<Progress>>>);
+
+impl Reached {
+    /// None before anything came.
+    pub fn get(&self) -> Option<Progress> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, place: Place, lsn: Lsn) {
+        let segment = Segment::holding(place.timeline, lsn, place.size);
+        let bytes = (lsn.0 - segment.start(place.size).0) as u32;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Progress { segment, bytes });
+    }
+}
+
 pub struct Files {
     folder: PathBuf,
     /// Called after each segment that got its name; None once it has ended.
     whole: Option<Box<dyn Fn()>>,
     place: Option<Place>,
     open: Option<Open>,
+    reached: Reached,
     /// The byte behind the last that was written, and that outlives a crash.
     pub written: Lsn,
     pub flushed: Lsn,
@@ -58,6 +84,7 @@ impl Files {
             whole: Some(Box::new(whole)),
             place: None,
             open: None,
+            reached: Reached::default(),
             written: Lsn::INVALID,
             flushed: Lsn::INVALID,
             finished: 0,
@@ -75,8 +102,13 @@ impl Files {
 
     /// Nothing comes any more.
     pub fn end(&mut self) -> Result<()> {
+        let synced = self.sync();
         self.whole = None;
-        self.sync()
+        synced
+    }
+
+    pub fn reached(&self) -> Reached {
+        self.reached.clone()
     }
 
     /// How far it came; None before it began.
@@ -126,6 +158,9 @@ impl Files {
             open.file.sync_data().at("sync", &open.path)?;
         }
         self.flushed = self.written;
+        if let Some(place) = self.place {
+            self.reached.set(place, self.flushed);
+        }
         Ok(())
     }
 
@@ -296,6 +331,11 @@ mod tests {
         assert_eq!(files.unsynced(), 500);
         files.sync().unwrap();
         assert_eq!(files.upto(), Some((tli(1), Lsn(4 * MIB + 500))));
+        let progress = Progress {
+            segment: nth(1, 4),
+            bytes: 500,
+        };
+        assert_eq!(files.reached().get(), Some(progress));
         assert_eq!(whole(path).unwrap(), [nth(1, 2), nth(1, 3)].into());
         assert!(read(WalName::Segment(nth(1, 3))) == wal(3 * MIB, 4 * MIB));
         let mut begun = wal(4 * MIB, 4 * MIB + 500);

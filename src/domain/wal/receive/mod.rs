@@ -5,6 +5,8 @@
 //! archive-wal stores them ([`hand_over`]), so both may run, and leave the folder once every repository has
 //! them.
 //!
+//! On request the segment in progress goes into the repositories as well, in pieces ([`live`]).
+//!
 //! Where it starts, also after a crash: at the beginning of the segment that it was receiving. The server
 //! still has all of it, since a slot keeps whole segments. A timeline that ends is received to its end, then
 //! the history of the next one, then that from the beginning of the segment in which it forked, as the server
@@ -12,6 +14,7 @@
 
 pub mod files;
 mod hand_over;
+mod live;
 
 use std::{
     fs::File,
@@ -45,7 +48,8 @@ use crate::{
     },
 };
 use files::Files;
-use hand_over::HandOver;
+use hand_over::{HandOver, Share};
+use live::Live;
 
 /// Below the state folder.
 pub const FOLDER: &str = "receive";
@@ -73,6 +77,8 @@ pub struct Receiver<'a> {
     pub cluster: &'a ClusterName,
     /// All must have a segment before it leaves this host.
     pub stores: Vec<Store>,
+    /// How often at most a piece of the segment in progress is stored; None: never.
+    pub live: Option<Duration>,
     pub cancel: &'a Cancel,
     pub meter: &'a Meter,
 }
@@ -114,17 +120,18 @@ impl Receiver<'_> {
         let _lock = self.lock()?;
         let stop = self.cancel.part();
         let (whole, waits) = sync_channel(1);
-        let hand_over = HandOver {
-            folder: &self.folder,
-            cluster: self.cluster,
-            stores: &self.stores,
-            stop: &stop,
-        };
         let tell = move || {
             // Full: it knows already.
             let _ = whole.try_send(());
         };
         let mut files = Files::new(&self.folder, tell);
+        let hand_over = HandOver {
+            folder: &self.folder,
+            cluster: self.cluster,
+            shares: Share::of(&self.stores),
+            live: self.live.map(|every| Live::new(every, files.reached())),
+            stop: &stop,
+        };
         let result = thread::scope(|scope| {
             scope.spawn(move || hand_over.run(&waits));
             let result = self.sessions(&mut files);

@@ -1,0 +1,121 @@
+//! Pieces of a segment that is still being received: what of the last transactions outlives the receiver's host, too.
+//!
+//! A receiver that was killed begins its segment anew, so pieces may overlap. They hold the same bytes where they do,
+//! since a server never writes others where it had written some durably.
+
+use std::io::{Read, Write};
+
+use tracing::warn;
+
+use super::{
+    codec::Compression,
+    layout::{ObjectName, Piece},
+    object_writer::ObjectWriter,
+    repository::{Repository, System},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    postgres::wal_name::Segment,
+};
+
+impl Repository {
+    /// Stores a piece durably; one that is there is the same.
+    pub fn put_piece(
+        &self,
+        system: &System,
+        piece: Piece,
+        wanted: Compression,
+        bytes: &[u8],
+    ) -> Result<()> {
+        let coding = system.wal_coding();
+        let name = self.layout().piece(system.system_id, piece, coding);
+        let failed =
+            |error| Error::passed(error, |error| self.storage().failed("write", &name, error));
+        let wanted = wanted.of(coding.codec);
+        let mut writer = ObjectWriter::begin_new(self, name.clone(), wanted, coding.encrypted)?;
+        writer.write_all(bytes).map_err(failed)?;
+        match writer.finish() {
+            Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// The plain bytes of a piece: as many as its name says, or it is damaged.
+    pub fn read_piece(&self, system: &System, piece: Piece) -> Result<Vec<u8>> {
+        let coding = system.wal_coding();
+        let name = self.layout().piece(system.system_id, piece, coding);
+        let failed = |error| self.storage().failed("read", &name, error);
+        let length = u64::from(piece.to - piece.from);
+        let mut bytes = Vec::new();
+        self.read_coded(&name, coding)?
+            .take(length + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        if bytes.len() as u64 == length {
+            return Ok(bytes);
+        }
+        Err(Error::damaged(format!(
+            "{} does not hold the {length} bytes that its name says",
+            self.storage().place(&name)
+        )))
+    }
+
+    /// Gives what the pieces of `segment` hold from its beginning on without a hole to `sink`. One that can't be read
+    /// is told, and ends it, unless others hold the same.
+    pub fn read_pieces(
+        &self,
+        system: &System,
+        segment: Segment,
+        mut sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut upto = 0;
+        for (piece, name) in self.pieces(system, segment)? {
+            if piece.from > upto {
+                break;
+            }
+            let Some(known) = upto.checked_sub(piece.from).filter(|_| piece.to > upto) else {
+                continue;
+            };
+            match self.read_piece(system, piece) {
+                Ok(bytes) => sink(&bytes[known as usize..])?,
+                Err(error) if error.kind() == Kind::NotFound || self.is_of_object(&error) => {
+                    warn!(
+                        "the transactions in {} may be lost: {}",
+                        self.storage().place(&name),
+                        error.in_one_line()
+                    );
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            upto = piece.to;
+        }
+        Ok(())
+    }
+
+    /// Removes the pieces of a segment that is stored.
+    pub fn delete_pieces(&self, system: &System, segment: Segment) -> Result<()> {
+        let pieces = self.pieces(system, segment)?.into_iter();
+        let names: Vec<ObjectName> = pieces.map(|(_, name)| name).collect();
+        self.storage().delete_all(&names)
+    }
+
+    /// In the order of where they begin.
+    fn pieces(&self, system: &System, segment: Segment) -> Result<Vec<(Piece, ObjectName)>> {
+        let id = system.system_id;
+        let mut pieces = Vec::new();
+        for info in self
+            .storage()
+            .list(&self.layout().pieces(id, segment), None)?
+        {
+            let name = info?.name;
+            match self.layout().read_piece(id, &name) {
+                Some((piece, coding)) if coding == system.wal_coding() => {
+                    pieces.push((piece, name))
+                }
+                _ => {}
+            }
+        }
+        Ok(pieces)
+    }
+}
