@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::restore::read_from;
 use crate::{
     cli::{
         args::{DrillArgs, DumpArgs, RestoreDumpArgs, VerifyArgs},
@@ -141,10 +142,13 @@ pub fn restore_dump(args: RestoreDumpArgs, layers: &Layers) -> Result<RestoreDum
     Ok(RestoreDumpOptions {
         dump: match args.from {
             Some(path) => DumpFrom::File(path),
-            None => DumpFrom::Repository(DumpChoice {
-                wanted: args.dump,
-                class: args.class,
-            }),
+            None => {
+                let choice = DumpChoice {
+                    wanted: args.dump,
+                    class: args.class,
+                };
+                DumpFrom::Repository(choice, read_from(layers)?)
+            }
         },
         request: Request {
             to,
