@@ -5,6 +5,7 @@ mod fallback;
 mod faults;
 mod heal;
 mod interrupted;
+mod mend;
 mod repair;
 mod retention;
 mod status;
