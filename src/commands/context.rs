@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use super::options::{RepoSettings, Settings};
+use super::options::{ReadFrom, RepoSettings, Settings};
 use crate::{
     domain::setup::archive_command::{ArchiveCommand, Target},
     error::{Error, Kind, Result},
@@ -79,7 +79,26 @@ impl Context {
         Err(error)
     }
 
-    /// The same with what this host keeps of it, for commands that run for each segment.
+    /// The same for what reads backups or dumps. `work` is given the flags that lead to the repository that it reads, and
+    /// the others for what is damaged or missing there.
+    pub fn read_nearest<T>(
+        &self,
+        from: &ReadFrom,
+        mut work: impl FnMut(&Repository, &[String], Others) -> Result<T>,
+    ) -> Result<T> {
+        let chosen = self.settings.repo()?;
+        let others = || from.others.iter().map(|(repo, _)| repo);
+        let instead = from.others.iter().filter(|_| !from.keeps_to_chosen);
+        let instead = instead.map(|(repo, flags)| (repo, (repo, flags)));
+        self.from_nearest(instead, |repository, instead| {
+            let (own, flags) = instead.unwrap_or((chosen, &from.server_flags));
+            let all = [chosen].into_iter().chain(others());
+            let others = self.others(all.filter(|repo| repo.name != own.name));
+            work(repository, flags, others)
+        })
+    }
+
+    /// The first or chosen one with what this host keeps of it, for commands that run for each segment.
     pub fn remembered_repository(&self) -> Result<Repository> {
         let (repo, state) = (self.settings.repo()?, self.settings.state_folder());
         let cluster = self.settings.cluster.name.clone();

@@ -25,7 +25,7 @@ use crate::{
     },
     error::{Error, IoContext, Kind, Result},
     postgres::version,
-    repo::drill::Drill,
+    repo::{drill::Drill, others::Others},
     util::units,
 };
 
@@ -144,6 +144,7 @@ pub fn ground(
         users,
         wal_command,
         done_command,
+        others: Others::default(),
     })
 }
 

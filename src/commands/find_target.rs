@@ -28,14 +28,21 @@ pub struct FindTargetReport {
 }
 
 pub fn run(context: &Context, options: FindTargetOptions) -> Result<FindTargetReport> {
-    let FindTargetOptions { mut request, call } = options;
+    let FindTargetOptions {
+        mut request,
+        from,
+        call,
+    } = options;
     let state = context.settings.state_folder();
     request.received = Some(state.join(receive::FOLDER));
-    let repository = context.repository()?;
-    let info = context.settings.cluster.connection.resolve();
-    let history = history::look(&repository, &request, info, &context.cancel, &context.meter)?;
+    let (repository, history) = context.read_nearest(&from, |repository, _, others| {
+        let (cancel, meter) = (&context.cancel, &context.meter);
+        let info = context.settings.cluster.connection.resolve();
+        let history = history::look(repository, &others, &request, info, cancel, meter)?;
+        Ok((repository.location().to_string(), history))
+    })?;
     Ok(FindTargetReport {
-        repository: repository.location().to_string(),
+        repository,
         cluster: context.settings.cluster.name.to_string(),
         call,
         history,

@@ -10,14 +10,16 @@ use serde::Serialize;
 use super::{
     context::Context,
     drill::ground,
-    options::RegainOptions,
+    options::{GroundOptions, RegainOptions},
     report::{Outcome, Report},
 };
 use crate::{
     domain::{
+        drill::ground::Ground,
         regain::{
             self, Regained,
             around::Surroundings,
+            moment::Way,
             plan::{self, Planned},
             request::{Request, To},
         },
@@ -37,33 +39,43 @@ pub enum RegainReport {
 
 pub fn run(context: &Context, options: RegainOptions) -> Result<RegainReport> {
     let settings = &context.settings;
-    let repository = context.repository()?;
     let info = match &options.to {
         To::Database(_) => Some(settings.cluster.connection.resolve()?),
         To::File(_) => None,
     };
-    let request = Request {
-        wish: options.wish,
-        what: options.what,
-        to: absolute(options.to)?,
-        schema: options.schema,
-        owners: options.owners,
-        ground: ground(context, options.ground, options.scratch, options.server)?,
-    };
+    let to = absolute(options.to)?;
     let around = Surroundings {
-        repository: &repository,
         info: info.as_ref(),
         search: &Search::of_this_host(settings.cluster.bindir.clone()),
         cancel: &context.cancel,
         meter: &context.meter,
     };
+    let way = context.read_nearest(&options.from, |repository, flags, others| {
+        let ground_options = GroundOptions {
+            server_flags: flags.to_vec(),
+            ..options.ground.clone()
+        };
+        let (scratch, server) = (options.scratch.clone(), options.server.clone());
+        let ground = Ground {
+            others,
+            ..ground(context, ground_options, scratch, server)?
+        };
+        let request = Request {
+            wish: options.wish.clone(),
+            what: options.what.clone(),
+            to: to.clone(),
+            schema: options.schema.clone(),
+            owners: options.owners,
+            ground,
+        };
+        Way::find(&around, repository, request)
+    })?;
     Ok(match options.plan {
-        true => RegainReport::Planned(Box::new(plan::plan(
-            &around,
-            &request,
-            &measured::read(&settings.state_folder()),
-        )?)),
-        false => RegainReport::BroughtBack(Box::new(regain::run(&around, &request)?)),
+        true => {
+            let restores = measured::read(&settings.state_folder());
+            RegainReport::Planned(Box::new(plan::plan(&way, &restores)?))
+        }
+        false => RegainReport::BroughtBack(Box::new(regain::run(way)?)),
     })
 }
 

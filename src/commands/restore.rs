@@ -59,20 +59,10 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
     let RestoreOptions {
         request,
         plan: only_plan,
-        server_flags,
-        others,
-        keeps_to_chosen,
+        from,
     } = options;
-    let instead = others.iter().filter(|_| !keeps_to_chosen);
-    let instead = instead.map(|(repo, flags)| (repo, (repo, flags)));
     let (repository, options, mut plan) =
-        context.from_nearest(instead, |repository, instead| {
-            let chosen = context.settings.repo()?;
-            let (own, flags) = instead.unwrap_or((chosen, &server_flags));
-            let all = [chosen]
-                .into_iter()
-                .chain(others.iter().map(|(repo, _)| repo));
-            let others = context.others(all.filter(|repo| repo.name != own.name));
+        context.read_nearest(&from, |repository, flags, others| {
             let options = wanted(context, request.clone(), flags, others)?;
             let plan = plan::plan(repository, &options, now, cancel, meter)?;
             Ok((repository.clone(), options, plan))

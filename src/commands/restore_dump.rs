@@ -7,17 +7,17 @@ use tracing::warn;
 
 use super::{
     context::Context,
-    options::{DumpFrom, RestoreDumpOptions},
+    options::{DumpFrom, ReadFrom, RestoreDumpOptions},
     report::{Outcome, Report},
 };
 use crate::{
     domain::logical::restore::{
         material::Material,
-        run::{Restored, Restorer, To},
+        run::{Restored, Restorer, To, Whole},
     },
     error::{Error, Kind, Result},
     postgres::programs::Search,
-    repo::{dump_name::DumpName, repository::Repository},
+    repo::{dump::Dump, dump_name::DumpName, dumps::DumpChoice, repository::Repository},
     util::units,
 };
 
@@ -38,17 +38,6 @@ pub fn run(
     output: &mut (dyn Write + Send),
 ) -> Result<RestoreDumpReport> {
     let settings = &context.settings;
-    let keys = settings.keys();
-    let (material, repository);
-    match &options.dump {
-        DumpFrom::File(path) => material = Material::file(path, &keys)?,
-        DumpFrom::Repository(choice) => {
-            repository = opened(context)?;
-            let dump = repository.find_dump(choice)?;
-            tell_flaw(&repository, &dump.name);
-            material = Material::stored(&repository, dump)?;
-        }
-    }
     let restorer = Restorer {
         info: &settings.cluster.connection.resolve()?,
         search: &Search::of_this_host(settings.cluster.bindir.clone()),
@@ -59,27 +48,64 @@ pub fn run(
         meter: &context.meter,
         cancel: &context.cancel,
     };
-    let restored = restorer.run(&material, &options.request, output)?;
+    let request = &options.request;
+    let whole = match &options.dump {
+        DumpFrom::File(path) => restorer.read(Material::file(path, &settings.keys())?, request)?,
+        DumpFrom::Repository(choice, from) => {
+            let read = |repository: &Repository, dump| {
+                restorer.read(Material::stored(repository, dump)?, request)
+            };
+            stored(context, choice, from, &read)?
+        }
+    };
+    let restored = restorer.run(&whole, request, output)?;
     Ok(RestoreDumpReport { restored })
 }
 
-/// On the worst day another repository may be all that is left.
-fn opened(context: &Context) -> Result<Repository> {
-    let own = &context.settings.repo()?.name;
-    let named = context.settings.named.iter();
-    let others: Vec<String> = named
-        .filter(|name| *name != own)
-        .map(|name| format!("--repo {name}"))
-        .collect();
-    context.repository().map_err(|error| match error.kind() {
-        Kind::NotFound if !others.is_empty() => {
-            Error::new(Kind::NotFound, error.in_one_line()).hint(format!(
-                "another one may have the dump: add {}; or see that the disk of this one is mounted.",
-                others.join(" or ")
-            ))
+/// The dump that is meant, from the nearest repository that has it whole; else one that is older.
+fn stored(
+    context: &Context,
+    choice: &DumpChoice,
+    from: &ReadFrom,
+    read: &dyn Fn(&Repository, Box<Dump>) -> Result<Whole>,
+) -> Result<Whole> {
+    let (repository, dump, others) = context.read_nearest(from, |repository, _, others| {
+        let dump = repository.find_dump_to_verify(choice)?;
+        Ok((repository.clone(), dump, others))
+    })?;
+    tell_flaw(&repository, &dump.name);
+    let error = match read(&repository, dump.clone()) {
+        Err(error) if is_of_this_copy(&error) => error,
+        other => return other,
+    };
+    let what = format!("dump {}", dump.name);
+    let same = others.find(&what, |other| {
+        let same = other.dump(&dump.name)?;
+        match same.is_same_as(&dump) {
+            true => read(other, Box::new(same)).map(Some),
+            false => Ok(None),
         }
-        _ => error,
-    })
+    });
+    if let Some((name, whole)) = same {
+        warn!(
+            "{what} comes from repository {name}: {}",
+            error.in_one_line()
+        );
+        return Ok(whole);
+    }
+    let older = repository.find_dump(choice)?;
+    match older.name == dump.name {
+        true => Err(error),
+        false => read(&repository, older),
+    }
+}
+
+/// Another repository may have the same dump whole, or readable for us.
+fn is_of_this_copy(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Damaged | Kind::NotFound | Kind::Key | Kind::Denied
+    )
 }
 
 /// A dump that was tried out and is not good may be the best there is: whoever restores it is to know.

@@ -99,13 +99,29 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         others,
         jobs: options.jobs,
     });
+    if let Some(healer) = &healer {
+        let is_asked = |id| match options.backup {
+            Some(named) => id == named,
+            None => options.all || !options.wal,
+        };
+        report.repairs = healer.lost(is_asked, options.all)?;
+        let left = report.repairs.iter().filter(|one| one.from.is_none());
+        report.strays = left
+            .map(|one| Stray {
+                object: one.object.clone(),
+                what: "it has lost its description, and restores don't use it".to_owned(),
+            })
+            .collect();
+    }
     let entries = chosen(&repository, &options)?;
     report.backups = check_all(context, &repository, &options, entries.clone())?;
     if let Some(healer) = &healer {
         let bad = report.backups.iter().filter(|one| !one.findings.is_empty());
         let bad: BTreeSet<BackupId> = bad.map(|one| one.backup).collect();
-        report.repairs = healer.backups(&entries, &bad)?;
-        if repair::has_healed(&report.repairs) {
+        let repairs = healer.backups(&entries, &bad)?;
+        let has_healed = repair::has_healed(&repairs);
+        report.repairs.extend(repairs);
+        if has_healed {
             let mut entries = repository.backups()?;
             entries.retain(|entry| bad.contains(&entry.id));
             let again = check_all(context, &repository, &options, entries)?;
@@ -116,7 +132,10 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     }
     judge_chains(&mut report.backups);
     let of_dumps = match options.all {
-        true => stored_dumps::read(context, &repository),
+        true => {
+            let repairs = &mut report.repairs;
+            stored_dumps::read_and_heal(context, &repository, healer.as_ref(), repairs)
+        }
         false => Ok(ReadDumps::default()),
     };
     // What was found of backups counts whatever became of that.

@@ -79,6 +79,14 @@ pub struct Dump {
     pub pgstow_version: String,
 }
 
+impl Dump {
+    /// Whether it is the same dump, in whatever repository: its data has the same bytes, encrypted or not.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let identity = |one: &Self| (one.name.clone(), one.data.identity());
+        identity(self) == identity(other)
+    }
+}
+
 /// The dump's object as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredDump {
@@ -105,6 +113,13 @@ pub struct DumpLocale {
     /// Of icu and builtin.
     pub locale: Option<String>,
     pub icu_rules: Option<String>,
+}
+
+impl StoredDump {
+    /// What it is known by across repositories.
+    pub fn identity(&self) -> Sha256 {
+        self.unencrypted_sha256.unwrap_or(self.sha256)
+    }
 }
 
 /// The state of the database that a dump holds.

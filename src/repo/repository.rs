@@ -129,6 +129,11 @@ impl Repository {
         &self.keys
     }
 
+    /// For what outlives this.
+    pub fn shared_keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys)
+    }
+
     /// How what is compressed by `codec` is stored from now on.
     pub fn coding(&self, codec: Codec) -> Coding {
         Coding {

@@ -21,7 +21,7 @@ use crate::harness::{
     proxy::{Fault, Proxy},
 };
 
-fn open(bucket: &Bucket) -> std::sync::Arc<dyn Storage> {
+pub fn open(bucket: &Bucket) -> std::sync::Arc<dyn Storage> {
     let location: Location = bucket.url.parse().unwrap();
     location.with_access(bucket.access.clone()).open().unwrap()
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::restore::read_from;
 use crate::{
     cli::{
         args::{DrillArgs, DumpArgs, RestoreDumpArgs, VerifyArgs},
@@ -26,10 +27,8 @@ pub fn verify_dumps(args: &VerifyArgs, layers: &Layers) -> Result<Option<VerifyD
         (_, Some(file)) => WhichDumps::File(file.clone()),
         _ if args.dumps => WhichDumps::NewestOfEach,
         (Some(what), _) if args.repair && what.parse::<BackupId>().is_err() => {
-            let what = format!("--repair heals backups and WAL, and {what} is no backup");
-            return Err(Error::usage(what).hint(
-                "delete a damaged dump where it is, and copy it from another repository by `pgstow sync --only`.",
-            ));
+            let what = format!("--repair NAME heals a backup, and {what} is no backup");
+            return Err(Error::usage(what).hint("`pgstow verify --all --repair` heals dumps, too."));
         }
         (Some(what), _) if what.parse::<BackupId>().is_err() => WhichDumps::One(DumpChoice {
             wanted: Some(what.clone()),
@@ -141,10 +140,13 @@ pub fn restore_dump(args: RestoreDumpArgs, layers: &Layers) -> Result<RestoreDum
     Ok(RestoreDumpOptions {
         dump: match args.from {
             Some(path) => DumpFrom::File(path),
-            None => DumpFrom::Repository(DumpChoice {
-                wanted: args.dump,
-                class: args.class,
-            }),
+            None => {
+                let choice = DumpChoice {
+                    wanted: args.dump,
+                    class: args.class,
+                };
+                DumpFrom::Repository(choice, read_from(layers)?)
+            }
         },
         request: Request {
             to,

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::restore::read_from;
 use crate::{
     cli::{
         args::FindTargetArgs,
@@ -38,6 +39,7 @@ pub fn find_target(args: FindTargetArgs, layers: &Layers) -> Result<FindTargetOp
             bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
             received: None,
         },
+        from: read_from(layers)?,
         call,
     })
 }

@@ -6,7 +6,7 @@ use crate::{
         args::RestoreArgs,
         settings::{Layers, keys, parse},
     },
-    commands::options::{RegainOptions, RestoreOptions},
+    commands::options::{ReadFrom, RegainOptions, RepoSettings, RestoreOptions},
     domain::{
         regain::{
             name,
@@ -41,13 +41,19 @@ pub fn restore(mut args: RestoreArgs, layers: &Layers) -> Result<RestoreOptions>
             bindir: layers.of_cluster(keys::BINDIR, parse::path)?,
         },
         plan: args.plan,
+        from: read_from(layers)?,
+    })
+}
+
+pub(super) fn read_from(layers: &Layers) -> Result<ReadFrom> {
+    let with_flags = |repo: RepoSettings| {
+        let flags = layers.server_flags_of(&repo.name);
+        flags.map(|flags| (repo, flags))
+    };
+    Ok(ReadFrom {
         server_flags: layers.server_flags()?,
         others: (layers.other_repos().into_iter())
-            .map(|repo| {
-                layers
-                    .server_flags_of(&repo.name)
-                    .map(|flags| (repo, flags))
-            })
+            .map(with_flags)
             .collect::<Result<_>>()?,
         keeps_to_chosen: layers.one_repo,
     })
@@ -86,6 +92,7 @@ pub fn regain(mut args: RestoreArgs, layers: &Layers) -> Result<RegainOptions> {
         schema: args.to_schema,
         owners: !args.no_owner,
         plan: args.plan,
+        from: read_from(layers)?,
         ground: ground(args.scratch, layers)?,
         scratch: settings.scratch,
         server: settings.server,

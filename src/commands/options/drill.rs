@@ -12,7 +12,7 @@ pub struct DrillOptions {
 }
 
 /// For restores into a scratch folder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GroundOptions {
     /// Above that of the settings.
     pub scratch: Option<PathBuf>,

@@ -21,7 +21,7 @@ pub use connection::ConnectionSettings;
 pub use drill::{DrillOptions, DrillSettings, GroundOptions};
 pub use dump::{DumpOptions, DumpSettings};
 pub use find_target::FindTargetOptions;
-pub use restore::{RegainOptions, RestoreOptions};
+pub use restore::{ReadFrom, RegainOptions, RestoreOptions};
 pub use restore_dump::{DumpFrom, RestoreDumpOptions};
 pub use retention::{CleanupOptions, PinOptions};
 pub use settings::{

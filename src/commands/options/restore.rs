@@ -13,6 +13,12 @@ pub struct RestoreOptions {
     pub request: Request,
     /// Only show what would be done.
     pub plan: bool,
+    pub from: ReadFrom,
+}
+
+/// The repositories that what was kept comes from.
+#[derive(Debug)]
+pub struct ReadFrom {
     /// Global flags that lead restore-wal, called by the server, to the same settings.
     pub server_flags: Vec<String>,
     /// Where that is looked for which the chosen repository should have and can't give; each with such flags.
@@ -31,6 +37,7 @@ pub struct RegainOptions {
     pub owners: bool,
     /// Only show what would be done.
     pub plan: bool,
+    pub from: ReadFrom,
     pub ground: GroundOptions,
     /// As for drills.
     pub scratch: Option<PathBuf>,

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::ReadFrom;
 use crate::{domain::logical::restore::run::Request, repo::dumps::DumpChoice};
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct RestoreDumpOptions {
     pub dump: DumpFrom,
     pub request: Request,
@@ -12,8 +13,8 @@ pub struct RestoreDumpOptions {
     pub yes: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum DumpFrom {
-    Repository(DumpChoice),
+    Repository(DumpChoice, ReadFrom),
     File(PathBuf),
 }

@@ -181,7 +181,7 @@ fn validate(
     context: &Context,
     options: &VerifyDumpsOptions,
     scratch: &ScratchServers,
-    material: &Material<'_>,
+    material: &Material,
 ) -> Result<Validated> {
     let settings = &context.settings;
     let VerifyDumpSettings { sql, health, .. } = &options.settings;

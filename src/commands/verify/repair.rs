@@ -12,14 +12,16 @@ use crate::{
         backup::seal,
         sync::{
             Peer,
-            repair::{self, Damaged, Order, Repair},
+            repair::{self, Damaged, Lost, Order, Repair},
         },
     },
     error::Result,
     postgres::wal_name::{Segment, WalName},
     repo::{
         backup_id::BackupId,
-        catalog::{Backup, Entry, State},
+        catalog::{Backup, Entry, Started, State, Unfinished},
+        dump_name::DumpName,
+        dumps::{DumpEntry, DumpState},
         repository::{Repository, System},
     },
     util::units,
@@ -76,9 +78,58 @@ impl Healer<'_> {
         })
     }
 
+    /// What has lost its description and is no backup or dump any more, nor being made or copied. `is_asked`: whether a
+    /// backup was asked for; `with_dumps`: whether dumps were.
+    pub fn lost(
+        &self,
+        is_asked: impl Fn(BackupId) -> bool,
+        with_dumps: bool,
+    ) -> Result<Vec<Repair>> {
+        let is_lost = |state: &State| match state {
+            State::Unfinished(Unfinished { started, .. }) => {
+                let is_claimed = |started: &Started| {
+                    started.copied_from.is_some() || started.lives() == Some(true)
+                };
+                !started.as_ref().is_some_and(is_claimed)
+            }
+            _ => false,
+        };
+        let entries = self.repository.backups()?.into_iter();
+        let backups = entries.filter(|entry| is_asked(entry.id) && is_lost(&entry.state));
+        // A dump that is being made has a claim.
+        let is_lost = |dump: &DumpEntry| match dump.state {
+            DumpState::Unfinished(_) => !dump.has_claim,
+            _ => false,
+        };
+        let dumps = match with_dumps {
+            true => self.repository.dumps()?,
+            false => Vec::new(),
+        };
+        let dumps = dumps.into_iter().filter(is_lost);
+        self.heal(&Damaged {
+            lost: Lost {
+                backups: backups.map(|entry| entry.id).collect(),
+                dumps: dumps.map(|dump| dump.name).collect(),
+            },
+            ..Damaged::default()
+        })
+    }
+
+    pub fn dumps(&self, bad: &BTreeSet<DumpName>) -> Result<Vec<Repair>> {
+        let mut entries = self.repository.dumps()?;
+        entries.retain(|entry| bad.contains(&entry.name));
+        let dumps = entries.into_iter().map(|entry| match entry.state {
+            DumpState::Complete(own) | DumpState::Damaged(own, _) => (entry.name, Some(*own)),
+            DumpState::Unfinished(_) | DumpState::Unreadable { .. } => (entry.name, None),
+        });
+        self.heal(&Damaged {
+            dumps: dumps.collect(),
+            ..Damaged::default()
+        })
+    }
+
     fn heal(&self, damaged: &Damaged) -> Result<Vec<Repair>> {
-        let is_nothing = damaged.wal.iter().all(|(_, files)| files.is_empty());
-        if damaged.backups.is_empty() && is_nothing {
+        if damaged.is_empty() {
             return Ok(Vec::new());
         }
         let Self {
@@ -110,6 +161,7 @@ pub fn write(repairs: &[Repair], out: &mut dyn Write) -> io::Result<()> {
         from,
         bytes,
         why,
+        hint,
     } in repairs
     {
         match (from, why) {
@@ -120,6 +172,9 @@ pub fn write(repairs: &[Repair], out: &mut dyn Write) -> io::Result<()> {
             (None, why) => {
                 let why = why.as_deref().unwrap_or_default();
                 writeln!(out, "not healed: {object}: {why}")?;
+                if let Some(hint) = hint {
+                    writeln!(out, "  {hint}")?;
+                }
             }
         }
     }

@@ -1,12 +1,19 @@
 //! What `verify --all` says of dumps: all of them are read, none is restored.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
 
 use serde::Serialize;
 
+use super::repair::{self, Healer};
 use crate::{
     commands::context::Context,
-    domain::logical::audit::{self, Found},
+    domain::{
+        logical::audit::{self, Found},
+        sync::repair::Repair,
+    },
     error::Result,
     repo::{
         dump_name::DumpName,
@@ -33,9 +40,15 @@ pub struct ReadDumps {
     pub words: Vec<VerifiedDump>,
 }
 
-pub fn read(context: &Context, repository: &Repository) -> Result<ReadDumps> {
+/// Of those that are `wanted`.
+pub fn read(
+    context: &Context,
+    repository: &Repository,
+    wanted: impl Fn(&DumpName) -> bool,
+) -> Result<ReadDumps> {
     let (meter, cancel) = (&context.meter, &context.cancel);
-    let entries = repository.dumps()?;
+    let mut entries = repository.dumps()?;
+    entries.retain(|entry| wanted(&entry.name));
     let mut read = ReadDumps::default();
     if entries.is_empty() {
         return Ok(read);
@@ -60,6 +73,33 @@ pub fn read(context: &Context, repository: &Repository) -> Result<ReadDumps> {
         });
     }
     Ok(read)
+}
+
+/// Reads them all; what is damaged is healed and read once more.
+pub fn read_and_heal(
+    context: &Context,
+    repository: &Repository,
+    healer: Option<&Healer<'_>>,
+    repairs: &mut Vec<Repair>,
+) -> Result<ReadDumps> {
+    let mut read_dumps = read(context, repository, |_| true)?;
+    let Some(healer) = healer else {
+        return Ok(read_dumps);
+    };
+    let ReadDumps { dumps, words } = &mut read_dumps;
+    let bad = dumps.iter().filter(|one| one.problem.is_some());
+    let bad: BTreeSet<DumpName> = bad.map(|one| one.dump.clone()).collect();
+    let healed = healer.dumps(&bad)?;
+    if repair::has_healed(&healed) {
+        let again = read(context, repository, |name| bad.contains(name))?;
+        dumps.retain(|one| !bad.contains(&one.dump));
+        dumps.extend(again.dumps);
+        dumps.sort_by_key(|one| one.dump.time());
+        words.retain(|word| !bad.contains(&word.dump));
+        words.extend(again.words);
+    }
+    repairs.extend(healed);
+    Ok(read_dumps)
 }
 
 /// What is to be said of a dump, if that is new. `known`: what was said last.
@@ -97,7 +137,7 @@ pub fn write(dumps: &[ReadDump], out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{dump}: DAMAGED: {problem}")?;
         writeln!(
             out,
-            "  Put its files back from a copy of the repository, or delete them, the .json first."
+            "  Heal it by what another repository has (--repair), put its files back from a copy, or delete them, the .json first."
         )?;
     }
     Ok(())

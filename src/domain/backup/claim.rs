@@ -147,7 +147,8 @@ pub fn remove_remains(repository: &Repository, id: BackupId) -> Result<()> {
 /// Of a folder that is taken for remains, though it was complete once: nothing builds on what is not.
 pub fn lost_description(id: BackupId, child: BackupId) -> String {
     format!(
-        "{id} has lost its backup.json, and {child} builds on it: put that file back from a copy of the repository, \
+        "{id} has lost its backup.json, and {child} builds on it: put that file back from a copy of the repository \
+         (`pgstow verify --all --repair` does that from another one), \
          or delete both folders"
     )
 }

@@ -33,6 +33,8 @@ pub struct Ground {
     /// This program and its flags, up to and with `restore-wal`, and with `restore-done`.
     pub wal_command: Vec<String>,
     pub done_command: Vec<String>,
+    /// For what of the backup is damaged or missing. None for drills, which are to find that out.
+    pub others: Others,
 }
 
 impl Ground {
@@ -83,7 +85,7 @@ impl Ground {
             },
             own_data_dir: None,
             notes: None,
-            others: Others::default(),
+            others: self.others.clone(),
             received: None,
             wal_command: place.with_own_state(&self.wal_command),
             archive_command: Vec::new(),

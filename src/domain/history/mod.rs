@@ -46,6 +46,7 @@ use crate::{
         load::load,
         rescue,
         segments::place,
+        sources::Sources,
         target::{Action, Target, TimelineWish, Wish},
         timelines,
     },
@@ -143,9 +144,11 @@ impl History {
     }
 }
 
-/// Looks into the WAL; `info` is how the live server is reached, which may know names.
+/// Looks into the WAL; `info` is how the live server is reached, which may know names. Of `others` comes what the
+/// repository should have and can't give.
 pub fn look(
     repository: &Repository,
+    others: &Others,
     request: &Request,
     info: Result<ConnInfo>,
     cancel: &Cancel,
@@ -160,7 +163,7 @@ pub fn look(
         action: Action::Promote,
         standby: false,
     };
-    let (system, mut archive) = load(repository, &wish, &Others::default())?;
+    let (system, mut archive) = load(repository, &wish, others)?;
     if system.encrypted {
         // Before anything is fetched: all of it would be unread for the same reason.
         repository.keys().check_identity()?;
@@ -179,9 +182,11 @@ pub fn look(
     let folders: Vec<PathBuf> = request.received.iter().cloned().collect();
     let lies_at = |segment: &Segment| Some((*segment, place(&folders, *segment)?));
     let received: BTreeMap<Segment, PathBuf> = archive.rescued.iter().filter_map(lies_at).collect();
-    let way = Way::along(&history, &with_received(&archive.wal, &received));
+    let mut wal = with_received(&archive.wal, &received);
+    fill_holes(&mut wal, others, &system);
+    let way = Way::along(&history, &wal);
     let look = Look {
-        repository,
+        sources: Sources::new(repository, others),
         request,
         archive: &archive,
         history: &history,
@@ -189,6 +194,7 @@ pub fn look(
         live: live.as_ref().ok(),
         segments: Segments {
             repository,
+            others,
             system: &system,
             way: &way,
             waldump: &waldump,
@@ -228,8 +234,39 @@ fn with_received(archived: &WalIndex, received: &BTreeMap<Segment, PathBuf>) -> 
     wal
 }
 
+/// Adds what another repository has of the segments that are missing before others. Where the archive ends, the chosen
+/// one alone tells.
+fn fill_holes(wal: &mut WalIndex, others: &Others, system: &System) {
+    let size = system.segment_size;
+    let holes = wal.timelines().flat_map(|timeline| {
+        let ranges = wal.ranges(timeline);
+        let ends = ranges.first().zip(ranges.last());
+        let all = ends.map(|(first, last)| *first.start()..=*last.end());
+        all.map_or_else(Vec::new, |all| wal.missing(timeline, &all))
+    });
+    let holes: Vec<Missing> = holes.collect();
+    if holes.is_empty() {
+        return;
+    }
+    let found = others.find("what is missing of the WAL", |other| {
+        let theirs = WalIndex::load(other, &other.system(system.system_id)?)?;
+        let has = |hole: &Missing, number: u64| {
+            theirs.missing(hole.timeline, &(number..=number)).is_empty()
+        };
+        let found = holes.iter().flat_map(|hole| {
+            let numbers = hole.numbers().filter(|number| has(hole, *number));
+            numbers.map(|number| Segment::nth(hole.timeline, number, size))
+        });
+        let found: Vec<Segment> = found.collect();
+        Ok((!found.is_empty()).then_some(found))
+    });
+    for segment in found.into_iter().flat_map(|(_, found)| found) {
+        wal.add(segment);
+    }
+}
+
 struct Look<'a> {
-    repository: &'a Repository,
+    sources: Sources<'a>,
     request: &'a Request,
     archive: &'a Archive,
     history: &'a TimelineHistory,
@@ -358,7 +395,7 @@ impl Look<'_> {
     }
 
     fn table(&self, wanted: &TableName) -> Result<Relations> {
-        let mut found = names::find_table(self.repository, &self.backups(), wanted);
+        let mut found = names::find_table(&self.sources, &self.backups(), wanted);
         if let Some(live) = self.live
             && let Err(error) = live.find_table(wanted, &mut found)
         {
@@ -390,7 +427,7 @@ impl Look<'_> {
         for backup in self.backups() {
             self.segments.cancel.check()?;
             let before = backup.stop_time <= self.request.since;
-            names.ask_backup(self.repository, backup, before, unnamed);
+            names.ask_backup(&self.sources, backup, before, unnamed);
         }
         if let Some(live) = self.live
             && let Err(error) = live.name(unnamed, &mut names)

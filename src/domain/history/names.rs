@@ -12,9 +12,13 @@ use super::{
     work::{DATABASES, Oid},
 };
 use crate::{
+    domain::restore::sources::Sources,
     error::{Error, Result},
     postgres::{dotted, wal_summary::Locator},
-    repo::{catalog::Backup, relations::Relation, repository::Repository},
+    repo::{
+        catalog::Backup,
+        relations::{Relation, Take},
+    },
 };
 
 /// More backups than these are not read for names.
@@ -159,12 +163,12 @@ impl Names {
     /// none the worse for anything else.
     pub fn ask_backup(
         &mut self,
-        repository: &Repository,
+        sources: &Sources<'_>,
         backup: &Backup,
         before: bool,
         unnamed: &Unnamed,
     ) {
-        let read = repository.relations(backup, &mut |database, relation| {
+        let read = relations(sources, backup, &mut |database, relation| {
             self.databases
                 .entry(database.oid)
                 .or_insert_with(|| database.name.clone());
@@ -191,10 +195,10 @@ impl Names {
 }
 
 /// All files and OIDs of tables of that name.
-pub fn find_table(repository: &Repository, backups: &[&Backup], wanted: &TableName) -> Relations {
+pub fn find_table(sources: &Sources<'_>, backups: &[&Backup], wanted: &TableName) -> Relations {
     let mut found = Relations::default();
     for backup in backups {
-        let read = repository.relations(backup, &mut |database, relation| {
+        let read = relations(sources, backup, &mut |database, relation| {
             let Some(relation) = relation else { return };
             if wanted.fits(&database.name, &relation.schema, &relation.name) {
                 found.files.insert((database.oid, relation.relfilenode));
@@ -213,6 +217,14 @@ pub fn find_table(repository: &Repository, backups: &[&Backup], wanted: &TableNa
         }
     }
     found
+}
+
+/// The names that a backup noted, as the chosen repository has them or another one.
+fn relations(sources: &Sources<'_>, backup: &Backup, take: &mut Take<'_>) -> Result<()> {
+    let what = format!("the list of names of backup {}", backup.id);
+    sources.read(backup, &what, |repository, backup, _| {
+        repository.relations(backup, take)
+    })
 }
 
 /// Whose names are asked for, the best first: the newest backup that ended before the span, those within it from

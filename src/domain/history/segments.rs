@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{Write, copy},
+    io::{self, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
+
+use tracing::warn;
 
 use super::{digest::Digest, way::Way};
 use crate::{
@@ -18,7 +20,10 @@ use crate::{
         wal_name::{Segment, WalName},
         waldump::Dump,
     },
-    repo::repository::{Repository, System},
+    repo::{
+        others::Others,
+        repository::{Repository, System},
+    },
     util::{
         cancel::Cancel,
         clock::Time,
@@ -44,6 +49,8 @@ const STOPPED_AT: &str = "error in WAL record at ";
 #[derive(Clone, Copy)]
 pub struct Segments<'a> {
     pub repository: &'a Repository,
+    /// For what it should have and can't give.
+    pub others: &'a Others,
     pub system: &'a System,
     pub way: &'a Way,
     pub waldump: &'a Path,
@@ -82,23 +89,37 @@ impl Segments<'_> {
         let Some(segment) = self.way.segment(place) else {
             return Ok(Err("there is none".to_owned()));
         };
-        let put = self.put(segment);
-        if put.is_err() {
-            self.remove(place);
-        }
-        match put {
+        match self.put(self.repository, self.system, segment) {
             Ok(()) => Ok(Ok(())),
             Err(error)
                 if error.kind() == Kind::NotFound || self.repository.is_of_object(&error) =>
             {
                 self.repository.confirm()?;
-                Ok(Err(error.in_one_line()))
+                let why = error.in_one_line();
+                let elsewhere = self.others.find(&segment.to_string(), |other| {
+                    let system = other.system(self.system.system_id)?;
+                    self.put(other, &system, segment).map(Some)
+                });
+                let Some((name, ())) = elsewhere else {
+                    return Ok(Err(why));
+                };
+                warn!("{segment} comes from repository {name}: {why}");
+                Ok(Ok(()))
             }
             Err(error) => Err(error),
         }
     }
 
-    fn put(&self, segment: Segment) -> Result<()> {
+    /// Nothing is there where it fails.
+    fn put(&self, repository: &Repository, system: &System, segment: Segment) -> Result<()> {
+        let put = self.copy(repository, system, segment);
+        if put.is_err() {
+            let _ = fs::remove_file(self.path(segment));
+        }
+        put
+    }
+
+    fn copy(&self, repository: &Repository, system: &System, segment: Segment) -> Result<()> {
         let path = self.path(segment);
         let stored = self.way.stored_as(segment);
         // Its end is near: the disk need not begin with it.
@@ -106,11 +127,13 @@ impl Segments<'_> {
         if let Some(received) = self.received.get(&segment)
             && let Ok(mut from) = File::open(received)
         {
-            return copy(&mut from, &mut file).map(drop).at("copy to", &path);
+            return io::copy(&mut from, &mut file)
+                .map(drop)
+                .at("copy to", &path);
         }
         // There, or stored meanwhile.
         let sink = |bytes: &[u8]| file.write_all(bytes).at("write", &path);
-        fetch::read(self.repository, self.system, stored, sink)
+        fetch::read(repository, system, stored, sink)
     }
 
     /// Takes the segment at a place out of the folder, if it is there.

@@ -112,12 +112,16 @@ impl Write for DataWriter<'_> {
     }
 }
 
+/// What `.sha256` holds, which `sha256sum -c` reads.
+pub fn sums(data: &StoredDump) -> String {
+    format!("{}  {}\n", data.sha256, data.name)
+}
+
 /// Makes a dump of what is stored.
 pub fn commit(repository: &Repository, dump: &Dump) -> Result<()> {
     let object = |object| repository.layout().dump_object(&dump.name, object);
     let storage = repository.storage();
-    let sums = format!("{}  {}\n", dump.data.sha256, dump.data.name);
-    storage.create(&object(DumpObject::Sums), sums.as_bytes())?;
+    storage.create(&object(DumpObject::Sums), sums(&dump.data).as_bytes())?;
     // Objects vanish too where a disk was unmounted.
     repository.confirm()?;
     storage.create_json(&object(DumpObject::Description), dump)?;

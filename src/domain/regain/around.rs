@@ -2,12 +2,10 @@
 
 use crate::{
     postgres::{conninfo::ConnInfo, programs::Search},
-    repo::repository::Repository,
     util::{cancel::Cancel, meter::Meter},
 };
 
 pub struct Surroundings<'a> {
-    pub repository: &'a Repository,
     /// The living server; None: it goes into a file.
     pub info: Option<&'a ConnInfo>,
     /// For client programs.

@@ -13,7 +13,7 @@ mod archives;
 pub mod around;
 mod foreign_keys;
 mod live;
-mod moment;
+pub mod moment;
 pub mod name;
 mod parents;
 mod part;
@@ -33,7 +33,6 @@ use self::{
     live::Live,
     moment::{Moment, Way},
     put::Put,
-    request::Request,
     taken::Taken,
 };
 use super::{drill::place, restore::target::Target};
@@ -85,20 +84,12 @@ pub struct Regained {
     pub phases: Vec<Phase>,
 }
 
-pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
-    let Surroundings {
-        repository,
-        cancel,
-        meter,
-        ..
-    } = *around;
-    let begun = clock::now();
-    meter.begin("planning", 0);
-    request.check()?;
+pub fn run(mut way: Way<'_>) -> Result<Regained> {
+    let around = way.around;
+    let Surroundings { cancel, meter, .. } = *around;
     // Hours of work must not end at what can be told now.
-    let live = Live::look(around, request)?;
-    place::sweep(&request.ground.place)?;
-    let mut way = Way::find(around, request)?;
+    let live = Live::look(around, &way.request)?;
+    place::sweep(&way.request.ground.place)?;
     let Moment {
         server,
         place,
@@ -107,7 +98,7 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
         ended,
         mut phases,
     } = way.go()?;
-    let (programs, major) = (&way.programs, way.major);
+    let (request, programs, major) = (&way.request, &way.programs, way.major);
     let info = taken::of_database(&info, request.what.database(), cancel)?;
     let taken = Taken::take(&info, request, cancel)?;
     taken.check_room(place.folder())?;
@@ -132,9 +123,9 @@ pub fn run(around: &Surroundings<'_>, request: &Request) -> Result<Regained> {
     let mut warnings = plan.warnings;
     warnings.extend(taken.warnings());
     let finished = clock::now();
-    let took = (finished - begun).to_std().unwrap_or_default();
+    let took = (finished - way.begun).to_std().unwrap_or_default();
     Ok(Regained {
-        cluster: repository.layout().cluster().to_string(),
+        cluster: way.repository.layout().cluster().to_string(),
         backup: plan.backup,
         backup_bytes: plan.backup_bytes,
         restored_bytes: way.picked.bytes(),

@@ -13,7 +13,9 @@ use crate::{
             scratch_server::{Memory, ScratchServer},
             session,
         },
-        restore::{archive::Archive, choice::choose, load, plan::Plan, target::Target},
+        restore::{
+            archive::Archive, choice::choose, load, plan::Plan, sources::Sources, target::Target,
+        },
     },
     error::{Error, Result},
     postgres::{
@@ -21,10 +23,15 @@ use crate::{
         version::Major,
     },
     repo::{
-        drill::Phase, others::Others, repository::System, stopwatch::Stopwatch,
+        drill::Phase,
+        repository::{Repository, System},
+        stopwatch::Stopwatch,
         verified::CheckState,
     },
-    util::cancel::Cancel,
+    util::{
+        cancel::Cancel,
+        clock::{self, Time},
+    },
 };
 
 /// The database that one connects to where no other is named.
@@ -32,8 +39,11 @@ const ENTERED_BY: &str = "postgres";
 
 /// How to come there.
 pub struct Way<'a> {
-    around: &'a Surroundings<'a>,
-    request: &'a Request,
+    pub around: &'a Surroundings<'a>,
+    pub repository: Repository,
+    pub request: Request,
+    /// When it was looked for.
+    pub begun: Time,
     pub system: System,
     pub archive: Archive,
     pub picked: Picked,
@@ -53,9 +63,17 @@ pub struct Moment {
 }
 
 impl<'a> Way<'a> {
-    pub fn find(around: &'a Surroundings<'a>, request: &'a Request) -> Result<Self> {
+    pub fn find(
+        around: &'a Surroundings<'a>,
+        repository: &Repository,
+        request: Request,
+    ) -> Result<Self> {
+        let begun = clock::now();
+        around.meter.begin("planning", 0);
+        request.check()?;
         request.wish.check()?;
-        let (system, archive) = load::load(around.repository, &request.wish, &Others::default())?;
+        let others = &request.ground.others;
+        let (system, archive) = load::load(repository, &request.wish, others)?;
         let choice = choose(&archive, &request.wish)?;
         let major = Major::from_server_version_num(choice.backup.postgres_version)?;
         let ground = &request.ground;
@@ -63,18 +81,26 @@ impl<'a> Way<'a> {
             .into_iter()
             .chain([ENTERED_BY])
             .collect();
+        let what = format!("the index of backup {}", choice.backup.id);
+        let part = Sources::new(repository, others).read(
+            &choice.backup,
+            &what,
+            |repository, backup, _| part::of_databases(repository, backup, &names),
+        )?;
         Ok(Self {
             programs: ground.programs(major)?,
             picked: Picked {
-                part: part::of_databases(around.repository, &choice.backup, &names)?,
+                part,
                 choice,
                 wish: request.wish.clone(),
             },
             around,
-            request,
+            repository: repository.clone(),
+            begun,
             system,
             archive,
             major,
+            request,
         })
     }
 
@@ -98,12 +124,8 @@ impl<'a> Way<'a> {
 
     /// Why a part of the backup does not do.
     fn restore(&self) -> Result<Result<Moment, String>> {
-        let Surroundings {
-            repository,
-            cancel,
-            meter,
-            ..
-        } = *self.around;
+        let Surroundings { cancel, meter, .. } = *self.around;
+        let repository = &self.repository;
         let (ground, picked) = (&self.request.ground, &self.picked);
         let place = Place::make(&ground.place, "this restore", self.needed_bytes())?;
         let watch = Stopwatch::start();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{around::Surroundings, live::Live, moment::Way, request::Request};
+use super::{live::Live, moment::Way};
 use crate::{
     domain::restore::{
         folders::Facts,
@@ -48,16 +48,9 @@ pub struct Planned {
 }
 
 /// `restores`: what they took on this host.
-pub fn plan(
-    around: &Surroundings<'_>,
-    request: &Request,
-    restores: &[Measured],
-) -> Result<Planned> {
-    let repository = around.repository;
-    around.meter.begin("planning", 0);
-    request.check()?;
-    Live::look(around, request)?;
-    let way = Way::find(around, request)?;
+pub fn plan(way: &Way<'_>, restores: &[Measured]) -> Result<Planned> {
+    let (repository, request) = (&way.repository, &way.request);
+    Live::look(way.around, request)?;
     let choice = &way.picked.choice;
     let scratch = request.ground.place.clone();
     let (needed_bytes, free_bytes) = (way.needed_bytes(), Facts::of(&scratch)?.free_bytes);

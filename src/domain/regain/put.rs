@@ -1,6 +1,9 @@
 //! Puts what was dumped where it is wanted.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -26,7 +29,6 @@ use crate::{
     postgres::{
         client_programs::ClientPrograms, connection::Session, conninfo::ConnInfo, version::Major,
     },
-    repo::crypt::Keys,
     util::fs::NewFile,
 };
 
@@ -120,8 +122,7 @@ impl Putter<'_> {
 
     /// As `restore-dump` does it.
     fn whole(&self, live: &Live, archive: &Path) -> Result<()> {
-        let keys = Keys::default();
-        let material = Material::file(archive, &keys)?;
+        let material = Material::file(archive, &Arc::default())?;
         let restorer = Restorer {
             info: &live.beside,
             search: self.around.search,
@@ -139,8 +140,9 @@ impl Putter<'_> {
             jobs: self.request.ground.workers,
             production: Vec::new(),
         };
+        let whole = restorer.read(material, &request)?;
         restorer
-            .run(&material, &request, &mut std::io::sink())
+            .run(&whole, &request, &mut std::io::sink())
             .map(drop)
     }
 

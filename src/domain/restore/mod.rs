@@ -57,7 +57,7 @@ pub mod rescue;
 mod search;
 pub mod segments;
 mod shown;
-mod sources;
+pub mod sources;
 pub mod start;
 pub mod tablespaces;
 pub mod target;

@@ -12,6 +12,7 @@ use crate::{
     domain::logical::{claim, store},
     error::{Error, Kind, Result},
     repo::{
+        catalog::StoredObject,
         coding::Coding,
         document::FORMAT,
         dump::{Dump, DumpStarted, StoredDump},
@@ -64,9 +65,7 @@ pub fn copy(
 }
 
 fn compare(pass: &Pass<'_>, dump: &Dump, other: &Dump) -> Result<(), Trouble> {
-    let plain = |dump: &Dump| dump.data.unencrypted_sha256.unwrap_or(dump.data.sha256);
-    // What was encrypted twice has other bytes.
-    if plain(dump) == plain(other) {
+    if dump.is_same_as(other) {
         return Ok(());
     }
     Err(of_target(Error::new(
@@ -96,8 +95,7 @@ fn copy_one(
         process: ProcessId::own(),
         copied_from: Some(source.id().to_owned()),
     };
-    let object = |object| target.layout().dump_object(&name, object);
-    let claim = object(DumpObject::Started);
+    let claim = target.layout().dump_object(&name, DumpObject::Started);
     target
         .storage()
         .create_json(&claim, &started)
@@ -106,45 +104,18 @@ fn copy_one(
         .iter()
         .find(|pair| pair.source.system_id == dump.system_id)
         .map_or(target.keys().encrypt(), |pair| pair.target.encrypted);
-    let seal = encrypted && !dump.coding().encrypted;
-    let coding = Coding {
-        encrypted,
-        ..dump.coding()
+    let way = match encrypted && !dump.coding().encrypted {
+        true => Way::Encrypted,
+        false => Way::AsItIs,
     };
-    let data = DumpObject::Data(dump.dump_format, coding);
-    let wanted = Wanted {
-        from: source.layout().dump_object(&name, dump.object()),
-        to: object(data),
-        bytes: dump.data.stored_bytes,
-        sha256: dump.data.sha256,
-        unencrypted_sha256: dump.data.unencrypted_sha256,
-        way: match seal {
-            true => Way::Encrypted,
-            false => Way::AsItIs,
-        },
-        over: false,
-    };
+    let wanted = wanted(pass, dump, encrypted, way);
     pass.meter
         .begin(&format!("copying dump {}", name.stem()), wanted.bytes);
     let copied = object::copy(pass, &wanted).and_then(|stored| {
-        let recipients = match seal {
-            true => target.recipients().map_err(of_target)?,
-            false => dump.recipients.clone(),
-        };
-        let copied = Dump {
-            data: StoredDump {
-                name: stored.name,
-                plain_bytes: dump.data.plain_bytes,
-                stored_bytes: stored.stored_bytes,
-                sha256: stored.sha256,
-                unencrypted_sha256: stored.unencrypted_sha256,
-            },
-            recipients,
-            verified: pass.verify,
-            ..dump.clone()
-        };
+        let bytes = stored.stored_bytes;
+        let copied = copied(pass, dump, stored, way)?;
         store::commit(target, &copied).map_err(of_target)?;
-        Ok(stored.stored_bytes)
+        Ok(bytes)
     });
     match copied {
         Ok(bytes) => {
@@ -156,6 +127,52 @@ fn copy_one(
             Err(trouble)
         }
     }
+}
+
+/// The data of the source's dump, for a target that has it encrypted or not.
+pub fn wanted(pass: &Pass<'_>, dump: &Dump, encrypted: bool, way: Way) -> Wanted {
+    let (source, target) = (&pass.source.repository, &pass.target.repository);
+    let coding = Coding {
+        encrypted,
+        ..dump.coding()
+    };
+    let data = DumpObject::Data(dump.dump_format, coding);
+    Wanted {
+        from: source.layout().dump_object(&dump.name, dump.object()),
+        to: target.layout().dump_object(&dump.name, data),
+        bytes: dump.data.stored_bytes,
+        sha256: dump.data.sha256,
+        unencrypted_sha256: dump.data.unencrypted_sha256,
+        way,
+        over: false,
+    }
+}
+
+/// How the target describes the source's dump, whose data it has.
+pub fn copied(
+    pass: &Pass<'_>,
+    dump: &Dump,
+    stored: StoredObject,
+    way: Way,
+) -> Result<Dump, Trouble> {
+    let recipients = match way {
+        Way::Encrypted => pass.target.repository.recipients().map_err(of_target)?,
+        Way::AsItIs => dump.recipients.clone(),
+        Way::Decrypted => Vec::new(),
+    };
+    let encrypted = !recipients.is_empty();
+    Ok(Dump {
+        data: StoredDump {
+            name: stored.name,
+            plain_bytes: dump.data.plain_bytes,
+            stored_bytes: stored.stored_bytes,
+            sha256: stored.sha256,
+            unencrypted_sha256: stored.unencrypted_sha256.filter(|_| encrypted),
+        },
+        recipients,
+        verified: pass.verify,
+        ..dump.clone()
+    })
 }
 
 /// Removes what an interrupted copy left; whatever else is there stays.

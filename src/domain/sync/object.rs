@@ -44,6 +44,18 @@ impl Way {
     }
 }
 
+impl Wanted {
+    /// Whether an object of this hash and length is what comes of copying it.
+    pub fn is_made(&self, (sha256, bytes): (Sha256, u64)) -> bool {
+        match self.way {
+            Way::AsItIs => (self.sha256, self.bytes) == (sha256, bytes),
+            Way::Decrypted => self.unencrypted_sha256 == Some(sha256),
+            // What was encrypted for itself nobody can know again without its description.
+            Way::Encrypted => false,
+        }
+    }
+}
+
 /// Copies it; how the target has it.
 pub fn copy(pass: &Pass<'_>, wanted: &Wanted) -> Result<StoredObject, Trouble> {
     let (source, target) = (&pass.source.repository, &pass.target.repository);

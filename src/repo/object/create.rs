@@ -15,6 +15,7 @@ use object_store::{
 
 use super::{
     client::Client,
+    failure::{is_denied, not_replaced},
     read,
     wire::{Outcome, PATIENCE},
 };
@@ -124,8 +125,13 @@ impl Upload for Create {
             let store = client.patient();
             store.put_opts(&self.path, payload.clone(), options)
         });
-        put.map(drop)
-            .map_err(|error| client.failure("replace", &self.name, &error))
+        put.map(drop).map_err(|error| {
+            let why = client.failure("replace", &self.name, &error);
+            match is_denied(&error) {
+                true => not_replaced(&client.place(&self.name), why),
+                false => why,
+            }
+        })
     }
 }
 

@@ -20,6 +20,15 @@ pub fn failure(doing: &str, place: &str, error: &StoreError) -> Error {
     made.because(words.shown())
 }
 
+/// The same of one that was to take the place of another, which stays where that is not allowed.
+pub fn not_replaced(place: &str, error: Error) -> Error {
+    let what = format!("not allowed to replace {place}");
+    Error::new(Kind::Denied, what).because(error).hint(
+        "what was there is as it was; give a key that may overwrite (in a bucket with versions the old one stays as one of \
+         them), or move it away by hand: what is missing is created.",
+    )
+}
+
 /// Whether the same request may have another answer: there was none, or it broke off, or it says so.
 pub fn may_pass(error: &StoreError) -> bool {
     use StoreError as E;

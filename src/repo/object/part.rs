@@ -13,7 +13,10 @@ use object_store::{
 };
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::{client::Client, failure::may_pass};
+use super::{
+    client::Client,
+    failure::{is_denied, may_pass, not_replaced},
+};
 use crate::{
     error::{Error, Kind, Result},
     repo::{layout::ObjectName, storage::Upload},
@@ -42,6 +45,8 @@ pub struct Part {
     /// Begun with the first piece.
     upload: Option<Box<dyn MultipartUpload>>,
     under_way: VecDeque<JoinHandle<object_store::Result<()>>>,
+    /// It takes the place of what may be there.
+    replaces: bool,
 }
 
 fn empty() -> PutPayloadMut {
@@ -59,17 +64,21 @@ impl Part {
             pieces: 0,
             upload: None,
             under_way: VecDeque::new(),
+            replaces: false,
         })
     }
 
     fn failure(&self, error: &object_store::Error) -> Error {
-        let error = self.client.failure("write", &self.name, error);
-        match error.kind() {
+        let why = self.client.failure("write", &self.name, error);
+        match why.kind() {
             Kind::NotFound => {
                 let what = format!("the store lost its upload of {}", self.name);
-                Error::failed(what).because(error)
+                Error::failed(what).because(why)
             }
-            _ => error,
+            _ if self.replaces && is_denied(error) => {
+                not_replaced(&self.client.place(&self.name), why)
+            }
+            _ => why,
         }
     }
 
@@ -183,7 +192,8 @@ impl Upload for Part {
     }
 
     /// As a store does it anyway: an object is what was put last, from one moment to the next.
-    fn finish_over(self: Box<Self>) -> Result<()> {
+    fn finish_over(mut self: Box<Self>) -> Result<()> {
+        self.replaces = true;
         self.finish()
     }
 }

@@ -31,6 +31,8 @@ struct State {
     seen: Vec<String>,
     /// (the how many-th request from now, counted from 1; what is done to it).
     fault: Option<(usize, Fault)>,
+    /// Refuses to overwrite: a policy that asks for If-None-Match at each put.
+    create_only: bool,
 }
 
 pub struct Proxy {
@@ -65,6 +67,11 @@ impl Proxy {
         state.fault = Some((number, fault));
     }
 
+    /// From now on nobody may overwrite, or put what may.
+    pub fn allow_to_create_only(&self) {
+        self.state.lock().unwrap().create_only = true;
+    }
+
     /// The requests since the last `fail`.
     pub fn seen(&self) -> Vec<String> {
         self.state.lock().unwrap().seen.clone()
@@ -81,10 +88,19 @@ impl Drop for Proxy {
 /// One request of a connection, which ends after it. None of its errors is ours: who fails is the test's.
 fn serve(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> Option<()> {
     let request = message(&mut client)?;
+    let head = String::from_utf8_lossy(&request[..head_end(&request)?]).to_lowercase();
     let line = String::from_utf8_lossy(&request);
     let line = line.lines().next().unwrap_or_default().to_owned();
     let fault = {
         let mut state = state.lock().unwrap();
+        if state.create_only && line.starts_with("PUT ") && !head.contains("if-none-match") {
+            const DENIED: &str = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+            let length = DENIED.len();
+            let answer = format!(
+                "HTTP/1.1 403 No\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{DENIED}"
+            );
+            return client.write_all(answer.as_bytes()).ok();
+        }
         state.seen.push(line);
         let number = state.seen.len();
         state.fault.filter(|(wanted, _)| *wanted == number)

@@ -100,7 +100,7 @@ fn restored(site: &Site, name: &str, warnings: &[&str], dump: &str) -> Cluster {
 
 /// Changes bytes all over a file, or changes them back: some of a full backup's nobody needs, where what builds on it has
 /// them newer.
-fn flip_often(path: &Path) {
+pub(super) fn flip_often(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     let length = bytes.len();
     (1..20).for_each(|part| bytes[length * part / 20] ^= 0x40);

@@ -24,7 +24,7 @@ impl Site {
     }
 }
 
-fn dumps_below(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn dumps_below(folder: &Path) -> Vec<PathBuf> {
     let dumps = files(folder).into_iter();
     let dumps = dumps.filter(|name| Path::new(name).extension().is_some_and(|end| end == "dump"));
     let paths = dumps.map(|name| folder.join(name));

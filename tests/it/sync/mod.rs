@@ -1,9 +1,11 @@
 //! `pgstow sync`: another repository is filled, and the first one is not needed any more.
 
+mod elsewhere;
 mod fallback;
 mod faults;
 mod heal;
 mod interrupted;
+mod mend;
 mod repair;
 mod retention;
 mod status;

@@ -12,7 +12,7 @@ use super::{Site, count, files, flip};
 use crate::harness::{PgBin, Scratch, Stored, keys, pg, user};
 
 /// All that lasts, by its path: what `verify` itself files and leases left out.
-fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let lasting = |file: &String| {
         !["/locks/", "/verified/"]
             .iter()
@@ -53,7 +53,7 @@ fn filled(pg: PgBin, lines: &str) -> (Site, [Stored; 2], [String; 2]) {
     (site, backups, [first, second])
 }
 
-fn verify(site: &Site, repo: &str, words: &[&str], code: i32) -> Value {
+pub(super) fn verify(site: &Site, repo: &str, words: &[&str], code: i32) -> Value {
     let fixed = ["--repo", repo, "--json", "verify", "--all", "--wal"];
     site.pgstow(&[&fixed, words].concat()).fails(code).json()
 }

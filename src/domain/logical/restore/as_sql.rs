@@ -20,7 +20,7 @@ use crate::{
 impl Restorer<'_> {
     pub(super) fn write_as_sql(
         &self,
-        material: &Material<'_>,
+        material: &Material,
         checked: &Checked,
         request: &Request,
         out: &mut (dyn Write + Send),
@@ -33,7 +33,7 @@ impl Restorer<'_> {
 
     fn write_sql(
         &self,
-        material: &Material<'_>,
+        material: &Material,
         checked: &Checked,
         request: &Request,
         mut out: &mut (dyn Write + Send),

@@ -34,7 +34,7 @@ const PARTITIONS: &str = "SELECT DISTINCT n.nspname, c.relname FROM pg_catalog.p
 /// `loader` says on which server the temporary database is made.
 pub fn extract(
     loader: &Loader<'_>,
-    material: &Material<'_>,
+    material: &Material,
     checked: &Checked,
     picked: &Picked,
 ) -> Result<Ready<'static>> {

@@ -4,7 +4,7 @@ use super::material::{About, Checked, Material};
 use crate::error::{Error, Result};
 
 /// The database that it goes to: the one that is wanted, else that of its own.
-pub fn name_of(wanted: Option<&str>, material: &Material<'_>, checked: &Checked) -> Result<String> {
+pub fn name_of(wanted: Option<&str>, material: &Material, checked: &Checked) -> Result<String> {
     let of_description = || material.description.as_ref()?.database.clone();
     let of_archive = || checked.about.toc()?.database.clone();
     let is_globals = material
@@ -31,7 +31,7 @@ pub fn name_of(wanted: Option<&str>, material: &Material<'_>, checked: &Checked)
 }
 
 /// Refuses to give up a database for a part of one.
-pub fn check_is_all(material: &Material<'_>) -> Result<()> {
+pub fn check_is_all(material: &Material) -> Result<()> {
     let Some(part) = material.description.as_ref().and_then(|dump| dump.part()) else {
         return Ok(());
     };

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tracing::warn;
@@ -32,18 +33,18 @@ use crate::{
     },
 };
 
-pub struct Material<'a> {
-    from: From<'a>,
+pub struct Material {
+    from: From,
     pub shape: Shape,
     /// What is known of it; of a file what lies beside it.
     pub description: Option<Box<Dump>>,
     /// Of the bytes as they are stored.
     sums: Sums,
-    keys: &'a Keys,
+    keys: Arc<Keys>,
 }
 
-enum From<'a> {
-    Repository(&'a Repository, Box<Dump>),
+enum From {
+    Repository(Repository, Box<Dump>),
     Path(PathBuf),
 }
 
@@ -114,8 +115,8 @@ impl About {
     }
 }
 
-impl<'a> Material<'a> {
-    pub fn stored(repository: &'a Repository, dump: Box<Dump>) -> Result<Self> {
+impl Material {
+    pub fn stored(repository: &Repository, dump: Box<Dump>) -> Result<Self> {
         Ok(Self {
             shape: match dump.dump_format {
                 DumpFormat::Plain => Shape::Plain(dump.coding()),
@@ -124,13 +125,13 @@ impl<'a> Material<'a> {
             },
             description: Some(dump.clone()),
             sums: Sums::stored(repository, &dump)?,
-            keys: repository.keys(),
-            from: From::Repository(repository, dump),
+            keys: repository.shared_keys(),
+            from: From::Repository(repository.clone(), dump),
         })
     }
 
     /// A file, with what lies beside it: `.sha256` in sha256sum's format, `.json` of pgstow.
-    pub fn file(path: &Path, keys: &'a Keys) -> Result<Self> {
+    pub fn file(path: &Path, keys: &Arc<Keys>) -> Result<Self> {
         // What lies beside it lies beside what a link leads to.
         let path = &fs::canonicalize(path).at("read", path)?;
         let shape = Shape::of(path, keys)?;
@@ -140,7 +141,7 @@ impl<'a> Material<'a> {
             shape,
             sums: Sums::of_file(path, description.as_deref())?,
             description,
-            keys,
+            keys: Arc::clone(keys),
         })
     }
 
@@ -153,7 +154,7 @@ impl<'a> Material<'a> {
     }
 
     /// The dump of a repository that it is.
-    pub fn in_repository(&self) -> Option<(&'a Repository, &Dump)> {
+    pub fn in_repository(&self) -> Option<(&Repository, &Dump)> {
         match &self.from {
             From::Repository(repository, dump) => Some((repository, dump)),
             From::Path(_) => None,
@@ -208,7 +209,7 @@ impl<'a> Material<'a> {
     }
 
     fn decode<'r>(&self, stored: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
-        self.shape.coding().decoder(self.keys, stored)
+        self.shape.coding().decoder(&self.keys, stored)
     }
 
     fn damaged(&self, error: io::Error) -> Error {

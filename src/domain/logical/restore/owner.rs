@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Whose the database was that was dumped; None: nobody tells.
-pub fn in_source<'a>(material: &'a Material<'_>, about: &'a About) -> Option<&'a str> {
+pub fn in_source<'a>(material: &'a Material, about: &'a About) -> Option<&'a str> {
     let described = || material.description.as_ref()?.owner.as_deref();
     about.toc().and_then(ArchiveToc::owner).or_else(described)
 }

@@ -7,17 +7,20 @@ use super::material::Material;
 use crate::repo::{layout::ObjectName, repository::Repository};
 
 /// Taken back when it is dropped: nothing reads the dump any more.
-pub struct Reading<'a> {
-    repository: &'a Repository,
+pub struct Reading {
+    repository: Repository,
     name: ObjectName,
 }
 
-impl<'a> Reading<'a> {
+impl Reading {
     /// None for a file, and where no mark could be left.
-    pub fn mark(material: &'a Material<'_>) -> Option<Self> {
+    pub fn mark(material: &Material) -> Option<Self> {
         let (repository, dump) = material.in_repository()?;
         match repository.mark_restore_of_dump(dump) {
-            Ok(name) => Some(Self { repository, name }),
+            Ok(name) => Some(Self {
+                repository: repository.clone(),
+                name,
+            }),
             Err(error) => {
                 warn!(
                     "run no `pgstow cleanup` meanwhile: the repository has no mark that dump {} is read ({})",
@@ -30,7 +33,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-impl Drop for Reading<'_> {
+impl Drop for Reading {
     fn drop(&mut self) {
         if let Err(error) = self.repository.delete_if_there(&self.name) {
             warn!(

@@ -29,7 +29,7 @@ const RESERVE: u64 = 64 << 20;
 
 pub struct Ready<'a> {
     /// None: it lies at `path`.
-    material: Option<&'a Material<'a>>,
+    material: Option<&'a Material>,
     /// Where pg_restore finds it; None: it is given the bytes as they come.
     path: Option<PathBuf>,
     _scratch: Option<Scratch>,
@@ -38,7 +38,7 @@ pub struct Ready<'a> {
 impl<'a> Ready<'a> {
     /// `jumps`: several workers read it at once.
     pub fn make(
-        material: &'a Material<'a>,
+        material: &'a Material,
         checked: &Checked,
         jumps: bool,
         cancel: &Cancel,

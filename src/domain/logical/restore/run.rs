@@ -99,14 +99,17 @@ pub struct Restorer<'a> {
     pub cancel: &'a Cancel,
 }
 
+/// A dump that was read and is what was stored; no cleanup takes it away.
+pub struct Whole {
+    material: Material,
+    checked: Checked,
+    begun: Instant,
+    _reading: Option<Reading>,
+}
+
 impl Restorer<'_> {
-    /// `output`: standard output, for those who want it there.
-    pub fn run(
-        &self,
-        material: &Material<'_>,
-        request: &Request,
-        output: &mut (dyn Write + Send),
-    ) -> Result<Restored> {
+    /// Reads it whole: an error of kind `Damaged` unless it is what was stored.
+    pub fn read(&self, material: Material, request: &Request) -> Result<Whole> {
         if !request.owners && request.picked.is_everything() && is_script(material.shape) {
             let what = format!(
                 "--no-owner can't leave owners out of {}, a plain dump",
@@ -119,8 +122,25 @@ impl Restorer<'_> {
         }
         let begun = Instant::now();
         remains::sweep();
-        let _reading = Reading::mark(material);
-        let checked = material.check(self.meter, self.cancel)?;
+        let reading = Reading::mark(&material);
+        Ok(Whole {
+            checked: material.check(self.meter, self.cancel)?,
+            material,
+            begun,
+            _reading: reading,
+        })
+    }
+
+    /// `output`: standard output, for those who want it there.
+    pub fn run(
+        &self,
+        whole: &Whole,
+        request: &Request,
+        output: &mut (dyn Write + Send),
+    ) -> Result<Restored> {
+        let Whole {
+            material, checked, ..
+        } = whole;
         checked.tell_flaw();
         material.tell_lacks();
         let mut restored = Restored {
@@ -140,31 +160,31 @@ impl Restorer<'_> {
         };
         match &request.to {
             To::Database(name) => {
-                let name = name_of(name.as_deref(), material, &checked)?;
-                self.put_into_database(material, &checked, request, &name, &mut restored)?;
+                let name = name_of(name.as_deref(), material, checked)?;
+                self.put_into_database(material, checked, request, &name, &mut restored)?;
                 restored.database = Some(name);
             }
             To::File(path) => {
                 let mut file = NewFile::create(path, 0o600)?;
-                self.write_as_sql(material, &checked, request, file.file())?;
+                self.write_as_sql(material, checked, request, file.file())?;
                 file.publish_new()?;
                 restored.file = Some(path.clone());
             }
             To::Output => {
                 let mut output = Reader::of(output);
-                match self.write_as_sql(material, &checked, request, &mut output) {
+                match self.write_as_sql(material, checked, request, &mut output) {
                     Err(_) if output.has_left => restored.cut_short = true,
                     written => written?,
                 }
             }
         }
-        restored.seconds = begun.elapsed().as_secs_f64();
+        restored.seconds = whole.begun.elapsed().as_secs_f64();
         Ok(restored)
     }
 
     fn put_into_database(
         &self,
-        material: &Material<'_>,
+        material: &Material,
         checked: &Checked,
         request: &Request,
         name: &str,
@@ -312,7 +332,7 @@ impl Restorer<'_> {
         }
     }
 
-    fn globals(&self, loader: &Loader<'_>, material: &Material<'_>) -> Result<Complaints> {
+    fn globals(&self, loader: &Loader<'_>, material: &Material) -> Result<Complaints> {
         let Some((repository, dump)) = material.in_repository() else {
             return Err(
                 Error::usage("a file has no roles and tablespaces beside it")
@@ -325,7 +345,7 @@ impl Restorer<'_> {
 
     fn load(
         &self,
-        material: &Material<'_>,
+        material: &Material,
         checked: &Checked,
         picked: &Picked,
         loader: &Loader<'_>,

@@ -67,7 +67,7 @@ impl Ground {
     pub fn of_own(
         search: &Search,
         servers: &ScratchServers,
-        material: &Material<'_>,
+        material: &Material,
         checked: &Checked,
         cancel: &Cancel,
     ) -> Result<Self> {

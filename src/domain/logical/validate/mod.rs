@@ -129,7 +129,7 @@ fn intact(checked: &Checked) -> [VerifiedCheck; 2] {
 }
 
 /// Whether the data is damaged or gone; an error where the whole repository is.
-fn is_lost(error: &Error, material: &Material<'_>) -> Result<bool> {
+fn is_lost(error: &Error, material: &Material) -> Result<bool> {
     match (error.kind(), material.in_repository()) {
         (Kind::NotFound, Some((repository, _))) => repository.confirm().map(|()| true),
         (kind, _) => Ok(kind == Kind::Damaged),
@@ -140,7 +140,7 @@ impl Validator<'_> {
     /// # Errors
     /// It could not be found out: no server, no room, no rights, a stop that was asked for. What is wrong
     /// with the dump is no error, but in what comes back.
-    pub fn validate(&self, material: &Material<'_>) -> Result<Validated> {
+    pub fn validate(&self, material: &Material) -> Result<Validated> {
         let begun = Instant::now();
         let _reading = Reading::mark(material);
         let description = material.description.as_ref();
@@ -179,7 +179,7 @@ impl Validator<'_> {
 
     fn restore(
         &self,
-        material: &Material<'_>,
+        material: &Material,
         checked: &Checked,
         validated: &mut Validated,
     ) -> Result<()> {
@@ -205,7 +205,7 @@ impl Validator<'_> {
 
     fn fill(
         &self,
-        material: &Material<'_>,
+        material: &Material,
         checked: &Checked,
         ready: &Ready,
         ground: &Ground,
@@ -271,7 +271,7 @@ impl Validator<'_> {
         Ok(())
     }
 
-    fn look(&self, info: &ConnInfo, material: &Material<'_>) -> Result<Vec<VerifiedCheck>> {
+    fn look(&self, info: &ConnInfo, material: &Material) -> Result<Vec<VerifiedCheck>> {
         let session = Session::connect(info, self.cancel)?;
         session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", &[])?;
         session.execute("SET LOCAL row_security = off", &[])?;

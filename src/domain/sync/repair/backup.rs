@@ -16,7 +16,7 @@ use crate::{
         object::{self, Way},
         pass::{Pass, Peer, Trouble, of_source, of_target},
     },
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Part, StoredObject},
@@ -31,6 +31,19 @@ struct Outcome {
     own: Option<Backup>,
     repairs: Vec<Repair>,
     is_whole: bool,
+}
+
+/// One that has lost its `backup.json`, which makes it no backup; nothing comes of it where no source has it.
+pub fn heal_lost<'a>(
+    sources: &'a [Peer],
+    pass: &impl Fn(&'a Peer) -> Pass<'a>,
+    id: BackupId,
+) -> Result<Vec<Repair>> {
+    let has = |source: &Peer| source.repository.backup(id).is_ok();
+    match sources.iter().any(has) {
+        true => heal(sources, pass, id, None),
+        false => Ok(Vec::new()),
+    }
 }
 
 pub fn heal<'a>(
@@ -86,6 +99,10 @@ fn heal_from(pass: &Pass<'_>, id: BackupId, own: Option<Backup>) -> Result<Outco
         over: true,
         notes: Mutex::new(Notes::new(0)),
     };
+    if own.is_none() && !tells_itself(&job)? {
+        let what = "nothing that is left of it here tells that it is the same backup";
+        return Err(of_source(Error::failed(what)));
+    }
     pass.meter.begin(
         &format!("healing backup {id}"),
         job.tasks().map(|task| task.bytes()).sum(),
@@ -136,6 +153,19 @@ fn heal_from(pass: &Pass<'_>, id: BackupId, own: Option<Backup>) -> Result<Outco
     })
 }
 
+/// Whether any object is what the source describes: of two backups that were begun in one second none may take the place
+/// of the other. Lists first, which are small and never encrypted.
+fn tells_itself(job: &Job<'_>) -> Result<bool, Trouble> {
+    let tasks: Vec<Task<'_>> = job.tasks().collect();
+    for task in tasks.iter().rev() {
+        let wanted = job.wanted(task)?;
+        if object::hash(job.pass, &wanted.to).is_ok_and(|found| wanted.is_made(found)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 enum Healed {
     /// It was right.
     Was(StoredObject),
@@ -154,12 +184,9 @@ fn heal_object(job: &Job<'_>, task: &Task<'_>, own: Option<&Backup>) -> Result<H
     }
     // What can't be read is not right.
     if let Ok((sha256, stored_bytes)) = object::hash(job.pass, &wanted.to) {
-        let is_right = match (expected.flatten(), wanted.way) {
-            (Some(own), _) => (own.sha256, own.stored_bytes) == (sha256, stored_bytes),
-            (None, Way::AsItIs) => (wanted.sha256, wanted.bytes) == (sha256, stored_bytes),
-            (None, Way::Decrypted) => wanted.unencrypted_sha256 == Some(sha256),
-            // What was encrypted for itself nobody can know again without its description.
-            (None, Way::Encrypted) => false,
+        let is_right = match expected.flatten() {
+            Some(own) => (own.sha256, own.stored_bytes) == (sha256, stored_bytes),
+            None => wanted.is_made((sha256, stored_bytes)),
         };
         if is_right {
             job.pass.meter.add(wanted.bytes);
@@ -258,9 +285,18 @@ fn write_description(pass: &Pass<'_>, own: Option<&Backup>, now: &Backup) -> Res
     let is_same = |own: &Backup| (&own.parts, &own.objects) == (&now.parts, &now.objects);
     if !own.is_some_and(is_same) {
         let description = name(BackupObject::Backup);
-        // A cleanup that began meanwhile has deleted it first: then it stays away.
-        storage.head(&description)?;
-        storage.replace_json(&description, now)?;
+        match storage.head(&description) {
+            Err(error) if error.kind() == Kind::NotFound && own.is_none() => {
+                // Below a disk that went away nothing is there, either.
+                target.confirm()?;
+                storage.create_json(&description, now)?;
+            }
+            // A cleanup that began meanwhile has deleted it first: then it stays away.
+            there => {
+                there?;
+                storage.replace_json(&description, now)?;
+            }
+        }
         written.push(storage.place(&description));
     }
     Ok(written)

@@ -4,6 +4,7 @@
 //! crash leaves one or the other. What no repository has whole stays as it is.
 
 mod backup;
+mod dump;
 mod report;
 mod wal;
 
@@ -18,7 +19,10 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     postgres::wal_name::WalName,
-    repo::{backup_id::BackupId, catalog::Backup, lease, repository::System},
+    repo::{
+        backup_id::BackupId, catalog::Backup, dump::Dump, dump_name::DumpName, lease,
+        repository::System,
+    },
     util::{cancel::Cancel, meter::Meter, pace::Pace},
 };
 
@@ -36,6 +40,26 @@ pub struct Damaged {
     /// With their descriptions, where these can be read.
     pub backups: Vec<(BackupId, Option<Backup>)>,
     pub wal: Vec<(System, BTreeSet<WalName>)>,
+    /// Dumps, with their descriptions, where these can be read.
+    pub dumps: Vec<(DumpName, Option<Dump>)>,
+    /// What may be backups and dumps that have lost their descriptions: they are none, unless another repository has
+    /// them.
+    pub lost: Lost,
+}
+
+#[derive(Debug, Default)]
+pub struct Lost {
+    pub backups: Vec<BackupId>,
+    pub dumps: Vec<DumpName>,
+}
+
+impl Damaged {
+    pub fn is_empty(&self) -> bool {
+        let lost = &self.lost;
+        self.wal.iter().all(|(_, files)| files.is_empty())
+            && (self.backups.is_empty() && self.dumps.is_empty())
+            && (lost.backups.is_empty() && lost.dumps.is_empty())
+    }
 }
 
 pub fn run(
@@ -63,6 +87,9 @@ pub fn run(
             tally: &tally,
         };
         let mut repairs = Vec::new();
+        for id in &damaged.lost.backups {
+            repairs.extend(backup::heal_lost(order.sources, &pass, *id)?);
+        }
         for (id, own) in &damaged.backups {
             repairs.extend(backup::heal(order.sources, &pass, *id, own.clone())?);
         }
@@ -71,6 +98,12 @@ pub fn run(
                 cancel.check()?;
                 repairs.extend(wal::heal(order.sources, &pass, system, *file)?);
             }
+        }
+        for (name, own) in &damaged.dumps {
+            repairs.extend(dump::heal(order.sources, &pass, name, own.as_ref())?);
+        }
+        for name in &damaged.lost.dumps {
+            repairs.extend(dump::heal_lost(order.sources, &pass, name)?);
         }
         Ok(repairs)
     })

@@ -12,6 +12,8 @@ pub struct Repair {
     pub bytes: u64,
     /// Why it is as it was.
     pub why: Option<String>,
+    /// What to do about that.
+    pub hint: Option<String>,
 }
 
 impl Repair {
@@ -21,6 +23,7 @@ impl Repair {
             from: Some(from.name.clone()),
             bytes,
             why: None,
+            hint: None,
         }
     }
 
@@ -30,6 +33,7 @@ impl Repair {
             from: None,
             bytes: 0,
             why: Some(why.in_one_line()),
+            hint: why.hint_text().map(str::to_owned),
         }
     }
 }

@@ -34,6 +34,10 @@ pub fn heal<'a>(
         match heal_from(&pass, system, file) {
             Ok(None) => return Ok(None),
             Ok(Some(bytes)) => return Ok(Some(Repair::of(place, source, bytes))),
+            // The next may be missing, and need not be written over.
+            Err(Trouble::Target(error)) if error.kind() == Kind::Denied => {
+                return Ok(Some(Repair::none(place, &error)));
+            }
             Err(Trouble::Target(error)) => return Err(error),
             Err(Trouble::Source(error)) => {
                 pass.cancel.check()?;
