@@ -17,9 +17,7 @@ use crate::{
     commands::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
-        demo,
-        drill::{self, dump::Drilled},
-        dump, find_target, init, list, make_key, monitor,
+        demo, drill, dump, find_target, init, list, make_key, monitor,
         options::{LogLevel, Settings},
         pin, receive_wal, regain,
         report::{Outcome, Report},
@@ -113,13 +111,13 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
                 }
             })
         }
+        // Of a name of its own: one that is well must not hide that the other is not.
+        Command::Drill(args) if options::is_of_dump(&args) => run
+            .job("drill-dump", |context, layers| {
+                drill::dump::run(context, &options::drill_of_dump(&args, layers)?)
+            }),
         Command::Drill(args) => run.job("drill", |context, layers| {
-            match options::drill_of_dump(&args, layers)? {
-                Some(options) => drill::dump::run(context, &options)
-                    .map(|report| Drilled::Dump(Box::new(report))),
-                None => drill::run(context, options::drill(args, layers)?)
-                    .map(|report| Drilled::Backup(Box::new(report))),
-            }
+            drill::run(context, options::drill(args, layers)?)
         }),
         Command::Monitor(MonitorArgs {
             failed_unit: Some(unit),

@@ -13,7 +13,7 @@ pub mod systemd;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 pub use drill::drill;
-pub use dumps::{drill_of_dump, restore_dump, verify_dumps};
+pub use dumps::{drill_of_dump, is_of_dump, restore_dump, verify_dumps};
 pub use find_target::find_target;
 pub use restore::{regain, restore};
 pub use sync::sync;

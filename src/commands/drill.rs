@@ -209,7 +209,10 @@ impl Filed {
         write_checks(&drill.checks, out)?;
         phases::write(&drill.phases, drill.seconds, out)?;
         let time = phases::time;
-        if let (Some(foreseen), Some(took)) = (&drill.forecast, forecast::seconds(&drill.phases)) {
+        let took = forecast::seconds(&drill.phases);
+        // A replay that failed was not all of it.
+        let took = took.filter(|_| drill.reached.is_some());
+        if let (Some(foreseen), Some(took)) = (&drill.forecast, took) {
             let off = forecast::error(&drill.phases, Some(foreseen)).unwrap_or_default();
             writeln!(
                 out,

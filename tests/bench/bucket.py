@@ -34,7 +34,7 @@ class InBucket:
 class PgstowInBucket(InBucket, Pgstow):
     def repository(self):
         return f"""url = "s3://{BUCKET}/{self.prefix}"
-endpoint = "https://127.0.0.1:{self.road.port}"
+endpoint = "https://localhost:{self.road.port}"
 region = "{REGION}"
 ca_file = "{self.road.store.ca}"
 access_key = "{ACCESS_KEY}"
@@ -51,7 +51,7 @@ class PgBackRestInBucket(InBucket, PgBackRest):
         return f"""repo1-path=/{self.prefix}
 repo1-type=s3
 repo1-s3-bucket={BUCKET}
-repo1-s3-endpoint=127.0.0.1
+repo1-s3-endpoint=localhost
 repo1-storage-port={self.road.port}
 repo1-storage-ca-file={self.road.store.ca}
 repo1-s3-uri-style=path

@@ -74,10 +74,10 @@ class Store:
         self.start("haproxy", ["/usr/sbin/haproxy", "-db", "-f", self.folder / "haproxy.cfg"], self.roads[-1].port)
 
     def make_keys(self):
-        """A certificate for 127.0.0.1 that is its own authority."""
+        """A certificate for localhost that is its own authority."""
         certificate = self.folder / "ca.pem"
         call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=bench",
-              "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.folder / "key.pem", "-out", certificate])
+              "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", self.folder / "key.pem", "-out", certificate])
         call(["sh", "-c", 'cat "$1"/ca.pem "$1"/key.pem >"$1"/server.pem', "sh", self.folder])
         return certificate
 

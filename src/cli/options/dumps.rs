@@ -43,11 +43,13 @@ pub fn verify_dumps(args: &VerifyArgs, layers: &Layers) -> Result<Option<VerifyD
     of_dumps(which, settings, layers).map(Some)
 }
 
-/// What of `drill` is of a dump; None: it is of a backup.
-pub fn drill_of_dump(args: &DrillArgs, layers: &Layers) -> Result<Option<VerifyDumpsOptions>> {
-    let Some(wanted) = args.what.as_deref().filter(|what| *what != "latest") else {
-        return Ok(None);
-    };
+/// Whether a drill is of a dump, and not of a backup.
+pub fn is_of_dump(args: &DrillArgs) -> bool {
+    args.what.as_ref().is_some_and(|what| what != "latest")
+}
+
+pub fn drill_of_dump(args: &DrillArgs, layers: &Layers) -> Result<VerifyDumpsOptions> {
+    let wanted = args.what.as_deref().unwrap_or_default();
     if wanted.parse::<BackupId>().is_ok() {
         let what = format!("{wanted} is a backup, and a drill chooses that by itself");
         return Err(
@@ -63,7 +65,7 @@ pub fn drill_of_dump(args: &DrillArgs, layers: &Layers) -> Result<Option<VerifyD
         ..DumpChoice::default()
     };
     let settings = layers.verify_dump_settings()?;
-    of_dumps(WhichDumps::One(choice), settings, layers).map(Some)
+    of_dumps(WhichDumps::One(choice), settings, layers)
 }
 
 /// Refuses options that do nothing where they stand: who types them believes that they do. In a file they may be meant

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{DrillReport, phases};
+use super::phases;
 use crate::{
     commands::{
         context::Context,
@@ -20,14 +20,6 @@ use crate::{
         host, units,
     },
 };
-
-/// What a drill was of.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum Drilled {
-    Backup(Box<DrillReport>),
-    Dump(Box<DumpDrillReport>),
-}
 
 #[derive(Debug, Serialize)]
 pub struct DumpDrillReport {
@@ -137,43 +129,6 @@ impl Report for DumpDrillReport {
         match self.findings().is_empty() {
             true => Outcome::Done,
             false => Outcome::Findings,
-        }
-    }
-}
-
-impl Report for Drilled {
-    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        match self {
-            Self::Backup(report) => report.text(out),
-            Self::Dump(report) => report.text(out),
-        }
-    }
-
-    fn failure(&self) -> Option<Error> {
-        match self {
-            Self::Backup(report) => report.failure(),
-            Self::Dump(report) => report.failure(),
-        }
-    }
-
-    fn told(&self) -> Told {
-        match self {
-            Self::Backup(report) => report.told(),
-            Self::Dump(report) => report.told(),
-        }
-    }
-
-    fn is_good_news(&self) -> bool {
-        match self {
-            Self::Backup(report) => report.is_good_news(),
-            Self::Dump(report) => report.is_good_news(),
-        }
-    }
-
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Backup(report) => report.outcome(),
-            Self::Dump(report) => report.outcome(),
         }
     }
 }

@@ -74,7 +74,7 @@ pub fn look(
         return Ok((VerifiedCheck::skipped(NAME, why), None));
     }
     let watch = Stopwatch::start();
-    let tables = tables(info, cancel)?;
+    let (tables, closed) = tables(info, cancel)?;
     let all = tables.len();
     let bytes: u64 = tables.iter().map(|table| table.bytes).sum();
     meter.begin("checking tables and indexes", bytes);
@@ -118,6 +118,14 @@ pub fn look(
         ),
     };
     let check = match looked {
+        // What nobody looked at is not well.
+        _ if !closed.is_empty() && wrong.is_empty() => VerifiedCheck::skipped(
+            NAME,
+            format!(
+                "{} could not be looked at; {what} in the others",
+                closed.join(", ")
+            ),
+        ),
         0 if all > 0 && wrong.is_empty() => VerifiedCheck::skipped(
             NAME,
             format!(
@@ -130,15 +138,20 @@ pub fn look(
     Ok((check, Some(phase)))
 }
 
-/// Of all databases, in any order, but those of one database behind one another.
-fn tables(info: &ConnInfo, cancel: &Cancel) -> Result<Vec<Table>> {
+/// Of all databases, in any order, but those of one database behind one another; and the databases that keep us out.
+fn tables(info: &ConnInfo, cancel: &Cancel) -> Result<(Vec<Table>, Vec<String>)> {
     let chance = RandomState::new();
-    let mut all = Vec::new();
+    let (mut all, mut closed) = (Vec::new(), Vec::new());
     for database in session::databases(info, cancel)? {
         let own = info.clone().with_database(&database);
-        // What keeps us out of it, the check of contents says.
-        let Ok(session) = Session::connect(&own, cancel) else {
-            continue;
+        let session = match Session::connect(&own, cancel) {
+            Ok(session) => session,
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            // The check of contents says why.
+            Err(_) => {
+                closed.push(database);
+                continue;
+            }
         };
         session.for_each_row(TABLES_SQL, &[], |row| {
             let (schema, name) = (row.text(0)?, row.text(1)?);
@@ -162,7 +175,7 @@ fn tables(info: &ConnInfo, cancel: &Cancel) -> Result<Vec<Table>> {
             rank(&table.pattern),
         )
     });
-    Ok(all)
+    Ok((all, closed))
 }
 
 /// Exactly this name (processSQLNamePattern in `src/fe_utils/string_utils.c`).

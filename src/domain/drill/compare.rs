@@ -2,7 +2,9 @@
 //! and no other check would notice.
 
 use crate::{
+    domain::restore::archive::Archive,
     error::Result,
+    postgres::lsn::Lsn,
     repo::{
         drill::{Drill, Drilled, DrilledDatabase},
         repository::Repository,
@@ -22,13 +24,30 @@ pub struct Earlier {
     pub held: Drilled,
 }
 
-/// The newest state that an earlier drill saw of the same system, if not newer than this one.
-pub fn earlier(repository: &Repository, this: &Drill) -> Result<Option<Earlier>> {
+/// The newest state that an earlier drill saw of the same system, if this one came by it: what was on a timeline behind
+/// the place where ours left it never was on ours.
+pub fn earlier(
+    repository: &Repository,
+    archive: &Archive,
+    this: &Drill,
+) -> Result<Option<Earlier>> {
     let reached = this.reached.as_ref().map(|reached| reached.lsn);
+    let history = |drill: &Drill| {
+        drill
+            .timeline
+            .and_then(|timeline| archive.history(timeline))
+    };
+    let own = history(this);
+    let came_by = |one: &Drill, lsn: Lsn| match (&own, history(one)) {
+        (Some(own), Some(other)) => own.timeline_at(lsn) == other.timeline_at(lsn),
+        _ => one.timeline == this.timeline,
+    };
     let mut drills = repository.drills()?.all;
     drills.retain(|one| {
         let lsn = one.reached.as_ref().map(|reached| reached.lsn);
-        one.system_id == this.system_id && lsn.is_some() && lsn <= reached
+        one.system_id == this.system_id
+            && lsn <= reached
+            && lsn.is_some_and(|lsn| came_by(one, lsn))
     });
     drills.sort_by_key(|one| (one.reached.as_ref().map(|reached| reached.lsn), one.time));
     for drill in drills.iter().rev() {

@@ -54,10 +54,11 @@ fn told(command: &mut Command, cancel: &Cancel) -> Result<Result<(), Vec<String>
     })
 }
 
-/// Without a look at WAL, which comes from the archive.
+/// Without a look at WAL, which comes from the archive. The restore's `warnings` say why there is no manifest.
 pub fn manifest(
     programs: &Programs,
     place: &Place,
+    warnings: &[String],
     cancel: &Cancel,
     meter: &Meter,
 ) -> Result<(VerifiedCheck, Phase)> {
@@ -70,6 +71,11 @@ pub fn manifest(
             VerifiedCheck::skipped(NAME, error.in_one_line())
         }
         Err(error) => return Err(error),
+        Ok(_) if !data_dir.join(NAME).exists() => {
+            let why = warnings.iter().find(|why| why.contains("manifest"));
+            let none = || "the backup has no manifest".to_owned();
+            VerifiedCheck::failed(NAME, why.cloned().unwrap_or_else(none))
+        }
         Ok(program) => {
             let folder = data_dir.to_string_lossy();
             let arguments = ["--no-parse-wal", "--quiet", &folder];

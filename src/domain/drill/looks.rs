@@ -1,5 +1,7 @@
 //! What a drill looks at once the backup is restored, in the order in which it can be looked at.
 
+use std::time::Duration;
+
 use super::{
     RECOVERY, Run, amcheck, compare, files,
     living::{self, Restored},
@@ -14,19 +16,26 @@ use crate::{
     domain::{logical::validate::statements, restore::target::Target},
     error::{Kind, Result},
     postgres::{conninfo::ConnInfo, programs::Programs},
-    repo::{stopwatch::Stopwatch, verified::VerifiedCheck},
+    repo::{drill::Phase, stopwatch::Stopwatch, verified::VerifiedCheck},
     util::clock,
 };
 
+/// What a server took on processors since it had taken so much.
+fn since(before: Option<Duration>, server: &ScratchServer) -> Option<Duration> {
+    let now = server.cpu().zip(before);
+    now.map(|(now, before)| now.saturating_sub(before))
+}
+
 impl Run<'_> {
-    /// All that comes behind the restore.
+    /// All that comes behind the restore, which had `warnings`.
     pub(super) fn look(
         &mut self,
         picked: &Picked,
         programs: &Programs,
         place: &Place,
+        warnings: &[String],
     ) -> Result<()> {
-        let (check, phase) = files::manifest(programs, place, &self.cancel, self.meter)?;
+        let (check, phase) = files::manifest(programs, place, warnings, &self.cancel, self.meter)?;
         self.drill.checks.push(check);
         self.drill.phases.push(phase);
         let memory = Memory::of(&picked.choice.backup);
@@ -59,7 +68,11 @@ impl Run<'_> {
         // First: one that was killed explains whatever else went wrong.
         server.stop()?;
         asked?;
-        self.drill.phases.push(watch.stop("stop", None));
+        self.drill.phases.push(Phase {
+            // All that the server took since its start is counted when it ends, and was told above.
+            cpu_seconds: None,
+            ..watch.stop("stop", None)
+        });
         let checked = files::checksums(
             programs,
             place,
@@ -92,10 +105,10 @@ impl Run<'_> {
         let backup_end = picked.choice.backup.stop_time;
         let point = ended.point(target, backup_end, self.request.recovery_point);
         self.drill.checks.push(point);
-        let watch = Stopwatch::start();
+        let (watch, before) = (Stopwatch::start(), server.cpu());
         self.meter.begin("looking at objects", 0);
         let (mut objects, drilled) = objects::look(&info, &self.cancel)?;
-        let earlier = compare::earlier(self.repository, &self.drill)?;
+        let earlier = compare::earlier(self.repository, self.archive, &self.drill)?;
         objects.insert(0, compare::judge(earlier.as_ref(), &drilled));
         if let Some(unreadable) = drilled.unreadable() {
             objects[0] = unreadable;
@@ -110,7 +123,9 @@ impl Run<'_> {
         objects.push(living::judge(living, &restored, &self.cancel)?);
         self.drilled = Some(drilled.held);
         self.drill.checks.extend(objects);
-        self.drill.phases.push(watch.stop("objects", None));
+        let phase = watch.stop_with("objects", None, since(before, server));
+        self.drill.phases.push(phase);
+        let before = server.cpu();
         let checked = amcheck::look(
             &info,
             programs,
@@ -120,17 +135,25 @@ impl Run<'_> {
             self.meter,
         )?;
         self.drill.checks.push(checked.0);
-        self.drill.phases.extend(checked.1);
-        self.statements(&info)
+        self.drill.phases.extend(checked.1.map(|phase| {
+            Phase {
+                cpu_seconds: phase
+                    .cpu_seconds
+                    .zip(since(before, server))
+                    .map(|(own, servers)| own + servers.as_secs_f64()),
+                ..phase
+            }
+        }));
+        self.statements(&info, server)
     }
 
-    fn statements(&mut self, info: &ConnInfo) -> Result<()> {
+    fn statements(&mut self, info: &ConnInfo, server: &ScratchServer) -> Result<()> {
         if self.request.sql.is_empty() {
             let skipped = VerifiedCheck::skipped("sql", "drill.sql has no statement");
             self.drill.checks.push(skipped);
             return Ok(());
         }
-        let watch = Stopwatch::start();
+        let (watch, before) = (Stopwatch::start(), server.cpu());
         self.meter.begin("asking the statements of drill.sql", 0);
         let info = info.clone().with_database(&self.request.database);
         let check = match statements::check(&info, &self.request.sql, &self.cancel) {
@@ -139,7 +162,8 @@ impl Run<'_> {
             Ok(asked) => asked.map(|asked| asked.check),
         };
         self.drill.checks.extend(check);
-        self.drill.phases.push(watch.stop("sql", None));
+        let phase = watch.stop_with("sql", None, since(before, server));
+        self.drill.phases.push(phase);
         Ok(())
     }
 

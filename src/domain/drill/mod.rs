@@ -239,7 +239,7 @@ impl Run<'_> {
                 units::duration(Duration::from_secs_f64(restored.seconds.max(0.0)))
             ),
         );
-        let result = self.look(picked, programs, place);
+        let result = self.look(picked, programs, place, &restored.plan.warnings);
         mark.take_back();
         result
     }

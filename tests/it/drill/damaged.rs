@@ -70,6 +70,17 @@ fn damage_in_the_repository_is_found(pg: PgBin) {
     assert!(told.contains("part-0001"), "{told}");
     fs::write(part, sound).unwrap();
 
+    // A byte in the manifest, without which the copy can't be judged.
+    let base = site.stow.root().join("main/base");
+    let manifest = base.join(backup.id()).join("backup_manifest.zst");
+    let sound = fs::read(&manifest).unwrap();
+    flip(&manifest);
+    let report = site.finds(site.drill(&[]), &["backup_manifest"]);
+    let told = says(&report, "backup_manifest");
+    assert!(told.contains("the manifest is not restored"), "{told}");
+    assert!(told.contains("backup_manifest.zst"), "{told}");
+    fs::write(manifest, sound).unwrap();
+
     // All is as it was, and is proven.
     site.proves(site.drill(&[]));
     monitored(0).stdout_contains("proved");

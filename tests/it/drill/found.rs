@@ -1,7 +1,7 @@
 //! What was wrong before the backup, and what is no fault of it.
 
-use super::{Site, says};
-use crate::harness::{PgBin, on_every_major, pg};
+use super::{Site, result, says};
+use crate::harness::{PgBin, Shutdown, on_every_major, pg};
 
 on_every_major!(what_was_wrong_before_the_backup_is_found);
 
@@ -71,6 +71,10 @@ fn what_was_wrong_before_the_backup_is_found(pg: PgBin) {
             "amcheck",
         ],
     );
+    // Nothing that was found hides anything else.
+    let monitor = site.stow.tool.command(&["monitor", "--only", "drill"]);
+    let told = monitor.fails(2).stdout_contains("contents: ");
+    drop(told.stdout_contains("; and by indexes, foreign_keys, sequences, amcheck"));
     for (check, words) in [
         ("contents", "table shop.orders is empty, and had rows"),
         ("indexes", "public.never is not valid"),
@@ -153,6 +157,59 @@ fn what_is_in_a_closed_database_is_found() {
         told.contains("closed: table public.kept is empty"),
         "{told}"
     );
+}
+
+/// What was on a timeline that was left was never on the one that came of it.
+#[test]
+fn a_drill_is_compared_with_what_its_timeline_came_by() {
+    let mut site = Site::start(pg(17));
+    site.stow.backup(&[]);
+    site.stow
+        .cluster
+        .psql("select pg_create_restore_point('before')");
+    site.stow.cluster.psql("create schema left_behind");
+    site.stow.cluster.switch_wal();
+    site.proves(site.drill(&[]));
+    site.stow.cluster.stop(Shutdown::Fast);
+    let back = ["restore", "--replace", "--target-name", "before"];
+    site.stow.tool.command(&back).ok();
+    site.stow.cluster.recover();
+    let cluster = &site.stow.cluster;
+    assert_eq!(
+        cluster.psql("select timeline_id from pg_control_checkpoint()"),
+        "2"
+    );
+    // Behind all that the first drill saw.
+    for _ in 0..4 {
+        cluster.psql("create table if not exists after (n int); insert into after values (1)");
+        cluster.switch_wal();
+    }
+    site.proves(site.drill(&[]));
+    cluster.psql("drop schema shop cascade");
+    cluster.switch_wal();
+    let told = says(&site.finds(site.drill(&[]), &["contents"]), "contents");
+    assert!(told.contains("schema shop is gone"), "{told}");
+}
+
+/// What can't be entered was not looked at, and no check says that it is well.
+#[test]
+fn a_database_that_cant_be_entered_is_not_well() {
+    let site = Site::start(pg(16));
+    let cluster = &site.stow.cluster;
+    cluster.psql("create database broken");
+    let oid = cluster.psql("select oid from pg_database where datname = 'broken'");
+    cluster.psql("checkpoint");
+    let map = cluster
+        .data_dir()
+        .join(format!("base/{oid}/pg_filenode.map"));
+    std::fs::remove_file(map).unwrap();
+    site.stow.backup(&[]);
+    let report = site.finds(site.drill(&[]), &["contents"]);
+    assert!(says(&report, "contents").contains("broken"), "{report}");
+    for check in ["indexes", "amcheck"] {
+        assert_eq!(result(&report, check), "skipped", "{report}");
+        assert!(says(&report, check).contains("broken"), "{report}");
+    }
 }
 
 /// What pgstow was loading at that moment is whole for nobody, and gone soon.

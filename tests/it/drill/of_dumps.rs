@@ -77,7 +77,7 @@ fn a_dump_is_drilled() {
             .as_array()
             .unwrap()
             .iter()
-            .any(|run| run["job"] == "drill"),
+            .any(|run| run["job"] == "drill-dump"),
         "{runs}"
     );
 

@@ -51,8 +51,13 @@ pub fn judge(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict {
             format!("{}: {}", check.name, check.what)
         });
         let backup = newest.backup.map(|id| format!(" of {id}"));
+        let others: Vec<&str> = newest.failed().skip(1).map(|check| &*check.name).collect();
+        let others = match others.is_empty() {
+            true => String::new(),
+            false => format!("; and by {}", others.join(", ")),
+        };
         let what = format!(
-            "the drill of {}{} found that something is wrong: {why}",
+            "the drill of {}{} found that something is wrong: {why}{others}",
             readable(whole_seconds(newest.time)),
             backup.unwrap_or_default()
         );
