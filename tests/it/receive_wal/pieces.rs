@@ -53,11 +53,15 @@ fn every_repository_gets_them_and_none_waits_for_another() {
     // The first is away: the other gets whole segments and pieces all the same.
     let away = site.scratch.join("away");
     fs::rename(&roots[0], &away).unwrap();
-    let segment = site.switch();
-    eventually("it is stored", || has(&roots[1], &segment));
+    let segments = [site.switch(), site.switch()];
+    for segment in &segments {
+        eventually("it is stored", || has(&roots[1], segment));
+    }
     commit(&site);
     let (next, _) = wait_for_pieces(&roots[1], main);
-    assert!(site.received().contains(&segment));
+    for segment in &segments {
+        assert!(site.received().contains(segment));
+    }
     // Its pieces went where it is.
     assert!(
         pieces_in(&roots[1])
@@ -65,8 +69,10 @@ fn every_repository_gets_them_and_none_waits_for_another() {
             .all(|piece| piece.segment == next)
     );
     fs::rename(&away, &roots[0]).unwrap();
-    eventually("it left the folder", || !site.received().contains(&segment));
-    assert!(has(&roots[0], &segment));
+    for segment in &segments {
+        eventually("it left the folder", || !site.received().contains(segment));
+        assert!(has(&roots[0], segment));
+    }
     wait_for_pieces(&roots[0], main);
     assert!(
         pieces_in(&roots[0])

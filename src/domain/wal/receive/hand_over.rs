@@ -1,13 +1,16 @@
-//! What was received from the folder into the repositories, beside the receiving: a repository that is away holds
-//! nothing up but its own share. Whole segments first, oldest first; then, where that is wanted, what there is of the
-//! one in progress, which is of use only behind them.
+//! What was received from the folder into one of the repositories, beside the receiving: one that is away, or hangs,
+//! holds up nothing but its own share. Whole segments first, oldest first; then, where that is wanted, what there is of
+//! the one in progress, which is of use only behind them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
-    sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
 };
 
 use tracing::warn;
@@ -18,7 +21,7 @@ use super::{
         stores::{OpenStore, Store},
     },
     files::{self, Progress},
-    live::{Live, Pieces},
+    live::Live,
 };
 use crate::{
     error::{IoContext, Kind, Result},
@@ -31,184 +34,164 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// The folder, and which of the repositories have what of it: a few bytes for each whole segment that waits there.
+pub struct Shelf<'a> {
+    folder: &'a Path,
+    repositories: usize,
+    had: Mutex<BTreeMap<Segment, BTreeSet<usize>>>,
+}
+
+impl<'a> Shelf<'a> {
+    pub fn new(folder: &'a Path, repositories: usize) -> Self {
+        Self {
+            folder,
+            repositories,
+            had: Mutex::default(),
+        }
+    }
+
+    fn path(&self, name: WalName) -> PathBuf {
+        self.folder.join(name.to_string())
+    }
+
+    /// What that repository has not got, oldest first.
+    fn lacking(&self, repository: usize) -> Result<Vec<Segment>> {
+        let whole = files::whole(self.folder)?;
+        let had = self.had.lock().unwrap_or_else(PoisonError::into_inner);
+        let has = |segment: &Segment| had.get(segment).is_some_and(|by| by.contains(&repository));
+        Ok(whole.into_iter().filter(|segment| !has(segment)).collect())
+    }
+
+    /// That repository has it. Once all have, it leaves the folder.
+    fn note(&self, segment: Segment, repository: usize) -> Result<()> {
+        let mut had = self.had.lock().unwrap_or_else(PoisonError::into_inner);
+        let by = had.entry(segment).or_default();
+        by.insert(repository);
+        if by.len() < self.repositories {
+            return Ok(());
+        }
+        // Received again, it is offered to all again.
+        had.remove(&segment);
+        let path = self.path(WalName::Segment(segment));
+        fs::remove_file(&path).at("remove", &path)
+    }
+}
+
 pub struct HandOver<'a> {
-    pub folder: &'a Path,
+    pub store: &'a Store,
+    /// Its number among the repositories.
+    pub number: usize,
+    pub shelf: &'a Shelf<'a>,
     pub cluster: &'a ClusterName,
-    pub shares: Vec<Share<'a>>,
     /// None: whole segments alone.
     pub live: Option<Live>,
     pub stop: &'a Cancel,
 }
 
-/// A repository, and what it has of what is in the folder.
-pub struct Share<'a> {
-    store: &'a Store,
-    whole: BTreeSet<Segment>,
-    pieces: Pieces,
-    /// After a failure, before which it is not tried again; it grows.
-    rest: Option<Instant>,
-    pause: Duration,
-}
-
-impl<'a> Share<'a> {
-    pub fn of(stores: &'a [Store]) -> Vec<Self> {
-        let share = |store| Self {
-            store,
-            whole: BTreeSet::new(),
-            pieces: Pieces::default(),
-            rest: None,
-            pause: PAUSE,
-        };
-        stores.iter().map(share).collect()
-    }
-
-    fn rests(&self) -> Duration {
-        let rest = self
-            .rest
-            .map(|rest| rest.saturating_duration_since(Instant::now()));
-        rest.unwrap_or_default()
-    }
-
-    /// How long it rests now.
-    fn note(&mut self, failed: bool) {
-        (self.rest, self.pause) = match failed {
-            true => {
-                let pause = (self.pause * 2).min(LONGEST_PAUSE);
-                (Some(Instant::now() + pause), pause)
-            }
-            false => (None, PAUSE),
-        };
-    }
-}
-
 impl HandOver<'_> {
     /// Until the sender of `wakes`, which has a word for each new segment, is gone.
     pub fn run(mut self, wakes: &Receiver<()>) {
+        let mut pause = PAUSE;
         loop {
             let due = self.live.as_mut().and_then(Live::due);
-            if let Err(error) = self.round(due) {
-                warn!("{}", error.in_one_line());
-            }
-            if let Err(RecvTimeoutError::Disconnected) = wakes.recv_timeout(self.wait()) {
-                self.leave();
+            let done = self.round(due);
+            let wait = match &done {
+                Ok(()) => {
+                    pause = PAUSE;
+                    let next = self.live.as_ref().map(Live::next);
+                    next.map_or(LONGEST_PAUSE, |next| next.min(LONGEST_PAUSE))
+                }
+                Err(error) => {
+                    warn!(
+                        "{}; it waits in {}",
+                        error.in_one_line(),
+                        self.shelf.folder.display()
+                    );
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause
+                }
+            };
+            if let Err(RecvTimeoutError::Disconnected) = wakes.recv_timeout(wait) {
+                if done.is_ok() {
+                    self.leave();
+                }
                 return;
             }
         }
     }
 
-    /// Until something is to be done that nobody tells of.
-    fn wait(&self) -> Duration {
-        let failed = self.shares.iter().filter(|share| share.rest.is_some());
-        let rests = failed.map(|share| share.rests().max(PAUSE));
-        let next = self.live.as_ref().map(Live::next);
-        rests
-            .chain(next)
-            .min()
-            .map_or(LONGEST_PAUSE, |wait| wait.min(LONGEST_PAUSE))
-    }
-
     /// The last word of a receiver that is stopped in good order: its host may be on its way down.
     fn leave(&mut self) {
         let progress = self.live.as_ref().and_then(Live::progress);
-        if let Err(error) = self.round(progress) {
+        if progress.is_some()
+            && let Err(error) = self.round(progress)
+        {
             warn!("{}", error.in_one_line());
         }
     }
 
-    /// Errors of a repository are told here.
+    /// Hands over what the repository lacks: whole segments, then the one in progress as far as `progress`.
     fn round(&mut self, progress: Option<Progress>) -> Result<()> {
-        let whole = files::whole(self.folder)?;
-        let round = Round {
-            folder: self.folder,
-            whole: &whole,
-            progress,
-            in_pieces: self.live.is_some(),
-            stop: self.stop,
-            // Of its own: nobody draws what goes on in the background.
-            meter: Meter::default(),
-        };
-        for share in &mut self.shares {
-            if !round.is_lacking(share) || !share.rests().is_zero() {
-                continue;
-            }
-            let opened = share.store.open(self.cluster, &round.meter);
-            let brought = opened.and_then(|store| round.bring(share, &store));
-            share.note(brought.is_err());
-            if let Err(error) = brought {
-                warn!(
-                    "{}; it waits in {}",
-                    error.in_one_line(),
-                    self.folder.display()
-                );
-            }
+        let lacking = self.shelf.lacking(self.number)?;
+        if lacking.is_empty() && progress.is_none() {
+            return Ok(());
         }
-        for segment in whole {
-            if self
-                .shares
-                .iter()
-                .all(|share| share.whole.contains(&segment))
-            {
-                let path = self.folder.join(segment.to_string());
-                fs::remove_file(&path).at("remove", &path)?;
-                for share in &mut self.shares {
-                    share.whole.remove(&segment);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Round<'a> {
-    folder: &'a Path,
-    whole: &'a BTreeSet<Segment>,
-    /// Of the segment that is being received, where a piece of it is due.
-    progress: Option<Progress>,
-    in_pieces: bool,
-    stop: &'a Cancel,
-    meter: Meter,
-}
-
-impl Round<'_> {
-    fn is_lacking(&self, share: &Share<'_>) -> bool {
-        let begun = self.progress.as_ref();
-        !self.whole.is_subset(&share.whole) || begun.is_some_and(|begun| share.pieces.lacks(begun))
-    }
-
-    /// All that `share` lacks, unless a stop is asked for.
-    fn bring(&self, share: &mut Share<'_>, store: &OpenStore) -> Result<()> {
-        for segment in self.whole.difference(&share.whole.clone()) {
+        // A meter of its own: nobody draws what goes on in the background.
+        let meter = Meter::default();
+        let store = self.store.open(self.cluster, &meter)?;
+        for segment in lacking {
             if self.stop.is_set() {
                 return Ok(());
             }
-            self.one(*segment, store)?;
-            share.whole.insert(*segment);
+            self.one(segment, &store, &meter)?;
         }
-        match self.progress {
-            Some(progress) => share
-                .pieces
-                .bring(progress, self.folder, store, &self.meter),
-            None => Ok(()),
+        match (progress, &mut self.live) {
+            (Some(progress), Some(live)) => live.bring(progress, self.shelf.folder, &store, &meter),
+            _ => Ok(()),
         }
     }
 
-    fn one(&self, segment: Segment, store: &OpenStore) -> Result<()> {
-        let path = self.folder.join(segment.to_string());
-        let offered = Offered::open(&path, WalName::Segment(segment), self.folder)?;
-        store.bring_history(&offered, &self.meter)?;
-        store.push(&offered, &self.meter, &|| Ok(()))?;
-        if !self.in_pieces {
-            return Ok(());
+    fn one(&self, segment: Segment, store: &OpenStore, meter: &Meter) -> Result<()> {
+        let name = WalName::Segment(segment);
+        let offered = Offered::open(&self.shelf.path(name), name, self.shelf.folder)?;
+        store.bring_history(&offered, meter)?;
+        store.push(&offered, meter, &|| Ok(()))?;
+        if self.live.is_some() {
+            match store.delete_pieces(&offered, segment) {
+                // Where a host may only add, cleanup does it from elsewhere.
+                Err(error) if error.kind() != Kind::Denied => warn!(
+                    "pieces of {segment} stay in repository {} until `pgstow cleanup` removes them: {}",
+                    store.name,
+                    error.in_one_line()
+                ),
+                _ => {}
+            }
         }
-        match store.delete_pieces(&offered, segment) {
-            // Where a host may only add, cleanup does it from elsewhere.
-            Err(error) if error.kind() != Kind::Denied => warn!(
-                "pieces of {segment} stay in repository {} until `pgstow cleanup` removes them: {}",
-                store.name,
-                error.in_one_line()
-            ),
-            _ => {}
-        }
-        Ok(())
+        self.shelf.note(segment, self.number)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_leaves_once_all_have_it_and_is_offered_again_when_it_comes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |number| format!("00000001000000000000000{number}");
+        let [one, two]: [Segment; 2] = [1, 2].map(|number| name(number).parse().unwrap());
+        let make = |number| fs::write(folder.path().join(name(number)), b"").unwrap();
+        (1..3).for_each(make);
+        let shelf = Shelf::new(folder.path(), 2);
+        let lacking = |repository| shelf.lacking(repository).unwrap();
+        shelf.note(one, 0).unwrap();
+        shelf.note(two, 0).unwrap();
+        assert_eq!((lacking(0), lacking(1)), (vec![], vec![one, two]));
+        shelf.note(one, 1).unwrap();
+        assert!(!folder.path().join(name(1)).exists());
+        assert_eq!((lacking(0), lacking(1)), (vec![], vec![two]));
+        make(1);
+        assert_eq!((lacking(0), lacking(1)), (vec![one], vec![one, two]));
     }
 }

@@ -22,11 +22,12 @@ use crate::{
 /// A piece has no more: it is held in memory, by who reads it, too.
 const MOST: u32 = 16 << 20;
 
-/// When a piece is due.
 pub struct Live {
     every: Duration,
     reached: Reached,
     last: Option<Instant>,
+    /// What the repository was given of the segment in progress.
+    given: Option<Progress>,
 }
 
 impl Live {
@@ -35,12 +36,19 @@ impl Live {
             every,
             reached,
             last: None,
+            given: None,
         }
     }
 
-    /// How far the segment in progress came; None before anything did.
+    /// How far the segment in progress came, where the repository has not got all of that.
     pub fn progress(&self) -> Option<Progress> {
-        self.reached.get()
+        let progress = self.reached.get()?;
+        (self.given_of(progress.segment) < progress.bytes).then_some(progress)
+    }
+
+    fn given_of(&self, segment: Segment) -> u32 {
+        let given = self.given.filter(|given| given.segment == segment);
+        given.map_or(0, |given| given.bytes)
     }
 
     /// The same where it is time for a piece.
@@ -54,30 +62,11 @@ impl Live {
 
     /// When the next one is.
     pub fn next(&self) -> Duration {
-        self.last.map_or(Duration::ZERO, |last| {
-            self.every.saturating_sub(last.elapsed())
-        })
-    }
-}
-
-/// What a repository was given of the segment in progress.
-#[derive(Debug, Default)]
-pub struct Pieces {
-    upto: Option<(Segment, u32)>,
-}
-
-impl Pieces {
-    /// Whether something came since the last piece.
-    pub fn lacks(&self, progress: &Progress) -> bool {
-        self.known(progress.segment) < progress.bytes
+        let since = self.last.map(|last| last.elapsed());
+        since.map_or(Duration::ZERO, |since| self.every.saturating_sub(since))
     }
 
-    fn known(&self, segment: Segment) -> u32 {
-        let of_this = self.upto.filter(|(known, _)| *known == segment);
-        of_this.map_or(0, |(_, upto)| upto)
-    }
-
-    /// Stores what came since the last piece, if anything did.
+    /// Stores what came since the last piece.
     pub fn bring(
         &mut self,
         progress: Progress,
@@ -85,11 +74,7 @@ impl Pieces {
         store: &OpenStore,
         meter: &Meter,
     ) -> Result<()> {
-        if !self.lacks(&progress) {
-            return Ok(());
-        }
         let Progress { segment, bytes } = progress;
-        let mut from = self.known(segment);
         let path = folder.join(WalName::Partial(segment).to_string());
         // As the segment that it is going to be, with its whole length.
         let offered = match Offered::open(&path, WalName::Segment(segment), folder) {
@@ -97,13 +82,14 @@ impl Pieces {
             Err(error) if error.kind() == Kind::NotFound => return Ok(()),
             other => other?,
         };
+        let mut from = self.given_of(segment);
         if from == 0 {
             store.bring_history(&offered, meter)?;
         }
         while from < bytes {
             let to = bytes.min(from.saturating_add(MOST));
             store.push_piece(&offered, segment, from..to)?;
-            self.upto = Some((segment, to));
+            self.given = Some(Progress { segment, bytes: to });
             from = to;
         }
         Ok(())

@@ -48,7 +48,7 @@ use crate::{
     },
 };
 use files::Files;
-use hand_over::{HandOver, Share};
+use hand_over::{HandOver, Shelf};
 use live::Live;
 
 /// Below the state folder.
@@ -119,21 +119,29 @@ impl Receiver<'_> {
         create_folders(&self.folder, FOLDER_MODE, None)?;
         let _lock = self.lock()?;
         let stop = self.cancel.part();
-        let (whole, waits) = sync_channel(1);
+        // A word for each repository that a segment is whole.
+        let (wakes, waits): (Vec<_>, Vec<_>) = self.stores.iter().map(|_| sync_channel(1)).unzip();
         let tell = move || {
-            // Full: it knows already.
-            let _ = whole.try_send(());
+            for wake in &wakes {
+                // Full: it knows already.
+                let _ = wake.try_send(());
+            }
         };
         let mut files = Files::new(&self.folder, tell);
-        let hand_over = HandOver {
-            folder: &self.folder,
-            cluster: self.cluster,
-            shares: Share::of(&self.stores),
-            live: self.live.map(|every| Live::new(every, files.reached())),
-            stop: &stop,
-        };
+        let reached = files.reached();
+        let shelf = Shelf::new(&self.folder, self.stores.len());
         let result = thread::scope(|scope| {
-            scope.spawn(move || hand_over.run(&waits));
+            for (number, (store, waits)) in self.stores.iter().zip(waits).enumerate() {
+                let hand_over = HandOver {
+                    store,
+                    number,
+                    shelf: &shelf,
+                    cluster: self.cluster,
+                    live: self.live.map(|every| Live::new(every, reached.clone())),
+                    stop: &stop,
+                };
+                scope.spawn(move || hand_over.run(&waits));
+            }
             let result = self.sessions(&mut files);
             stop.set();
             files.end().and(result)
