@@ -104,6 +104,13 @@ impl Error {
         self
     }
 
+    /// The same with other words for what to do.
+    #[must_use]
+    pub fn with_hint(mut self, hint: String) -> Self {
+        self.0.hint = Some(hint);
+        self
+    }
+
     /// Names the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

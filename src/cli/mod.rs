@@ -5,6 +5,7 @@ mod ask;
 mod call;
 mod dispatch;
 mod exit;
+mod hint;
 mod log;
 mod options;
 mod output;
@@ -26,6 +27,7 @@ use clap::Parser;
 use crate::{commands::restore_wal, error::Error};
 use args::Cli;
 use exit::{InDoubt, Row};
+use hint::Typed;
 use output::Form;
 
 /// The whole program.
@@ -62,7 +64,10 @@ fn run(row: Row, words: Vec<OsString>) -> u8 {
         (false, false) => Form::Text,
     };
     let result = match Cli::try_parse_from(words) {
-        Ok(cli) => dispatch::start(row, form, cli),
+        Ok(cli) => {
+            let typed = Typed::of(&cli.global);
+            dispatch::start(row, form, cli).map_err(|error| typed.told(error))
+        }
         Err(refusal) => return refuse(row, form, &refusal),
     };
     match result {

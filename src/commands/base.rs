@@ -17,6 +17,7 @@ use crate::{
     },
     error::{Error, Result},
     repo::{
+        backup_id::Turn,
         catalog::{Backup, Method},
         repository::Repository,
     },
@@ -68,6 +69,20 @@ fn refuse_filled(settings: &Settings) -> Result<()> {
     )))
 }
 
+/// Of the repositories that backups are made into.
+fn turn(settings: &Settings) -> Result<Turn> {
+    let own = &settings.repo()?.name;
+    let is_filled = |name: &String| settings.synced.iter().any(|(filled, _)| filled == name);
+    let made_into: Vec<&String> = (settings.named.iter())
+        .filter(|name| !is_filled(name))
+        .collect();
+    let number = made_into.iter().position(|name| *name == own);
+    Ok(number.map_or_else(Turn::default, |number| Turn {
+        number: number as i64,
+        of: made_into.len() as i64,
+    }))
+}
+
 fn clean(
     context: &Context,
     repository: &Repository,
@@ -105,6 +120,7 @@ fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Res
         wal_limit: options.wal_timeout,
         state_folder: settings.state_folder(),
         annotations: options.annotations,
+        turn: turn(settings)?,
         primary: settings.cluster.primary(&info)?,
     };
     match backup::run(repository, &info, &options, &context.meter, &context.cancel)? {

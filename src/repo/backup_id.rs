@@ -43,6 +43,29 @@ pub struct BackupId {
     kind: BackupKind,
 }
 
+/// Which seconds are whose where backups are made into several repositories: of `of` that follow one another, the one of
+/// this number. So backups that begin at once never have one id, though nobody asks the others, which may be away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    pub number: i64,
+    pub of: i64,
+}
+
+impl Default for Turn {
+    /// Every second.
+    fn default() -> Self {
+        Self { number: 0, of: 1 }
+    }
+}
+
+impl Turn {
+    /// The first of its seconds that does not lie before `second`.
+    fn from(self, second: Time) -> Time {
+        let wait = (self.number - second.timestamp()).rem_euclid(self.of.max(1));
+        second + TimeDelta::seconds(wait)
+    }
+}
+
 /// Backups that follow one another within a second run ahead of the clock without any fault of it.
 const AHEAD: TimeDelta = TimeDelta::minutes(1);
 
@@ -51,21 +74,17 @@ const FORM: &str = "%Y%m%dT%H%M%SZ";
 impl BackupId {
     /// The id for a backup that begins `now`, later than `newest` even if the clock ran
     /// backwards; true if it did.
-    pub fn next(now: Time, kind: BackupKind, newest: Option<BackupId>) -> (Self, bool) {
+    pub fn next(now: Time, kind: BackupKind, newest: Option<BackupId>, turn: Turn) -> (Self, bool) {
         let now = now.trunc_subsecs(0);
-        match newest {
+        let (earliest, backwards) = match newest {
             Some(newest) if newest.time >= now => {
                 let backwards = newest.time > now + AHEAD;
-                (
-                    Self {
-                        time: newest.time + TimeDelta::seconds(1),
-                        kind,
-                    },
-                    backwards,
-                )
+                (newest.time + TimeDelta::seconds(1), backwards)
             }
-            _ => (Self { time: now, kind }, false),
-        }
+            _ => (now, false),
+        };
+        let time = turn.from(earliest);
+        (Self { time, kind }, backwards)
     }
 
     pub fn time(self) -> Time {
@@ -132,23 +151,50 @@ mod tests {
     #[test]
     fn ids_sort_by_time_and_never_repeat() {
         let now: Time = "2026-11-21T02:00:00.7Z".parse().unwrap();
-        let (first, backwards) = BackupId::next(now, BackupKind::Full, None);
+        let (first, backwards) = BackupId::next(now, BackupKind::Full, None, Turn::default());
         assert_eq!(
             (first.to_string().as_str(), backwards),
             ("20261121T020000Z-full", false)
         );
-        let (second, backwards) = BackupId::next(now, BackupKind::Incremental, Some(first));
+        let (second, backwards) =
+            BackupId::next(now, BackupKind::Incremental, Some(first), Turn::default());
         assert_eq!(
             (second.to_string().as_str(), backwards),
             ("20261121T020001Z-incr", false)
         );
         let earlier = now - TimeDelta::hours(3);
-        let (third, backwards) = BackupId::next(earlier, BackupKind::Full, Some(second));
+        let (third, backwards) =
+            BackupId::next(earlier, BackupKind::Full, Some(second), Turn::default());
         assert_eq!(
             (third.to_string().as_str(), backwards),
             ("20261121T020002Z-full", true)
         );
         assert!(first < second && second < third);
+    }
+
+    #[test]
+    fn ids_of_different_repositories_are_never_the_same() {
+        let start: Time = "2026-11-21T02:00:00.7Z".parse().unwrap();
+        let ids = |number| {
+            let mut newest = None;
+            let mut ids = Vec::new();
+            for at in 0..20 {
+                let now = start + TimeDelta::milliseconds(at * 400);
+                let turn = Turn { number, of: 3 };
+                let (id, backwards) = BackupId::next(now, BackupKind::Full, newest, turn);
+                assert!(!backwards && newest < Some(id), "{id} after {newest:?}");
+                newest = Some(id);
+                ids.push(id);
+            }
+            ids
+        };
+        let [first, second, third] = [0, 1, 2].map(ids);
+        let others = || second.iter().chain(&third);
+        assert!(first.iter().all(|id| others().all(|other| id != other)));
+        assert!(second.iter().all(|id| !third.contains(id)));
+        // No later than it must be.
+        assert_eq!(first[0].to_string(), "20261121T020000Z-full");
+        assert_eq!(third[0].to_string(), "20261121T020002Z-full");
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn stow_in(bucket: &Bucket, scratch: &Scratch, of_bucket: &Scratch, pg: PgBin) -
 }
 
 /// Counts the requests of `work`.
-fn requests(proxy: &Proxy, work: impl FnOnce()) -> Vec<String> {
+pub fn requests(proxy: &Proxy, work: impl FnOnce()) -> Vec<String> {
     proxy.fail(usize::MAX, Fault::Cut);
     work();
     proxy.seen()

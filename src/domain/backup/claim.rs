@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::lsn::{Lsn, SystemId, TimelineId},
     repo::{
-        backup_id::{BackupId, BackupKind},
+        backup_id::{BackupId, BackupKind, Turn},
         catalog::{Alive, Entry, Started, State, Unfinished},
         document::FORMAT,
         layout::BackupObject,
@@ -47,6 +47,7 @@ pub struct Intent {
     pub system_id: SystemId,
     pub timeline: TimelineId,
     pub lower_bound: Lsn,
+    pub turn: Turn,
 }
 
 /// Removes what died here, refuses to run beside another, and claims an id.
@@ -67,7 +68,7 @@ pub fn claim(repository: &Repository, intent: Intent) -> Result<BackupId> {
 fn create_started(repository: &Repository, intent: Intent, now: Time) -> Result<BackupId> {
     let mut newest = repository.newest_id()?;
     loop {
-        let (id, backwards) = BackupId::next(now, intent.kind, newest);
+        let (id, backwards) = BackupId::next(now, intent.kind, newest, intent.turn);
         let started = Started {
             format: FORMAT,
             id,
@@ -265,6 +266,7 @@ mod tests {
             system_id: SystemId(1),
             timeline: TimelineId::FIRST,
             lower_bound: Lsn(0x100_0000),
+            turn: Turn::default(),
         }
     }
 

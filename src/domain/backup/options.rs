@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     postgres::{conninfo::ConnInfo, file_checksum::Algorithm},
-    repo::{catalog::Backup, codec::Compression},
+    repo::{backup_id::Turn, catalog::Backup, codec::Compression},
 };
 
 /// How the files are read.
@@ -49,6 +49,8 @@ pub struct Options {
     /// The notes of this host, archive-wal's among them.
     pub state_folder: PathBuf,
     pub annotations: BTreeMap<String, String>,
+    /// In which seconds it may begin, by its id.
+    pub turn: Turn,
     /// Where a standby's primary is asked to switch to a new segment.
     pub primary: Option<ConnInfo>,
 }

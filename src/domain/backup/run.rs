@@ -96,6 +96,7 @@ pub fn run(
                 system_id: facts.system_id,
                 timeline: checkpoint.timeline,
                 lower_bound: checkpoint.redo,
+                turn: options.turn,
             },
         )?;
         let run = Run {

@@ -306,6 +306,7 @@ impl Story<'_> {
             wal_limit: PATIENCE,
             state_folder: self.place.state_folder(),
             annotations: Default::default(),
+            turn: Default::default(),
             primary: None,
         };
         let info = self.place.live_info()?;

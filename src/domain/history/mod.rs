@@ -96,6 +96,8 @@ pub struct Request {
     pub timeline: TimelineWish,
     pub jobs: usize,
     pub bindir: Option<PathBuf>,
+    /// Take segments that the repository lacks before others from another one, as a restore does that names none.
+    pub fills_holes: bool,
     /// Where receive-wal of this host keeps what the repository has not got.
     pub received: Option<PathBuf>,
 }
@@ -176,15 +178,16 @@ pub fn look(
     let live = Live::connect(info, system.system_id, cancel);
     Scratch::sweep(SCRATCH);
     let scratch = Scratch::make(SCRATCH, false)?;
+    if request.fills_holes {
+        fill_holes(&mut archive.wal, others, &system);
+    }
     if let Some(folder) = &request.received {
         archive.rescued = rescue::find(folder, &system, &archive.wal)?;
     }
     let folders: Vec<PathBuf> = request.received.iter().cloned().collect();
     let lies_at = |segment: &Segment| Some((*segment, place(&folders, *segment)?));
     let received: BTreeMap<Segment, PathBuf> = archive.rescued.iter().filter_map(lies_at).collect();
-    let mut wal = with_received(&archive.wal, &received);
-    fill_holes(&mut wal, others, &system);
-    let way = Way::along(&history, &wal);
+    let way = Way::along(&history, &with_received(&archive.wal, &received));
     let look = Look {
         sources: Sources::new(repository, others),
         request,

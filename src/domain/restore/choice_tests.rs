@@ -48,7 +48,7 @@ fn lsn(text: &str) -> Lsn {
 
 /// Of 10 minutes that begin at the hour.
 fn backup(hour: u32, timeline: u32, start: &str, stop: &str) -> Backup {
-    let (id, _) = BackupId::next(at(hour, 0), BackupKind::Full, None);
+    let (id, _) = BackupId::next(at(hour, 0), BackupKind::Full, None, Default::default());
     Backup {
         format: 1,
         id,

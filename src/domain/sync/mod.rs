@@ -114,8 +114,10 @@ impl<'a> Filling<'a> {
         let (known, doubts) = (target.brought()?, Doubts::of(target)?);
         let (mut brought, mut had) = (known.clone(), Had::default());
         let mut sources = self.order.sources.iter();
-        let filled =
-            sources.try_for_each(|source| self.fill_from(source, &doubts, &mut brought, &mut had));
+        let mut there = None;
+        let filled = sources.try_for_each(|source| {
+            self.fill_from(source, &mut there, &doubts, &mut brought, &mut had)
+        });
         let noted = match self.order.dry_run {
             true => Ok(()),
             false => {
@@ -187,9 +189,11 @@ impl<'a> Filling<'a> {
         })
     }
 
+    /// `seen`: what the target has, as it was looked at for an earlier source and still is.
     fn fill_from(
         &self,
         source: &Peer,
+        seen: &mut Option<There>,
         doubts: &Doubts,
         brought: &mut Brought,
         had: &mut Had,
@@ -209,18 +213,18 @@ impl<'a> Filling<'a> {
         self.meter.begin(&format!("looking at {}", source.name), 0);
         let pairs = systems::pairs(source, order.target, order.dry_run)?;
         let stock = stock::look(&source.repository)?;
-        let there = There::look(&order.target.repository, doubts)?;
+        let all = match seen.take() {
+            Some(all) => all,
+            None => There::look(&order.target.repository, doubts)?,
+        };
         // Seen before anything is copied: a cleanup may delete some of it meanwhile.
-        there.note_in(brought, doubts);
-        let There {
-            backups: there,
-            dumps: dumps_there,
-        } = there;
+        all.note_in(brought, doubts);
+        let (there, before) = (&all.backups, self.tally.state());
         had.backups.extend(stock.keys().copied());
 
         let lacking = match order.only {
-            Some(only) => Lacking::chosen(&stock, &there, &only.backups),
-            None => Lacking::look(&stock, &there, order.target, &pairs, brought)?,
+            Some(only) => Lacking::chosen(&stock, there, &only.backups),
+            None => Lacking::look(&stock, there, order.target, &pairs, brought)?,
         };
         for pair in &pairs {
             let needed = order.only.map(|_| lacking.needed_wal(&stock, &pair.source));
@@ -249,13 +253,14 @@ impl<'a> Filling<'a> {
             None => true,
         };
         let is_brought = |name: &DumpName| order.only.is_none() && brought.dumps.contains(name);
-        let dumps = dumps::copy(&pass, &pairs, &dumps_there, is_chosen, is_brought)?;
+        let dumps = dumps::copy(&pass, &pairs, &all.dumps, is_chosen, is_brought)?;
         had.dumps.extend(dumps);
-        if order.only.is_some() {
-            return Ok(());
+        if order.only.is_none() {
+            let was_there = |id| matches!(there.get(&id), Some(Shown::Complete(_)));
+            pins::copy(&pass, |id| copied.contains(&id) || was_there(id))?;
         }
-        let was_there = |id| matches!(there.get(&id), Some(Shown::Complete(_)));
-        pins::copy(&pass, |id| copied.contains(&id) || was_there(id))
+        *seen = (self.tally.state() == before).then_some(all);
+        Ok(())
     }
 }
 

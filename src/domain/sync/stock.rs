@@ -18,6 +18,12 @@ use crate::{
     },
 };
 
+/// For two backups of one id.
+const SAME_ID: &str = "both began in the same second, by settings that don't know of one another's repository, and neither is \
+     copied over the other: each is restored from its own repository. To be told this no more, delete the one that is needed \
+     less, its backup.json first, or leave both to retention; name all repositories that backups are made into in each \
+     host's pgstow.toml, in the same order, then no two have one id.";
+
 /// What one repository shows of a backup.
 #[derive(Clone, Debug)]
 pub enum Shown {
@@ -109,7 +115,9 @@ impl Lacking {
                 (Shown::Complete(known), Some(Shown::Complete(other))) if known.is_same(other) => {}
                 (Shown::Complete(_), Some(Shown::Complete(_))) => {
                     let what = "the target has another backup of this id";
-                    lacking.of_target.push((*id, Error::failed(what)));
+                    lacking
+                        .of_target
+                        .push((*id, Error::failed(what).hint(SAME_ID)));
                 }
                 (_, Some(Shown::Bad(why))) => {
                     let error = Error::damaged(why.clone()).hint(format!(

@@ -88,6 +88,17 @@ impl Tally {
         }
     }
 
+    /// Which is the same as long as no backup and no dump was copied, or begun.
+    pub fn state(&self) -> [usize; 4] {
+        let copied = self.lock();
+        [
+            copied.backups.len(),
+            copied.dumps.len(),
+            copied.postponed.len(),
+            copied.findings.len() + copied.more_findings as usize,
+        ]
+    }
+
     pub fn so_far(&self) -> MutexGuard<'_, Copied> {
         self.lock()
     }

@@ -81,7 +81,7 @@ fn a_primary_that_does_not_answer_is_told() {
     base(&nobody, &["--wal-timeout", "1s"], "can't connect")
         .fails(1)
         .stderr_contains("caused by: can't ask the primary")
-        .stderr_contains("pgstow base --finish");
+        .stderr_contains("base --finish");
     base(
         standby.host(),
         &["--wal-timeout", "1s"],

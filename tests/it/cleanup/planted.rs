@@ -79,7 +79,12 @@ impl Planted {
             None => BackupKind::Full,
             Some(_) => BackupKind::Incremental,
         };
-        let (id, _) = BackupId::next(ended - TimeDelta::minutes(1), kind, None);
+        let (id, _) = BackupId::next(
+            ended - TimeDelta::minutes(1),
+            kind,
+            None,
+            Default::default(),
+        );
         self.claim(id, segment, parent);
         let part = BackupObject::Part(1, Codec::None.into());
         self.put(id, part, PART);

@@ -220,7 +220,7 @@ fn without_a_repository_nothing_is_dumped() {
     site.dump(&["postgres"])
         .env("PGSTOW_REPO_URL", &nowhere)
         .fails(1)
-        .stderr_contains("pgstow init");
+        .stderr_contains("init`");
     assert!(fs::read_dir(nowhere).unwrap().next().is_none());
 }
 

@@ -66,5 +66,5 @@ fn what_a_table_needs_is_told() {
     site.pgstow(&["restore-dump", "shop", "-d", "shop", "--yes"])
         .fails(1)
         .stderr_contains("already exists")
-        .stderr_contains("by `pgstow restore-dump --clean` in the place of the whole one");
+        .stderr_contains("restore-dump --clean` in the place of the whole one");
 }

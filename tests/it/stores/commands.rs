@@ -15,18 +15,22 @@ const FAULTS: [Fault; 5] = [
     Fault::Truncate,
 ];
 
-/// Runs `work` with a fault at each of its requests, or at some of them.
+/// Runs `work` with each fault at one of its requests; in the long form, at each of them, the first, the second ...
 pub fn with_faults(name: &str, proxy: &Proxy, mut work: impl FnMut(usize)) {
     let count = requests(proxy, || work(0)).len();
     assert!(count > 0, "{name} asks for nothing");
     let mut random = Random::new(name);
-    let tries = rounds(4, 4 * count as u64 * FAULTS.len() as u64);
-    for round in 1..=tries {
-        let number = random.below(count as u64) as usize + 1;
-        let fault = FAULTS[random.below(FAULTS.len() as u64) as usize];
-        println!("{name}: {fault:?} at request {number} of {count}");
-        proxy.fail(number, fault);
-        work(round as usize);
+    let kinds = FAULTS.len();
+    let each = (count * kinds) as u64;
+    let tries = rounds(kinds as u64, each);
+    for round in 0..tries as usize {
+        let (number, fault) = match tries == each {
+            true => (round / kinds, FAULTS[round % kinds]),
+            false => (random.below(count as u64) as usize, FAULTS[round]),
+        };
+        println!("{name}: {fault:?} at request {} of {count}", number + 1);
+        proxy.fail(number + 1, fault);
+        work(round + 1);
     }
     proxy.fail(usize::MAX, Fault::Cut);
 }

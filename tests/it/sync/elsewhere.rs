@@ -57,9 +57,10 @@ fn a_table_comes_back_from_elsewhere() {
     let site = Site::start(pg(17), "compression = \"zstd:1\"");
     let [full, incremental] = site.fill();
     site.sync(0);
+    // What is too young when the full backup begins is stored anew by the incremental one.
+    let parts = [full.parts(), incremental.parts()].concat();
     let back = Back::of(&site);
     let table = ["restore", "--table", "postgres.public.t"];
-    let parts = full.parts();
     parts.iter().for_each(|part| flip_often(part));
     back.comes(&table, "parts", ELSEWHERE);
     // Also to who names the repository.
@@ -91,7 +92,7 @@ fn a_dump_comes_back_from_elsewhere() {
     let back = Back::of(&site);
     let data = the_only_one(site.stow.root());
     let name = data.file_stem().unwrap().to_str().unwrap().to_owned();
-    let (newest, named) = (["restore-dump"], ["restore-dump", name.as_str()]);
+    let (newest, named) = (["restore-dump", "latest"], ["restore-dump", name.as_str()]);
     flip(&data);
     back.comes(&newest, "newest", ELSEWHERE);
     back.comes(&named, "named", ELSEWHERE);
@@ -158,6 +159,13 @@ fn what_happened_is_found_elsewhere() {
         "the list of names of backup",
     ];
     assert_eq!(look(&warnings), truth);
+    // A restore that names the repository would not pass the hole, either.
+    let words = ["--repo", "local", "find-target", "--since", &since];
+    site.pgstow(&words)
+        .expect_warning(&format!("{} {ELSEWHERE}", segments[1]))
+        .expect_warning("the list of names of backup")
+        .fails(3)
+        .stdout_contains(&segments[2]);
     let away = away(&site);
     assert_eq!(look(&[INSTEAD]), truth);
     fs::rename(away, site.stow.root()).unwrap();

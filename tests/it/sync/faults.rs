@@ -3,7 +3,7 @@
 use super::{Site, count};
 use crate::{
     harness::{Scratch, Sshd, pg},
-    stores::{behind_proxy, with_faults},
+    stores::{behind_proxy, requests, with_faults},
 };
 
 #[test]
@@ -26,6 +26,64 @@ fn a_sync_outlives_a_fault_of_any_of_its_requests() {
     assert_eq!(site.sync(0)["findings"].as_array().unwrap().len(), 0);
     site.offsite(&["verify", "--all", "--wal"]).ok();
     site.comes_back(&[], &dump);
+}
+
+/// What is there is read once, from however many repositories it is filled.
+#[test]
+fn each_dump_there_is_asked_for_once() {
+    let of_bucket = Scratch::new();
+    let (bucket, proxy) = behind_proxy(&of_bucket);
+    let lines = format!("compression = \"zstd:1\"\n{}", bucket.settings(&of_bucket));
+    let site = Site::at(pg(17), &lines, Some(bucket.url));
+    let second = site.scratch.folder("second");
+    let section = format!(
+        "[repo.second]\nurl = \"{}\"\n[cluster.main]",
+        second.display()
+    );
+    site.configure("[cluster.main]", &section);
+    site.pgstow(&["--repo", "second", "init"]).ok();
+    site.fill();
+    for _ in 0..2 {
+        site.pgstow(&["dump", "postgres", "--no-globals"]).ok();
+    }
+    site.sync(0);
+    let sent = requests(&proxy, || assert_eq!(site.sync(0)["bytes"], 0));
+    let read = |line: &&String| line.contains("/dumps/") && line.contains(".json HTTP");
+    let read: Vec<&String> = sent.iter().filter(read).collect();
+    assert_eq!(read.len(), 2, "{sent:#?}");
+}
+
+#[test]
+fn two_that_begin_at_once_have_ids_of_their_own() {
+    let site = Site::start(pg(18), "compression = \"zstd:1\"");
+    site.configure("wal_mode = \"sync\"", "wal_mode = \"push\"");
+    site.main().psql("create table t as select 1");
+    let base = |repo: &str| {
+        let words = [
+            "--repo",
+            repo,
+            "--json",
+            "base",
+            "--full",
+            "--checkpoint",
+            "fast",
+        ];
+        site.pgstow(&words).spawn()
+    };
+    let running = ["local", "offsite"].map(base);
+    let seconds = running.map(|run| {
+        let output = run.wait();
+        assert_eq!(output.status.code(), Some(0), "{output}");
+        let id = output.json()["backup"]["id"].as_str().unwrap().to_owned();
+        id[13..15].parse::<u32>().unwrap()
+    });
+    assert_eq!(seconds.map(|second| second % 2), [0, 1]);
+    // Each repository gets the other's.
+    for (to, from) in [("offsite", "local"), ("local", "offsite")] {
+        let sync = ["--repo", to, "--json", "sync", "--from", from];
+        let told = site.pgstow(&sync).ok().json();
+        assert_eq!(count(&told["repositories"][0], "backups"), 1, "{told:#}");
+    }
 }
 
 #[test]

@@ -122,7 +122,14 @@ fn an_encrypted_dump_is_healed_from_a_plain_repository() {
     assert!(after.starts_with(b"age-encryption.org/v1\n") && after != before);
     verify(&site, "offsite", &[], 0);
     assert_eq!(count(&site.sync(0), "dumps"), 0);
-    let words = ["--repo", "offsite", "restore-dump", "--to-database", "back"];
+    let words = [
+        "--repo",
+        "offsite",
+        "restore-dump",
+        "latest",
+        "--to-database",
+        "back",
+    ];
     fs::rename(site.stow.root(), site.scratch.join("gone")).unwrap();
     site.pgstow(&words)
         .env("PGSTOW_CLUSTER_USER", "postgres")
@@ -144,7 +151,10 @@ fn what_has_lost_its_description_is_a_backup_again() {
     flip(&full.parts()[0]);
     // One of them, by its name.
     let words = ["--repo", "local", "verify", full.id()];
-    site.pgstow(&words).fails(1);
+    // The hint leads to the same repository.
+    site.pgstow(&words)
+        .fails(1)
+        .stderr_contains("--repo local list` shows all backups.");
     site.pgstow(&[&words[..], &["--repair"]].concat()).ok();
     let told = verify(&site, "local", &["--repair"], 0);
     let repaired = told["repairs"][0]["object"].as_str().unwrap();

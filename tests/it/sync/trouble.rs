@@ -101,7 +101,7 @@ fn what_does_not_fit_is_refused() {
     // No backup is made where WAL comes later.
     site.offsite(&["base"])
         .fails(2)
-        .stderr_contains("pgstow --repo local base");
+        .stderr_contains("--repo local base");
     site.pgstow(&["sync", "--from", "nowhere"])
         .fails(2)
         .stderr_contains("no repository named");

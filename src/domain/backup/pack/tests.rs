@@ -60,7 +60,7 @@ fn repository(folder: &std::path::Path) -> Repository {
 fn destination(repository: &Repository) -> Destination<'_> {
     Destination {
         repository,
-        id: BackupId::next(clock::now(), BackupKind::Full, None).0,
+        id: BackupId::next(clock::now(), BackupKind::Full, None, Default::default()).0,
         compression: Compression::default(),
         workers: 2,
         part_size: 1 << 30,
