@@ -15,7 +15,7 @@ use crate::{
     util::{cancel::Cancel, meter::Meter},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     pub settings: Settings,
     /// Set by SIGINT and SIGTERM.

@@ -1,6 +1,11 @@
 //! `restore-wal`: fetches one WAL file from the repository to where PostgreSQL wants it.
 
-use std::{env, io, path::Path, process::Command, time::Duration};
+use std::{
+    env, io,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use tracing::warn;
@@ -12,19 +17,20 @@ use super::{
 };
 use crate::{
     domain::wal::{
+        absence::Absence,
         fetch::{Fetched, Wanted, fetch, is_recoverys_own},
         prefetch::{Prefetch, fill},
         spool::Spool,
         standby::asks_again,
     },
-    error::{Error, IoContext, Result},
+    error::{Error, IoContext, Kind, Result},
     postgres::{
         control::Control,
         lsn::SystemId,
         wal_name::{Segment, WalName},
     },
     repo::repository::System,
-    util::detach,
+    util::{detach, errand::Errand},
 };
 
 /// PostgreSQL runs archive_command and restore_command in its data directory.
@@ -33,6 +39,9 @@ const DATA_DIR: &str = ".";
 /// How long a hole may take to close. Pushes run one after another on each host, so that the
 /// segment before one that is there comes within seconds, or not by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Of the time limit: so long the chosen repository may take where another one may have the file, too.
+const PART: u32 = 4;
 
 #[derive(Debug, Serialize)]
 pub struct RestoredWal {
@@ -84,17 +93,48 @@ pub fn run(context: &Context, options: &RestoreWalOptions) -> Result<RestoredWal
     };
     let fetched = match options.others.is_empty() {
         true => from_chosen(context, options, system_id, patience)?,
-        false => match from_chosen(context, options, system_id, Duration::ZERO) {
-            Err(error) if from_others(context, options, system_id, &error) => Fetched::Placed,
-            // Only now it is worth waiting.
-            Err(_) if !patience.is_zero() => from_chosen(context, options, system_id, patience)?,
-            fetched => fetched?,
-        },
+        false => from_any(context, options, system_id, patience)?,
     };
     Ok(RestoredWal {
         name: options.name.to_string(),
         found: fetched == Fetched::Placed,
     })
+}
+
+/// From the chosen repository, if it comes in time; else from another one, where one has it.
+fn from_any(
+    context: &Context,
+    options: &RestoreWalOptions,
+    system_id: SystemId,
+    patience: Duration,
+) -> Result<Fetched> {
+    let absence = Absence::at(&context.settings.state_folder());
+    if let Some(error) = absence.noted()
+        && from_others(context, options, system_id, &error)
+    {
+        return Ok(Fetched::Placed);
+    }
+    let (owned, wanted) = (context.clone(), options.clone());
+    let errand = Errand::send("asking the chosen repository", move || {
+        from_chosen(&owned, &wanted, system_id, Duration::ZERO)
+    });
+    let until = Instant::now() + context.settings.restore_wal_limit / PART;
+    match errand.wait(until, &context.cancel) {
+        Err(error) => {
+            if error.kind() == Kind::TimedOut {
+                absence.note(&error);
+            }
+            match from_others(context, options, system_id, &error) {
+                true => Ok(Fetched::Placed),
+                // Only now it is worth waiting.
+                false if !patience.is_zero() => {
+                    from_chosen(context, options, system_id, patience)
+                }
+                false => Err(error),
+            }
+        }
+        fetched => fetched,
+    }
 }
 
 fn from_chosen(

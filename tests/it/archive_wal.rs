@@ -305,6 +305,23 @@ fn a_repository_that_hangs_holds_up_no_other() {
     let hung = hung.stderr_contains("not done after 5.0 s, while opening the repository");
     assert!(!hung.stderr.contains("second"), "{}", hung.stderr);
     assert_eq!(stored_in(&second), [format!("{}.zst", name_of(&paths[0]))]);
+
+    // Nor on the way back, and recovery doesn't wait for it again and again.
+    let note = scratch.join("state/main/repository-away");
+    for _ in 0..2 {
+        let fetched = scratch.join("fetched");
+        archive
+            .tool
+            .command(&["restore-wal", name_of(&paths[0]), word(&fetched)])
+            .current_dir(main.data_dir())
+            .env("PGSTOW_RESTORE_WAL_TIME_LIMIT", "20s")
+            .expect_warning("comes from repository second: asking the chosen repository: no answer")
+            .ok();
+        assert!(fs::read(&fetched).unwrap() == fs::read(&paths[0]).unwrap());
+        fs::remove_file(fetched).unwrap();
+        let why = fs::read_to_string(&note).unwrap();
+        assert!(why.contains("no answer after 5."), "{why}");
+    }
 }
 
 /// The store hangs: a FIFO that nobody writes stands where a system is registered.

@@ -10,7 +10,7 @@ use crate::{
     repo::{codec::Compression, crypt::Keys, layout::ClusterName, location::Location},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub state_dir: PathBuf,
     /// In order: the first is the one that restores and lists read. Empty: none is set.
@@ -83,7 +83,7 @@ pub struct BackupSettings {
     pub wal_timeout: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RepoSettings {
     pub name: String,
     pub location: Location,
@@ -95,7 +95,7 @@ pub struct RepoSettings {
     pub keys: Arc<Keys>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClusterSettings {
     pub name: ClusterName,
     /// A call that names none doesn't mean this one.

@@ -24,7 +24,7 @@ pub struct ReceiveWalOptions {
     pub live: Option<Duration>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RestoreWalOptions {
     pub name: WalName,
     pub destination: PathBuf,

@@ -2,6 +2,7 @@
 //!
 //! One object for each file; what proves that a segment is the right one is its own header.
 
+pub mod absence;
 pub mod acks;
 pub mod ahead;
 pub mod archive;

@@ -12,9 +12,9 @@ use age::{secrecy::ExposeSecret, x25519};
 use chrono::SecondsFormat;
 
 use crate::{
-    error::{Error, IoContext, Kind, Result},
+    error::{Error, Kind, Result},
     util::{
-        clock,
+        clock, private_file,
         secret::{Secret, SecretFrom},
     },
 };
@@ -117,7 +117,8 @@ impl Keys {
         }
         let mut all = self.recipients.clone();
         if let Some(path) = &self.recipients_file {
-            let text = std::fs::read_to_string(path).at("read", path)?;
+            // Whoever can change it reads what is stored from now on.
+            let (text, _) = private_file::read_if_safe(path)?;
             for (number, line) in key_lines(&text) {
                 let recipient = line.parse().map_err(|error: Error| {
                     error.context(format!("{}:{number}: bad recipient", path.display()))

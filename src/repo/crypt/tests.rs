@@ -121,6 +121,16 @@ fn files_of_keys_are_read_as_age_writes_them() {
     );
     // An identity by mistake: it is not told on.
     std::fs::write(&path, one.0.expose()).unwrap();
+    let open = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(&path, mode).unwrap();
+        Keys::new(Vec::new(), Some(path.clone()), None)
+            .recipients()
+            .map(drop)
+    };
+    let error = open(0o666).unwrap_err();
+    assert!(error.message().contains("changed by every user"), "{error}");
+    open(0o644).unwrap_or_else(|error| assert!(!error.message().contains("changed"), "{error}"));
     let mistaken = Keys::new(Vec::new(), Some(path), None);
     let error = mistaken.recipients().unwrap_err().in_one_line();
     assert!(error.contains(":3: bad recipient"), "{error}");
