@@ -7,7 +7,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{Site, judge_and_end};
+use super::{Site, judge_and_end, typed};
 use crate::harness::{
     Shutdown,
     archive::{pieces_in, wait_for_pieces},
@@ -27,8 +27,8 @@ fn commit(site: &Site, row: u32) -> u64 {
 }
 
 /// The rows of what is restored into `name`.
-fn restored(site: &Site, name: &str, warning: Option<&str>) -> String {
-    let restore = site.restore(name, &[]);
+fn restored(site: &Site, name: &str, arguments: &[&str], warning: Option<&str>) -> String {
+    let restore = site.restore(name, arguments);
     let restore = match warning {
         Some(text) => restore.expect_warning(text),
         None => restore,
@@ -78,6 +78,8 @@ fn the_last_commits_outlive_both_hosts(major: u32, encrypted: bool) {
     site.main().wait_until(inactive, "t");
     let receiver = receive(&site);
     commit(&site, 3);
+    let now = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
+    let between = typed(site.main().psql(now).parse().unwrap());
     let last = commit(&site, 4);
     let pieces = pieces_in(site.stow.root());
     let anew = pieces.iter().filter(|piece| piece.bytes.start == 0);
@@ -95,7 +97,9 @@ fn the_last_commits_outlive_both_hosts(major: u32, encrypted: bool) {
     assert!(pieces_in(site.stow.root()).len() >= pieces.len());
 
     lose_both(&mut site, receiver);
-    assert_eq!(restored(&site, "copy", None), "1,2,3,4");
+    assert_eq!(restored(&site, "copy", &[], None), "1,2,3,4");
+    let to = ["--target-time", &between];
+    assert_eq!(restored(&site, "between", &to, None), "1,2,3");
 
     // What is damaged ends it.
     let pieces = pieces_in(site.stow.root()).into_iter();
@@ -106,7 +110,7 @@ fn the_last_commits_outlive_both_hosts(major: u32, encrypted: bool) {
         let verify = site.pgstow(&["verify", "--wal"]).fails(3);
         drop(verify.stdout_contains(piece.path.file_name().unwrap().to_str().unwrap()));
     }
-    assert_eq!(restored(&site, "less", Some("may be lost")), "1,2,3");
+    assert_eq!(restored(&site, "less", &[], Some("may be lost")), "1,2,3");
 }
 
 #[test]
@@ -148,5 +152,5 @@ fn a_timeline_that_has_just_begun_is_restored() {
         "{stored:?}"
     );
     lose_both(&mut site, receiver);
-    assert_eq!(restored(&site, "copy", None), "1,2");
+    assert_eq!(restored(&site, "copy", &[], None), "1,2");
 }

@@ -194,6 +194,14 @@ fn a_copy_alone_brings_all_back(pg: PgBin) {
     assert_eq!(status["status"][0]["backups"][1]["where"], "pending");
     assert!(status["status"][0]["wal"][0]["pending"]["objects"].as_u64() > Some(3));
 
+    // Of a segment in progress: what is filled does without.
+    let system = site
+        .main()
+        .psql("select system_identifier from pg_control_system()");
+    let live = format!("main/wal/{system}/live/0000000100000000000000FF");
+    let live = site.stow.root().join(live);
+    fs::create_dir_all(&live).unwrap();
+    fs::write(live.join("00000000-00002000.zst"), "").unwrap();
     let told = site.sync(0);
     assert_eq!(
         (count(&told, "backups"), count(&told, "dumps")),
@@ -201,6 +209,11 @@ fn a_copy_alone_brings_all_back(pg: PgBin) {
         "{told:#}"
     );
     assert_eq!(told["pins"], 1);
+    let copied = files(&site.offsite);
+    assert!(
+        !copied.iter().any(|file| file.contains("/live/")),
+        "{copied:?}"
+    );
     // Parts are the same bytes, nothing else than the first repository has is there.
     for backup in [&full, &incremental] {
         let copied = site.copied(backup);
