@@ -127,9 +127,7 @@ fn from_any(
             match from_others(context, options, system_id, &error) {
                 true => Ok(Fetched::Placed),
                 // Only now it is worth waiting.
-                false if !patience.is_zero() => {
-                    from_chosen(context, options, system_id, patience)
-                }
+                false if !patience.is_zero() => from_chosen(context, options, system_id, patience),
                 false => Err(error),
             }
         }

@@ -265,6 +265,18 @@ fn what_lives_is_not_written_over_and_what_is_wrong_is_told_first() {
             2,
             "cannot be used",
         ),
+        (
+            &[
+                "--table",
+                "postgres.shop.orders",
+                "-d",
+                "new",
+                "--to-schema",
+                "pg_x",
+            ],
+            2,
+            "PostgreSQL's own",
+        ),
         // These the restored server tells.
         (
             &["--table", "postgres.public.Orders", "-d", "new"],
@@ -300,7 +312,9 @@ fn what_lives_is_not_written_over_and_what_is_wrong_is_told_first() {
     let output = site
         .regain(&["--table", "postgres.shop.orders", "-d", "postgres"])
         .fails(1);
-    drop(output.stderr_contains("is as it was"));
+    let output = output.stderr_contains("is as it was");
+    let output = output.stderr_contains("into a new schema (--to-schema NAME)");
+    assert!(!output.to_string().contains("--clean"), "{output}");
     cluster.psql("alter table shop.kept rename to orders");
     assert!(cluster.dump("postgres") == before);
     assert_eq!(std::fs::read_to_string(file).unwrap(), "mine");

@@ -46,7 +46,7 @@ pub struct FindTargetArgs {
     /// Show every transaction
     #[arg(long)]
     pub all: bool,
-    /// Show transactions that deleted or updated as many rows of a relation
+    /// Show transactions that deleted or updated so many rows
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..))]
     pub min_rows: u64,
     /// Timeline to look along: latest, or a number (decimal, or hexadecimal with 0x)

@@ -101,7 +101,17 @@ fn counted(verb: &str, touched: &[&Touched], count: impl Fn(&Touched) -> u64) ->
     let rows: Vec<String> = rows
         .map(|one| format!("{} of {}", units::count(count(one), "row"), name(one)))
         .collect();
-    (!rows.is_empty()).then(|| format!("{verb} {}", listed(&rows)))
+    let sum: u64 = touched.iter().map(|one| count(one)).sum();
+    match rows.len() {
+        0 => None,
+        1..=NAMES => Some(format!("{verb} {}", listed(&rows))),
+        many => Some(format!(
+            "{verb} {} of {}: {}",
+            units::count(sum, "row"),
+            units::count(many as u64, "relation"),
+            listed(&rows)
+        )),
+    }
 }
 
 fn names(touched: &[&Touched]) -> String {

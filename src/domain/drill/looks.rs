@@ -92,7 +92,8 @@ impl Run<'_> {
         let next = living::next_transaction(&info, &self.cancel)?;
         let prepared = session::clear_way(&info, None, &self.cancel)?;
         self.drill.reached = Some(ended.reached());
-        let mut recovery = recovery::judge(self.repository, self.system, picked, &ended)?;
+        let mut recovery =
+            recovery::judge(self.repository, self.system, self.archive, picked, &ended)?;
         let told = prepared.iter().map(|name| {
             format!("the prepared transaction {name:?} was open at that moment, and is rolled back in the drill alone")
         });

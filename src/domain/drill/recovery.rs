@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::pick::Picked;
 use crate::{
-    domain::{restore::target::Target, wal::tail},
+    domain::{
+        restore::{archive::Archive, target::Target},
+        wal::tail,
+    },
     error::{Kind, Result},
     postgres::{connection::Session, conninfo::ConnInfo, lsn::Lsn},
     repo::{
@@ -95,6 +98,7 @@ impl Ended {
 pub fn judge(
     repository: &Repository,
     system: &System,
+    archive: &Archive,
     picked: &Picked,
     ended: &Ended,
 ) -> Result<VerifiedCheck> {
@@ -109,7 +113,12 @@ pub fn judge(
                     "the backup's own WAL is all there is",
                 ));
             };
-            let tail = match tail::read(repository, system, choice.stored_as(last)) {
+            let tail = match tail::read(
+                repository,
+                system,
+                choice.stored_as(last),
+                archive.left_within(last),
+            ) {
                 Ok(tail) => tail,
                 // It lies in the backup's own parts.
                 Err(error) if error.kind() == Kind::NotFound && choice.backup.standalone => {

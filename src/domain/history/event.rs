@@ -249,14 +249,16 @@ impl Teller<'_> {
         let databases: Vec<DroppedDatabase> = databases.collect();
         let lost = |one: &Touched| {
             let gone = one.fate.is_some_and(|fate| fate != Fate::Rewritten);
-            gone && one.holds_rows() || one.rows.most() >= self.min_rows
+            gone && one.holds_rows()
         };
         let others = end.work.others;
+        let mut sum = others;
+        relations.iter().for_each(|one| sum.add(one.rows));
         let did_nothing = databases.is_empty() && relations.is_empty() && others.most() == 0;
         if did_nothing && !self.all {
             return None;
         }
-        let many = others.most() >= self.min_rows;
+        let many = sum.most() >= self.min_rows;
         Some(Transaction {
             xid: end.xid,
             committed: end.committed,

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use super::{
     chart::Chart,
     digest::{Digest, End, Mark, MarkKind},
-    work::{Oid, Rows, Work, is_of_users},
+    work::{Oid, Work},
 };
 use crate::{
     postgres::{
@@ -37,7 +37,7 @@ const SET_BACK: TimeDelta = TimeDelta::seconds(2);
 pub struct Filter {
     pub since: Time,
     pub until: Time,
-    /// Those that deleted or updated so many rows of a relation; those that dropped something are kept always.
+    /// Those that deleted or updated so many rows, of whichever relations: partitions are many. Those that dropped something are kept always.
     pub min_rows: u64,
     /// This one alone, or that with this subtransaction.
     pub xid: Option<u32>,
@@ -274,11 +274,7 @@ impl Ledger {
             return end.xid == xid || end.parts.contains(&xid);
         }
         let drops = end.committed && (!end.removed.is_empty() || !end.dropped_databases.is_empty());
-        let large = || {
-            let enough = |rows: Rows| rows.most() >= self.filter.min_rows;
-            let mut rows = end.work.rows();
-            rows.any(|(file, rows)| is_of_users(file) && enough(rows)) || enough(end.work.others)
-        };
+        let large = || end.work.sum().most() >= self.filter.min_rows;
         drops
             || touches_table
             || self.filter.all

@@ -23,8 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST: usize = 50;
 
 const RELATIONS: &str = "
-    SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), n.nspname, c.relname, c.relkind
+    SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), n.nspname, c.relname, c.relkind, rn.nspname, r.relname
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid)
+    LEFT JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
     WHERE c.relkind IN ('r', 'm', 'i', 'S', 't')";
 
 /// A server that is the one whose WAL is looked into.
@@ -77,7 +79,7 @@ impl<'a> Live<'a> {
             .chain(oids.map(|oid| oid.database))
             .collect();
         for database in wanted.into_iter().take(MOST) {
-            self.each(database, |oid, file, name| {
+            self.each(database, |oid, file, name, _| {
                 let oid = Oid {
                     database,
                     relation: oid,
@@ -97,11 +99,13 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// All files and OIDs of tables of that name.
+    /// All files and OIDs of tables of that name, and of partitions of one.
     pub fn find_table(&self, wanted: &TableName, found: &mut Relations) -> Result<()> {
         for (database, its_name) in self.databases.iter().take(MOST) {
-            self.each(*database, |relation, file, name| {
-                if wanted.fits(its_name, &name.schema, &name.name) {
+            self.each(*database, |relation, file, name, root| {
+                let fits = |schema: &str, table: &str| wanted.fits(its_name, schema, table);
+                let is_part = root.is_some_and(|(schema, table)| fits(&schema, &table));
+                if is_part || fits(&name.schema, &name.name) {
                     found.files.extend(file.map(|file| (*database, file)));
                     found.oids.insert(Oid {
                         database: *database,
@@ -113,7 +117,12 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    fn each(&self, database: u32, mut take: impl FnMut(u32, Option<u32>, Name)) -> Result<()> {
+    /// With schema and name of the partitioned table that it is a partition of, if it is.
+    fn each(
+        &self,
+        database: u32,
+        mut take: impl FnMut(u32, Option<u32>, Name, Option<(String, String)>),
+    ) -> Result<()> {
         // What all share is in every one; a dropped one is in none.
         let Some(name) = self.databases.get(&database) else {
             return Ok(());
@@ -129,7 +138,7 @@ impl<'a> Live<'a> {
                     kind: row.text(4)?,
                     oid: Some(oid),
                 };
-                take(oid, file, name);
+                take(oid, file, name, row.optional(5)?.zip(row.optional(6)?));
                 Ok(())
             })
         })

@@ -415,11 +415,11 @@ impl Look<'_> {
         Err(Error::new(
             Kind::NotFound,
             format!(
-                "no backup from before {} and no live server knows a table {wanted}",
+                "no backup from before {} and no live server knows a table {wanted} with rows of its own",
                 readable(self.request.until)
             ),
         )
-        .hint("name it as it is written in the catalog, such as public.orders; or leave --table out: what was dropped is told by number."))
+        .hint("name it as it is written in the catalog, such as public.orders; of a partitioned table that is gone name a partition; or leave --table out: what was dropped is told by number."))
     }
 
     fn names(&self, unnamed: &Unnamed) -> Result<Names> {

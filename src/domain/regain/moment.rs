@@ -163,7 +163,7 @@ impl<'a> Way<'a> {
                 "the prepared transaction {name:?} was open at that moment: what it did is not brought back"
             );
         }
-        let judged = recovery::judge(repository, &self.system, picked, &ended)?;
+        let judged = recovery::judge(repository, &self.system, &self.archive, picked, &ended)?;
         if judged.result == CheckState::Failed {
             return Err(Error::failed(judged.what).hint(
                 "nothing was brought back; `pgstow verify --wal` tells what is wrong with the WAL, and an earlier target may do.",

@@ -111,8 +111,16 @@ impl Putter<'_> {
         };
         let loaded = self.load(programs, &live.info(), archive, &how);
         loaded.map_err(|error| {
+            let what = format!("database {:?} is as it was", live.database);
+            // Such as its sequence's, or one that was made meanwhile.
+            if error.in_one_line().contains("already exists") {
+                return Error::new(error.kind(), what).because(error).hint(
+                    "a name that it needs is taken there: put it beside that, into a new schema (--to-schema NAME) or a new \
+                     database (--to-database NAME).",
+                );
+            }
             error
-                .context(format!("database {:?} is as it was", live.database))
+                .context(what)
                 .hint(
                     "bring it back into a database of its own, by another name behind --to-database, which takes all along that it \
                      needs.",

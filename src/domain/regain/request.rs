@@ -66,7 +66,14 @@ impl Request {
             ))
             .hint("bring back those of each database by a run of its own."));
         }
-        if self.schema.is_some() {
+        if let Some(schema) = &self.schema {
+            if schema.starts_with("pg_") {
+                return Err(
+                    Error::usage(format!("no schema may be called {schema:?}")).hint(
+                        "choose a name that does not begin with pg_: these are PostgreSQL's own.",
+                    ),
+                );
+            }
             let mut names = BTreeSet::new();
             let mut tables = self.what.tables().iter();
             if let Some(twice) = tables.find(|table| !names.insert(&table.name)) {

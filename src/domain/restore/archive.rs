@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     error::Error,
     postgres::{
-        lsn::TimelineId,
+        lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
         wal_name::{Segment, WalName},
     },
@@ -80,6 +80,15 @@ impl fmt::Display for Rootless {
 }
 
 impl Archive {
+    /// Where another timeline leaves that of `segment` within it, the first of them.
+    pub fn left_within(&self, segment: Segment) -> Option<Lsn> {
+        let size = self.wal.size();
+        let within = segment.start(size)..segment.end(size);
+        let forks = self.histories.values();
+        let forks = forks.filter_map(|history| history.fork(segment.timeline));
+        forks.filter(|fork| within.contains(fork)).min()
+    }
+
     /// The history of a timeline of which anything is there; None if it is damaged. Without a file
     /// a timeline is its own beginning, as for the server: archiving may have begun on it.
     pub fn history(&self, timeline: TimelineId) -> Option<TimelineHistory> {

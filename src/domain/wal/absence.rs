@@ -30,7 +30,9 @@ impl Absence {
 
     /// What was noted a short time ago.
     pub fn noted(&self) -> Option<Error> {
-        let noted = fs::metadata(&self.0).and_then(|facts| facts.modified()).ok()?;
+        let noted = fs::metadata(&self.0)
+            .and_then(|facts| facts.modified())
+            .ok()?;
         // Where the clock went back it is too old, too.
         let age = SystemTime::now().duration_since(noted).ok()?;
         let why = || fs::read_to_string(&self.0).ok();

@@ -16,9 +16,26 @@ pub struct Tail {
     pub damage: Option<String>,
 }
 
+/// Whether records may end at `at` in the stored `file`, whose timeline was left at `left` if that was within it: where a
+/// server that was promoted or lost stopped writing. A server archives no segment before it is full, unless its timeline
+/// was left there.
+pub fn may_end(file: WalName, at: Lsn, left: Option<Lsn>) -> bool {
+    match (file, left) {
+        (WalName::Partial(_), None) => true,
+        (_, left) => left.is_some_and(|left| at >= left),
+    }
+}
+
+/// `left`: as of [`may_end`].
+///
 /// # Errors
 /// Of kind `Damaged` where the object is no such file.
-pub fn read(repository: &Repository, system: &System, file: WalName) -> Result<Tail> {
+pub fn read(
+    repository: &Repository,
+    system: &System,
+    file: WalName,
+    left: Option<Lsn>,
+) -> Result<Tail> {
     let object = repository.wal_object(system, file);
     let mut records = file
         .segment()
@@ -45,7 +62,7 @@ pub fn read(repository: &Repository, system: &System, file: WalName) -> Result<T
     Ok(Tail {
         end: broken.as_ref().map(|broken| broken.at).or(open),
         damage: broken
-            .filter(|broken| broken.goes_on)
+            .filter(|broken| broken.goes_on || !may_end(file, broken.at, left))
             .map(|broken| broken.problem),
     })
 }

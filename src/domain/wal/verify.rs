@@ -19,6 +19,7 @@ use super::{
     continuity::holes,
     joints::{Joints, Trouble},
     stored::Stored,
+    tail::may_end,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -299,14 +300,8 @@ impl Check<'_> {
         let size = self.system.segment_size;
         let place = (segment.timeline, segment.number(size));
         if let Some(broken) = followed.broken {
-            let left = self.forks.get(&place);
-            // Where a server that was promoted or lost stopped writing. A server archives no
-            // segment before it is full, unless its timeline was left there.
-            let may_end = match file {
-                WalName::Partial(_) => left.is_none_or(|left| broken.at >= *left),
-                _ => left.is_some_and(|left| broken.at >= *left),
-            };
-            return match may_end && !broken.goes_on {
+            let left = self.forks.get(&place).copied();
+            return match may_end(file, broken.at, left) && !broken.goes_on {
                 true => Ok(Vec::new()),
                 false => Err(broken.problem),
             };

@@ -1,4 +1,7 @@
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::{
+    io::{Cursor, Read, Seek, SeekFrom},
+    os::unix::fs::PermissionsExt,
+};
 
 use super::*;
 use crate::util::secret::{Secret, SecretFrom};
@@ -108,6 +111,15 @@ fn files_of_keys_are_read_as_age_writes_them() {
     let both = Keys::new(vec![one.1.clone()], Some(path.clone()), None);
     assert!(both.encrypt());
     assert_eq!(both.recipients().unwrap(), [one.1.clone(), two.1.clone()]);
+    // Who may change it adds a reader.
+    let of_mode = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let keys = Keys::new(Vec::new(), Some(path.clone()), None);
+        keys.recipients().map(<[Recipient]>::len)
+    };
+    let error = of_mode(0o646).unwrap_err();
+    assert!(error.message().contains("changed by every user"), "{error}");
+    assert_eq!(of_mode(0o644).unwrap(), 2);
 
     std::fs::write(&path, "# nobody yet\n").unwrap();
     let nobody = Keys::new(Vec::new(), Some(path.clone()), None);
@@ -121,16 +133,6 @@ fn files_of_keys_are_read_as_age_writes_them() {
     );
     // An identity by mistake: it is not told on.
     std::fs::write(&path, one.0.expose()).unwrap();
-    let open = |mode| {
-        let mode = fs::Permissions::from_mode(mode);
-        fs::set_permissions(&path, mode).unwrap();
-        Keys::new(Vec::new(), Some(path.clone()), None)
-            .recipients()
-            .map(drop)
-    };
-    let error = open(0o666).unwrap_err();
-    assert!(error.message().contains("changed by every user"), "{error}");
-    open(0o644).unwrap_or_else(|error| assert!(!error.message().contains("changed"), "{error}"));
     let mistaken = Keys::new(Vec::new(), Some(path), None);
     let error = mistaken.recipients().unwrap_err().in_one_line();
     assert!(error.contains(":3: bad recipient"), "{error}");

@@ -51,6 +51,22 @@ fn damage_in_the_repository_is_found(pg: PgBin) {
     let told = says(&report, "recovery");
     assert!(told.contains("replay ended too early"), "{told}");
 
+    // The same in the last one, where nothing follows: no server leaves a segment like that.
+    put(&whole);
+    let newest = site.stow.wal_object(&segments[2]);
+    let sound = fs::read(&newest).unwrap();
+    let mut plain = zstd::decode_all(&*sound).unwrap();
+    let used = plain.iter().rposition(|byte| *byte != 0).unwrap();
+    plain[used / 2..].fill(0);
+    fs::write(&newest, zstd::encode_all(&*plain, 1).unwrap()).unwrap();
+    let report = site.finds(site.drill(&[]), &["recovery"]);
+    let told = says(&report, "recovery");
+    assert!(
+        told.contains(&segments[2]) && told.contains("is damaged there"),
+        "{told}"
+    );
+    fs::write(&newest, sound).unwrap();
+
     // A missing one: it is known before anything is copied.
     fs::remove_file(&middle).unwrap();
     let report = site.finds(site.drill(&[]), &["plan"]);

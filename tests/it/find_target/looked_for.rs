@@ -276,6 +276,47 @@ fn what_has_not_come_or_is_gone_is_not_denied() {
     assert_eq!(unread[0]["segment"], dropped, "{found:#}");
 }
 
+/// Few rows of each of many relations are many, and a partitioned table is its partitions.
+#[test]
+fn partitions_are_counted_and_asked_for_together() {
+    let place = Place::new(pg(18));
+    let main = place.main();
+    main.psql(
+        "create table parted (a int, b int) partition by range (a); \
+         do $$ begin for g in 0..9 loop execute format( \
+         'create table parted_%s partition of parted for values from (%s) to (%s)', g, g, g + 1); end loop; end $$; \
+         insert into parted select g % 10, g from generate_series(1, 5000) g; create table other as select 1 as n",
+    );
+    place.stow.backup(&[]);
+    let since = place.now();
+    let lost = transaction(main, "postgres", "delete from parted");
+    let few = transaction(main, "postgres", "delete from other");
+    main.switch_wal();
+    let found = place.found(&["--since", &since]);
+    let xids: Vec<_> = losses(&found)
+        .iter()
+        .map(|event| event["xid"].clone())
+        .collect();
+    assert_eq!(xids, [lost], "{found:#}");
+    let asked = ["--since", &since, "--table", "parted"];
+    let found = place.found(&asked);
+    let told = of_kind(&found, "transaction");
+    assert!(told.iter().all(|event| event["xid"] != few), "{found:#}");
+    assert_eq!(
+        rows(of_xid(&found, lost), "postgres.public.parted_3"),
+        (500, 0)
+    );
+    let text = place.pgstow(&[&["find-target"], &asked[..]].concat()).ok();
+    drop(text.stdout_contains(&format!(
+        "transaction {lost} deleted 5000 rows of 10 relations: 500 rows of postgres.public.parted_"
+    )));
+    main.psql("drop table parted");
+    main.switch_wal();
+    let command = [&["find-target"], &asked[..]].concat();
+    let output = place.pgstow(&command).fails(1);
+    drop(output.stderr_contains("that is gone name a partition"));
+}
+
 /// Of what is gone, only what may have been the table is told with it; and of an unlogged table it is known what became of it.
 #[test]
 fn another_table_is_not_told_for_it_however_it_is_known() {
