@@ -9,7 +9,7 @@ use crate::{
     util::secret::SecretFrom,
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ConnectionSettings {
     /// From `PGSTOW_` variables and pgstow.toml; its password is `password`.
     pub set: ConnParams,
