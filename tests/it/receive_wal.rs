@@ -168,6 +168,38 @@ fn a_repository_that_is_away_holds_nothing_up() {
 }
 
 #[test]
+fn one_that_is_started_while_a_repository_is_away_receives_all_the_same() {
+    let site = Site::start(pg(16));
+    let away = site.scratch.join("away");
+    // Who never received anything here is told that the place is wrong.
+    fs::rename(site.stow.root(), &away).unwrap();
+    let first = site.stow.tool.command(&["receive-wal"]);
+    drop(first.fails(1).stderr_contains("there is no repository"));
+    fs::rename(&away, site.stow.root()).unwrap();
+    let stop = |receiver: Running| {
+        receiver.signal(Signal::TERM);
+        receiver.wait();
+        let inactive = "select not active from pg_replication_slots";
+        site.stow.cluster.wait_until(inactive, "t");
+    };
+    let receiver = site.receive(&[]);
+    site.wait_for_stored(&site.switch());
+    site.stow.cluster.psql("create table t (n int)");
+    let here = "select bool_and(flush_lsn >= pg_current_wal_flush_lsn()) from pg_stat_replication";
+    site.stow.cluster.wait_until(here, "t");
+    stop(receiver);
+    fs::rename(site.stow.root(), &away).unwrap();
+    let receiver = site.receive(&["what comes waits in", "it waits in"]);
+    let segment = site.switch();
+    eventually("it waits", || site.received().contains(&segment));
+    eventually("a warning", || receiver.stderr().contains("it waits in"));
+    fs::rename(&away, site.stow.root()).unwrap();
+    site.wait_for_stored(&segment);
+    site.judge(&segment);
+    stop(receiver);
+}
+
+#[test]
 fn a_full_disk_confirms_nothing_and_is_gone_on_from() {
     let site = Site::start(pg(18));
     let _disk = FullDisk::mount(&site.scratch, "state/main/receive", 4 << 20);
@@ -223,6 +255,9 @@ fn monitor_sees_whether_it_keeps_up() {
     main.wait_until("select not active from pg_replication_slots", "t");
     assert_eq!(check("2MB"), "warning");
     main.psql("select pg_drop_replication_slot('pgstow')");
+    assert_eq!(check("2MB"), "critical");
+    // Nothing is to be received any more.
+    fs::remove_dir_all(site.folder()).unwrap();
     assert_eq!(check("2MB"), "ok");
 }
 

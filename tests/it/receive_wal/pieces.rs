@@ -68,6 +68,7 @@ fn every_repository_gets_them_and_none_waits_for_another() {
             .iter()
             .all(|piece| piece.segment == next)
     );
+    eventually("a warning", || receiver.stderr().contains("it waits in"));
     fs::rename(&away, &roots[0]).unwrap();
     for segment in &segments {
         eventually("it left the folder", || !site.received().contains(segment));

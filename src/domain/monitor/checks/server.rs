@@ -118,7 +118,7 @@ fn slots(server: &Server, limits: Limits<u64>) -> Verdict {
 
 /// Whether receive-wal is there and keeps up, and what it keeps until repositories take it.
 fn receiving(facts: &Facts, server: &Server, by: Yardstick<'_>) -> Verdict {
-    let verdict = slot(server, by);
+    let verdict = slot(server, facts.has_received, by);
     let waiting = facts.received;
     let age = waiting
         .oldest
@@ -139,10 +139,19 @@ fn receiving(facts: &Facts, server: &Server, by: Yardstick<'_>) -> Verdict {
     }
 }
 
-/// What the slot of receive-wal shows, where there is one.
-fn slot(server: &Server, by: Yardstick<'_>) -> Verdict {
+/// What the slot of receive-wal shows. Where it `has_received` here, there must be one.
+fn slot(server: &Server, has_received: bool, by: Yardstick<'_>) -> Verdict {
     const NAME: &str = "receive_wal";
     let Some(slot) = server.slots.iter().find(|slot| slot.name == by.slot) else {
+        if has_received {
+            let what = format!(
+                "slot {} is gone, through which this host received: nothing is received",
+                by.slot
+            );
+            let hint = "`pgstow receive-wal --create-slot` makes it anew; then take a new backup, unless archive_command is ours too. If nothing is to be received here any more, and all that waits is stored, remove the folder `receive` in the cluster's state folder.";
+            let gone = Finding::critical(NAME, what, hint).about("gone");
+            return Verdict::of_findings(NAME, "", vec![gone]);
+        }
         let unused = format!("not used: there is no slot {}", by.slot);
         return Verdict::ok(NAME, unused);
     };

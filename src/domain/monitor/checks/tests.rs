@@ -168,6 +168,7 @@ fn facts(server: Result<Server>, stored: Result<Stored>) -> Facts {
         arrivals: Arrivals::default(),
         archive_failed: None,
         received: Waiting::default(),
+        has_received: false,
         disks: vec![Disk {
             name: "data".to_owned(),
             path: PathBuf::from("/data"),
@@ -581,6 +582,11 @@ fn each_fact_has_its_verdict() {
             &[("receive_wal", Warning)],
         ),
         (Box::new(|f| asked(f).slots.push(received(true, 7))), &[]),
+        (
+            // Somebody dropped it.
+            Box::new(|f| f.has_received = true),
+            &[("receive_wal", Critical)],
+        ),
         (
             // However well it receives; also where nobody receives any more.
             Box::new(|f| {

@@ -89,6 +89,8 @@ pub struct Facts {
     /// Whole segments that receive-wal keeps on this host until all repositories have them; none, too, where that
     /// can't be read.
     pub received: Waiting,
+    /// Whether it ever received anything here.
+    pub has_received: bool,
     pub disks: Vec<Disk>,
     /// The room of the state folder, in which something could be written just now.
     pub state: Result<Room>,
@@ -184,6 +186,7 @@ impl Facts {
                 minimal: Spell::read(&state),
                 archive_failed: Failed::read(&state),
                 received: received(&state),
+                has_received: has_received(&state),
                 runs: runs::read(&state),
                 arrivals: Arrivals::read(&state),
                 measures: Measures::read(&state),
@@ -240,6 +243,7 @@ impl Facts {
             arrivals,
             archive_failed: state.archive_failed,
             received: state.received,
+            has_received: state.has_received,
             disks,
             state: heard(writable.wait(until, cancel))?,
             runs: state.runs,
@@ -254,6 +258,7 @@ struct State {
     minimal: Result<Option<Spell>>,
     archive_failed: Option<Failed>,
     received: Waiting,
+    has_received: bool,
     runs: Result<Vec<Run>>,
     arrivals: Result<Arrivals>,
     measures: Result<Measures>,
@@ -267,6 +272,7 @@ impl State {
             minimal: Err(again()),
             archive_failed: None,
             received: Waiting::default(),
+            has_received: false,
             runs: Err(again()),
             arrivals: Err(again()),
             measures: Err(again()),
@@ -278,6 +284,11 @@ fn received(state: &Path) -> Waiting {
     let waiting = files::waiting(&state.join(receive::FOLDER));
     let (files, oldest) = waiting.unwrap_or_default();
     Waiting { files, oldest }
+}
+
+fn has_received(state: &Path) -> bool {
+    let begun = files::partial(&state.join(receive::FOLDER));
+    begun.is_ok_and(|begun| !begun.is_empty())
 }
 
 /// An error is a fact as well, but for a stop that was asked for.

@@ -12,6 +12,7 @@
 //! the history of the next one, then that from the beginning of the segment in which it forked, as the server
 //! has that under both names (`doc/src/sgml/ref/pg_receivewal.sgml` does the same).
 
+mod destination;
 pub mod files;
 mod hand_over;
 mod live;
@@ -31,7 +32,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{
         conninfo::ConnInfo,
-        lsn::{Lsn, SystemId, TimelineId},
+        lsn::{Lsn, TimelineId},
         replication::{IdentifySystem, Replication},
         server_error::{ServerError, sqlstate},
         socket,
@@ -44,9 +45,9 @@ use crate::{
         cancel::Cancel,
         fs::{create_folders, open_lock, write_over},
         meter::Meter,
-        units,
     },
 };
+use destination::Destination;
 use files::Files;
 use hand_over::{HandOver, Shelf};
 use live::Live;
@@ -192,7 +193,13 @@ impl Receiver<'_> {
     fn session(&self, files: &mut Files) -> Result<Ended> {
         let mut server = Replication::connect(&self.server, self.cancel)?;
         let identity = server.identify_system()?;
-        let size = self.check(&mut server, identity.system_id)?;
+        let destination = Destination {
+            stores: &self.stores,
+            cluster: self.cluster,
+            folder: &self.folder,
+            meter: self.meter,
+        };
+        let size = destination.check(&mut server, identity.system_id)?;
         let Some(slot) = server.slot(self.slot)? else {
             return Err(Error::new(
                 Kind::NotFound,
@@ -229,35 +236,6 @@ impl Receiver<'_> {
             );
             timeline = switch.timeline;
             from = Segment::holding(timeline, switch.at, size).start(size);
-        }
-    }
-
-    /// Whether this server's WAL belongs into all repositories. The size of its segments.
-    fn check(&self, server: &mut Replication, id: SystemId) -> Result<SegmentSize> {
-        let mut size = None;
-        for store in &self.stores {
-            let repository = store.open(self.cluster, self.meter)?.repository;
-            let system = repository.system(id)?;
-            repository.check_encryption(&system)?;
-            let first = *size.get_or_insert(system.segment_size);
-            if first != system.segment_size {
-                return Err(Error::new(
-                    Kind::Foreign,
-                    format!("repositories disagree about the size of the segments of system {id}"),
-                ));
-            }
-        }
-        let shown = server.show("wal_segment_size")?;
-        let size = size.ok_or_else(|| Error::usage("no repository waits for WAL"))?;
-        match units::parse_bytes(&shown) {
-            Ok(bytes) if bytes == size.bytes() => Ok(size),
-            _ => Err(Error::new(
-                Kind::Foreign,
-                format!(
-                    "the server's WAL segments have {shown}, those of system {id} were registered with {} bytes",
-                    size.bytes()
-                ),
-            )),
         }
     }
 
