@@ -69,14 +69,29 @@ fn stored(
     from: &ReadFrom,
     read: &dyn Fn(&Repository, Box<Dump>) -> Result<Whole>,
 ) -> Result<Whole> {
-    let (repository, dump, others) = context.read_nearest(from, |repository, _, others| {
+    let found = context.read_nearest(from, |repository, _, others| {
         let dump = repository.find_dump_to_verify(choice)?;
         Ok((repository.clone(), dump, others))
+    });
+    let (repository, dump, others) = found.map_err(|error| match error.kind() {
+        Kind::NotFound
+            if from.keeps_to_chosen
+                && !from.others.is_empty()
+                && context.repository().is_err() =>
+        {
+            error.with_hint(
+                "another one may have the dump: leave --repo out; or see that the disk of this one is mounted."
+                    .to_owned(),
+            )
+        }
+        _ => error,
     })?;
-    tell_flaw(&repository, &dump.name);
     let error = match read(&repository, dump.clone()) {
         Err(error) if is_of_this_copy(&error) => error,
-        other => return other,
+        other => {
+            tell_flaw(&repository, &dump.name);
+            return other;
+        }
     };
     let what = format!("dump {}", dump.name);
     let same = others.find(&what, |other| {
@@ -94,6 +109,7 @@ fn stored(
         return Ok(whole);
     }
     let older = repository.find_dump(choice)?;
+    tell_flaw(&repository, &older.name);
     match older.name == dump.name {
         true => Err(error),
         false => read(&repository, older),

@@ -85,8 +85,13 @@ fn where_a_repository_is_gone_the_others_are_named() {
     let more = format!("{text}[repo.offsite]\nurl = \"{}\"\n", offsite.display());
     std::fs::write(&config, more).unwrap();
     std::fs::rename(site.stow.root(), site.scratch.join("away")).unwrap();
-    site.pgstow(&["restore-dump", "postgres", "-d", "copy"])
+    let words = ["restore-dump", "postgres", "-d", "copy"];
+    // The other one was asked, and is none.
+    site.pgstow(&words)
+        .fails(1)
+        .stderr_contains("there is no repository at");
+    site.pgstow(&[&["--repo", "local"], &words[..]].concat())
         .fails(1)
         .stderr_contains("there is no repository at")
-        .stderr_contains("add --repo offsite");
+        .stderr_contains("leave --repo out");
 }
