@@ -213,7 +213,7 @@ fn brought_back(regained: &Regained, out: &mut dyn Write) -> io::Result<()> {
     }
     statements(
         out,
-        "it does not belong to these tables any more, of which it was a partition or which it inherited from, and which were not asked for; this puts it there again:",
+        "it does not belong to these tables any more, of which it was a partition or which it inherited from, and which were not asked for; this puts it there again, where none lives there in its place (else detach that first, or take rows by INSERT ... SELECT):",
         &regained.parents,
     )?;
     let keys = &regained.foreign_keys;

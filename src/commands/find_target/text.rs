@@ -198,7 +198,7 @@ impl FindTargetReport {
             };
             writeln!(
                 out,
-                "\n{known}nothing was dropped or truncated, and nothing deleted or updated in large numbers: --table NAME or --all tell more"
+                "\n{known}no table was dropped or truncated, and nothing deleted or updated in large numbers: --table NAME or --all tell more"
             )?;
         }
         if losses + others == 0 {

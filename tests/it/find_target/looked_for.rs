@@ -236,7 +236,7 @@ fn what_has_not_come_or_is_gone_is_not_denied() {
     main.psql("checkpoint");
     main.switch_wal();
     main.psql("drop table a");
-    let denied = "\nnothing was dropped";
+    let denied = "\nno table was dropped";
     let look = |words: &[&str], code: i32| {
         let text = place.pgstow(&[&["find-target"], words].concat());
         let json = place.pgstow(&[&["--json", "find-target"], words].concat());
@@ -244,7 +244,7 @@ fn what_has_not_come_or_is_gone_is_not_denied() {
     };
     let (text, found) = look(&["--since", &since], 0);
     assert!(
-        text.contains("as far as is known, nothing was dropped"),
+        text.contains("as far as is known, no table was dropped"),
         "{text}"
     );
     assert!(
