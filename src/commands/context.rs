@@ -73,6 +73,11 @@ impl Context {
                     warn!("repository {} is used instead: {why}", other.name);
                     return Ok(done);
                 }
+                Err(error) if error.kind() == Kind::Key => warn!(
+                    "repository {} can't be used instead: {}",
+                    other.name,
+                    error.in_one_line()
+                ),
                 Err(error) => debug!("repository {}: {}", other.name, error.in_one_line()),
             }
         }
@@ -91,6 +96,9 @@ impl Context {
         let instead = from.others.iter().filter(|_| !from.keeps_to_chosen);
         let instead = instead.map(|(repo, flags)| (repo, (repo, flags)));
         self.from_nearest(instead, |repository, instead| {
+            if instead.is_some() {
+                can_decrypt(repository)?;
+            }
             let (own, flags) = instead.unwrap_or((chosen, &from.server_flags));
             let all = [chosen].into_iter().chain(others());
             let others = self.others(all.filter(|repo| repo.name != own.name));
@@ -118,6 +126,14 @@ impl Context {
                 .collect(),
         };
         ArchiveCommand::new(words, target)
+    }
+}
+
+/// Fails with kind `Key` where something in it may be encrypted, and nothing is there to open it.
+fn can_decrypt(repository: &Repository) -> Result<()> {
+    match repository.systems()?.iter().any(|system| system.encrypted) {
+        true => repository.keys().check_identity(),
+        false => Ok(()),
     }
 }
 

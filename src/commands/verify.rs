@@ -115,6 +115,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     }
     let entries = chosen(&repository, &options)?;
     report.backups = check_all(context, &repository, &options, entries.clone())?;
+    let mut healed = BTreeSet::new();
     if let Some(healer) = &healer {
         let bad = report.backups.iter().filter(|one| !one.findings.is_empty());
         let bad: BTreeSet<BackupId> = bad.map(|one| one.backup).collect();
@@ -125,12 +126,22 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
             let mut entries = repository.backups()?;
             entries.retain(|entry| bad.contains(&entry.id));
             let again = check_all(context, &repository, &options, entries)?;
+            let whole = again.iter().filter(|one| one.findings.is_empty());
+            healed.extend(whole.map(|one| one.backup));
             report.backups.retain(|one| !bad.contains(&one.backup));
             report.backups.extend(again);
             report.backups.sort_by_key(|one| one.backup);
         }
     }
     judge_chains(&mut report.backups);
+    for checked in &report.backups {
+        let of_healed = checked
+            .parent
+            .is_some_and(|parent| healed.contains(&parent));
+        if of_healed && checked.findings.is_empty() {
+            healed.insert(checked.backup);
+        }
+    }
     let of_dumps = match options.all {
         true => {
             let repairs = &mut report.repairs;
@@ -140,7 +151,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     };
     // What was found of backups counts whatever became of that.
     let words = of_dumps.as_ref().map_or(&[][..], |read| &read.words);
-    keep_results(&repository, &report.backups, words.to_vec());
+    keep_results(&repository, &report.backups, &healed, words.to_vec());
     report.dumps = of_dumps?.dumps;
     if options.wal {
         let all = complete(&repository)?;
@@ -203,13 +214,19 @@ fn check_all(
 
 /// What was found of backups is stored beside them: a damaged one no longer counts. A repository that
 /// can't be written can be verified all the same.
-fn keep_results(repository: &Repository, backups: &[CheckedBackup], dumps: Vec<VerifiedDump>) {
+fn keep_results(
+    repository: &Repository,
+    backups: &[CheckedBackup],
+    healed: &BTreeSet<BackupId>,
+    dumps: Vec<VerifiedDump>,
+) {
     let judged = backups.iter().filter(|checked| !checked.unjudged);
     let words = judged.map(|checked| VerifiedBackup {
         backup: checked.backup,
         restorable: checked.restorable,
         findings: checked.findings.len() as u64,
         sealed: checked.sealed.is_some(),
+        healed: healed.contains(&checked.backup),
     });
     let words = Words {
         backups: words.collect(),

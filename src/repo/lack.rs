@@ -34,8 +34,9 @@ pub struct Held {
     backups: BTreeMap<BackupId, bool>,
     dumps: BTreeMap<DumpName, bool>,
     brought: Brought,
-    /// Without what is damaged.
+    /// Without what is damaged; and what is.
     wal: BTreeMap<SystemId, (WalIndex, Cut)>,
+    damaged_wal: BTreeMap<SystemId, Vec<Missing>>,
 }
 
 /// In which way a repository lacks something.
@@ -91,7 +92,9 @@ impl Held {
         for system in repository.systems()? {
             let mut wal = WalIndex::load(repository, &system)?;
             if let Some(word) = verdicts.wal.get(&system.system_id) {
-                wal = wal.without(&word.still_there(&wal));
+                let damaged = word.still_there(&wal);
+                wal = wal.without(&damaged);
+                held.damaged_wal.insert(system.system_id, damaged);
             }
             held.wal
                 .insert(system.system_id, (wal, repository.cut(&system)?));
@@ -158,7 +161,7 @@ pub struct Behind {
     pub backups: u64,
     pub segments: u64,
     pub dumps: u64,
-    /// Of the backups and dumps: those that are damaged there.
+    /// Of all these: those that are damaged there.
     pub damaged: u64,
     /// Since when the source has the first of these, by its store's clock.
     pub since: Option<Time>,
@@ -202,7 +205,11 @@ impl Behind {
     fn add_wal(&mut self, source: &Repository, system: &System, held: &Held) -> Result<()> {
         let wal = WalIndex::load(source, system)?;
         for missing in held.lacks_wal(system.system_id, &wal) {
-            self.segments += missing.last - missing.first + 1;
+            let count = |range: &Missing| range.last - range.first + 1;
+            self.segments += count(&missing);
+            let damaged = held.damaged_wal.get(&system.system_id);
+            let absent = missing.without(damaged.map_or(&[], Vec::as_slice));
+            self.damaged += count(&missing) - absent.iter().map(count).sum::<u64>();
             let first = Segment::nth(missing.timeline, missing.first, system.segment_size);
             let name = source.wal_object(system, WalName::Segment(first));
             self.note(source, &name)?;

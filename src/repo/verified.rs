@@ -177,6 +177,9 @@ pub struct VerifiedBackup {
     /// Only the hashes of what is stored were checked: it could not be decrypted.
     #[serde(default)]
     pub sealed: bool,
+    /// What this run found damaged was replaced by what another repository has, of the same hash before encryption.
+    #[serde(default)]
+    pub healed: bool,
 }
 
 /// The newest word on each backup.
@@ -294,10 +297,14 @@ impl Repository {
                 }
             }
             for word in run.backups {
-                let newer = verdicts.newest.get(&word.backup);
-                // Who can't decrypt does not know better than who could.
-                let holds =
-                    newer.is_none_or(|(_, newer)| newer.sealed && !word.sealed && !word.restorable);
+                let newer = verdicts.newest.get_mut(&word.backup);
+                let holds = newer.is_none_or(|(_, newer)| {
+                    let is_healed = newer.sealed && word.healed && !newer.healed;
+                    newer.healed |= is_healed;
+                    of_use |= is_healed;
+                    // Who can't decrypt does not know better than who could, but what was replaced since then.
+                    newer.sealed && !newer.healed && !word.sealed && !word.restorable
+                });
                 if exists(word.backup) && holds {
                     verdicts.newest.insert(word.backup, (run.time, word));
                     of_use = true;

@@ -70,6 +70,29 @@ impl Missing {
         ranges
     }
 
+    /// What is left of it without `others`, in order.
+    pub fn without(self, others: &[Self]) -> Vec<Self> {
+        let mut left = Vec::new();
+        let mut first = self.first;
+        let others = others.iter().filter(|one| one.timeline == self.timeline);
+        for other in Self::joined(others.copied()) {
+            if other.first > first {
+                let last = (other.first - 1).min(self.last);
+                left.push(Self {
+                    first,
+                    last,
+                    ..self
+                });
+            }
+            first = first.max(other.last + 1);
+            if first > self.last {
+                return left;
+            }
+        }
+        left.push(Self { first, ..self });
+        left
+    }
+
     /// Such as `000000010000000000000003 to 000000010000000000000005`.
     pub fn describe(&self, size: SegmentSize) -> String {
         let name = |number| Segment::nth(self.timeline, number, size);
@@ -403,6 +426,27 @@ mod tests {
             index.add(Segment::nth(TimelineId::FIRST, *number, size));
         }
         index
+    }
+
+    #[test]
+    fn what_is_left_of_a_range() {
+        let range = |timeline, first, last| Missing {
+            timeline: TimelineId::new(timeline).unwrap(),
+            first,
+            last,
+        };
+        let left = |others: &[Missing]| range(1, 5, 9).without(others);
+        assert_eq!(left(&[]), [range(1, 5, 9)]);
+        assert_eq!(
+            left(&[range(2, 5, 9), range(1, 1, 4), range(1, 10, 10)]),
+            [range(1, 5, 9)]
+        );
+        assert_eq!(
+            left(&[range(1, 7, 7), range(1, 2, 5)]),
+            [range(1, 6, 6), range(1, 8, 9)]
+        );
+        assert_eq!(left(&[range(1, 8, 20)]), [range(1, 5, 7)]);
+        assert_eq!(left(&[range(1, 5, 7), range(1, 8, 9)]), []);
     }
 
     #[test]

@@ -257,6 +257,7 @@ fn what_verify_found_damaged_is_taken_only_where_nothing_else_leads_on() {
             restorable: false,
             findings: 1,
             sealed: false,
+            healed: false,
         };
         let newest = &mut archive.verdicts.newest;
         newest.insert(word.backup, (at(9, 0), word));

@@ -196,10 +196,7 @@ fn clear(pass: &Pass<'_>, dump: &Dump, there: Option<&DumpState>) -> Result<(), 
         Some(DumpState::Unfinished(unfinished)) => Err(taken(claim::maker(unfinished))),
         Some(DumpState::Damaged(_, why) | DumpState::Unreadable { why, .. }) => {
             let error = Error::damaged(format!("it is damaged there: {why}"));
-            Err(of_target(error.hint(format!(
-                "delete its files in repository {}, the .json first: then the next sync brings it once more.",
-                pass.target.name
-            ))))
+            Err(of_target(error.hint(pass.target.mending())))
         }
         Some(DumpState::Complete(_)) => Ok(()),
     }

@@ -42,12 +42,31 @@ impl Seen {
     /// Whether it is one of these segments, or of what belongs to them, and not there.
     pub fn is_needed(&self, pair: &Pair, needed: &[Missing]) -> bool {
         let is_needed = match self.place(pair) {
-            None => !needed.is_empty(),
+            // One of a later timeline would make a hole of what is behind it.
+            None => match self.what {
+                What::File(WalName::History(timeline)) => {
+                    needed.iter().any(|range| timeline <= range.timeline)
+                }
+                _ => !needed.is_empty(),
+            },
             Some((timeline, number)) => needed
                 .iter()
                 .any(|range| range.timeline == timeline && range.numbers().contains(&number)),
         };
         self.there.is_none() && is_needed
+    }
+
+    /// Which it is, if it is one.
+    pub fn segment(&self, pair: &Pair) -> Option<Missing> {
+        let What::File(WalName::Segment(segment)) = self.what else {
+            return None;
+        };
+        let number = segment.number(pair.source.segment_size);
+        Some(Missing {
+            timeline: segment.timeline,
+            first: number,
+            last: number,
+        })
     }
 
     /// The segment that it is or belongs to; None of histories, which belong to all.

@@ -37,7 +37,10 @@ use self::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    repo::{backup_id::BackupId, brought::Brought, dump_name::DumpName},
+    repo::{
+        backup_id::BackupId, brought::Brought, dump_name::DumpName, repository::System,
+        wal_index::Missing,
+    },
     util::{cancel::Cancel, clock, meter::Meter, pace::Pace},
 };
 
@@ -91,11 +94,13 @@ struct Filling<'a> {
     tally: Tally,
 }
 
-/// What a source has.
+/// What the sources have.
 #[derive(Default)]
 struct Had {
     backups: BTreeSet<BackupId>,
     dumps: BTreeSet<DumpName>,
+    /// Segments that came from them in the place of damaged ones.
+    anew: Vec<(System, Missing)>,
 }
 
 impl<'a> Filling<'a> {
@@ -122,7 +127,7 @@ impl<'a> Filling<'a> {
             true => Ok(()),
             false => {
                 let forgets = filled.is_ok() && self.order.all_sources && self.order.only.is_none();
-                self.note(&known, brought, doubts, forgets.then_some(&had))
+                self.note(&known, brought, doubts, &had, forgets)
             }
         };
         filled?;
@@ -155,19 +160,20 @@ impl<'a> Filling<'a> {
             .hint("`pgstow list` shows all backups, `pgstow list --dumps` all dumps."))
     }
 
-    /// Notes what was brought; what no source `had` is forgotten.
+    /// Notes what was brought; where it `forgets`, what no source `had` is forgotten.
     fn note(
         &self,
         known: &Brought,
         mut brought: Brought,
         mut doubts: Doubts,
-        had: Option<&Had>,
+        had: &Had,
+        forgets: bool,
     ) -> Result<()> {
         let target = &self.order.target.repository;
         {
             let copied = self.tally.so_far();
             if self.order.verify {
-                doubts.settle(target, &copied)?;
+                doubts.settle(target, &copied, &had.anew)?;
             }
             // What was there before is noted already.
             let backups = copied.backups.iter().map(|backup| backup.id);
@@ -176,7 +182,7 @@ impl<'a> Filling<'a> {
             brought.dumps.extend(dumps);
         }
         doubts.take_from(&mut brought);
-        if let Some(had) = had {
+        if forgets {
             brought.backups.retain(|id| had.backups.contains(id));
             brought.dumps.retain(|name| had.dumps.contains(name));
         }
@@ -228,7 +234,10 @@ impl<'a> Filling<'a> {
         };
         for pair in &pairs {
             let needed = order.only.map(|_| lacking.needed_wal(&stock, &pair.source));
-            wal::copy(&pass, pair, needed.as_deref())?;
+            let damaged = doubts.wal(&pair.target);
+            let anew = wal::copy(&pass, pair, needed.as_deref(), &damaged)?;
+            let of_system = |segment| (pair.target.clone(), segment);
+            had.anew.extend(anew.into_iter().map(of_system));
         }
         for (peer, findings) in [
             (source, &lacking.of_source),

@@ -20,6 +20,17 @@ pub struct Peer {
     pub repository: Repository,
 }
 
+impl Peer {
+    /// What to do about what is damaged in it.
+    pub fn mending(&self) -> String {
+        format!(
+            "heal it by `pgstow --repo {} verify --all --wal --repair`, or delete it there: then the next sync brings it once \
+             more.",
+            self.name
+        )
+    }
+}
+
 /// How a system is registered in both.
 #[derive(Clone, Debug)]
 pub struct Pair {

@@ -120,10 +120,7 @@ impl Lacking {
                         .push((*id, Error::failed(what).hint(SAME_ID)));
                 }
                 (_, Some(Shown::Bad(why))) => {
-                    let error = Error::damaged(why.clone()).hint(format!(
-                        "delete its folder in repository {}: then the next sync brings it once more.",
-                        target.name
-                    ));
+                    let error = Error::damaged(why.clone()).hint(target.mending());
                     lacking.of_target.push((*id, error));
                 }
                 (Shown::Bad(why), None) if wanted => {

@@ -11,23 +11,27 @@ use super::{
 };
 use crate::{
     error::Result,
+    postgres::lsn::SystemId,
     repo::{
         backup_id::BackupId,
         brought::Brought,
         dump_name::DumpName,
         dumps::{DumpEntry, DumpState},
-        repository::Repository,
+        repository::{Repository, System},
         verified::{INTACT, Verified, VerifiedBackup, VerifiedCheck, VerifiedDump},
+        verified_wal::{VerifiedWal, WalRange, WalWord},
+        wal_index::Missing,
     },
 };
 
-const FOUND: &str = "`pgstow verify` found it damaged";
+pub const FOUND: &str = "`pgstow verify` found it damaged";
 
 /// What the newest words of `verify` call damaged, whether it is still there or not.
 #[derive(Debug, Default)]
 pub struct Doubts {
     backups: BTreeSet<BackupId>,
     dumps: BTreeSet<DumpName>,
+    wal: BTreeMap<SystemId, WalWord>,
 }
 
 impl Doubts {
@@ -40,7 +44,17 @@ impl Doubts {
         Ok(Self {
             backups: backups.collect(),
             dumps: dumps.chain(verdicts.lost_dumps.clone()).collect(),
+            wal: verdicts.wal,
         })
+    }
+
+    /// Segments of a system.
+    pub fn wal(&self, system: &System) -> Vec<Missing> {
+        let word = self.wal.get(&system.system_id);
+        let damaged = word.iter().flat_map(|word| &word.damaged);
+        damaged
+            .map(|range| range.numbers(system.segment_size))
+            .collect()
     }
 
     /// What was or is damaged doesn't count as brought.
@@ -49,9 +63,29 @@ impl Doubts {
         brought.dumps.retain(|name| !self.dumps.contains(name));
     }
 
-    /// Of what was copied anew and read again, the words of before hold no more.
-    pub fn settle(&mut self, target: &Repository, copied: &Copied) -> Result<()> {
+    /// Of what was copied anew and read again, the words of before hold no more; `wal`: of these segments.
+    pub fn settle(
+        &mut self,
+        target: &Repository,
+        copied: &Copied,
+        wal: &[(System, Missing)],
+    ) -> Result<()> {
         let mut words = Verified::now();
+        for (id, word) in &self.wal {
+            let of_system = wal.iter().filter(|(system, _)| system.system_id == *id);
+            let anew: Vec<Missing> = of_system.clone().map(|(_, segment)| *segment).collect();
+            if let Some((system, _)) = of_system.into_iter().next() {
+                let size = system.segment_size;
+                let damaged = word.damaged.iter().map(|range| range.numbers(size));
+                let left = damaged.flat_map(|range| range.without(&anew));
+                words.wal.push(VerifiedWal {
+                    system_id: *id,
+                    damaged: WalRange::joined(left, size),
+                    missing: word.missing.clone(),
+                    sealed: false,
+                });
+            }
+        }
         for backup in &copied.backups {
             if self.backups.remove(&backup.id) {
                 let coding = target.backup(backup.id)?.coding();
@@ -60,6 +94,7 @@ impl Doubts {
                     restorable: true,
                     findings: 0,
                     sealed: coding.encrypted && target.keys().check_identity().is_err(),
+                    healed: true,
                 });
             }
         }
@@ -70,7 +105,7 @@ impl Doubts {
                 words.dumps.push(word);
             }
         }
-        match words.backups.is_empty() && words.dumps.is_empty() {
+        match words.backups.is_empty() && words.dumps.is_empty() && words.wal.is_empty() {
             true => Ok(()),
             false => target.add_verified(&words),
         }

@@ -211,3 +211,28 @@ fn a_repository_that_is_away_is_replaced_by_the_next() {
         .fails(1)
         .stderr_contains("lies in the repository");
 }
+
+/// Two copies: an encrypted one, which this host has no key for, is no reason to stop before the next.
+#[test]
+fn a_copy_that_cant_be_opened_is_passed_over() {
+    let recipients = format!("encryption.recipients = [\"{}\"]", keys::RECIPIENT);
+    let lines = format!("compression = \"zstd:1\"\n{recipients}");
+    let site = Site::start(pg(17), &lines);
+    site.fill();
+    let third = site.scratch.folder("third");
+    let section = format!(
+        "[repo.third]\nurl = \"{}\"\nwal_mode = \"sync\"\ncompression = \"zstd:1\"\n[cluster.main]",
+        third.display()
+    );
+    site.configure("[cluster.main]", &section);
+    site.pgstow(&["--repo", "third", "init"]).ok();
+    let dump = site.main().dump("postgres");
+    site.main().switch_wal();
+    site.pgstow(&["sync"]).ok();
+    fs::rename(site.stow.root(), site.scratch.join("away")).unwrap();
+    let warnings = [
+        "repository offsite can't be used instead: there is no identity",
+        "repository third is used instead",
+    ];
+    restored(&site, "third-copy", &warnings, &dump).stop(Shutdown::Fast);
+}

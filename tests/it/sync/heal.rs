@@ -122,11 +122,30 @@ fn a_backup_and_wal_that_are_damaged_there() {
     assert!(told.contains("repository offsite has it damaged"), "{told}");
     assert!(first.folder().exists() && segment.exists(), "{told}");
     site.monitor_tells(1, "damaged there");
+    let told = site.sync(3);
+    assert!(
+        told.to_string().contains(within.to_str().unwrap()),
+        "{told:#}"
+    );
+    assert!(
+        told.to_string().contains("verify --all --wal --repair"),
+        "{told:#}"
+    );
 
     fs::remove_dir_all(site.folder_of(&first)).unwrap();
-    fs::remove_file(site.offsite.join(within)).unwrap();
     // The incremental one was bad for want of this one alone.
-    assert_eq!(count(&site.sync(0), "backups"), 1);
+    let told = site.sync(3);
+    assert_eq!(count(&told, "backups"), 1);
+    assert!(
+        told.to_string().contains(within.to_str().unwrap()),
+        "{told:#}"
+    );
+    site.monitor_tells(1, "(1 damaged there)");
+    fs::remove_file(site.offsite.join(within)).unwrap();
+    site.sync(0);
+    // It was read again: nobody has to verify it first.
+    site.sync(0);
+    site.monitor_tells(0, "it has all that there is");
     site.offsite(&["verify", "--all", "--wal"]).ok();
     assert_eq!(count(&site.sync(0), "backups"), 0);
     let told = cleanup();

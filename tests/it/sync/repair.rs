@@ -106,6 +106,25 @@ fn heals_from_what_is_encrypted() {
     heals_byte_for_byte(pg(16), &lines);
 }
 
+/// Whoever can't decrypt does not know better than who could, but has replaced what was found.
+#[test]
+fn what_is_healed_without_the_key_counts_as_whole() {
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    let (site, [full, _], _) = filled(pg(17), &lines);
+    flip(&site.copied(&full).parts()[0]);
+    verify(&site, "offsite", &[], 3);
+    let file = keys::identity_file(&of_keys);
+    site.configure(&format!(", identity_file = \"{}\"", file.display()), "");
+    // It can say nothing against what was found with the key.
+    site.sync(3);
+    let told = verify(&site, "offsite", &["--repair"], 0);
+    assert!(count(&told, "repairs") > 0, "{told:#}");
+    site.sync(0);
+    verify(&site, "offsite", &[], 0);
+    site.sync(0);
+}
+
 /// Encrypted anew: other bytes, and the same backup.
 #[test]
 fn heals_an_encrypted_copy_from_a_plain_repository() {

@@ -892,6 +892,7 @@ fn a_good_backup_has_no_flaw() {
             restorable,
             findings: 1,
             sealed: false,
+            healed: false,
         };
         let verdicts = &mut held.archive.verdicts.newest;
         verdicts.insert(word.backup, (at(20), word));
