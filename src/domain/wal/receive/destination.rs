@@ -1,6 +1,10 @@
 //! Where what is received is to go: the repositories in which the server's system is registered.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use tracing::warn;
 
@@ -14,8 +18,11 @@ use crate::{
         wal_name::{SegmentSize, WalName},
     },
     repo::{layout::ClusterName, repository::System},
-    util::{meter::Meter, units},
+    util::{cancel::Cancel, errand::Errand, meter::Meter, process::NO_LIMIT, units},
 };
+
+/// So long a repository may keep the server waiting, of which it is known that it takes this WAL.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Destination<'a> {
     pub stores: &'a [Store],
@@ -23,6 +30,24 @@ pub struct Destination<'a> {
     /// Where it waits for them.
     pub folder: &'a Path,
     pub meter: &'a Meter,
+    pub cancel: &'a Cancel,
+}
+
+/// How the system is registered in a repository.
+fn registration(
+    store: &Store,
+    cluster: &ClusterName,
+    meter: &Meter,
+    id: SystemId,
+) -> Errand<System> {
+    let (store, cluster, meter) = (store.clone(), cluster.clone(), meter.clone());
+    let what = format!("looking at repository {}", store.name);
+    Errand::send(what, move || {
+        let repository = store.open(&cluster, &meter)?.repository;
+        let system = repository.system(id)?;
+        repository.check_encryption(&system)?;
+        Ok(system)
+    })
 }
 
 impl Destination<'_> {
@@ -33,14 +58,21 @@ impl Destination<'_> {
         }
         let mut size = None;
         for store in self.stores {
-            let system = match self.registration(store, id) {
+            let registration = registration(store, self.cluster, self.meter, id);
+            let has_received = self.has_received_from(id)?;
+            let patience = match has_received {
+                true => PATIENCE,
+                false => NO_LIMIT,
+            };
+            let system = match registration.wait(Instant::now() + patience, self.cancel) {
                 Ok(system) => system,
                 // One that is away: what comes waits for it.
                 Err(error)
-                    if !matches!(
-                        error.kind(),
-                        Kind::Foreign | Kind::Usage | Kind::Interrupted
-                    ) && self.has_received_from(id)? =>
+                    if has_received
+                        && !matches!(
+                            error.kind(),
+                            Kind::Foreign | Kind::Usage | Kind::Interrupted
+                        ) =>
                 {
                     warn!(
                         "{}; what comes waits in {}",
@@ -77,13 +109,6 @@ impl Destination<'_> {
                 ),
             )),
         }
-    }
-
-    fn registration(&self, store: &Store, id: SystemId) -> Result<System> {
-        let repository = store.open(self.cluster, self.meter)?.repository;
-        let system = repository.system(id)?;
-        repository.check_encryption(&system)?;
-        Ok(system)
     }
 
     /// Whether anything in the folder says that it is of that system: its repositories were right then.

@@ -198,6 +198,7 @@ impl Receiver<'_> {
             cluster: self.cluster,
             folder: &self.folder,
             meter: self.meter,
+            cancel: self.cancel,
         };
         let size = destination.check(&mut server, identity.system_id)?;
         let Some(slot) = server.slot(self.slot)? else {
