@@ -1,8 +1,8 @@
 //! Heals a backup: each object that is not as it is described, then what describes them.
 //!
 //! Where an object is encrypted anew, or was encrypted for itself in the other repository, its hash as stored is another:
-//! then `SHA256SUMS` and `backup.json` are replaced, in this order, behind it. A crash in between leaves a backup that can
-//! be restored, and is healed once more.
+//! then `SHA256SUMS` and `backup.json` are replaced, in this order, behind it. A crash in between leaves a backup that counts
+//! as damaged, since its description tells of another object, and is healed once more.
 
 use std::{
     collections::BTreeSet,
