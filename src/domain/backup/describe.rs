@@ -20,7 +20,7 @@ use crate::{
         layout::BackupObject,
         object_writer::LISTS,
     },
-    util::host,
+    util::{host, units},
 };
 
 /// What is stored beside the files, from what the server tells.
@@ -42,8 +42,8 @@ impl Run<'_> {
         let left_out = relations::write(self.info, self.session, &mut out, self.cancel)?;
         if let Some(first) = left_out.first() {
             info!(
-                "the names of relations in {} databases are not in the backup, such as {first}",
-                left_out.len()
+                "the names of relations in {} are not in the backup, such as {first}",
+                units::count(left_out.len() as u64, "database")
             );
         }
         out.finish()

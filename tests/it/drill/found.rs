@@ -203,7 +203,8 @@ fn a_database_that_cant_be_entered_is_not_well() {
         .data_dir()
         .join(format!("base/{oid}/pg_filenode.map"));
     std::fs::remove_file(map).unwrap();
-    site.stow.backup(&[]);
+    let base = site.stow.base(&[]);
+    base.expect_warning("the names of relations").ok();
     let report = site.finds(site.drill(&[]), &["contents"]);
     assert!(says(&report, "contents").contains("broken"), "{report}");
     for check in ["indexes", "amcheck"] {
