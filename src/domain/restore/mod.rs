@@ -77,7 +77,6 @@ use crate::{
     },
     util::{cancel::Cancel, clock::Time, fs::write_over, meter::Meter},
 };
-use contents::Contents;
 use fill::Run;
 use folders::{give, make};
 use mark::Mark;
@@ -171,11 +170,7 @@ fn carry_out(
     // Read first: a damaged index must not cost the old cluster its name.
     let sources = Sources::new(repository, &options.others);
     let backup = &plan.choice.backup;
-    let what = format!("the index of backup {}", backup.id);
-    let (contents, indexes) = sources.read(backup, &what, |repository, backup, _| {
-        let contents = Contents::load(repository, backup)?;
-        Ok((contents, repository.clone()))
-    })?;
+    let (contents, indexes) = sources.contents(backup)?;
     let replaced = plan.replaced();
     let run = Run {
         sources: &sources,

@@ -13,7 +13,6 @@ use super::{
     archive::Archive,
     aside,
     choice::{Choice, choose},
-    contents::Contents,
     delta::{self, Update, outlook::Outlook},
     folders::{Facts, Owner, State},
     forecast::Load,
@@ -26,6 +25,7 @@ use super::{
     prove::Prover,
     request::{Delta, Request},
     rescue, shown,
+    sources::Sources,
     tablespaces::{self, Tablespace},
     target::{Action, Target, TimelineWish, Wish},
 };
@@ -285,9 +285,10 @@ pub fn plan(
     }
     let tablespaces = tablespaces::place(backup, &data_dir, own, &request.tablespaces)?;
     let owner = Owner::choose(&facts)?;
+    let sources = Sources::new(repository, &options.others);
     let needed_bytes = match (again, &request.databases) {
         (Some(_), _) => {
-            let contents = Contents::load(repository, backup)?;
+            let (contents, _) = sources.contents(backup)?;
             let update = Update {
                 backup,
                 contents: &contents,
@@ -303,7 +304,7 @@ pub fn plan(
             Some(update.needed(kept)?)
         }
         (None, Some(databases)) => {
-            let contents = Contents::load(repository, backup)?;
+            let (contents, _) = sources.contents(backup)?;
             Some(contents.by_place(&tablespaces, |member| !is_hollow(member, databases)))
         }
         (None, None) => None,

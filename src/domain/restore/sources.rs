@@ -12,6 +12,7 @@ use std::{
 
 use tracing::warn;
 
+use super::contents::Contents;
 use crate::{
     error::{Error, Kind, Result},
     repo::{catalog::Backup, others::Others, repository::Repository},
@@ -80,6 +81,15 @@ impl<'a> Sources<'a> {
             warn!("{what} comes from repository {name}: {why}");
         }
         Ok(value)
+    }
+
+    /// What is in `backup`, and the repository whose indexes told it.
+    pub fn contents(&self, backup: &Backup) -> Result<(Contents, Repository)> {
+        let what = format!("the index of backup {}", backup.id);
+        self.read(backup, &what, |repository, backup, _| {
+            let contents = Contents::load(repository, backup)?;
+            Ok((contents, repository.clone()))
+        })
     }
 
     fn may_be_elsewhere(&self, error: &Error) -> bool {

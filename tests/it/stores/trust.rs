@@ -9,7 +9,9 @@ use std::{
 use pgstow::{error::Kind, repo::layout};
 
 use super::open;
-use crate::harness::{Peer, Scratch, bucket::Bucket, certificate::self_signed, cluster::free_port};
+use crate::harness::{
+    Peer, Scratch, bucket::Bucket, certificate::self_signed, cluster::free_port, wait_for,
+};
 
 #[test]
 fn the_certificate_of_ca_file_is_trusted() {
@@ -49,8 +51,10 @@ fn an_unknown_certificate_is_refused_and_not_asked_for_again() {
             let told = error.hint_text().unwrap();
             assert!(told.contains(hint), "{told}");
         }
-        let log = fs::read_to_string(folder.join("log")).unwrap();
-        assert_eq!(log.matches("SSL alert number").count(), 2, "{log}");
+        let log = || fs::read_to_string(folder.join("log")).unwrap();
+        let refusals = || log().matches("SSL alert number").count();
+        wait_for(|| refusals() >= 2);
+        assert_eq!(refusals(), 2, "{}", log());
     }
 }
 
