@@ -58,6 +58,8 @@ fn two_that_begin_at_once_have_ids_of_their_own() {
     let site = Site::start(pg(18), "compression = \"zstd:1\"");
     site.configure("wal_mode = \"sync\"", "wal_mode = \"push\"");
     site.main().psql("create table t as select 1");
+    // From now on WAL goes to both.
+    site.main().switch_wal();
     let base = |repo: &str| {
         let words = [
             "--repo",
