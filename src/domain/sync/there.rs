@@ -29,7 +29,8 @@ pub const FOUND: &str = "`pgstow verify` found it damaged";
 /// What the newest words of `verify` call damaged, whether it is still there or not.
 #[derive(Debug, Default)]
 pub struct Doubts {
-    backups: BTreeSet<BackupId>,
+    /// And how much was found of each.
+    backups: BTreeMap<BackupId, u64>,
     dumps: BTreeSet<DumpName>,
     wal: BTreeMap<SystemId, WalWord>,
 }
@@ -38,7 +39,8 @@ impl Doubts {
     pub fn of(target: &Repository) -> Result<Self> {
         let verdicts = target.verdicts(|_| true)?;
         let backups = verdicts.newest.values();
-        let backups = backups.filter_map(|(_, word)| (!word.restorable).then_some(word.backup));
+        let backups = backups.filter(|(_, word)| !word.restorable);
+        let backups = backups.map(|(_, word)| (word.backup, word.findings));
         let dumps = verdicts.dumps.keys();
         let dumps = dumps.filter(|dump| verdicts.finds_damaged(dump)).cloned();
         Ok(Self {
@@ -59,7 +61,7 @@ impl Doubts {
 
     /// What was or is damaged doesn't count as brought.
     pub fn take_from(&self, brought: &mut Brought) {
-        brought.backups.retain(|id| !self.backups.contains(id));
+        brought.backups.retain(|id| !self.backups.contains_key(id));
         brought.dumps.retain(|name| !self.dumps.contains(name));
     }
 
@@ -86,18 +88,27 @@ impl Doubts {
                 });
             }
         }
-        for backup in &copied.backups {
-            if self.backups.remove(&backup.id) {
-                let coding = target.backup(backup.id)?.coding();
+        let copied_backups: BTreeSet<BackupId> = copied.backups.iter().map(|one| one.id).collect();
+        let mut whole = BTreeSet::new();
+        // By age: what a backup builds on comes before it.
+        for (id, findings) in &self.backups {
+            let Ok(backup) = target.backup(*id) else {
+                continue;
+            };
+            // All that was wrong with it was what it builds on.
+            let of_parent = *findings == 1 && backup.parent.is_some_and(|id| whole.contains(&id));
+            if copied_backups.contains(id) || of_parent {
+                whole.insert(*id);
                 words.backups.push(VerifiedBackup {
-                    backup: backup.id,
+                    backup: *id,
                     restorable: true,
                     findings: 0,
-                    sealed: coding.encrypted && target.keys().check_identity().is_err(),
+                    sealed: backup.coding().encrypted && target.keys().check_identity().is_err(),
                     healed: true,
                 });
             }
         }
+        self.backups.retain(|id, _| !whole.contains(id));
         for dump in &copied.dumps {
             if self.dumps.remove(&dump.name) {
                 let intact = VerifiedCheck::passed(INTACT, "it was copied anew, and read again");
@@ -122,7 +133,7 @@ impl There {
     pub fn look(target: &Repository, doubts: &Doubts) -> Result<Self> {
         let mut backups = stock::look(target)?;
         for (id, shown) in &mut backups {
-            if matches!(shown, Shown::Complete(_)) && doubts.backups.contains(id) {
+            if matches!(shown, Shown::Complete(_)) && doubts.backups.contains_key(id) {
                 *shown = Shown::Bad(FOUND.to_owned());
             }
         }
