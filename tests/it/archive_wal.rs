@@ -320,7 +320,7 @@ fn a_repository_that_hangs_holds_up_no_other() {
         assert!(fs::read(&fetched).unwrap() == fs::read(&paths[0]).unwrap());
         fs::remove_file(fetched).unwrap();
         let why = fs::read_to_string(&note).unwrap();
-        assert!(why.contains("no answer after 5."), "{why}");
+        assert!(why.contains("no answer after"), "{why}");
     }
 }
 
