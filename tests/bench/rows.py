@@ -72,4 +72,4 @@ def rounds(count, tools):
     what the round before left to be written. A slow tool takes part in its `most_rounds` only."""
     for number in range(1, count + 1):
         first = number % len(tools)
-        yield number, [tool for tool in tools[first:] + tools[:first] if number <= tool.most_rounds]
+        yield number, [tool for tool in tools[first:] + tools[:first] if number <= getattr(tool, "most_rounds", number)]
