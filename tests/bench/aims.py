@@ -67,14 +67,14 @@ AIMS = [
 GROWTH = {"archive-wal": 1.25, "restore-wal": 1.25, "list": TIMES[-1], "monitor": TIMES[-1], "incremental, nothing changed, by pgstow": TIMES[-1]}
 
 
-def table(rows, curves):
-    """Of the aims whose work was measured."""
-    lines = [line(aim, rows) for aim in AIMS if is_measured(aim, rows)]
+def table(chapter, rows):
+    """Of the aims whose work this part of the benchmark measured, if there are any."""
+    lines = [line(aim, rows) for aim in AIMS if aim.row in chapter.keys and is_measured(aim, rows)]
     lines += [grown(curve, name, metric)
-              for curve in curves for name in GROWTH if name in curve.lines for metric in ("wall", "peak memory")]
+              for curve in chapter.curves for name in GROWTH if name in curve.lines for metric in ("wall", "peak memory")]
     met = sum(cells[-1] == "met" for cells in lines)
     heads = ["work", "", "pgstow", "against", "", "pgstow / it", "aim", ""]
-    return f"## Aims\n\n{met} of {len(lines)} are met.\n\n" + report.table(heads, lines)
+    return f"{met} of {len(lines)} aims are met:\n\n" + report.table(heads, lines) if lines else ""
 
 
 def is_measured(aim, rows):

@@ -1,4 +1,4 @@
-"""What the parts of the benchmark share: options, the filled cluster, and the page that they write."""
+"""What the parts of the benchmark share: options, the filled cluster, and the chapters that they write."""
 
 import sys
 import time
@@ -14,25 +14,40 @@ def say(text):
     print(f"{time.monotonic() - BEGUN:7.1f} s  {text}", file=sys.stderr, flush=True)
 
 
+class Chapter:
+    """What one part puts on the page."""
+
+    def __init__(self):
+        self.page = []  # paragraphs, rows and curves, in order
+        self.keys, self.curves = [], []
+
+    def render(self):
+        return "\n\n".join(one if isinstance(one, str) else one.table() for one in self.page)
+
+
 class Bench:
     def __init__(self, options, place):
         self.options, self.place = options, place
-        self.page = []  # paragraphs and rows, in order
-        self.rows, self.curves = {}, []
+        self.chapters = {}  # by part, what it puts on the page
+        self.rows = {}  # of all parts: one part's aim may be held against another's peer
         self.main = self.running = None
 
+    def begin(self, part):
+        self.chapter = self.chapters[part] = Chapter()
+
     def text(self, text):
-        self.page.append(text)
+        self.chapter.page.append(text)
 
     def row(self, key, tools, shown=LOCAL):
         """A new row, which is shown here on the page."""
         row = self.rows[key] = Row(tools, shown)
-        self.page.append(row)
+        self.chapter.keys.append(key)
+        self.chapter.page.append(row)
         return row
 
     def curve(self, curve):
-        self.curves.append(curve)
-        self.page.append(curve)
+        self.chapter.curves.append(curve)
+        self.chapter.page.append(curve)
 
     def record(self, number, what, row, tool, measured, stored=0):
         row.add(tool, measured, stored)
@@ -57,6 +72,3 @@ class Bench:
         if self.running is not None:
             self.running.stop()
             self.running = None
-
-    def render(self):
-        return "\n\n".join(part if isinstance(part, str) else part.table() for part in self.page)

@@ -1,4 +1,4 @@
-"""Figures to tables, and tables into docs/benchmarks.md between its two markers."""
+"""Figures to tables, and tables into docs/benchmarks.md, where each part of the benchmark has a chapter between two markers."""
 
 import datetime
 import os
@@ -6,7 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-BEGIN, END = "<!-- figures: begin (written by tests/bench/run.py) -->", "<!-- figures: end -->"
+BEGIN, END = "<!-- figures of {}: begin (written by tests/bench/run.py) -->", "<!-- figures of {}: end -->"
 
 
 def table(heads, rows):
@@ -28,15 +28,15 @@ def shown(metric, value):
     return seconds(value) if metric in ("wall", "CPU") else megabytes(value)
 
 
-def machine(programs):
-    """What it ran on, and with which versions."""
+def machine(commands):
+    """When it was measured, on what, and with which versions, which the commands tell."""
     models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1e6
-    rows = [["date", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")],
-            ["processor", f"{(models or [platform.machine()])[0]}, {os.cpu_count()} processors"], ["memory", f"{memory:.0f} GB"],
-            ["system", f"{first_line(['sh', '-c', '. /etc/os-release; echo $PRETTY_NAME'])}, Linux {platform.release()}"]]
-    rows += [[name, first_line(command)] for name, command in programs.items()]
-    return table(["", ""], rows)
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    system = first_line(["sh", "-c", ". /etc/os-release; echo $PRETTY_NAME"])
+    versions = ", ".join(first_line(command) for command in commands)
+    return (f"Measured {now}: {(models or [platform.machine()])[0]}, {os.cpu_count()} processors, {memory:.0f} GB of memory, "
+            f"{system}, Linux {platform.release()}; {versions}.")
 
 
 def first_line(command):
@@ -44,11 +44,14 @@ def first_line(command):
     return done.stdout.splitlines()[0].strip()
 
 
-def write(path, text):
-    """Replaces what is between the markers."""
+def write(path, chapters):
+    """Replaces the chapters of these parts; the others keep what an earlier run measured."""
     page = Path(path).read_text()
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{path} has no markers {BEGIN} and {END}")
-    Path(path).write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    for part, text in chapters.items():
+        begin, end = BEGIN.format(part), END.format(part)
+        before, found, rest = page.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not found or not ended:
+            raise SystemExit(f"{path} has no markers {begin} and {end}")
+        page = f"{before}{begin}\n\n{text}\n\n{end}{after}"
+    Path(path).write_text(page)

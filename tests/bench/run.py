@@ -33,26 +33,29 @@ PAGE = ROOT / "docs/benchmarks.md"
 PARTS = {"full": full, "bucket": bucket, "dump": dump, "delta": delta, "incremental": incremental, "replay": replay, "summaries": summaries,
          "wal": wal, "bucket-wal": bucket_wal, "find": find, "growth": growth, "program": program}
 
+# An aim of the first is held against what the second measures.
+BESIDE = {"summaries": "incremental"}
+
 NEEDED = "What is needed: tests/bench/setup.sh"
 
 
 def main():
     options = arguments()
     try:
-        text, failed = run(options)
+        chapters, failed = run(options)
     except (Failed, OSError) as why:
         raise SystemExit(f"run.py: {why}\n{NEEDED}") from None
-    print(text)
+    print("\n\n".join(chapters.values()))
     say("done")
     if options.write:
-        report.write(PAGE, text)
+        report.write(PAGE, chapters)
         say(f"written to {PAGE}")
     if failed:
         raise SystemExit(f"run.py: failed: {', '.join(failed)}\n{NEEDED}")
 
 
 def run(options):
-    """Runs what was asked for; the text for the page, and the parts that failed, which the text tells."""
+    """Runs what was asked for; the chapters for the page by their parts, and the parts that failed, whose chapters tell it."""
     failed = []
     with Workplace(options.work, options.keep) as place:
         Pgstow.program = place.program(options.pgstow)
@@ -61,6 +64,7 @@ def run(options):
         for name, part in PARTS.items():
             if name in options.parts:
                 say(f"part {name}")
+                bench.begin(name)
                 try:
                     part(bench)
                 except (Failed, OSError) as why:
@@ -68,8 +72,14 @@ def run(options):
                     print(f"part {name}: {why}", file=sys.stderr)
                     failed.append(name)
         bench.stop()
-        told = [f"**The part `{name}` failed: what it measured before is shown.**" for name in failed]
-        return "\n\n".join([versions(options), *told, aims.table(bench.rows, bench.curves), bench.render()]), failed
+        about = versions(options)
+        return {name: chapter(name, bench, about, name in failed) for name in bench.chapters}, failed
+
+
+def chapter(name, bench, about, failed):
+    one = bench.chapters[name]
+    told = f"**The part `{name}` failed: what it measured before is shown.**" if failed else ""
+    return "\n\n".join(text for text in (one.render(), told, aims.table(one, bench.rows), about) if text)
 
 
 def arguments():
@@ -86,16 +96,17 @@ def arguments():
     parser.add_argument("--work", default="/tmp/pgstow-bench", help="a folder that does not exist (default: %(default)s)")
     parser.add_argument("--port", type=int, default=54321, help="this and the next are used, in sockets, and the three behind them on loopback (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md, in place of those that these parts had there")
     options = parser.parse_args()
-    if options.write and set(options.parts) != set(PARTS):
-        parser.error("--write is for all parts: the page would lose the others")
+    for part, other in BESIDE.items():
+        if options.write and part in options.parts and other not in options.parts:
+            parser.error(f"an aim of {part} is held against a peer that {other} measures: --write takes both")
     return options
 
 
 def versions(options):
-    return report.machine({"PostgreSQL": [f"{options.bindir}/postgres", "--version"], "pgstow": [Pgstow.program, "--version"],
-                           "pgBackRest": ["pgbackrest", "version"], "Barman": ["barman", "--version"], "zstd": ["zstd", "--version"]})
+    return report.machine([[Pgstow.program, "--version"], [f"{options.bindir}/postgres", "--version"],
+                           ["pgbackrest", "version"], ["barman", "--version"], ["zstd", "--version"]])
 
 
 if __name__ == "__main__":
