@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
+mod example;
+mod secrets;
+
 use std::{
     ffi::OsString,
     fs,
@@ -14,6 +18,7 @@ use super::{
     layers::{Flag, Layers, Places},
     notes::Note,
 };
+
 use crate::{
     commands::options::{Jobs, LogLevel, Settings},
     domain::retention::policy::{Keep, OlderWal},
@@ -239,58 +244,6 @@ fn only_the_first_repository_has_a_window_by_default() {
 }
 
 #[test]
-fn keys_of_encryption_are_checked_and_a_private_one_is_never_told() {
-    const PRIVATE: &str =
-        "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
-    const PUBLIC: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
-    let repo =
-        |lines: &str, mode| Host::new().file(&format!("[repo.a]\nurl = '/a'\n{lines}"), mode);
-    let keys_of = |host: &Host| host.settings().unwrap().repos[0].keys.clone();
-
-    assert!(!keys_of(&repo("", 0o644)).encrypt());
-    let host = repo(
-        &format!("encryption = {{ recipients = ['{PUBLIC}', '{PUBLIC}'] }}"),
-        0o644,
-    );
-    assert!(keys_of(&host).encrypt() && !keys_of(&host).can_decrypt());
-    assert_eq!(keys_of(&host).recipients().unwrap().len(), 1);
-    let host = host.env("PGSTOW_REPO_ENCRYPTION_IDENTITY", PRIVATE);
-    assert!(keys_of(&host).can_decrypt());
-    keys_of(&host).check_identity().unwrap();
-    assert!(!format!("{:?}", host.settings()).contains("SECRET-KEY"));
-    let host = repo("encryption.identity_file = '/nowhere'", 0o644);
-    assert_eq!(keys_of(&host).identity_file(), Some(Path::new("/nowhere")));
-
-    for (lines, expected) in [
-        (
-            "encryption.recipients = ['age1x']",
-            "pgstow.toml:3: bad value for repo.a.encryption.recipients",
-        ),
-        (
-            &format!("encryption.recipients = ['{PRIVATE}']"),
-            "a private key stands where recipients do",
-        ),
-        (
-            "encryption.recipients_file = 'x'",
-            "pgstow.toml:3: bad value for repo.a.encryption.recipients_file",
-        ),
-        ("encryption.identity_file = 'x'", "must be an absolute path"),
-    ] {
-        let error = repo(lines, 0o644).error();
-        assert!(error.contains(expected), "{error}");
-        assert!(!error.contains("SECRET-KEY-"), "{error}");
-    }
-    // Who only archives needs none.
-    let exposed = repo(&format!("encryption.identity = '{PRIVATE}'"), 0o644);
-    let error = keys_of(&exposed)
-        .check_identity()
-        .unwrap_err()
-        .in_one_line();
-    assert!(error.contains("can be read by every user"), "{error}");
-    assert!(!error.contains("SECRET-KEY-"), "{error}");
-}
-
-#[test]
 fn bad_values_are_blamed_on_their_source() {
     let new = Host::new;
     let config = |text: &str| Host::new().file(text, 0o644);
@@ -386,43 +339,6 @@ impl Host {
     }
 }
 
-/// In either file; only PostgreSQL's own calls use it all the same.
-#[test]
-fn a_secret_that_all_can_read_is_used_where_wal_would_wait() {
-    let repo = "[repo.a]\nurl='s3://b/p'\n";
-    let in_file = Host::new().file(&format!("{repo}secret_key='hush'"), 0o644);
-    let in_env = Host::new().file(repo, 0o644);
-    let in_env = in_env
-        .env_file("PGSTOW_REPO_SECRET_KEY=hush")
-        .env_file_mode(0o644);
-    for (host, line) in [(in_file, 3), (in_env, 1)] {
-        let mut layers = host.layers().unwrap();
-        let secret = |layers: &Layers| {
-            let found = layers.find(keys::SECRET_KEY, "a").unwrap();
-            layers.secret(found.unwrap())
-        };
-        match secret(&layers) {
-            SecretFrom::Exposed { what, cure } => {
-                let place = format!(":{line}: ");
-                assert!(
-                    what.contains(&place) && cure.contains("chmod o-rwx"),
-                    "{what} {cure}"
-                );
-            }
-            other => panic!("{other:?}"),
-        }
-        assert!(layers.exposed_password().is_some());
-        layers.uses_exposed = true;
-        let hush = SecretFrom::Setting(Secret::new("hush"));
-        assert_eq!(secret(&layers), hush);
-    }
-    // Closed, it is nobody else's.
-    let closed = Host::new()
-        .file(repo, 0o644)
-        .env_file("PGSTOW_REPO_SECRET_KEY=hush");
-    assert_eq!(closed.layers().unwrap().exposed_password(), None);
-}
-
 #[test]
 fn two_old_names_may_agree_and_a_hidden_contradiction_does_no_harm() {
     let host = Host::new().env("PGHOST", "a").env("POSTGRES_HOST", "a");
@@ -510,164 +426,6 @@ fn a_service_file_ranks_between_settings_and_libpqs_variables() {
 }
 
 #[test]
-fn secrets_are_masked() {
-    let host = Host::new()
-        .env("PGPASSWORD", "hush")
-        .flag(keys::REPO_URL, "--repo-url", "/x");
-    let layers = host.layers().unwrap();
-    let shown: Vec<_> = layers.show().collect::<Result<_>>().unwrap();
-    let of_alerts = KEYS.iter().filter(|key| key.scope == Scope::Alert);
-    assert_eq!(shown.len(), KEYS.len() - of_alerts.count());
-    let json = serde_json::to_string(&shown).unwrap();
-    assert!(json.contains(
-        r#"{"key":"cluster.main.password","value":"***","source":"variable PGPASSWORD"}"#
-    ));
-    assert!(json.contains(r#"{"key":"repo.local.url","value":"/x","source":"--repo-url"}"#));
-    assert!(!json.contains("hush"));
-    assert!(!format!("{:?}", layers.settings().unwrap()).contains("hush"));
-}
-
-mod alerts {
-    use super::*;
-    use crate::domain::monitor::{
-        door::{Notifier, Way},
-        mail::Security,
-        webhook::Form,
-    };
-
-    fn notifiers(host: &Host) -> Vec<Notifier> {
-        host.layers().unwrap().alerts().unwrap().notifiers
-    }
-
-    fn wishes(one: &Notifier) -> [bool; 3] {
-        let wishes = one.wishes;
-        [wishes.failure, wishes.recovery, wishes.success]
-    }
-
-    #[test]
-    fn old_names_become_alerts() {
-        let host = Host::new()
-            .env("DISCORD_WEBHOOK_URL_FILE", "/run/secrets/discord")
-            .env("DISCORD_NOTIFY_SUCCESS", "true")
-            .env("DISCORD_NOTIFY_FAILURE", "false")
-            .env_file("WEBHOOK_URL=https://hooks.slack.com/services/hush");
-        let [webhook, discord] = &notifiers(&host)[..] else {
-            panic!("{:?}", notifiers(&host));
-        };
-        let (Way::Webhook(plain), Way::Webhook(chat)) = (&webhook.way, &discord.way) else {
-            panic!("no webhooks");
-        };
-        assert_eq!((webhook.name.as_str(), plain.form), ("webhook", None));
-        let url = SecretFrom::Setting(Secret::new("https://hooks.slack.com/services/hush"));
-        assert_eq!(plain.url, url);
-        assert_eq!(wishes(webhook), [true, true, false]);
-        assert_eq!(discord.name, "discord");
-        assert_eq!(chat.form, Some(Form::Discord));
-        assert_eq!(chat.url, SecretFrom::File("/run/secrets/discord".into()));
-        assert_eq!(wishes(discord), [false, false, true]);
-        assert!(host.layers().unwrap().notes().unwrap().is_empty());
-        let shown: Vec<_> = host.layers().unwrap().show().map(Result::unwrap).collect();
-        let json = serde_json::to_string(&shown).unwrap();
-        assert!(json.contains("alert.webhook.url"), "{json}");
-        assert!(!json.contains("hush"), "{json}");
-        assert!(!format!("{:?}", notifiers(&host)).contains("hush"));
-
-        let host = Host::new().env("DISCORD_NOTIFY_SUCCESS", "true");
-        assert_eq!(notifiers(&host).len(), 0);
-        let notes = host.layers().unwrap().notes().unwrap();
-        let said =
-            "variable DISCORD_NOTIFY_SUCCESS is set, but not used: no alert is named discord";
-        assert_eq!(notes, [Note::Warning(said.to_owned())]);
-    }
-
-    #[test]
-    fn variables_name_the_alert() {
-        let host = Host::new()
-            .env("PGSTOW_ALERT_MAIL_TO", "a@example.org, B <b@example.org>")
-            .env("PGSTOW_ALERT_MAIL_ON", "success")
-            .env("PGSTOW_ALERT_OP_S_URL_FILE", "/b")
-            .file("[alert.op-s]\n[alert.mail]\ntls = 'tls'", 0o644);
-        let [ops, mail] = &notifiers(&host)[..] else {
-            panic!("{:?}", notifiers(&host));
-        };
-        assert_eq!(ops.name, "op-s");
-        assert_eq!(wishes(mail), [false, false, true]);
-        let Way::Mail(letter) = &mail.way else {
-            panic!("{mail:?}");
-        };
-        assert_eq!((letter.security, letter.port), (Security::Tls, 465));
-        assert!(host.layers().unwrap().notes().unwrap().is_empty());
-    }
-
-    #[test]
-    fn mistakes_are_named_and_harm_no_other_command() {
-        for (section, expected) in [
-            ("on = ['failure']", "[alert.x] has neither url nor to"),
-            ("url = 'x'\nto = 'a@b.c'", "[alert.x] has both url and to"),
-            ("to = 'nobody'", "pgstow.toml:2: bad value for alert.x.to"),
-            ("to = 'a@b.c'\nfrom = '@'", "pgstow.toml:3: bad value for"),
-            ("to = 'a@b.c'\nuser = 'u'", "[alert.x] has a user, but no"),
-            ("to = 'a@b.c'\ntls = 'no'", "pgstow.toml:3: bad value for"),
-            ("url = 'x'\nform = 'irc'", "pgstow.toml:3: bad value for"),
-            ("url = 'x'\non = ['win']", "pgstow.toml:3: bad value for"),
-        ] {
-            let host = Host::new().file(&format!("[alert.x]\n{section}"), 0o600);
-            let layers = host.layers().unwrap();
-            assert!(layers.settings().is_ok(), "{section}");
-            let error = layers.alerts().unwrap_err().in_one_line();
-            let folder = format!("{}/", host.folder.path().display());
-            let error = error.replace(&folder, "");
-            assert!(error.starts_with(expected), "{section}: {error}");
-        }
-        let secret = Host::new().file("[alert.x]\nurl = 'https://x'", 0o644);
-        let said = "pgstow.toml:2: alert.x.url can be read by every user";
-        let layers = secret.layers().unwrap();
-        assert!(layers.settings().is_ok());
-        let error = layers.alerts().unwrap_err().in_one_line();
-        assert!(error.ends_with(said), "{error}");
-        let odd = Host::new().file("[repo.local]\nurl = ['/x']", 0o600);
-        assert!(odd.error().contains("bad value for repo.local.url"));
-    }
-}
-
-/// WAL must not wait for it.
-#[test]
-fn an_exposed_password_is_refused_where_it_is_needed() {
-    let text = "[cluster.main]\npassword = 'x'\n[verify]\npassword = 'y'\n[cluster.other]\npassword_file = '/z'";
-    let host = Host::new().flag(keys::HOST, "--host", "h");
-    let mut host = host.file(text, 0o644);
-    let said = "pgstow.toml:2: cluster.main.password can be read by every user";
-    for cluster in ["main", "other"] {
-        host.places.cluster = Some(cluster.to_owned());
-        let layers = host.layers().unwrap();
-        let Some(Note::Warning(warning)) = layers.exposed_password() else {
-            panic!("nothing is said");
-        };
-        assert!(
-            warning.contains(said) && warning.contains("chmod o-rwx"),
-            "{warning}"
-        );
-        let needed = layers.settings().unwrap().cluster.connection.resolve();
-        match cluster {
-            "main" => {
-                let error = needed.unwrap_err();
-                assert!(error.message().ends_with(said), "{error}");
-                assert!(error.hint_text().unwrap().contains("chmod o-rwx"));
-            }
-            _ => assert!(!needed.unwrap_err().message().contains(said)),
-        }
-        let dumps = layers.verify_dump_settings().unwrap().password.unwrap();
-        let error = dumps.read().unwrap_err();
-        assert!(
-            error.message().contains("pgstow.toml:4: verify.password"),
-            "{error}"
-        );
-    }
-    let host = Host::new().file(text, 0o640);
-    assert_eq!(host.layers().unwrap().exposed_password(), None);
-}
-
-#[test]
 fn a_named_file_must_be_there() {
     for (name, expected) in [("config", "can't read "), ("env_file", "can't open ")] {
         let mut host = Host::new();
@@ -677,64 +435,6 @@ fn a_named_file_must_be_there() {
             _ => host.places.env_file = absent,
         }
         assert!(host.error().starts_with(expected), "{name}");
-    }
-}
-
-/// The annotated example, with and without the # before its keys.
-mod example {
-    use super::*;
-
-    const TEXT: &str = include_str!("../../../conf/pgstow.toml");
-
-    #[test]
-    fn it_is_a_valid_configuration() {
-        for text in [TEXT.to_owned(), uncommented()] {
-            let host = Host::new().file(&text, 0o600);
-            assert_eq!(host.settings().unwrap().repo().unwrap().name, "local");
-            let alerts = host.layers().unwrap().alerts().unwrap().notifiers;
-            let names: Vec<&str> = alerts.iter().map(|one| one.name.as_str()).collect();
-            let expected: &[&str] = match text == TEXT {
-                true => &[],
-                false => &["mail", "chat"],
-            };
-            assert_eq!(names, expected);
-        }
-    }
-
-    #[test]
-    fn it_has_every_key_with_its_default() {
-        let host = Host::new().file(&uncommented(), 0o600);
-        let layers = host.layers().unwrap();
-        for key in KEYS {
-            let sections: &[&str] = match key.scope {
-                Scope::Top => &[""],
-                Scope::Repo => &["local"],
-                Scope::Cluster => &["main"],
-                Scope::Alert => &["mail", "chat"],
-            };
-            let name = key.path(sections[0]);
-            let found = sections
-                .iter()
-                .filter_map(|section| layers.find(*key, section).unwrap())
-                .find(|found| found.source != super::super::source::Source::Default);
-            let text = found.map(|found| found.text);
-            assert!(text.is_some(), "conf/pgstow.toml lacks {name}");
-            assert!(
-                key.default
-                    .is_none_or(|default| Some(default) == text.as_deref()),
-                "{name}"
-            );
-        }
-    }
-
-    fn uncommented() -> String {
-        let bare = |line: &str| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
-                key.to_owned()
-            }
-            _ => line.to_owned(),
-        };
-        TEXT.lines().map(|line| bare(line) + "\n").collect()
     }
 }
 
