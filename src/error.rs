@@ -16,6 +16,8 @@ pub enum Kind {
     NotFound,
     /// A create-only write met an object of that name.
     AlreadyExists,
+    /// The WAL that is there doesn't lead to it.
+    Unreachable,
     /// Stored or read bytes are not what they must be.
     Damaged,
     /// Encrypted bytes, and no identity is there to open them, or another one than is needed.

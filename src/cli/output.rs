@@ -136,6 +136,7 @@ impl ErrorDocument {
             Kind::Damaged => "damaged",
             Kind::Key => "key",
             Kind::Foreign => "foreign",
+            Kind::Unreachable => "unreachable",
             Kind::Denied => "denied",
             Kind::TimedOut => "timed_out",
             Kind::Busy => "busy",

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::{
-    context::Context,
+    context::{Context, End},
     options::RestoreOptions,
     report::{Outcome, Report},
 };
@@ -20,11 +20,13 @@ use crate::{
             self, Restored, measured,
             plan::{self, Options, Plan},
             request::Request,
+            target::Target,
         },
         wal::{receive, spool},
     },
     error::{IoContext, Result},
-    repo::others::Others,
+    postgres::lsn::SystemId,
+    repo::{others::Others, repository::Repository},
     util::clock,
 };
 
@@ -62,7 +64,7 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
         from,
     } = options;
     let (repository, options, mut plan) =
-        context.read_nearest(&from, |repository, flags, others| {
+        context.read_furthest(&from, end_of, |repository, flags, others| {
             let options = wanted(context, request.clone(), flags, others)?;
             let plan = plan::plan(repository, &options, now, cancel, meter)?;
             Ok((repository.clone(), options, plan))
@@ -83,6 +85,12 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
     }
     let restored = restore::run(&repository, &options, plan, now, cancel, meter)?;
     Ok(RestoreReport::Restored(Box::new(restored)))
+}
+
+/// Where the WAL ends that a restore follows to its end.
+fn end_of((_, _, plan): &(Repository, Options, Plan)) -> Option<(SystemId, End)> {
+    let to_the_end = plan.target == Target::Latest && !plan.offline;
+    to_the_end.then_some((plan.system_id, (plan.timeline, plan.wal_end)))
 }
 
 /// With what the surroundings are; `flags` lead the server to the repository.

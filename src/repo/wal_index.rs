@@ -297,6 +297,17 @@ impl WalIndex {
         self.ranges(timeline).last().map(|range| *range.end())
     }
 
+    /// Where the WAL of the latest timeline ends, pieces of a segment included.
+    pub fn end(&self) -> Option<(TimelineId, Lsn)> {
+        let last = |timeline| {
+            let segment = Segment::nth(timeline, self.last(timeline)?, self.size);
+            Some((timeline, segment.end(self.size)))
+        };
+        let begun = |segment: &Segment| Some((segment.timeline, self.live_upto(*segment)?));
+        let whole = self.timelines().filter_map(last);
+        whole.chain(self.live.keys().filter_map(begun)).max()
+    }
+
     /// The last segment that can be reached from `first` without a hole; None without `first`.
     pub fn reach(&self, timeline: TimelineId, first: u64) -> Option<u64> {
         let range = self

@@ -332,9 +332,10 @@ impl Choice {
                         "{} is missing on the way to LSN {lsn}: a restore can go to any target before LSN {end}",
                         hole(&self.reach)
                     )),
-                    None => Error::failed(format!(
-                        "LSN {lsn} isn't in the repository yet: its WAL ends at {end}"
-                    )),
+                    None => Error::new(
+                        Kind::Unreachable,
+                        format!("LSN {lsn} isn't in the repository yet: its WAL ends at {end}"),
+                    ),
                 });
             }
             Target::Latest if self.reach.hole.is_some() => {

@@ -52,8 +52,8 @@ pub struct Run<'a> {
 /// What a restore has made.
 pub struct Filled {
     pub config: Option<Beside>,
-    /// `external_pid_file` was set to none.
-    pub no_pid_file: bool,
+    /// Settings that are empty in the copy.
+    pub emptied: Vec<&'static str>,
     /// What its start will meet.
     pub outlook: ready::Outlook,
     /// What was used again.
@@ -188,8 +188,8 @@ impl Run<'_> {
             config: config.as_ref().map(|config| config.folder.as_path()),
             cancel: self.cancel,
         };
-        let no_pid_file = ready.needs_no_pid_file();
-        for path in self.recovery(no_pid_file).write(data_dir)? {
+        let emptied = ready.emptied();
+        for path in self.recovery(&emptied).write(data_dir)? {
             give(&path, plan.owner)?;
         }
         fs::set_permissions(
@@ -213,7 +213,7 @@ impl Run<'_> {
         marker.remove()?;
         Ok(Filled {
             config,
-            no_pid_file,
+            emptied,
             outlook,
             delta,
             warnings,
@@ -293,7 +293,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn recovery(&self, no_pid_file: bool) -> Recovery {
+    fn recovery(&self, emptied: &[&'static str]) -> Recovery {
         let plan = self.plan;
         let mut words = self.options.wal_command.clone();
         words.extend(["--system-id".to_owned(), plan.system_id.to_string()]);
@@ -310,7 +310,7 @@ impl Run<'_> {
             last: plan.last_needed.as_ref().and_then(|last| last.parse().ok()),
             done: self.options.done_command.clone(),
             archive: plan.archive,
-            no_pid_file,
+            emptied: emptied.to_vec(),
         }
     }
 

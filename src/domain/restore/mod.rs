@@ -103,8 +103,8 @@ pub struct Restored {
     pub config: Option<PathBuf>,
     /// Where those of an earlier restore lie now, in which something had been changed.
     pub config_aside: Option<PathBuf>,
-    /// `external_pid_file = ''` was written.
-    pub pid_file_emptied: bool,
+    /// Settings of the original that were written as empty.
+    pub emptied: Vec<&'static str>,
     /// What the start command has in the place of the port that is taken on this host.
     pub port: Option<Instead>,
     /// Starts the server.
@@ -218,7 +218,7 @@ fn carry_out(
         aside,
         config,
         config_aside,
-        pid_file_emptied: filled.no_pid_file,
+        emptied: filled.emptied,
         port: outlook.port,
     };
     // The restore itself is done.

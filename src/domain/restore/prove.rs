@@ -11,7 +11,7 @@ use super::{
     target::{Target, Wish},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     postgres::programs::Programs,
     repo::repository::{Repository, System},
     util::{cancel::Cancel, scratch::Scratch},
@@ -73,10 +73,13 @@ impl Prover<'_> {
                 let segment = hole.describe(self.archive.wal.size());
                 format!(" up to WAL segment {segment}, which is missing")
             });
-            let missing = Error::failed(format!(
-                "{} is not in the WAL behind the end of backup {}{hole}",
-                self.wish.target, choice.backup.id
-            ));
+            let missing = Error::new(
+                Kind::Unreachable,
+                format!(
+                    "{} is not in the WAL behind the end of backup {}{hole}",
+                    self.wish.target, choice.backup.id
+                ),
+            );
             // It may lie before the newest backup: an older one leads there.
             if matches!(self.wish.target, Target::Lsn(_)) || self.wish.backup.is_some() {
                 return Err(missing.hint(

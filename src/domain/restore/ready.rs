@@ -18,6 +18,11 @@ use crate::{
     util::{cancel::Cancel, process},
 };
 
+/// A copy would write and remove the original's.
+const PID_FILE: &str = "external_pid_file";
+/// Commits of a copy would wait for them for ever.
+const STANDBYS: &str = "synchronous_standby_names";
+
 pub struct Ready<'a> {
     pub plan: &'a Plan,
     /// Where configuration files from outside the data directory were put.
@@ -39,6 +44,7 @@ impl Ready<'_> {
         let seen = self.ask(|configuration| {
             let mut warnings = lower(configuration, &self.plan.choice.backup.settings)?;
             warnings.extend(self.in_place(configuration)?);
+            warnings.extend(self.standbys(configuration)?);
             Ok(Outlook {
                 warnings,
                 port: match self.is_beside() {
@@ -75,13 +81,35 @@ impl Ready<'_> {
         )))
     }
 
-    /// Whether the server would write or remove a pid file that is the original's. Also true where
-    /// that isn't known: to name none does no harm.
-    pub fn needs_no_pid_file(&self) -> bool {
-        let named = || self.ask(|configuration| configuration.text("external_pid_file"));
-        let none =
-            |answer: Option<Result<String>>| matches!(answer, Some(Ok(name)) if name.is_empty());
-        self.is_beside() && !none(named())
+    /// Settings that name what is the original's, and are to be empty in a copy. Also where it isn't known what they
+    /// say: to name nothing does no harm.
+    pub fn emptied(&self) -> Vec<&'static str> {
+        let is_set = |name: &&str| {
+            let answer = self.ask(|configuration| configuration.text(name));
+            !matches!(answer, Some(Ok(value)) if value.is_empty())
+        };
+        let pid_file = self.is_beside().then_some(PID_FILE);
+        let standbys = self.plan.copy.then_some(STANDBYS);
+        pid_file
+            .into_iter()
+            .chain(standbys)
+            .filter(is_set)
+            .collect()
+    }
+
+    /// In its own place the server waits for them again, and no backup has their slots.
+    fn standbys(&self, configuration: &Configuration<'_>) -> Result<Option<String>> {
+        let plan = self.plan;
+        let names = match plan.copy || plan.standby {
+            true => String::new(),
+            false => configuration.text(STANDBYS)?,
+        };
+        Ok((!names.is_empty()).then(|| {
+            format!(
+                "{STANDBYS} is {names:?}: the restored server's commits wait until such a standby is connected, and no backup \
+                 has its replication slot; for a receive-wal that is one, run `pgstow receive-wal --create-slot` again"
+            )
+        }))
     }
 
     /// Whether it starts with the configuration of another cluster, which may run.

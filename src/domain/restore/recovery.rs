@@ -2,9 +2,8 @@
 //!
 //! Only these two are written, since pg_verifybackup exempts them. All that is written here goes
 //! again when recovery ends ([`finish`]): a target that stays makes the next replica of this
-//! server promote itself. Two lines stay, since they belong to a copy: `archive_mode = off`, so that
-//! it never archives among the original's files, and `external_pid_file = ''`, so that it never
-//! writes or removes the original's.
+//! server promote itself. Some lines stay, since they belong to a copy: `archive_mode = off`, so that
+//! it never archives among the original's files, and settings that name what is the original's, which are empty.
 
 use std::{
     fs,
@@ -84,8 +83,8 @@ pub struct Recovery {
     pub done: Vec<String>,
     /// The value to write for archive_mode; None leaves it as it is.
     pub archive: Option<bool>,
-    /// The configuration may name the original's pid file.
-    pub no_pid_file: bool,
+    /// Settings that stay empty.
+    pub emptied: Vec<&'static str>,
 }
 
 impl Recovery {
@@ -114,9 +113,7 @@ impl Recovery {
             let mode = if archive { "on" } else { "off" };
             settings.push(("archive_mode", mode.to_owned()));
         }
-        if self.no_pid_file {
-            settings.push(("external_pid_file", String::new()));
-        }
+        settings.extend(self.emptied.iter().map(|name| (*name, String::new())));
         settings
     }
 
@@ -154,9 +151,7 @@ impl Recovery {
         if self.archive.is_some() {
             dropped.push("archive_mode");
         }
-        if self.no_pid_file {
-            dropped.push("external_pid_file");
-        }
+        dropped.extend(&self.emptied);
         let text = auto_conf::with(auto_conf::without(&old, &dropped), &self.settings());
         replace(&path, &text)?;
         let signal = data_dir.join(match self.standby {
@@ -252,7 +247,7 @@ mod tests {
             last: None,
             done: vec!["/usr/bin/pgstow".into(), "restore-done".into()],
             archive: None,
-            no_pid_file: false,
+            emptied: Vec::new(),
         }
     }
 
@@ -318,7 +313,7 @@ mod tests {
                       work_mem = '4MB'\narchive_mode = 'on'\n";
         let copy = Recovery {
             archive: Some(false),
-            no_pid_file: true,
+            emptied: vec!["external_pid_file"],
             ..recovery(Target::Xid(9))
         };
         let (_, folder) = written(&copy, before);

@@ -152,7 +152,7 @@ impl fmt::Display for Plan {
             None => line("archiving", "as in the backup: this is the cluster's own place".to_owned())?,
         }
         if self.copy {
-            line("pid file", "external_pid_file is set to '' where the configuration names one: that is the original's".to_owned())?;
+            line("emptied", "external_pid_file and synchronous_standby_names are set to '' where the configuration has them: they name what is the original's".to_owned())?;
         }
         for warning in &self.warnings {
             line("warning", warning.clone())?;
@@ -204,11 +204,11 @@ impl fmt::Display for Restored {
                 aside.display()
             )?;
         }
-        if self.pid_file_emptied {
+        for name in &self.emptied {
             writeln!(
                 f,
-                "{:<12} external_pid_file is '' in postgresql.auto.conf, for good: reset it if the copy takes the original's place",
-                ""
+                "{:<12} {name} is '' in postgresql.auto.conf, for good: reset it if the copy takes the original's place",
+                "emptied"
             )?;
         }
         if let Some(port) = &self.port {

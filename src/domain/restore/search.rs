@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::{proof::Proof, segments::Segments};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     postgres::{
         lsn::Lsn,
         wal_name::{Segment, SegmentSize},
@@ -105,7 +105,7 @@ impl Search<'_> {
             "nothing in the WAL is later than {}: {what}",
             readable(time)
         );
-        Err(Error::failed(error).hint(hint))
+        Err(Error::new(Kind::Unreachable, error).hint(hint))
     }
 
     /// The end of a transaction; None if it isn't on the way.

@@ -66,6 +66,9 @@ pub fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
 /// How `rustls` words it.
 const UNTRUSTED: &str = "invalid peer certificate";
 
+/// What stands behind it where its time is over, or has not begun.
+const OUT_OF_TIME: [&str; 2] = ["certificate expired", "certificate not valid yet"];
+
 /// What is at the root of it.
 pub fn last_cause(error: &(dyn StdError + 'static)) -> String {
     let mut last = error;
@@ -165,6 +168,9 @@ impl Words {
             }
             (_, Some(_)) => return None,
             _ if trust::is_a_ca(&self.cause) => trust::IS_A_CA,
+            _ if OUT_OF_TIME.iter().any(|words| self.cause.contains(words)) => {
+                "have the store's certificate renewed; if it is a good one, set this host's clock."
+            }
             _ if self.cause.starts_with(UNTRUSTED) => {
                 "name the authority that signed the store's certificate by ca_file, and write the endpoint with the name that \
                  is in the certificate."
@@ -210,6 +216,16 @@ mod tests {
             bare.in_one_line(),
             "can't read s3://b/x: the store answers 503"
         );
+    }
+
+    #[test]
+    fn a_certificate_that_has_run_out_is_no_unknown_one() {
+        let refused = of(
+            "invalid peer certificate: certificate expired: verification time 2 (UNIX), \
+                          but certificate is not valid after 1 (1 seconds ago)",
+        );
+        let hint = refused.hint_text().unwrap_or_default();
+        assert!(hint.contains("renewed") && hint.contains("clock"), "{hint}");
     }
 
     #[test]

@@ -128,3 +128,41 @@ fn links_in_the_data_directory_are_put_beside() {
         assert_eq!(copy.psql("show work_mem"), "5MB");
     }
 }
+
+/// No standby streams from a copy: its commits would wait for one for ever.
+#[test]
+fn a_copy_waits_for_no_synchronous_standby() {
+    let scratch = Scratch::new();
+    let mut stow = Stow::start(&scratch, pg(16));
+    stow.cluster.psql("create table t as select 1 as n");
+    stow.cluster
+        .psql("alter system set synchronous_standby_names = 'pgstow'");
+    stow.cluster.psql("select pg_reload_conf()");
+    stow.cluster
+        .wait_until("show synchronous_standby_names", "pgstow");
+    stow.backup(&[]);
+    stow.cluster.switch_wal();
+    let (restore, _) = restore(&scratch, &stow, "copy", &["--json"]);
+    let emptied = serde_json::json!(["synchronous_standby_names"]);
+    assert_eq!(restore.ok().json()["emptied"], emptied);
+    let copy = open(copy(&scratch, &stow, "copy"));
+    copy.psql("create table written ()");
+
+    // The cluster itself has its standbys again.
+    stow.cluster.stop(Shutdown::Fast);
+    let own = stow.cluster.data_dir().to_owned();
+    let (restore, _) = self::restore(
+        &scratch,
+        &stow,
+        own.to_str().unwrap(),
+        &["--replace", "--json"],
+    );
+    let warning = "synchronous_standby_names is \"pgstow\": the restored server's commits wait";
+    let restored = restore.expect_warning(warning).ok();
+    assert_eq!(restored.json()["emptied"], serde_json::json!([]));
+    let settings = fs::read_to_string(own.join("postgresql.auto.conf")).unwrap();
+    assert!(
+        settings.contains("synchronous_standby_names = 'pgstow'"),
+        "{settings}"
+    );
+}

@@ -187,7 +187,10 @@ fn a_copy_leaves_the_live_servers_pid_file_alone() {
     debian.backup();
     let before = fs::read_to_string(&debian.pid_file).unwrap();
     let restored = debian.restore("copy", &[]);
-    assert_eq!(restored["pid_file_emptied"], true);
+    assert_eq!(
+        restored["emptied"],
+        serde_json::json!(["external_pid_file"])
+    );
     let to = debian.scratch.join("copy");
     let mut copy = Cluster::existing(&debian.scratch, pg(15), "copy-run", &to);
     for (name, path) in [
@@ -215,7 +218,7 @@ fn the_cluster_itself_keeps_its_pid_file() {
     debian.stow.cluster.stop(Shutdown::Fast);
     let own = debian.stow.cluster.data_dir().to_owned();
     let restored = debian.restore(own.to_str().unwrap(), &["--replace"]);
-    assert_eq!(restored["pid_file_emptied"], false);
+    assert_eq!(restored["emptied"], serde_json::json!([]));
     debian.stow.cluster.start();
     assert!(debian.pid_file.exists());
 }

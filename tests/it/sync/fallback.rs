@@ -236,3 +236,62 @@ fn a_copy_that_cant_be_opened_is_passed_over() {
     ];
     restored(&site, "third-copy", &warnings, &dump).stop(Shutdown::Fast);
 }
+
+/// Two to which WAL went, of which one was away for a while, as its lost segments show.
+#[test]
+fn the_repository_whose_wal_leads_further_is_used() {
+    let (site, segments) = filled();
+    let dump = site.main().dump("postgres");
+    let reached = site.main().psql("select pg_current_wal_insert_lsn()");
+    site.main().switch_wal();
+    site.sync(0);
+    for object in fs::read_dir(site.stow.wal_object(&segments[0]).parent().unwrap()).unwrap() {
+        let path = object.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap() >= segments[2].as_str() {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let further = "repository offsite is used instead: its WAL leads to";
+    restored(&site, "furthest", &[further], &dump).stop(Shutdown::Fast);
+    // A target that the first one's WAL doesn't reach.
+    let to = site.scratch.join("target");
+    let words = ["restore", "--target-lsn", &reached, "--data-dir"];
+    let words = [&words[..], &[to.to_str().unwrap()]].concat();
+    site.pgstow(&words)
+        .expect_warning("repository offsite is used instead: LSN")
+        .ok();
+    // Who names a repository means it.
+    let to = site.scratch.join("named");
+    let words = [
+        "--repo",
+        "local",
+        "restore",
+        "--data-dir",
+        to.to_str().unwrap(),
+    ];
+    let plan = site
+        .pgstow(&[&words[..], &["--json", "--plan"]].concat())
+        .ok();
+    assert_eq!(plan.json()["last_segment"], segments[1]);
+
+    // WAL alone leads nowhere.
+    let plan = |warning: &str| {
+        let to = site.scratch.join("planned");
+        let words = [
+            "--json",
+            "restore",
+            "--plan",
+            "--data-dir",
+            to.to_str().unwrap(),
+        ];
+        let plan = site.pgstow(&words).expect_warning(warning).ok();
+        assert_eq!(plan.json()["last_segment"], segments[1]);
+    };
+    let base = site.offsite.join("main/base");
+    let kept = site.scratch.join("base");
+    fs::rename(&base, &kept).unwrap();
+    plan("repository offsite has WAL up to");
+    fs::rename(&kept, &base).unwrap();
+    fs::rename(&site.offsite, site.scratch.join("away")).unwrap();
+    plan("whether repository offsite leads further is not known");
+}

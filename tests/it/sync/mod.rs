@@ -352,6 +352,22 @@ fn what_is_encrypted_is_copied_as_it_is() {
     copy.stop(Shutdown::Fast);
 }
 
+/// The key that docs/stores.md gives to the host.
+#[test]
+fn a_key_that_may_not_delete_fills_a_bucket() {
+    let of_bucket = Scratch::new();
+    let (bucket, _) = Bucket::moto_with_rights(&of_bucket);
+    let lines = format!("compression = \"zstd:1\"\n{}", bucket.settings(&of_bucket));
+    let site = Site::at(pg(16), &lines, Some(bucket.url));
+    let backups = site.fill();
+    let dump = site.main().dump("postgres");
+    let told = site.sync(0);
+    assert_eq!(count(&told, "backups"), backups.len(), "{told:#}");
+    assert_eq!(site.sync(0)["bytes"], 0);
+    site.offsite(&["verify", "--all", "--wal"]).ok();
+    site.comes_back(&[], &dump);
+}
+
 #[test]
 fn a_bucket_is_filled_and_restored_from() {
     let of_bucket = Scratch::new();

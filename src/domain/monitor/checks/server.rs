@@ -143,11 +143,13 @@ fn receiving(facts: &Facts, server: &Server, by: Yardstick<'_>) -> Verdict {
 fn slot(server: &Server, has_received: bool, by: Yardstick<'_>) -> Verdict {
     const NAME: &str = "receive_wal";
     let Some(slot) = server.slots.iter().find(|slot| slot.name == by.slot) else {
-        if has_received {
-            let what = format!(
-                "slot {} is gone, through which this host received: nothing is received",
-                by.slot
-            );
+        let waits = commits_wait_for(&server.standbys, by.slot);
+        if has_received || waits {
+            let why = match waits {
+                true => "for which commits wait (synchronous_standby_names)",
+                false => "through which this host received",
+            };
+            let what = format!("there is no slot {}, {why}: nothing is received", by.slot);
             let hint = "`pgstow receive-wal --create-slot` makes it anew; then take a new backup, unless archive_command is ours too. If nothing is to be received here any more, and all that waits is stored, remove the folder `receive` in the cluster's state folder.";
             let gone = Finding::critical(NAME, what, hint).about("gone");
             return Verdict::of_findings(NAME, "", vec![gone]);
@@ -171,6 +173,15 @@ fn slot(server: &Server, has_received: bool, by: Yardstick<'_>) -> Verdict {
             format!("receives, and is {behind} behind"),
             "look at the line to the server and at the disk below the receiver's state_dir.",
         ),
+        false if commits_wait_for(&server.standbys, &slot.name) => Verdict::new(
+            NAME,
+            State::Critical,
+            format!(
+                "nobody receives through slot {}, and commits wait for it (synchronous_standby_names)",
+                slot.name
+            ),
+            "start `pgstow receive-wal`; or take its name out of synchronous_standby_names, and reload the server.",
+        ),
         false => Verdict::new(
             NAME,
             state.max(State::Warning),
@@ -179,6 +190,25 @@ fn slot(server: &Server, has_received: bool, by: Yardstick<'_>) -> Verdict {
         ),
     };
     verdict.with(figure)
+}
+
+/// Whether no commit is reported without the standby `name`: `names`, as in synchronous_standby_names, asks for all that
+/// it names. Grammar: `src/backend/replication/syncrep_gram.y`.
+pub(super) fn commits_wait_for(names: &str, name: &str) -> bool {
+    let list = names.trim().strip_suffix(')');
+    let (needed, list) = match list.and_then(|text| text.split_once('(')) {
+        // `2 (a, b)`, `FIRST 2 (a, b)`, `ANY 2 (a, b)`.
+        Some((method, list)) => {
+            let number = method.split_whitespace().last();
+            (
+                number.and_then(|number| number.parse().ok()).unwrap_or(1),
+                list,
+            )
+        }
+        None => (1, names),
+    };
+    let mut names = list.split(',').map(|one| one.trim().trim_matches('"'));
+    list.split(',').count() <= needed && names.any(|one| one.eq_ignore_ascii_case(name))
 }
 
 /// What restores of dumps that were killed left: it takes room, and nobody else tells of it.

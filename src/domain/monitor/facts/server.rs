@@ -28,6 +28,8 @@ pub struct Server {
     pub timeline: TimelineId,
     pub archive_timeout: Duration,
     pub summarizes_wal: bool,
+    /// `synchronous_standby_names`; empty on a standby, which waits for nobody.
+    pub standbys: String,
     /// Of a standby that replays as fast as it can.
     pub replayed: Option<Replayed>,
     pub slots: Vec<Slot>,
@@ -62,7 +64,8 @@ const POSITION: &str = "
             THEN (SELECT timeline_id FROM pg_control_checkpoint())
             ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END,
         (SELECT setting FROM pg_settings WHERE name = 'archive_timeout'),
-        has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')";
+        has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE'),
+        CASE WHEN pg_is_in_recovery() THEN '' ELSE current_setting('synchronous_standby_names') END";
 
 const SLOTS: &str = "
     SELECT slot_name, active, coalesce(wal_status, ''),
@@ -110,6 +113,7 @@ impl Server {
             timeline,
             archive_timeout: Duration::from_secs(row.parse(2)?),
             summarizes_wal: server_facts::summarizes_wal(session)?,
+            standbys: row.text(4)?,
             replayed: Replayed::gather(session)?,
             slots: slots.iter().map(slot).collect::<Result<_>>()?,
             dumpable: dumpable.map(|one| one.name.clone()).collect(),

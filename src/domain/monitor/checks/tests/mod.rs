@@ -82,6 +82,7 @@ fn server() -> Server {
         position: Lsn(5 * SEGMENT + 100),
         timeline: tli(1),
         archive_timeout: Duration::ZERO,
+        standbys: String::new(),
         summarizes_wal: false,
         replayed: None,
         slots: Vec::new(),
@@ -352,6 +353,17 @@ fn each_fact_has_its_verdict() {
             &[("receive_wal", Warning)],
         ),
         (Box::new(|f| asked(f).slots.push(received(true, 7))), &[]),
+        (
+            Box::new(|f| {
+                asked(f).standbys = "FIRST 1 (pgstow)".to_owned();
+                asked(f).slots.push(received(false, 7));
+            }),
+            &[("receive_wal", Critical)],
+        ),
+        (
+            Box::new(|f| asked(f).standbys = "pgstow".to_owned()),
+            &[("receive_wal", Critical)],
+        ),
         (
             // Somebody dropped it.
             Box::new(|f| f.has_received = true),

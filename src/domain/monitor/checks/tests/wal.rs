@@ -239,3 +239,21 @@ fn what_would_be_lost_is_told_and_judged() {
     assert_eq!(state, Well);
     assert!(what.contains("not known"), "{what}");
 }
+
+#[test]
+fn commits_wait_for_who_cant_be_replaced() {
+    let waits = |names| super::super::server::commits_wait_for(names, "pgstow");
+    for names in [
+        "pgstow",
+        " \"pgstow\" ",
+        "PGSTOW",
+        "1(pgstow)",
+        "FIRST 2 (other, pgstow)",
+        "ANY 2 (pgstow, other)",
+    ] {
+        assert!(waits(names), "{names}");
+    }
+    for names in ["", "other", "pgstow, other", "ANY 1 (pgstow, other)", "*"] {
+        assert!(!waits(names), "{names}");
+    }
+}
