@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,7 @@ use crate::{
             changes,
             checks::{self, Yardstick, backups, dumps},
             exposition,
-            facts::{Facts, Subject},
+            facts::{Facts, Subject, Watched},
             message::Message,
             metrics, nagios,
             page::Page,
@@ -163,7 +164,11 @@ pub(super) fn subject(context: &Context, limit: Duration) -> Result<Subject> {
         cluster: settings.cluster.name.clone(),
         data_dir: settings.cluster.data_dir.clone(),
         repositories: repositories
-            .map(|repo| (repo.name.clone(), repo.location.clone()))
+            .map(|repo| Watched {
+                name: repo.name.clone(),
+                location: repo.location.clone(),
+                keys: Arc::clone(&repo.keys),
+            })
             .collect(),
         synced: settings.synced.clone(),
         state_folder: settings.state_folder(),

@@ -131,7 +131,41 @@ fn from_any(
                 false => Err(error),
             }
         }
+        Ok(Fetched::Absent) if matches!(options.name, WalName::History(_)) => {
+            Ok(history_elsewhere(context, options, system_id))
+        }
         fetched => fetched,
+    }
+}
+
+/// A server that ends its recovery takes the first number for its timeline that no history has. The chosen repository
+/// may have been away when another timeline began, of which others know: the same number would be given twice.
+fn history_elsewhere(
+    context: &Context,
+    options: &RestoreWalOptions,
+    system_id: SystemId,
+) -> Fetched {
+    // A standby looks for new timelines again and again, and can only follow those whose WAL it gets.
+    if asks_again(Path::new(DATA_DIR)) {
+        return Fetched::Absent;
+    }
+    let (owned, wanted) = (context.clone(), options.clone());
+    let errand = Errand::send("asking the other repositories", move || {
+        let why = Error::new(Kind::NotFound, "the chosen one has no such history");
+        Ok(from_others(&owned, &wanted, system_id, &why))
+    });
+    let until = Instant::now() + context.settings.restore_wal_limit / PART;
+    match errand.wait(until, &context.cancel) {
+        Ok(true) => Fetched::Placed,
+        Ok(false) => Fetched::Absent,
+        Err(error) => {
+            warn!(
+                "whether {} is in another repository is not known: {}",
+                options.name,
+                error.in_one_line()
+            );
+            Fetched::Absent
+        }
     }
 }
 

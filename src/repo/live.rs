@@ -1,7 +1,8 @@
 //! Pieces of a segment that is still being received: what of the last transactions outlives the receiver's host, too.
 //!
 //! A receiver that was killed begins its segment anew, so pieces may overlap. They hold the same bytes where they do,
-//! since a server never writes others where it had written some durably.
+//! since a server never writes others where it had written some durably; unless two servers gave their timelines one
+//! number, which who reads them finds out.
 
 use std::io::{Read, Write};
 
@@ -69,6 +70,7 @@ impl Repository {
         mut sink: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut upto = 0;
+        let mut before: Option<(ObjectName, Piece, Vec<u8>)> = None;
         for (piece, name) in self.pieces(system, segment)? {
             if piece.from > upto {
                 break;
@@ -77,7 +79,15 @@ impl Repository {
                 continue;
             };
             match self.read_piece(system, piece) {
-                Ok(bytes) => sink(&bytes[known as usize..])?,
+                Ok(bytes) => {
+                    if let Some((other, before, theirs)) = &before
+                        && !agree((before, theirs), (&piece, &bytes))
+                    {
+                        return Err(self.of_two_servers(other, &name));
+                    }
+                    sink(&bytes[known as usize..])?;
+                    before = Some((name, piece, bytes));
+                }
                 Err(error) if error.kind() == Kind::NotFound || self.is_of_object(&error) => {
                     warn!(
                         "the transactions in {} may be lost: {}",
@@ -91,6 +101,19 @@ impl Repository {
             upto = piece.to;
         }
         Ok(())
+    }
+
+    fn of_two_servers(&self, one: &ObjectName, other: &ObjectName) -> Error {
+        let place = |name| self.storage().place(name);
+        Error::damaged(format!(
+            "{} and {} have other bytes for the same place: two servers used one timeline",
+            place(one),
+            place(other)
+        ))
+        .hint(
+            "move the pieces of the server that isn't meant away, or restore from another repository (--repo), or to a \
+             target before this segment.",
+        )
     }
 
     /// Removes the pieces of a segment that is stored.
@@ -117,5 +140,34 @@ impl Repository {
             }
         }
         Ok(pieces)
+    }
+}
+
+/// Whether two pieces of a segment have the same bytes where they overlap.
+fn agree((one, of_one): (&Piece, &[u8]), (other, of_other): (&Piece, &[u8])) -> bool {
+    fn cut<'a>(piece: &Piece, bytes: &'a [u8], from: u32, to: u32) -> Option<&'a [u8]> {
+        let range = (from - piece.from) as usize..(to - piece.from) as usize;
+        bytes.get(range)
+    }
+    let (from, to) = (one.from.max(other.from), one.to.min(other.to));
+    from >= to || cut(one, of_one, from, to) == cut(other, of_other, from, to)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_agree_where_they_overlap() {
+        let segment: Segment = "000000010000000000000003".parse().unwrap();
+        let piece = |from, to| Piece { segment, from, to };
+        let same = |other: Piece, bytes: &[u8]| agree((&piece(2, 6), b"cdef"), (&other, bytes));
+        assert!(same(piece(6, 8), b"xx"));
+        assert!(same(piece(0, 2), b"xx"));
+        assert!(same(piece(4, 8), b"efgh"));
+        assert!(same(piece(0, 8), b"abcdefgh"));
+        assert!(!same(piece(4, 8), b"eXgh"));
+        assert!(!same(piece(2, 6), b"cdeX"));
     }
 }

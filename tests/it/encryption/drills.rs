@@ -20,6 +20,8 @@ fn a_drill_proves_where_the_key_is_and_alarms_nobody_elsewhere() {
         let report = site.pgstow(&command).ok().json();
         report["checks"][0]["reason"].as_str().unwrap().to_owned()
     };
+    // With the key it could be proven here.
+    assert!(monitor().contains("no drill was made"), "{}", monitor());
     let identity = site.take_key_away();
     let report = drill().ok().json();
     assert_eq!(report["good"], false);

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, thread, time::Duration};
 
 use super::{Site, flip};
-use crate::harness::{Cluster, PgBin, Scratch, Shutdown, keys, pg, tool::Invocation};
+use crate::harness::{Cluster, PgBin, Scratch, Shutdown, keys, pg, tool::Invocation, user};
 
 /// A cluster whose WAL is in both repositories, and its last segments.
 fn filled() -> (Site, Vec<String>) {
@@ -294,4 +294,26 @@ fn the_repository_whose_wal_leads_further_is_used() {
     fs::rename(&kept, &base).unwrap();
     fs::rename(&site.offsite, site.scratch.join("away")).unwrap();
     plan("whether repository offsite leads further is not known");
+}
+
+/// The number of a timeline that began while the first repository was away isn't given again.
+#[test]
+fn a_timeline_that_another_repository_knows_is_taken() {
+    let (site, segments) = filled();
+    let dump = site.main().dump("postgres");
+    site.main().switch_wal();
+    site.sync(0);
+    let name = "00000002.history";
+    let wal = site.stow.wal_object_in(&site.offsite, &segments[0]);
+    let history = wal.parent().unwrap().parent().unwrap().join(name);
+    fs::write(&history, "1\t0/3000000\tno recovery target specified\n").unwrap();
+    user::own(&history);
+    fetch(&site, name, &[])
+        .expect_warning("00000002.history comes from repository offsite")
+        .ok();
+    fetch(&site, name, &["--no-fallback"]).fails(1);
+    let mut copy = restored(&site, "promoted", &[], &dump);
+    let timeline = copy.psql("select left(pg_walfile_name(pg_current_wal_lsn()), 8)");
+    assert_eq!(timeline, "00000003");
+    copy.stop(Shutdown::Fast);
 }

@@ -168,6 +168,7 @@ fn what_has_lost_its_description_is_a_backup_again() {
     fs::rename(&site.offsite, site.scratch.join("gone")).unwrap();
     let to = site.scratch.join("restored");
     site.pgstow(&["restore", "--data-dir", to.to_str().unwrap()])
+        .expect_warning("whether repository offsite leads further is not known")
         .ok();
     site.main().pg.verifybackup(&to).unwrap();
     assert_eq!(site.main().dump("postgres"), dump);

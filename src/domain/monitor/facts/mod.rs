@@ -11,6 +11,7 @@ pub mod timers;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{conninfo::ConnInfo, lsn::SystemId},
     repo::{
+        crypt::Keys,
         dump::Dump,
         dump_name::{self, Class, DumpName},
         dumps::Overview,
@@ -57,15 +59,29 @@ use crate::{
 /// When `monitor` looked last, in the state folder.
 const LOOKED: &str = "monitored";
 
+/// A repository that is looked at.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    pub name: String,
+    pub location: Location,
+    /// Without them nothing is opened; they tell what could be.
+    pub keys: Arc<Keys>,
+}
+
+impl Watched {
+    fn open(&self, cluster: ClusterName) -> Result<Repository> {
+        Ok(Repository::open(&self.location, cluster)?.with_keys(&self.keys))
+    }
+}
+
 /// What is to be looked at.
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub cluster: ClusterName,
     /// As the settings name it: for when the server can't be asked.
     pub data_dir: Option<PathBuf>,
-    /// Names and places.
-    pub repositories: Vec<(String, Location)>,
-    /// The same of those that `sync` fills from the first.
+    pub repositories: Vec<Watched>,
+    /// Names and places of those that `sync` fills from the first.
     pub synced: Vec<(String, Location)>,
     pub state_folder: PathBuf,
     /// For all of it.
@@ -336,15 +352,14 @@ impl Subject {
     }
 
     fn send_to_repositories(&self, system: Option<SystemId>, noted: Option<&Noted>) -> Vec<Sent> {
-        let send = |(name, location): &(String, Location)| {
-            let place = location.to_string();
+        let send = |watched: &Watched| {
+            let (name, place) = (watched.name.clone(), watched.location.to_string());
             let what = format!("looking at repository {name} at {place}");
-            let (own, location, cluster) = (name.clone(), location.clone(), self.cluster.clone());
-            let noted = noted.cloned();
+            let (watched, cluster, noted) = (watched.clone(), self.cluster.clone(), noted.cloned());
             let errand = Errand::send(what, move || {
-                look(&own, &location, cluster, system, noted.as_ref())
+                look(&watched, cluster, system, noted.as_ref())
             });
-            (name.clone(), place, errand)
+            (name, place, errand)
         };
         self.repositories.iter().map(send).collect()
     }
@@ -360,7 +375,10 @@ impl Subject {
     }
 
     fn send_to_synced(&self) -> Vec<(String, Errand<Behind>)> {
-        let Some((_, source)) = self.repositories.first() else {
+        let Some(Watched {
+            location: source, ..
+        }) = self.repositories.first()
+        else {
             return Vec::new();
         };
         let send = |(name, location): &(String, Location)| {
@@ -378,10 +396,10 @@ impl Subject {
     fn places(&self, server: Option<&Server>) -> Vec<Place> {
         let repositories = self.repositories.iter();
         let mut places: Vec<Place> = repositories
-            .filter_map(|(name, location)| {
+            .filter_map(|repository| {
                 Some(Place {
-                    name: format!("repo.{name}"),
-                    path: location.folder()?.to_owned(),
+                    name: format!("repo.{}", repository.name),
+                    path: repository.location.folder()?.to_owned(),
                 })
             })
             .collect();
@@ -400,18 +418,17 @@ impl Subject {
 }
 
 fn look(
-    name: &str,
-    location: &Location,
+    watched: &Watched,
     cluster: ClusterName,
     system: Option<SystemId>,
     noted: Option<&Noted>,
 ) -> Result<Looked> {
-    let repository = Repository::open(location, cluster)?;
+    let repository = watched.open(cluster)?;
     let system = match system {
         Some(system) => repository.system(system)?,
         None => newest(&repository)?,
     };
-    let mut stored = Stored::gather(name, &repository, &system)?;
+    let mut stored = Stored::gather(&watched.name, &repository, &system)?;
     if let Some(noted) = noted {
         stored.remember_restores(&noted.state);
     }

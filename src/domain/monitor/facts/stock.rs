@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Subject, heard};
+use super::{Subject, Watched, heard};
 use crate::{
     domain::{
         list::{self, Listing},
@@ -74,21 +74,21 @@ pub struct Sent(Vec<(String, String, Errand<Stock>)>);
 impl Subject {
     /// Has somebody look at each repository; `policies` are theirs, in the same order.
     pub fn send_for_stock(&self, policies: &[Policy], cancel: &Cancel) -> Sent {
-        let send = |((name, location), policy): (&(String, _), &Policy)| {
-            let place = format!("{location}");
+        let send = |(watched, policy): (&Watched, &Policy)| {
+            let (name, place) = (watched.name.clone(), watched.location.to_string());
             let what = format!("looking at repository {name} at {place}");
-            let (location, policy) = (Clone::clone(location), policy.clone());
+            let (watched, policy) = (watched.clone(), policy.clone());
             let (cluster, stop) = (self.cluster.clone(), cancel.clone());
             let order = Order {
                 policy,
                 dry_run: true,
                 drop_pending: None,
-                synced: Order::filled_from(name, &self.synced),
+                synced: Order::filled_from(&name, &self.synced),
             };
             let errand = Errand::send(what, move || {
-                Stock::gather(&Repository::open(&location, cluster)?, &order, &stop)
+                Stock::gather(&watched.open(cluster)?, &order, &stop)
             });
-            (name.clone(), place, errand)
+            (name, place, errand)
         };
         Sent(self.repositories.iter().zip(policies).map(send).collect())
     }
