@@ -17,7 +17,7 @@ use crate::{
     commands::{
         alerts, archive_wal, base, check, cleanup,
         context::Context,
-        demo, drill, dump, find_target, init, list, make_key, monitor,
+        demo, drill, dump, find_target, init, list, make_key, make_repository, monitor,
         options::{LogLevel, Settings},
         pin, receive_wal, regain,
         report::{Outcome, Report},
@@ -55,6 +55,10 @@ pub fn start(row: Row, form: Form, cli: Cli) -> Result<Outcome> {
             make_key: Some(path),
             ..
         }) => run.without_settings(|_, _| make_key::run(&path)),
+        Command::Init(InitArgs {
+            without_server: true,
+            ..
+        }) => run.command(|context, _| make_repository::run(context)),
         Command::Init(args) => {
             run.command(|context, layers| init::run(context, &options::init(&args, layers)?))
         }

@@ -71,7 +71,7 @@ pub fn run(context: &Context, options: &InitOptions) -> Result<InitReport> {
     }
     for one in &wanted {
         apart::refuse_inside(one.location, &session, &connection, &facts)?;
-        init::refuse_unmounted(one, cluster)?;
+        init::refuse_unmounted(one.location, cluster)?;
         init::refuse_other_encryption(one, cluster, &facts)?;
     }
     if !options.new_system {

@@ -14,6 +14,7 @@ pub mod find_target;
 pub mod init;
 pub mod list;
 pub mod make_key;
+pub mod make_repository;
 pub mod monitor;
 pub mod options;
 pub mod pin;

@@ -29,7 +29,8 @@ pub struct DemoArgs {
   pgstow init
   pgstow init --apply
   pgstow init --new-system        # after pg_upgrade
-  pgstow init --make-key /root/pgstow-identity.txt")]
+  pgstow init --make-key /root/pgstow-identity.txt
+  pgstow --repo usb init --without-server")]
 pub struct InitArgs {
     /// Register the new system identifier that pg_upgrade or initdb made
     #[arg(long)]
@@ -38,8 +39,11 @@ pub struct InitArgs {
     #[arg(long)]
     pub apply: bool,
     /// Only make a pair of keys for encryption, the private one in a new file, and tell what to do with them
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["new_system", "apply"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["new_system", "apply", "without_server"])]
     pub make_key: Option<PathBuf>,
+    /// Only make the repository, for `sync` to fill: no server is asked, and none is registered
+    #[arg(long, conflicts_with_all = ["new_system", "apply"])]
+    pub without_server: bool,
 }
 
 /// Proves the set-up end to end

@@ -43,6 +43,28 @@ pub struct Registered {
     pub encrypted: bool,
 }
 
+/// A repository that was made, or is there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Made {
+    pub repository: String,
+    pub repository_made: bool,
+}
+
+/// Makes a repository without any system, which `sync` registers with what it copies. Nothing is made over which a disk is
+/// to be mounted, nor with recipients that can't be read.
+pub fn make(location: &Location, cluster: &ClusterName, keys: &Keys) -> Result<Made> {
+    refuse_unmounted(location, cluster)?;
+    if keys.encrypt() {
+        keys.recipients()?;
+    }
+    let (repository, repository_made) = Repository::open_or_create(location, cluster.clone())?;
+    repository.lay_reserve_by()?;
+    Ok(Made {
+        repository: location.to_string(),
+        repository_made,
+    })
+}
+
 /// Refuses a server that is not the one whose backups are there.
 pub fn refuse_other_system(
     wanted: &Wanted<'_>,
@@ -78,9 +100,9 @@ pub fn refuse_other_system(
 
 /// Refuses to make a repository in the folder over which a disk is to be mounted: it would fill another disk, and hide
 /// what is on that one.
-pub fn refuse_unmounted(wanted: &Wanted<'_>, cluster: &ClusterName) -> Result<()> {
-    match Repository::open(wanted.location, cluster.clone()) {
-        Err(error) if error.kind() == Kind::NotFound => match wanted.location.awaits_mount() {
+pub fn refuse_unmounted(location: &Location, cluster: &ClusterName) -> Result<()> {
+    match Repository::open(location, cluster.clone()) {
+        Err(error) if error.kind() == Kind::NotFound => match location.awaits_mount() {
             Some(_) => Err(error),
             None => Ok(()),
         },

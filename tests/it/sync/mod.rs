@@ -352,6 +352,46 @@ fn what_is_encrypted_is_copied_as_it_is() {
     copy.stop(Shutdown::Fast);
 }
 
+/// The last repository is copied on the day when there is no server any more.
+#[test]
+fn a_new_repository_is_made_and_filled_without_a_server() {
+    let mut site = Site::start(pg(17), "compression = \"zstd:1\"");
+    site.fill();
+    let dump = site.main().dump("postgres");
+    site.sync(0);
+    site.stow.cluster.stop(Shutdown::Fast);
+    let usb = site.scratch.folder("usb");
+    let section = format!(
+        "[repo.usb]\nurl = \"{}\"\nwal_mode = \"sync\"\ncompression = \"zstd:1\"\n[cluster.main]",
+        usb.display()
+    );
+    site.configure("[cluster.main]", &section);
+    fs::rename(site.stow.root(), site.scratch.join("lost")).unwrap();
+    site.pgstow(&["--repo", "usb", "init"]).fails(1);
+    let made = site
+        .pgstow(&["--repo", "usb", "--json", "init", "--without-server"])
+        .ok();
+    assert_eq!(made.json()["repositories"][0]["repository_made"], true);
+    site.pgstow(&["--repo", "usb", "sync", "--from", "offsite"])
+        .ok();
+    fs::rename(&site.offsite, site.scratch.join("lost too")).unwrap();
+    let to = site.scratch.join("from-usb");
+    let words = [
+        "--repo",
+        "usb",
+        "restore",
+        "--data-dir",
+        to.to_str().unwrap(),
+    ];
+    site.pgstow(&words).ok();
+    let pg = site.main().pg.clone();
+    pg.verifybackup(&to).unwrap();
+    let mut copy = Cluster::existing(&site.scratch, pg, "usb-run", &to);
+    copy.recover();
+    assert!(copy.dump("postgres") == dump, "another database");
+    copy.stop(Shutdown::Fast);
+}
+
 /// The key that docs/stores.md gives to the host.
 #[test]
 fn a_key_that_may_not_delete_fills_a_bucket() {
