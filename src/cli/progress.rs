@@ -84,17 +84,13 @@ fn draw_bar(meter: &Meter, stopped: &Stopped) {
         if now != phase.0 {
             phase = (now, Instant::now());
         }
-        if !phase.0.is_empty() {
-            let (done, total) = meter.read();
-            let columns = terminal::columns(&io::stderr()).unwrap_or(80);
-            bar.set_message(drawn(
-                &phase.0,
-                done,
-                total,
-                phase.1.elapsed(),
-                columns.into(),
-            ));
-        }
+        let (done, total) = meter.read();
+        let columns = terminal::columns(&io::stderr()).unwrap_or(80);
+        bar.set_message(match phase.0.as_str() {
+            // What is done now takes as long as it takes: the last phase is over.
+            "" => String::new(),
+            name => drawn(name, done, total, phase.1.elapsed(), columns.into()),
+        });
     }
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
     bar.finish_and_clear();

@@ -1,6 +1,6 @@
 //! What backups a repository holds. A backup exists exactly when its `backup.json` does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use serde::{Deserialize, Serialize};
 
@@ -386,21 +386,31 @@ impl Repository {
         Ok(entries)
     }
 
-    /// The same, one at a time: `backup.json` of a large database is large.
+    /// The same, one after the other, of which few are held: `backup.json` of a large database is large.
     pub fn each_backup(&self, mut each: impl FnMut(Entry) -> Result<()>) -> Result<()> {
         let mut older: BTreeMap<BackupId, bool> = BTreeMap::new();
+        let mut read = |groups: &[Group]| -> Result<()> {
+            let states = self.read_each(groups, |group| self.state(group));
+            for (Group { id, .. }, state) in groups.iter().zip(states) {
+                let Some(state) = state? else {
+                    continue;
+                };
+                // A parent's id is older, so that its state is known.
+                let state = builds_on(state, &older);
+                older.insert(*id, matches!(state, State::Complete(_)));
+                each(Entry { id: *id, state })?;
+            }
+            Ok(())
+        };
+        let mut groups = Vec::new();
         self.each_group(None, |group| {
-            let Some(state) = self.state(&group)? else {
-                return Ok(());
-            };
-            // A parent's id is older, so that its state is known.
-            let state = builds_on(state, &older);
-            older.insert(group.id, matches!(state, State::Complete(_)));
-            each(Entry {
-                id: group.id,
-                state,
-            })
-        })
+            groups.push(group);
+            match groups.len() < self.read_at_once() {
+                true => Ok(()),
+                false => read(&mem::take(&mut groups)),
+            }
+        })?;
+        read(&groups)
     }
 
     /// The claims of backups with a higher id than `known`.

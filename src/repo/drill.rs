@@ -249,8 +249,9 @@ impl Repository {
     pub fn drills(&self) -> Result<Drills> {
         let mut drills = Drills::default();
         let reports = self.drill_reports()?;
-        for name in &reports[reports.len().saturating_sub(MOST)..] {
-            match self.storage().read_json::<Drill>(name) {
+        let newest = &reports[reports.len().saturating_sub(MOST)..];
+        for drill in self.read_each(newest, |name| self.storage().read_json::<Drill>(name)) {
+            match drill {
                 Ok(drill) if drill.format == FORMAT => drills.all.push(drill),
                 Ok(_) => {}
                 Err(error) if error.kind() == Kind::NotFound => {}

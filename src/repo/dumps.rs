@@ -123,12 +123,14 @@ impl Repository {
     /// All dumps and remains, oldest first. One listing, and one read for each dump.
     pub fn dumps(&self) -> Result<Vec<DumpEntry>> {
         let mut entries = Vec::new();
-        for group in self.dump_groups()?.into_values() {
-            if let Some(state) = self.dump_state(&group)? {
+        let groups: Vec<Group> = self.dump_groups()?.into_values().collect();
+        let states = self.read_each(&groups, |group| self.dump_state(group));
+        for (group, state) in groups.iter().zip(states) {
+            if let Some(state) = state? {
                 entries.push(DumpEntry {
                     stored_bytes: group.objects.values().sum(),
                     has_claim: group.objects.contains_key(&DumpObject::Started),
-                    name: group.name,
+                    name: group.name.clone(),
                     state,
                 });
             }

@@ -42,6 +42,7 @@ pub mod reserve;
 pub mod restoring;
 mod runtime;
 pub mod sealed_upload;
+mod several;
 pub mod sftp;
 pub mod stopwatch;
 pub mod storage;

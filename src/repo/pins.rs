@@ -43,9 +43,14 @@ impl Repository {
             *known = number.max(*known);
         }
         let mut pins = BTreeMap::new();
-        for (id, number) in newest {
-            let name = self.layout().pin(&id, number);
-            match self.storage().read_json::<Pin>(&name) {
+        let newest: Vec<(BackupId, u32)> = newest.into_iter().collect();
+        let words = self.read_each(&newest, |(id, number)| {
+            let name = self.layout().pin(id, *number);
+            self.storage().read_json::<Pin>(&name)
+        });
+        for ((id, _), word) in newest.iter().zip(words) {
+            let id = *id;
+            match word {
                 Ok(pin) if pin.backup == id && pin.format == FORMAT => pins.insert(id, pin),
                 Ok(_) => pins.insert(id, unclear(id, "it is of another backup or format")),
                 Err(error) if error.kind() == Kind::NotFound => None,

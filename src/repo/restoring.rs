@@ -170,10 +170,7 @@ impl Repository {
     /// All marks; `stored_now` is the store's clock, by which their age counts.
     pub fn restores(&self, stored_now: Time) -> Result<Restores> {
         let mut restores = Restores::default();
-        for (name, stored) in self.marks()? {
-            let Some(mark) = self.read_mark(&name)? else {
-                continue;
-            };
+        for (name, stored, mark) in self.read_marks()? {
             let term = mark.as_ref().map_or(TERM, Restoring::term);
             let has_ended = mark.as_ref().is_some_and(Restoring::has_ended);
             match stored + term > stored_now && !has_ended {
@@ -186,8 +183,7 @@ impl Repository {
 
     /// Deletes what killed readers left on this host: elsewhere nobody knows that they are gone.
     pub fn forget_ended_restores(&self) -> Result<()> {
-        for (name, _) in self.marks()? {
-            let mark = self.read_mark(&name)?.flatten();
+        for (name, _, mark) in self.read_marks()? {
             if mark.is_some_and(|mark| mark.has_ended()) {
                 self.delete_if_we_may(&name)?;
             }
@@ -216,6 +212,17 @@ impl Repository {
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// All that are still there, with when they were stored.
+    fn read_marks(&self) -> Result<Vec<(ObjectName, Time, Option<Restoring>)>> {
+        let marks = self.marks()?;
+        let mut all = Vec::with_capacity(marks.len());
+        let read = self.read_each(&marks, |(name, _)| self.read_mark(name));
+        for ((name, stored), mark) in marks.iter().zip(read) {
+            all.extend(mark?.map(|mark| (name.clone(), *stored, mark)));
+        }
+        Ok(all)
     }
 
     /// With when they were stored.

@@ -268,8 +268,11 @@ impl Repository {
         // Listed only if somebody said something of one.
         let mut dumps: Option<BTreeSet<DumpName>> = None;
         let mut gone = BTreeSet::new();
-        for (number, name) in self.verified_runs()?.into_iter().rev().enumerate() {
-            let run: Verified = match self.storage().read_json(&name) {
+        let mut names = self.verified_runs()?;
+        names.reverse();
+        let runs = self.read_each(&names, |name| self.storage().read_json::<Verified>(name));
+        for (number, (name, run)) in names.iter().zip(runs).enumerate() {
+            let run = match run {
                 Ok(run) => run,
                 Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Damaged) => continue,
                 Err(error) if self.is_of_object(&error) => {
@@ -315,7 +318,7 @@ impl Repository {
                 of_use |= known.add(word);
             }
             if !of_use {
-                verdicts.overtaken.push(name);
+                verdicts.overtaken.push(name.clone());
             }
         }
         Ok(verdicts)

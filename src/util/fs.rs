@@ -316,11 +316,12 @@ pub fn move_over(from: &Path, to: &Path) -> Result<()> {
     fs::remove_file(from).at("remove", from)
 }
 
-/// Opens a log to write behind what is there; makes it if it is missing.
+/// Opens a log to write behind what is there; makes it if it is missing, not for everybody: errors name hosts and files.
 pub fn open_log(path: &Path) -> Result<File> {
     OpenOptions::new()
         .append(true)
         .create(true)
+        .mode(0o640)
         .open(path)
         .at("open", path)
 }

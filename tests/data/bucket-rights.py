@@ -4,6 +4,9 @@
 bucket-rights.py ENDPOINT make BUCKET             makes them, has moto check rights from then on; prints the keys as JSON
 bucket-rights.py ENDPOINT attack BUCKET ID KEY    does all that a thief can do with a key; prints what came of it
 bucket-rights.py ENDPOINT undo BUCKET ID KEY TIME puts back what was current at TIME (seconds since 1970)
+bucket-rights.py ENDPOINT lock BUCKET ID KEY MODE makes it anew, with object lock for a day
+bucket-rights.py ENDPOINT destroy BUCKET ID KEY   deletes every version, as far as that is possible; prints what came of it
+bucket-rights.py ENDPOINT show BUCKET ID KEY      shows again what was deleted, by deleting the marks of that
 """
 import json
 import sys
@@ -73,5 +76,35 @@ def undo(bucket, key_id, key, time):
                 s3.copy_object(Bucket=bucket, Key=one["Key"], CopySource=source)
 
 
+def lock(bucket, key_id, key, mode):
+    s3 = client("s3", key_id, key)
+    s3.delete_bucket(Bucket=bucket)
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": mode, "Days": 1}}
+    s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule})
+
+
+def destroy(bucket, key_id, key):
+    s3 = client("s3", key_id, key)
+    done = {"destroyed": 0, "refused": 0}
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for one in page["Versions"]:
+            try:
+                s3.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
+                done["destroyed"] += 1
+            except ClientError as error:
+                assert error.response["Error"]["Code"] == "AccessDenied", error
+                done["refused"] += 1
+    print(json.dumps(done))
+
+
+def show(bucket, key_id, key):
+    s3 = client("s3", key_id, key)
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for one in page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
+
+
 endpoint, action, *rest = sys.argv[1:]
-{"make": make, "attack": attack, "undo": undo}[action](*rest)
+actions = {"make": make, "attack": attack, "undo": undo, "lock": lock, "destroy": destroy, "show": show}
+actions[action](*rest)

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::harness::{
     Cluster, FullDisk, PgBin, Scratch, Shutdown, Stow, archive::stored_in, on_every_major, pg,
-    stow::Builder, tool::Running,
+    stow::Builder, tool::Running, user,
 };
 
 struct Site {
@@ -199,6 +199,47 @@ fn one_that_is_started_while_a_repository_is_away_receives_all_the_same() {
     stop(receiver);
 }
 
+/// As a dead NFS server does it: whoever opens the repository waits.
+#[test]
+fn one_that_is_started_while_a_repository_hangs_receives_all_the_same() {
+    let site = Site::start(pg(15));
+    let receiver = site.receive(&[]);
+    site.wait_for_stored(&site.switch());
+    // What it leaves tells it later that the place is right.
+    site.stow.cluster.psql("create table t (n int)");
+    let here = "select bool_and(flush_lsn >= pg_current_wal_flush_lsn()) from pg_stat_replication";
+    site.stow.cluster.wait_until(here, "t");
+    receiver.signal(Signal::TERM);
+    receiver.wait();
+    let inactive = "select not active from pg_replication_slots";
+    site.stow.cluster.wait_until(inactive, "t");
+
+    let [description, aside, hangs] =
+        ["repository.json", "aside", "hangs"].map(|name| site.stow.root().join(name));
+    fs::rename(&description, &aside).unwrap();
+    user::run_ok(user::command("mkfifo", "KILL").arg(&hangs));
+    fs::hard_link(&hangs, &description).unwrap();
+    let begun = Instant::now();
+    // As people see it, who are told what takes long.
+    let receiver = site.stow.tool.command(&["receive-wal"]);
+    let receiver = receiver.expect_warning("what comes waits in");
+    let receiver = receiver.expect_warning("it waits in").spawn();
+    let segment = site.switch();
+    eventually("it waits", || site.received().contains(&segment));
+    // Nothing is late any more: no line, of which one would come every 30 s, says so.
+    thread::sleep(Duration::from_secs(31).saturating_sub(begun.elapsed()));
+    let said = receiver.stderr();
+    let late = said.lines().find(|line| line.starts_with("pgstow: "));
+    assert_eq!(late, None, "{said}");
+    fs::rename(&aside, &description).unwrap();
+    // Who waits finds nothing in it, and asks again.
+    drop(fs::OpenOptions::new().write(true).open(&hangs).unwrap());
+    site.wait_for_stored(&segment);
+    site.judge(&segment);
+    receiver.signal(Signal::TERM);
+    receiver.wait();
+}
+
 #[test]
 fn a_full_disk_confirms_nothing_and_is_gone_on_from() {
     let site = Site::start(pg(18));
@@ -320,6 +361,54 @@ fn what_another_try_would_not_mend_is_told() {
         .fails(1)
         .stderr_contains("keeps no WAL")
         .stderr_contains("max_slot_wal_keep_size");
+}
+
+/// The beginning of a segment may be all that there is of it.
+#[test]
+fn what_was_begun_stays_until_the_segment_is_stored() {
+    let site = Site::start(pg(17));
+    let main = &site.stow.cluster;
+    let receiver = site.receive(&[]);
+    site.wait_for_stored(&site.switch());
+    main.psql("create table t (n int)");
+    let here = "select bool_and(flush_lsn >= pg_current_wal_flush_lsn()) from pg_stat_replication";
+    main.wait_until(here, "t");
+    let stop = |receiver: Running| {
+        receiver.signal(Signal::TERM);
+        receiver.wait();
+        main.wait_until("select not active from pg_replication_slots", "t");
+    };
+    stop(receiver);
+    main.psql("select pg_drop_replication_slot('pgstow')");
+    let begun = site.switch();
+    let partial = format!("{begun}.partial");
+    assert!(site.received().contains(&partial));
+    let copy = site.scratch.folder("aside").join(&begun);
+    fs::copy(main.data_dir().join("pg_wal").join(&begun), &copy).unwrap();
+    user::own(&copy);
+    site.switch();
+    main.psql("checkpoint");
+    let slot = site.stow.tool.command(&["receive-wal", "--create-slot"]);
+    slot.ok();
+    let receiver = site.receive(&["was not received"]);
+    for _ in 0..3 {
+        site.wait_for_stored(&site.switch());
+    }
+    stop(receiver);
+    assert!(site.received().contains(&partial));
+
+    let copy = copy.to_str().unwrap();
+    let archive_wal = site.stow.tool.command(&["archive-wal", copy]);
+    archive_wal.current_dir(main.data_dir()).ok();
+    let receiver = site.receive(&[]);
+    eventually("it leaves", || {
+        site.wait_for_stored(&site.switch());
+        !site.received().contains(&partial)
+    });
+    stop(receiver);
+    // The one in progress is still here.
+    let last = main.psql("select pg_walfile_name(pg_current_wal_lsn())");
+    assert!(site.received().contains(&format!("{last}.partial")));
 }
 
 #[test]

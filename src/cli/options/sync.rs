@@ -22,19 +22,17 @@ pub fn sync(args: &SyncArgs, layers: &Layers) -> Result<SyncOptions> {
                 .hint(format!("configured are: {}.", names.join(", "))),
         );
     }
+    let is_from = |repo: &RepoSettings| args.from.as_ref() == Some(&repo.name);
     let is_target = |mode: WalMode, repo: &RepoSettings| match layers.one_repo {
         true => repo.name == layers.repo,
-        false => mode == WalMode::Sync,
+        // What is copied from is not filled.
+        false => mode == WalMode::Sync && !is_from(repo),
     };
     let (mut sources, mut targets) = (Vec::new(), Vec::new());
     for (mode, repo) in all {
         if is_target(mode, &repo) {
             targets.push(repo);
-        } else if args
-            .from
-            .as_ref()
-            .map_or(mode == WalMode::Push, |from| *from == repo.name)
-        {
+        } else if is_from(&repo) || (args.from.is_none() && mode == WalMode::Push) {
             sources.push(repo);
         }
     }

@@ -79,6 +79,13 @@ impl FindTargetReport {
                 history.received
             )?;
         }
+        if let Some(live) = &history.live {
+            writeln!(
+                out,
+                "{} is in the repository as far as pieces of it go, to {}: a restore uses them, too.",
+                live.segment, live.upto
+            )?;
+        }
         if let Some(begins) = history.begins {
             writeln!(
                 out,

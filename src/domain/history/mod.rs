@@ -44,7 +44,7 @@ use crate::{
     domain::restore::{
         archive::Archive,
         load::load,
-        rescue,
+        plan, rescue,
         segments::place,
         sources::Sources,
         target::{Action, Target, TimelineWish, Wish},
@@ -114,6 +114,8 @@ pub struct History {
     pub segments: usize,
     /// How many of them the repository has not got, but receive-wal on this host.
     pub received: usize,
+    /// The last of them, where the repository has got pieces of it alone.
+    pub live: Option<plan::Live>,
     /// The archive begins with a transaction that ended then, which is later than was asked for.
     pub begins: Option<Time>,
     /// The archive ends with a transaction that ended then, which is earlier than was asked for.
@@ -347,6 +349,13 @@ impl Look<'_> {
         let name = |place: usize| way.segment(place).map(|segment| segment.to_string());
         let reached = next.is_some() || books.last.is_some_and(|last| last > until);
         let ends = books.last.filter(|_| !reached);
+        let in_pieces = way.in_pieces().filter(|_| range.end == way.len());
+        let live = in_pieces.and_then(|segment| {
+            Some(plan::Live {
+                segment: segment.to_string(),
+                upto: self.archive.wal.live_upto(segment)?,
+            })
+        });
         let received = range.clone().filter_map(|place| way.segment(place));
         let received = received.filter(|segment| self.archive.rescued.contains(segment));
         Ok(History {
@@ -362,6 +371,7 @@ impl Look<'_> {
                 .filter(|_| !range.is_empty()),
             segments: range.len(),
             received: received.count(),
+            live,
             begins,
             ends,
             reached,

@@ -17,7 +17,7 @@ use crate::{
     postgres::{
         lsn::Lsn,
         wal_line::{Happened, WalLine},
-        wal_name::{Segment, WalName},
+        wal_name::Segment,
         waldump::Dump,
     },
     repo::{
@@ -132,8 +132,16 @@ impl Segments<'_> {
                 .at("copy to", &path);
         }
         // There, or stored meanwhile.
-        let sink = |bytes: &[u8]| file.write_all(bytes).at("write", &path);
-        fetch::read(repository, system, stored, sink)
+        let mut sink = |bytes: &[u8]| file.write_all(bytes).at("write", &path);
+        match fetch::read(repository, system, stored, &mut sink) {
+            Err(error)
+                if error.kind() == Kind::NotFound && self.way.in_pieces() == Some(segment) => {}
+            other => return other,
+        }
+        repository.read_pieces(system, segment, sink)?;
+        // As pg_waldump wants it.
+        let length = system.segment_size.bytes();
+        file.set_len(length).at("write", &path)
     }
 
     /// Takes the segment at a place out of the folder, if it is there.
@@ -172,8 +180,8 @@ impl Segments<'_> {
         if let Some(lent) = lent {
             let _ = fs::remove_file(self.path(lent));
         }
-        let is_partial = matches!(self.way.stored_as(segment), WalName::Partial(_));
-        let trouble = complaint?.filter(|words| !is_partial && stops_within(words, end));
+        let is_open = self.way.is_open(segment);
+        let trouble = complaint?.filter(|words| !is_open && stops_within(words, end));
         Ok(Read { digest, trouble })
     }
 

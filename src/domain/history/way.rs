@@ -14,7 +14,9 @@ use crate::{
 pub struct Way {
     legs: Vec<Leg>,
     /// What comes behind the last whole segment.
-    partial: Option<Segment>,
+    open: Option<Segment>,
+    /// Of that there are pieces alone.
+    in_pieces: bool,
     size: SegmentSize,
 }
 
@@ -41,8 +43,11 @@ impl Way {
             let timeline = history.own;
             Segment::nth(timeline, leg.last + 1, size)
         });
+        let has_partial = |next: &Segment| wal.partial().contains(next);
+        let has_pieces = |next: &Segment| wal.live_upto(*next).is_some();
         Self {
-            partial: next.filter(|next| wal.partial().contains(next)),
+            open: next.filter(|next| has_partial(next) || has_pieces(next)),
+            in_pieces: next.is_some_and(|next| !has_partial(&next)),
             legs,
             size,
         }
@@ -50,7 +55,7 @@ impl Way {
 
     pub fn len(&self) -> usize {
         let whole = self.legs.iter().map(length).sum::<usize>();
-        whole + usize::from(self.partial.is_some())
+        whole + usize::from(self.open.is_some())
     }
 
     /// The segment at a place.
@@ -64,15 +69,25 @@ impl Way {
             }
             left -= length;
         }
-        self.partial.filter(|_| left == 0)
+        self.open.filter(|_| left == 0)
     }
 
     /// The name under which a segment of the row is stored.
     pub fn stored_as(&self, segment: Segment) -> WalName {
-        match self.partial == Some(segment) {
+        match self.is_open(segment) && !self.in_pieces {
             true => WalName::Partial(segment),
             false => WalName::Segment(segment),
         }
+    }
+
+    /// Whether nothing is known of its end: it was being written.
+    pub fn is_open(&self, segment: Segment) -> bool {
+        self.open == Some(segment)
+    }
+
+    /// The segment that ends the row and is there in pieces alone.
+    pub fn in_pieces(&self) -> Option<Segment> {
+        self.open.filter(|_| self.in_pieces)
     }
 
     /// Whether no segment is missing behind the one at this place.
@@ -90,11 +105,21 @@ fn length(leg: &Leg) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::postgres::lsn::TimelineId;
+    use crate::{postgres::lsn::TimelineId, repo::layout::Piece};
 
     const MB: u32 = 1 << 20;
 
     fn way(history: &str, own: u32, segments: &[&str], partial: &[&str]) -> Vec<String> {
+        with_pieces(history, own, segments, partial, &[])
+    }
+
+    fn with_pieces(
+        history: &str,
+        own: u32,
+        segments: &[&str],
+        partial: &[&str],
+        pieces: &[&str],
+    ) -> Vec<String> {
         let own = TimelineId::new(own).unwrap();
         let history = match history {
             "" => TimelineHistory::without_ancestors(own),
@@ -108,11 +133,19 @@ mod tests {
         segments.iter().for_each(|name| wal.add(segment(name)));
         let mut partials = partial.iter().map(segment);
         partials.by_ref().for_each(|one| wal.add_partial(one));
+        for segment in pieces.iter().map(segment) {
+            let (from, to) = (0, 8192);
+            wal.add_piece(Piece { segment, from, to });
+        }
         let way = Way::along(&history, &wal);
         let name = |place| {
             let segment = way.segment(place).unwrap();
             let gap = if way.goes_on(place) { "" } else { " |" };
-            format!("{}{gap}", way.stored_as(segment))
+            let pieces = match way.in_pieces() == Some(segment) {
+                true => " in pieces",
+                false => "",
+            };
+            format!("{}{pieces}{gap}", way.stored_as(segment))
         };
         assert_eq!(way.segment(way.len()), None);
         (0..way.len()).map(name).collect()
@@ -135,6 +168,21 @@ mod tests {
             ]
         );
         assert_eq!(way("", 1, &[], &[]), [""; 0]);
+        // Pieces of the next one, of one behind a hole, and of one that is there as it is.
+        let six = "000000010000000000000006";
+        for (pieces, partial, last) in [
+            (six, &[][..], "000000010000000000000006 in pieces |"),
+            (
+                "000000010000000000000007",
+                &[],
+                "000000010000000000000005 |",
+            ),
+            (five, &[], "000000010000000000000005 |"),
+            (six, &[six], "000000010000000000000006.partial |"),
+        ] {
+            let way = with_pieces("", 1, &[five], partial, &[pieces]);
+            assert_eq!(way.last().map(String::as_str), Some(last));
+        }
         // Timeline 2 forks within segment 3.
         assert_eq!(
             way(

@@ -192,6 +192,12 @@ impl Listing {
                 .filter(|backup| backup.system_id == system.system_id);
             let archive = load::archive(repository, &system, of_system.cloned().collect())?;
             let torn = archive.torn();
+            // Most windows end with the same segment, which costs a request.
+            let mut arrivals: BTreeMap<Segment, Option<Time>> = BTreeMap::new();
+            let mut arrival = |segment| {
+                let arrival = || archived(repository, &system, segment);
+                *arrivals.entry(segment).or_insert_with(arrival)
+            };
             for line in &mut lines {
                 let backup = line.backup.as_deref();
                 let backup = backup.filter(|backup| backup.system_id == system.system_id);
@@ -207,7 +213,7 @@ impl Listing {
                 }
                 line.windows = windows
                     .into_iter()
-                    .map(|window| shown(repository, &system, window))
+                    .map(|window| shown(&system, window, &mut arrival))
                     .collect();
             }
             let forecast = forecast::to_the_end(&archive, &drills, restores);
@@ -309,11 +315,13 @@ fn who(unfinished: &Unfinished) -> String {
     }
 }
 
-fn shown(repository: &Repository, system: &System, window: Window) -> ShownWindow {
+fn shown(
+    system: &System,
+    window: Window,
+    arrival: impl FnOnce(Segment) -> Option<Time>,
+) -> ShownWindow {
     // Of a standalone backup the last segment may be in the backup alone.
-    let to_archived = window
-        .last
-        .and_then(|last| archived(repository, system, last));
+    let to_archived = window.last.and_then(arrival);
     let missing = window
         .missing
         .map(|missing| missing.named(system.segment_size));

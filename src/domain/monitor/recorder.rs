@@ -150,6 +150,8 @@ fn trim(state: &Path, path: &Path) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::{
         super::runs::{RunState, newest, read},
         *,
@@ -175,8 +177,12 @@ mod tests {
         assert_eq!((runs[0].exit_code, &runs[0].told), (Some(0), &told));
         assert!(runs[0].duration().is_some());
 
-        // A writer that was killed.
         let path = state.join(FILE);
+        // Errors name hosts and files.
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{mode:o}");
+
+        // A writer that was killed.
         open_log(&path).unwrap().write_all(b"{\"run\":\"x").unwrap();
         let failed = Recorder::begin(&state, "verify", "local");
         failed.end(1, Told::default(), Some(&Error::failed("no")));

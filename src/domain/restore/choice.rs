@@ -14,7 +14,7 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, SegmentSize, WalName},
     },
-    repo::catalog::Backup,
+    repo::{catalog::Backup, wal_index::Missing},
     util::clock::readable,
 };
 
@@ -79,6 +79,27 @@ impl Archive {
                 }
             }
         }
+    }
+}
+
+impl Archive {
+    /// What is to be said of WAL that lies at hand behind the end of the way, where some between is nowhere.
+    fn out_of_reach(&self, history: &TimelineHistory, choice: &Choice) -> Option<String> {
+        let size = self.wal.size();
+        let end = choice.reach.last(size)?.number(size);
+        let is_behind =
+            |segment: &&Segment| segment.timeline == history.own && segment.number(size) > end + 1;
+        let first = self.rescued.iter().find(is_behind)?;
+        let missing = Missing {
+            timeline: first.timeline,
+            first: end + 1,
+            last: first.number(size) - 1,
+        };
+        Some(format!(
+            "this host has {first}, which can't be used here, since the repository lacks {} before it: what happened then would be \
+             lost; see whether another repository has that WAL (--repo), or is to be had again",
+            missing.describe(size)
+        ))
     }
 }
 
@@ -288,6 +309,11 @@ impl Way<'_> {
         choice
             .reaches(archive, &wish.target)
             .map_err(|error| error.hint(possible(archive)))?;
+        if wish.target == Target::Latest {
+            choice
+                .warnings
+                .extend(archive.out_of_reach(history, &choice));
+        }
         let passes = archive.passes_minimal(backup, history, &choice.reach);
         choice.warnings.extend(passes);
         let passes = archive.passes_damage(backup, &choice.reach);

@@ -117,13 +117,22 @@ pub fn link_target(data_dir: &Path, oid: u32) -> Option<PathBuf> {
     fs::read_link(data_dir.join("pg_tblspc").join(oid.to_string())).ok()
 }
 
-/// Makes a folder that is missing, and those above it, of the right owner.
+/// Makes a folder that is missing, and those above it, which only lead to it, of the right owner.
 pub fn make(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
+    make_all(path, mode, 0o755, owner)
+}
+
+/// The same of one for notes in the state folder, which `init` makes so, too.
+pub fn make_for_notes(path: &Path, owner: Option<Owner>) -> Result<()> {
+    make_all(path, 0o750, 0o750, owner)
+}
+
+fn make_all(path: &Path, mode: u32, mode_above: u32, owner: Option<Owner>) -> Result<()> {
     let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     missing.reverse();
     for folder in missing {
-        // Those above only lead to it.
-        create_folders(folder, if folder == path { mode } else { 0o755 }, None)?;
+        let mode = if folder == path { mode } else { mode_above };
+        create_folders(folder, mode, None)?;
         give(folder, owner)?;
     }
     if !path.is_dir() {
@@ -142,5 +151,27 @@ pub fn give(path: &Path, owner: Option<Owner>) -> Result<()> {
             chown(path, Some(owner.user), Some(owner.group)).at("give its owner to", path)
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_leads_to_a_folder_is_open_but_not_in_the_state_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| {
+            let found = folder.path().join(name).metadata().unwrap();
+            found.permissions().mode() & 0o777
+        };
+        make(&folder.path().join("a/data"), 0o700, None).unwrap();
+        assert_eq!((mode("a"), mode("a/data")), (0o755, 0o700));
+        make_for_notes(&folder.path().join("state/main/restores"), None).unwrap();
+        let modes = ["state", "state/main", "state/main/restores"].map(mode);
+        assert_eq!(modes, [0o750; 3]);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::folders::{Owner, give, make};
+use super::folders::{Owner, give, make_for_notes};
 use crate::{
     error::{Error, Result},
     postgres::{lsn::SystemId, postmaster},
@@ -56,7 +56,7 @@ pub fn note(folder: &Path, mut measured: Measured, owner: Option<Owner>) -> Resu
     if let Ok(real) = fs::canonicalize(&measured.data_dir) {
         measured.data_dir = real;
     }
-    make(folder, 0o750, owner)?;
+    make_for_notes(folder, owner)?;
     let state = folder.parent().unwrap_or(folder);
     let mut all = read(state);
     // One that never came to its end is of no use any more.

@@ -78,7 +78,7 @@ use crate::{
     util::{cancel::Cancel, clock::Time, fs::write_over, meter::Meter},
 };
 use fill::Run;
-use folders::{give, make};
+use folders::{give, make_for_notes};
 use mark::Mark;
 use measured::Measured;
 use plan::{Options, Plan};
@@ -241,7 +241,7 @@ impl Restored {
         ));
         let json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::failed("can't note the restore").because(error))?;
-        make(folder, 0o750, self.plan.owner)?;
+        make_for_notes(folder, self.plan.owner)?;
         write_over(&path, 0o640, &json)?;
         give(&path, self.plan.owner)?;
         match self.measured() {

@@ -12,6 +12,10 @@
 //! - the data directory is of the same system;
 //! - each repository of now is one of those that have it, by its id, and still has an object of that
 //!   name and size. One that was lost, emptied or exchanged has not.
+//!
+//! A folder of this host is looked at each time, which costs nothing. A store that is elsewhere has said itself that
+//! it has the object, durably, and is believed for a minute: what it loses meanwhile it could as well lose a moment
+//! later, when PostgreSQL has been told. Behind that it is asked again.
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +23,7 @@ use std::{
     io::Write,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -28,13 +33,20 @@ use crate::{
     error::{Error, IoContext, Result},
     postgres::{control::Control, lsn::SystemId, wal_name::WalName},
     repo::repository::Repository,
-    util::fs::NewFile,
+    util::{
+        clock::{Time, now},
+        fs::NewFile,
+    },
 };
 
 const FILE: &str = "stored-ahead.json";
 
 /// As all that is below the state folder.
 const FILE_MODE: u32 = 0o640;
+
+/// How long a store that is elsewhere is believed without being asked. The calls for what was stored ahead come
+/// within seconds; one that failed is repeated after a minute.
+const BELIEVED: Duration = Duration::from_secs(60);
 
 /// What tells one file from every other one that has, had or will have its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,13 +79,45 @@ pub struct Ack {
     pub facts: Facts,
     /// Bytes of the object in each repository, by the repository's id.
     pub stored: BTreeMap<String, u64>,
+    /// When the last of them had said so.
+    pub since: Time,
 }
 
 impl Ack {
+    /// Of a segment that the repositories in `stored` have by now.
+    pub fn new(facts: Facts, stored: BTreeMap<String, u64>) -> Self {
+        let since = now();
+        Self {
+            facts,
+            stored,
+            since,
+        }
+    }
+
     /// Whether it names all of them.
     pub fn covers(&self, stores: &[OpenStore]) -> bool {
         let mut ids = stores.iter().map(|store| store.repository.id());
         ids.all(|id| self.stored.contains_key(id))
+    }
+
+    /// Whether `store` has `file` of `system`, as far as anybody can tell.
+    fn holds_for(&self, store: &OpenStore, system: SystemId, file: WalName) -> bool {
+        let repository = &store.repository;
+        let Some(size) = self.stored.get(repository.id()) else {
+            return false;
+        };
+        let is_here = repository.location().folder().is_some();
+        match repository.system(system) {
+            Err(_) => false,
+            Ok(_) if !is_here && self.is_believed() => true,
+            Ok(_) => stored_size(repository, system, file).ok() == Some(*size),
+        }
+    }
+
+    /// Not where a clock was set back.
+    fn is_believed(&self) -> bool {
+        let age = (now() - self.since).to_std();
+        age.is_ok_and(|age| age < BELIEVED)
     }
 }
 
@@ -125,10 +169,7 @@ pub fn acknowledged(
     let system = acks.system_id;
     let is_same = Facts::of(at).is_ok_and(|facts| facts == ack.facts);
     let is_ours = || Control::read(data_dir).is_ok_and(|control| control.system == system);
-    let has = |store: &OpenStore| {
-        let stored = ack.stored.get(store.repository.id());
-        stored.is_some_and(|size| stored_size(&store.repository, system, file).ok() == Some(*size))
-    };
+    let has = |store: &OpenStore| ack.holds_for(store, system, file);
     (is_same && is_ours() && !stores.is_empty() && stores.iter().all(has)).then_some(system)
 }
 

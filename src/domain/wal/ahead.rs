@@ -42,6 +42,7 @@ use tracing::{info, warn};
 use super::{
     acks::{Ack, Acks, Facts, acknowledged, stored_size},
     offered::Offered,
+    push::Pushed,
     running::Running,
     stores::OpenStore,
 };
@@ -344,11 +345,13 @@ impl Shared {
         };
         let mut stored = BTreeMap::new();
         for store in &self.stores {
-            store.push(&offered, &Meter::default(), &turn)?;
-            let size = stored_size(&store.repository, self.system, name)?;
+            let size = match store.push(&offered, &Meter::default(), &turn)? {
+                Pushed::Stored { bytes } => bytes,
+                Pushed::AlreadyThere => stored_size(&store.repository, self.system, name)?,
+            };
             stored.insert(store.repository.id().to_owned(), size);
         }
-        Ok(Ack { facts, stored })
+        Ok(Ack::new(facts, stored))
     }
 }
 

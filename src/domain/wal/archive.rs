@@ -112,11 +112,12 @@ impl Wish<'_> {
             all => self.in_each(all, meter),
         };
         let (mut stores, mut pushed, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        let mut system = None;
+        let (mut system, mut told_gaps) = (None, false);
         for (store, result) in self.stores.iter().zip(results) {
             match result {
                 Ok(had) => {
                     system = Some(had.system);
+                    told_gaps |= had.told_gaps;
                     pushed.extend(had.pushed.map(|pushed| (store.name.clone(), pushed)));
                     stores.push(had.store);
                 }
@@ -124,7 +125,9 @@ impl Wish<'_> {
             }
         }
         all_of(errors)?;
-        gaps::published(self.ahead.state)?;
+        if told_gaps {
+            gaps::published(self.ahead.state)?;
+        }
         let how = match pushed.is_empty() {
             true => How::Acknowledged,
             false => How::Stored(pushed),
@@ -151,12 +154,13 @@ impl Wish<'_> {
         let opened = store.open(self.cluster, meter);
         let store = opened.map_err(|error| store.blame(self.file, error))?;
         meter.begin("looking at what is noted", 0);
-        gaps::publish(self.ahead.state, &store)?;
+        let told_gaps = gaps::publish(self.ahead.state, &store)?;
         let stored = |segment| self.ahead.stored(segment, self.path, from_ref(&store));
         if let Some(system) = self.segment().and_then(stored) {
             return Ok(Had {
                 store,
                 system,
+                told_gaps,
                 pushed: None,
             });
         }
@@ -167,6 +171,7 @@ impl Wish<'_> {
         Ok(Had {
             store,
             system: offered.system(),
+            told_gaps,
             pushed: Some(pushed),
         })
     }
@@ -176,6 +181,8 @@ impl Wish<'_> {
 struct Had {
     store: OpenStore,
     system: SystemId,
+    /// It heard of WAL that was given up.
+    told_gaps: bool,
     /// None: it is acknowledged.
     pushed: Option<Pushed>,
 }

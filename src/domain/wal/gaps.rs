@@ -117,9 +117,10 @@ pub fn parse(json: &[u8]) -> Result<Vec<Gap>> {
     Ok(notes.gaps)
 }
 
-/// Has a repository know what was given up. To be called before anything is acknowledged.
-pub fn publish(state: &Path, store: &OpenStore) -> Result<()> {
-    for gap in &noted(state)? {
+/// Has a repository know what was given up. To be called before anything is acknowledged. Whether anything was.
+pub fn publish(state: &Path, store: &OpenStore) -> Result<bool> {
+    let gaps = noted(state)?;
+    for gap in &gaps {
         store.repository.add_gap(gap).map_err(|error| {
             error.context(format!(
                 "can't tell repository {} that WAL is lost from {} to {}",
@@ -127,7 +128,7 @@ pub fn publish(state: &Path, store: &OpenStore) -> Result<()> {
             ))
         })?;
     }
-    Ok(())
+    Ok(!gaps.is_empty())
 }
 
 /// To be called once every repository knows.

@@ -23,6 +23,7 @@ use crate::{
         codec::Compression,
         layout::Piece,
         repository::{Repository, System},
+        storage::Upload,
     },
     util::{hash::Sha256Writer, meter::Meter},
 };
@@ -33,7 +34,8 @@ const FRAME: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    Stored,
+    /// As so many bytes.
+    Stored { bytes: u64 },
     /// The same bytes were stored before.
     AlreadyThere,
 }
@@ -67,7 +69,10 @@ pub fn push_in_turn(
     meter.begin(&format!("storing {name} as {place}"), offered.length());
 
     let plain = coding.encrypted.then(|| hash(offered)).transpose()?;
-    let upload = store.put_new(&object)?;
+    let upload = Counted {
+        upload: store.put_new(&object)?,
+        bytes: 0,
+    };
     let failed = |error| store.failed("write", &object, error);
     let mut sealer = repository.seal(&object, upload, coding.encrypted, plain)?;
     let mut framer = wanted.of(coding.codec).framer()?;
@@ -85,18 +90,36 @@ pub fn push_in_turn(
     if again.map(|again| again.finish().1) != plain {
         return Err(Error::damaged(format!("{name} changed while it was read")));
     }
-    let mut upload = sealer.finish().map_err(failed)?;
+    let Counted { mut upload, bytes } = sealer.finish().map_err(failed)?;
     meter.begin(&format!("syncing {place}"), 0);
     upload.settle()?;
     turn()?;
     match upload.finish() {
-        Ok(()) => Ok(Pushed::Stored),
+        Ok(()) => Ok(Pushed::Stored { bytes }),
         Err(error) if error.kind() == Kind::AlreadyExists => {
             meter.begin(&format!("comparing {name} with {place}"), 0);
             compare(repository, &object, coding, offered)?;
             Ok(Pushed::AlreadyThere)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Counts what the store gets.
+struct Counted {
+    upload: Box<dyn Upload>,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.upload.write(bytes)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.upload.flush()
     }
 }
 

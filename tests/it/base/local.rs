@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::harness::{Cluster, Scratch, Shutdown, Stow, pg, user};
+use crate::harness::{Cluster, Scratch, Shutdown, Stow, page_cache, pg, user};
 
 fn method(stow: &Stow, arguments: &[&str]) -> String {
     let backup = stow.backup(arguments);
@@ -102,17 +102,7 @@ fn the_page_cache_stays_as_it_was() {
     ]));
     drop(fs::read(&hot).unwrap());
     stow.cluster.start();
-    let resident = || {
-        [&hot, &cold].map(|file| {
-            let counted = Command::new("fincore")
-                .args(["--bytes", "--noheadings", "--output", "RES"])
-                .arg(file)
-                .output()
-                .unwrap();
-            let text = String::from_utf8(counted.stdout).unwrap();
-            text.trim().parse::<u64>().unwrap()
-        })
-    };
+    let resident = || [&hot, &cold].map(|file| page_cache::resident(file));
     let before = resident();
     let length = fs::metadata(&hot).unwrap().len();
     assert!(before[0] == length && before[1] < length / 10, "{before:?}");

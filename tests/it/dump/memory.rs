@@ -1,7 +1,7 @@
-//! Memory does not grow with what is dumped.
+//! Memory does not grow with what is dumped, and what is stored is read again from the disk.
 
 use super::{Site, fill};
-use crate::harness::pg;
+use crate::harness::{page_cache::resident, pg};
 
 /// Of pgstow itself, beside pg_dump's: what the project promises.
 const LIMIT: u64 = 64 << 20;
@@ -33,4 +33,17 @@ fn a_dump_takes_little_memory() {
     let restore = ["--json", "restore-dump", "postgres", "-d", "copy"];
     let (output, peak) = site.stow.tool.command(&restore).spawn().watch();
     assert!(output.status.success() && peak < LIMIT, "{peak}: {output}");
+}
+
+/// What comes from the page cache says nothing of the disk: who reads it again has it leave the cache before.
+#[test]
+fn a_dump_is_read_again_from_the_disk() {
+    let site = Site::start(pg(18));
+    fill(&site.stow.cluster);
+    let words = ["postgres", "--format", "plain", "--compression", "none"];
+    let dumped = site.dumped(&words);
+    let length = dumped.data.metadata().unwrap().len();
+    // A page or two that the kernel read ahead may stay.
+    let here = resident(&dumped.data);
+    assert!(here < length / 10, "{here} of {length}");
 }

@@ -14,6 +14,7 @@ pub mod judge;
 pub mod keys;
 pub mod load;
 pub mod output;
+pub mod page_cache;
 pub mod peer;
 pub mod pg;
 pub mod proxy;

@@ -33,6 +33,8 @@ struct State {
     fault: Option<(usize, Fault)>,
     /// Refuses to overwrite: a policy that asks for If-None-Match at each put.
     create_only: bool,
+    /// Refuses to store what comes without a sum.
+    wants_sums: bool,
 }
 
 pub struct Proxy {
@@ -72,6 +74,12 @@ impl Proxy {
         self.state.lock().unwrap().create_only = true;
     }
 
+    /// As AWS does it in a bucket with object lock: a put needs its SHA-256. moto takes one only if that is announced by
+    /// another header, too.
+    pub fn want_sums(&self) {
+        self.state.lock().unwrap().wants_sums = true;
+    }
+
     /// The requests since the last `fail`.
     pub fn seen(&self) -> Vec<String> {
         self.state.lock().unwrap().seen.clone()
@@ -91,18 +99,23 @@ fn serve(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> Option<(
     let head = String::from_utf8_lossy(&request[..head_end(&request)?]).to_lowercase();
     let line = String::from_utf8_lossy(&request);
     let line = line.lines().next().unwrap_or_default().to_owned();
+    // The server is told that no other follows.
+    let mut words = "Connection: close\r\n".to_owned();
     let fault = {
         let mut state = state.lock().unwrap();
-        if state.create_only && line.starts_with("PUT ") && !head.contains("if-none-match") {
-            const DENIED: &str = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
-            let length = DENIED.len();
-            let answer = format!(
-                "HTTP/1.1 403 No\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{DENIED}"
-            );
-            return client.write_all(answer.as_bytes()).ok();
+        let is_put = line.starts_with("PUT /backups/");
+        let has_sum = head.contains("\r\nx-amz-checksum-sha256:");
+        if state.create_only && is_put && !head.contains("if-none-match") {
+            return refuse(&mut client, 403, "AccessDenied");
+        }
+        if state.wants_sums && is_put && !has_sum {
+            return refuse(&mut client, 400, "InvalidRequest");
         }
         state.seen.push(line);
         let number = state.seen.len();
+        if state.wants_sums && has_sum {
+            words += "x-amz-sdk-checksum-algorithm: SHA256\r\n";
+        }
         state.fault.filter(|(wanted, _)| *wanted == number)
     };
     let fault = fault.map(|(_, fault)| fault);
@@ -116,7 +129,7 @@ fn serve(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> Option<(
         _ => {}
     }
     let mut server = TcpStream::connect(("127.0.0.1", upstream)).ok()?;
-    server.write_all(&closing(&request)).ok()?;
+    server.write_all(&saying(&request, &words)).ok()?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).ok()?;
     match fault {
@@ -131,6 +144,15 @@ fn serve(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> Option<(
         }
         _ => client.write_all(&answer).ok(),
     }
+}
+
+fn refuse(client: &mut TcpStream, status: u16, code: &str) -> Option<()> {
+    let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 {status} No\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    client.write_all(answer.as_bytes()).ok()
 }
 
 /// A whole request.
@@ -163,11 +185,11 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
         .map(|at| at + 4)
 }
 
-/// The request, of which the server is told that no other follows.
-fn closing(request: &[u8]) -> Vec<u8> {
+/// The request with more lines in its head.
+fn saying(request: &[u8], words: &str) -> Vec<u8> {
     let line = request
         .windows(2)
         .position(|two| two == b"\r\n")
         .map_or(0, |at| at + 2);
-    [&request[..line], b"Connection: close\r\n", &request[line..]].concat()
+    [&request[..line], words.as_bytes(), &request[line..]].concat()
 }

@@ -98,6 +98,29 @@ fn one_that_is_stopped_stores_the_last_of_them() {
     wait_for_pieces(root, main);
 }
 
+/// What is in pieces would not be lost.
+#[test]
+fn the_recovery_point_counts_them() {
+    let site = Site::start(pg(18));
+    let told = || {
+        let words = ["--json", "monitor", "--only", "recovery_point"];
+        let report = site.stow.tool.command(&words).ok().json();
+        report["checks"][0]["reason"].as_str().unwrap().to_owned()
+    };
+    let receiver = receive(&site, "1h", &[]);
+    site.wait_for_stored(&site.switch());
+    stop(receiver);
+    commit(&site);
+    let lost = told();
+    assert!(lost.contains("would be lost"), "{lost}");
+    let receiver = receive(&site, "1s", &[]);
+    commit(&site);
+    eventually("it counts them", || {
+        told() == "all of the server's WAL is here"
+    });
+    stop(receiver);
+}
+
 #[test]
 fn none_are_stored_unless_they_are_asked_for() {
     let site = Site::start(pg(15));

@@ -2,6 +2,8 @@
 
 use std::{fs, thread, time::Duration};
 
+use pgstow::repo::layout::Layout;
+
 use super::{behind_proxy, requests, stow_in};
 use crate::harness::{Scratch, Shutdown, bucket::Bucket, pg};
 
@@ -71,6 +73,87 @@ fn a_segment_costs_one_request() {
     thread::sleep(Duration::from_millis(10));
     stow.tool.command(&["init"]).ok();
     assert!(!scratch.join("state/main/remembered").exists());
+}
+
+/// What waits is stored ahead by one process, and each call then believes what that noted.
+#[test]
+fn a_segment_that_is_stored_ahead_costs_one_request_too() {
+    let of_bucket = Scratch::new();
+    let (bucket, proxy) = behind_proxy(&of_bucket);
+    let scratch = Scratch::new();
+    let mut stow = stow_in(&bucket, &scratch, &of_bucket, pg(18));
+    // From here on the store is known.
+    stow.cluster.switch_wal();
+    stow.cluster.set("archive_command", "false");
+    for _ in 0..8 {
+        let message = "select pg_logical_emit_message(false, 'test', '')";
+        stow.cluster.psql(message);
+        stow.cluster.psql("select pg_switch_wal()");
+    }
+    // Which ends the segment that it writes last, too.
+    stow.cluster.stop(Shutdown::Fast);
+    let data_dir = stow.cluster.data_dir();
+    let status = fs::read_dir(data_dir.join("pg_wal/archive_status")).unwrap();
+    let ready = |entry: std::io::Result<fs::DirEntry>| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.strip_suffix(".ready").map(str::to_owned)
+    };
+    let mut names: Vec<String> = status.filter_map(ready).collect();
+    names.sort();
+    assert!(names.len() >= 8, "{names:?}");
+    let archive_wal = |name: &str| {
+        let path = format!("pg_wal/{name}");
+        let call = stow.tool.command(&["--json", "archive-wal", &path]);
+        let call = call.current_dir(data_dir).leave_children();
+        call.ok().json()
+    };
+    let sent = requests(&proxy, || {
+        let ahead = names
+            .iter()
+            .filter(|name| archive_wal(name)["acknowledged"] == true);
+        assert_eq!(ahead.count(), names.len() - 1);
+    });
+    let puts: Vec<&str> = sent
+        .iter()
+        .map(|line| line.strip_prefix("PUT ").expect(line))
+        .collect();
+    assert_eq!(puts.len(), names.len(), "{sent:#?}");
+    for (put, name) in puts.iter().zip(&names) {
+        assert!(put.contains(&format!("/{name}.zst ")), "{sent:#?}");
+    }
+
+    // A minute later the store is asked again, and another repository than the one that has it always.
+    let (note, last) = (
+        scratch.join("state/main/stored-ahead.json"),
+        names.last().unwrap(),
+    );
+    let noted = fs::read_to_string(&note).unwrap();
+    let change = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut json: serde_json::Value = serde_json::from_str(&noted).unwrap();
+        change(&mut json["segments"][last.as_str()]);
+        fs::write(&note, json.to_string()).unwrap();
+    };
+    let methods = |acknowledged: bool| {
+        let sent = requests(&proxy, || {
+            assert_eq!(archive_wal(last)["acknowledged"], acknowledged);
+        });
+        let method = |line: &String| line.split(' ').next().unwrap().to_owned();
+        sent.iter().map(method).collect::<Vec<_>>()
+    };
+    change(&|ack| ack["stored"] = serde_json::json!({"another": 1}));
+    assert_eq!(methods(false)[0], "PUT");
+    let old = |ack: &mut serde_json::Value| ack["since"] = "2026-01-01T00:00:00Z".into();
+    change(&old);
+    assert_eq!(methods(true), ["HEAD"]);
+    let store = super::open(&bucket);
+    let all = Layout::new("main".parse().unwrap()).all();
+    let mut objects = store
+        .list(&all, None)
+        .unwrap()
+        .map(|info| info.unwrap().name);
+    let object = objects.find(|name| name.file_name().starts_with(last.as_str()));
+    store.delete(&object.unwrap()).unwrap();
+    assert_eq!(methods(false), ["HEAD", "PUT"]);
 }
 
 /// What goes goes many at once.

@@ -1,5 +1,5 @@
-//! A bucket that keeps versions, and a host whose key may create and read, nothing else: docs/stores.md, Against a stolen
-//! key.
+//! A bucket that keeps versions, and a host whose key may create and read, nothing else; one whose object lock lets nobody
+//! destroy them: docs/stores.md, Against a stolen key.
 
 use std::{
     fs, thread,
@@ -8,7 +8,7 @@ use std::{
 
 use pgstow::repo::{layout::Layout, object::Access};
 
-use super::stow_in;
+use super::{behind_proxy, stow_in};
 use crate::harness::{Cluster, Scratch, Stow, bucket::Bucket, pg, tool::Invocation, wait_for};
 
 fn by(stow: &Stow, access: &Access, of_bucket: &Scratch, arguments: &[&str]) -> Invocation {
@@ -104,4 +104,46 @@ fn a_stolen_key_destroys_nothing() {
     copy.recover();
     assert!(copy.dump("postgres") == dump, "the dumps differ");
     fs::remove_file(of_bucket.join("admin_key")).unwrap();
+}
+
+/// Nothing that pgstow does is refused there, and what `cleanup` deletes can be shown again until its time is over.
+fn what_is_locked_can_not_be_destroyed(mode: &str, major: u32) {
+    let of_bucket = Scratch::new();
+    let (bucket, proxy) = behind_proxy(&of_bucket);
+    proxy.want_sums();
+    bucket.act("lock", &bucket.access, &[mode]);
+    let scratch = Scratch::new();
+    let stow = stow_in(&bucket, &scratch, &of_bucket, pg(major));
+    // More than one piece of a multipart upload.
+    stow.cluster
+        .psql("create table t as select n, md5(n::text) from generate_series(1, 200000) n");
+    let check = stow.tool.command(&["check", "--repo", "local"]);
+    drop(check.ok());
+    for _ in 0..2 {
+        stow.base(&["--full"]).ok();
+        stow.cluster.switch_wal();
+    }
+    let cleanup = stow.tool.command(&["cleanup"]);
+    let cleanup = cleanup.env("PGSTOW_REPO_RETENTION_FULL", "1");
+    cleanup.env("PGSTOW_REPO_RETENTION_MIN", "1").ok();
+    let backups = || stow.list()["backups"].as_array().unwrap().len();
+    assert_eq!(backups(), 1);
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
+
+    let done = bucket.act("destroy", &bucket.access, &[]);
+    assert_eq!(done["destroyed"], 0, "{done}");
+    assert!(done["refused"].as_u64() > Some(30), "{done}");
+    bucket.act("show", &bucket.access, &[]);
+    assert_eq!(backups(), 2);
+    stow.tool.command(&["verify", "--all", "--wal"]).ok();
+}
+
+#[test]
+fn what_is_locked_for_all_can_not_be_destroyed() {
+    what_is_locked_can_not_be_destroyed("COMPLIANCE", 15);
+}
+
+#[test]
+fn what_is_locked_for_most_can_not_be_destroyed() {
+    what_is_locked_can_not_be_destroyed("GOVERNANCE", 18);
 }

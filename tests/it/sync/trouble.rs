@@ -67,6 +67,27 @@ fn another_source_has_what_is_damaged_in_the_first() {
 }
 
 #[test]
+fn what_is_named_by_from_fills_all_others() {
+    let site = Site::start(pg(18), "");
+    site.fill();
+    site.sync(0);
+    let third = site.scratch.folder("third");
+    let section = format!(
+        "[repo.third]\nurl = \"{}\"\nwal_mode = \"sync\"\n",
+        third.display()
+    );
+    site.configure("[cluster.main]", &format!("{section}[cluster.main]"));
+    site.pgstow(&["--repo", "third", "init"]).ok();
+    let sync = site.pgstow(&["--json", "sync", "--from", "offsite"]);
+    let told = sync.ok().json()["repositories"].clone();
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told:#}");
+    assert_eq!(told[0]["repository"], "third");
+    assert_eq!(told[0]["sources"], serde_json::json!(["offsite"]));
+    let words = ["--repo", "third", "verify", "--all", "--wal"];
+    site.pgstow(&words).ok();
+}
+
+#[test]
 fn other_bytes_under_one_name_are_told() {
     let site = Site::start(pg(18), "compression = \"zstd:1\"");
     let [full, _] = site.fill();

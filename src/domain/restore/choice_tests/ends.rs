@@ -99,6 +99,15 @@ fn the_old_folders_wal_continues_the_archive() {
             (wish(Target::Immediate), "04h on 1 by 1:5-5"),
         ],
     );
+    // What it has behind a hole is told to who wants all.
+    let told = |target| choose(&archive, &wish(target)).unwrap().warnings;
+    let warnings = told(Target::Latest).join("\n");
+    let (has, lacks) = (segment(12).to_string(), segment(11).to_string());
+    assert!(
+        warnings.contains(&has) && warnings.contains(&format!("lacks {lacks} before it")),
+        "{warnings}"
+    );
+    assert_eq!(told(Target::Lsn(lsn("0/9000100"))), [""; 0]);
     // It fills no hole: restore-wal would call it one.
     archive.wal.add(segment(11));
     cases(

@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{Access, access};
 
 use super::super::{
-    folders::{Facts, Owner, give, make},
+    folders::{Facts, Owner, give, make_for_notes},
     places,
 };
 use crate::{
@@ -43,7 +43,7 @@ pub fn keep(
     owner: Option<Owner>,
 ) -> Result<()> {
     if !folder_of(kept).is_dir() {
-        make(folder_of(kept), 0o750, owner)?;
+        make_for_notes(folder_of(kept), owner)?;
     }
     create_new_folder(kept, 0o700).map_err(|error| {
         error.hint("another restore took this name just now: wait for it, then run this one again if it failed.")

@@ -1,6 +1,9 @@
 //! What was received from the folder into one of the repositories, beside the receiving: one that is away, or hangs,
 //! holds up nothing but its own share. Whole segments first, oldest first; then, where that is wanted, what there is of
 //! the one in progress, which is of use only behind them.
+//!
+//! What was begun and is not gone on with stays, as it may be all that there is of a segment, until every repository has
+//! that segment itself, by the archiver.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +23,7 @@ use super::{
         offered::Offered,
         stores::{OpenStore, Store},
     },
-    files::{self, Progress},
+    files::{self, Progress, Reached},
     live::Live,
 };
 use crate::{
@@ -38,14 +41,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub struct Shelf<'a> {
     folder: &'a Path,
     repositories: usize,
-    had: Mutex<BTreeMap<Segment, BTreeSet<usize>>>,
+    reached: Reached,
+    had: Mutex<BTreeMap<WalName, BTreeSet<usize>>>,
 }
 
 impl<'a> Shelf<'a> {
-    pub fn new(folder: &'a Path, repositories: usize) -> Self {
+    pub fn new(folder: &'a Path, repositories: usize, reached: Reached) -> Self {
         Self {
             folder,
             repositories,
+            reached,
             had: Mutex::default(),
         }
     }
@@ -58,21 +63,36 @@ impl<'a> Shelf<'a> {
     fn lacking(&self, repository: usize) -> Result<Vec<Segment>> {
         let whole = files::whole(self.folder)?;
         let had = self.had.lock().unwrap_or_else(PoisonError::into_inner);
-        let has = |segment: &Segment| had.get(segment).is_some_and(|by| by.contains(&repository));
+        let has = |segment: &Segment| {
+            let by = had.get(&WalName::Segment(*segment));
+            by.is_some_and(|by| by.contains(&repository))
+        };
         Ok(whole.into_iter().filter(|segment| !has(segment)).collect())
     }
 
+    /// What was begun and is not gone on with. None while that can't be told: before anything came, from where it goes
+    /// on is read from these files; and between two segments the first still gets its name.
+    fn left_behind(&self) -> Result<Vec<Segment>> {
+        let Some(now) = self.reached.get().filter(|now| now.bytes > 0) else {
+            return Ok(Vec::new());
+        };
+        let now = now.segment;
+        let is_over = |segment: &Segment| segment.timeline != now.timeline || *segment < now;
+        let begun = files::partial(self.folder)?;
+        Ok(begun.into_iter().filter(is_over).collect())
+    }
+
     /// That repository has it. Once all have, it leaves the folder.
-    fn note(&self, segment: Segment, repository: usize) -> Result<()> {
+    fn note(&self, file: WalName, repository: usize) -> Result<()> {
         let mut had = self.had.lock().unwrap_or_else(PoisonError::into_inner);
-        let by = had.entry(segment).or_default();
+        let by = had.entry(file).or_default();
         by.insert(repository);
         if by.len() < self.repositories {
             return Ok(());
         }
         // Received again, it is offered to all again.
-        had.remove(&segment);
-        let path = self.path(WalName::Segment(segment));
+        had.remove(&file);
+        let path = self.path(file);
         fs::remove_file(&path).at("remove", &path)
     }
 }
@@ -85,6 +105,8 @@ pub struct HandOver<'a> {
     pub cluster: &'a ClusterName,
     /// None: whole segments alone.
     pub live: Option<Live>,
+    /// What was left behind and the repository was asked for.
+    pub asked: BTreeSet<Segment>,
     pub stop: &'a Cancel,
 }
 
@@ -133,7 +155,7 @@ impl HandOver<'_> {
     /// Hands over what the repository lacks: whole segments, then the one in progress as far as `progress`.
     fn round(&mut self, progress: Option<Progress>) -> Result<()> {
         let lacking = self.shelf.lacking(self.number)?;
-        if lacking.is_empty() && progress.is_none() {
+        if lacking.is_empty() && progress.is_none() && self.to_ask()?.is_empty() {
             return Ok(());
         }
         // A meter of its own: nobody draws what goes on in the background.
@@ -144,6 +166,9 @@ impl HandOver<'_> {
                 return Ok(());
             }
             self.one(segment, &store, &meter)?;
+        }
+        for segment in self.to_ask()? {
+            self.ask(segment, &store)?;
         }
         match (progress, &mut self.live) {
             (Some(progress), Some(live)) => live.bring(progress, self.shelf.folder, &store, &meter),
@@ -167,7 +192,32 @@ impl HandOver<'_> {
                 _ => {}
             }
         }
-        self.shelf.note(segment, self.number)
+        self.shelf.note(name, self.number)
+    }
+
+    fn to_ask(&self) -> Result<Vec<Segment>> {
+        let left = self.shelf.left_behind()?.into_iter();
+        Ok(left
+            .filter(|segment| !self.asked.contains(segment))
+            .collect())
+    }
+
+    /// Whether the repository has the segment of which there is a beginning here.
+    fn ask(&mut self, segment: Segment, store: &OpenStore) -> Result<()> {
+        let (name, begun) = (WalName::Segment(segment), WalName::Partial(segment));
+        // As the segment that it was going to be, with its whole length.
+        if let Ok(offered) = Offered::open(&self.shelf.path(begun), name, self.shelf.folder)
+            && let Ok(system) = store.repository.system(offered.system())
+        {
+            let object = store.repository.wal_object(&system, name);
+            match store.repository.storage().head(&object) {
+                Ok(_) => self.shelf.note(begun, self.number)?,
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.asked.insert(segment);
+        Ok(())
     }
 }
 
@@ -183,12 +233,13 @@ mod tests {
         let [one, two]: [Segment; 2] = [1, 2].map(|number| name(number).parse().unwrap());
         let make = |number| fs::write(folder.path().join(name(number)), b"").unwrap();
         (1..3).for_each(make);
-        let shelf = Shelf::new(folder.path(), 2);
+        let shelf = Shelf::new(folder.path(), 2, Reached::default());
         let lacking = |repository| shelf.lacking(repository).unwrap();
-        shelf.note(one, 0).unwrap();
-        shelf.note(two, 0).unwrap();
+        let note = |segment, repository| shelf.note(WalName::Segment(segment), repository).unwrap();
+        note(one, 0);
+        note(two, 0);
         assert_eq!((lacking(0), lacking(1)), (vec![], vec![one, two]));
-        shelf.note(one, 1).unwrap();
+        note(one, 1);
         assert!(!folder.path().join(name(1)).exists());
         assert_eq!((lacking(0), lacking(1)), (vec![], vec![two]));
         make(1);

@@ -18,6 +18,7 @@ mod hand_over;
 mod live;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     path::PathBuf,
     sync::mpsc::sync_channel,
@@ -130,7 +131,7 @@ impl Receiver<'_> {
         };
         let mut files = Files::new(&self.folder, tell);
         let reached = files.reached();
-        let shelf = Shelf::new(&self.folder, self.stores.len());
+        let shelf = Shelf::new(&self.folder, self.stores.len(), reached.clone());
         let result = thread::scope(|scope| {
             for (number, (store, waits)) in self.stores.iter().zip(waits).enumerate() {
                 let hand_over = HandOver {
@@ -139,6 +140,7 @@ impl Receiver<'_> {
                     shelf: &shelf,
                     cluster: self.cluster,
                     live: self.live.map(|every| Live::new(every, reached.clone())),
+                    asked: BTreeSet::new(),
                     stop: &stop,
                 };
                 scope.spawn(move || hand_over.run(&waits));

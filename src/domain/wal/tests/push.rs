@@ -19,7 +19,7 @@ const NAME: &str = "000000010000000000000003";
 #[test]
 fn the_same_bytes_again_are_success_whatever_the_level() {
     let sample = Sample::new("zstd");
-    assert_eq!(sample.push(NAME).unwrap(), Pushed::Stored);
+    assert!(matches!(sample.push(NAME).unwrap(), Pushed::Stored { .. }));
     let stored = fs::read(sample.object(NAME)).unwrap();
     let offered = sample.offer(NAME, &segment_file(NAME)).unwrap();
     let hard = "zstd:19".parse().unwrap();
@@ -116,7 +116,10 @@ fn what_is_not_the_segment_that_it_is_called_is_refused() {
     assert!(!sample.object(NAME).exists());
     // The first segment after a promotion begins with pages of the old timeline.
     let promoted = "000000020000000000000003";
-    assert_eq!(sample.push_bytes(promoted, &good).unwrap(), Pushed::Stored);
+    assert!(matches!(
+        sample.push_bytes(promoted, &good).unwrap(),
+        Pushed::Stored { .. }
+    ));
 }
 
 #[test]
