@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         restore::{
-            self, Restored, measured,
+            self, Restored, keys, measured,
             plan::{self, Options, Plan},
             request::Request,
         },
@@ -62,9 +62,12 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
         from,
     } = options;
     let (repository, options, mut plan) =
-        context.read_nearest(&from, |repository, flags, others| {
+        context.read_nearest(&from, |repository, flags, others, is_instead| {
             let options = wanted(context, request.clone(), flags, others)?;
             let plan = plan::plan(repository, &options, now, cancel, meter)?;
+            if is_instead {
+                keys::check(repository, &plan.system, &plan.choice.backup)?;
+            }
             Ok((repository.clone(), options, plan))
         })?;
     let restores = measured::read(&context.settings.state_folder());

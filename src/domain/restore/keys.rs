@@ -31,14 +31,12 @@ pub fn warning(repository: &Repository, system: &System, owner: Option<Owner>) -
     if !system.encrypted {
         return None;
     }
-    let Some(path) = repository.keys().identity_file() else {
-        let set = repository.keys().can_decrypt();
-        return set.then(|| {
-            "the identity stands in the environment or the settings themselves: restore_command decrypts WAL only if \
-             the server's has it too; encryption.identity_file in pgstow.toml is surer"
-                .to_owned()
-        });
-    };
+    if repository.keys().are_of_this_call() {
+        let what = "the environment of this call alone tells the identity: restore_command runs without it, and can't decrypt \
+             WAL, so that the restored server won't start; name the file by encryption.identity_file in pgstow.toml";
+        return Some(what.to_owned());
+    }
+    let path = repository.keys().identity_file()?;
     let owner = owner.filter(|_| geteuid().is_root())?;
     let found = fs::metadata(path).ok()?;
     let reads = match () {

@@ -127,7 +127,7 @@ pub struct Plan {
     /// How long it will take until the server is open; None where nobody asked, or no drill tells.
     pub forecast: Option<Forecast>,
     pub reasons: Vec<String>,
-    /// Why the restore would be refused now, though all else is right: a server runs there.
+    /// Why the restore would be refused now, though all else is right, and what to do: a server runs there, or there is no key.
     pub refused: Option<String>,
     pub warnings: Vec<String>,
     #[serde(skip)]
@@ -344,7 +344,10 @@ pub fn plan(
     let refused = refuse_running(&data_dir, old_data_dir.as_deref())
         .and_then(|()| keys::check(repository, &system, backup))
         .err()
-        .map(|error| error.in_one_line());
+        .map(|error| match error.hint_text() {
+            Some(hint) => format!("{}; {hint}", error.in_one_line()),
+            None => error.in_one_line(),
+        });
     Ok(Plan {
         cluster: repository.layout().cluster().to_string(),
         system_id: system.system_id,
