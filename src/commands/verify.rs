@@ -105,7 +105,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
             None => options.all || !options.wal,
         };
         report.repairs = healer.lost(is_asked, options.all)?;
-        let left = report.repairs.iter().filter(|one| one.from.is_none());
+        let left = report.repairs.iter().filter(|one| !one.is_done());
         report.strays = left
             .map(|one| Stray {
                 object: one.object.clone(),

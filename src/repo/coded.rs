@@ -6,7 +6,7 @@ use super::{
     catalog::Backup,
     coding::Coding,
     crypt::{self, CHUNK, Sealer, TAG},
-    layout::{BackupObject, ObjectName},
+    layout::ObjectName,
     ranged::Ranged,
     repository::Repository,
 };
@@ -82,8 +82,7 @@ impl Repository {
         let Some(part) = backup.parts.first() else {
             return Ok(());
         };
-        let object = BackupObject::Part(part.number, coding);
-        let name = self.layout().backup_object(&backup.id, object);
+        let name = self.part(backup.id, part)?;
         let stored = self.ranged(&name, HEAD)?;
         let opened = self.keys().decryptor(BufReader::new(stored));
         opened.map(drop).map_err(|error| self.sealed(&name, error))

@@ -17,6 +17,7 @@ use crate::{
         backup_id::BackupKind,
         catalog::{self, Backup, Method, Part, RecoverySettings, StoredObject},
         document::FORMAT,
+        edition::Edition,
         layout::BackupObject,
         object_writer::LISTS,
     },
@@ -126,7 +127,7 @@ impl Run<'_> {
     fn store_config(&self, objects: &mut Vec<StoredObject>) -> Result<config_files::Stored> {
         let compression = self.options.compression;
         let coding = self.repository.coding(compression.codec);
-        let object = BackupObject::Config(coding);
+        let object = BackupObject::Config(Edition::FIRST, coding);
         let begin = || self.object(object, compression, coding.encrypted);
         let (stored, out) = config_files::write(self.facts, self.session, begin)?;
         if let Some(out) = out {

@@ -176,7 +176,7 @@ fn describe(missing: &[Missing], system: &System) -> String {
 pub fn commit(repository: &Repository, backup: &Backup) -> Result<()> {
     let name = |object| repository.layout().backup_object(&backup.id, object);
     for part in &backup.parts {
-        let object = name(BackupObject::Part(part.number, backup.coding()));
+        let object = repository.part(backup.id, part)?;
         let info = repository.storage().head(&object).map_err(|error| {
             error.context(format!(
                 "backup {} can't be sealed: a part is gone",

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{Site, count, files, flip};
-use crate::harness::{PgBin, Scratch, Stored, keys, pg, user};
+use crate::harness::{Bound, PgBin, Scratch, Stored, keys, pg, user};
 
 /// All that lasts, by its path: what `verify` itself files and leases left out.
 pub(super) fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -147,6 +147,81 @@ fn heals_an_encrypted_copy_from_a_plain_repository() {
     }
     site.sync(0);
     site.comes_back(&[], &dump);
+}
+
+/// What `verify` finds of backups in the copy: objects, problems.
+fn findings(told: &Value) -> Vec<(String, String)> {
+    let backups = told["backups"].as_array().unwrap().iter();
+    let all = backups.flat_map(|backup| backup["findings"].as_array().unwrap());
+    all.map(|one| (one["object"].to_string(), one["problem"].to_string()))
+        .collect()
+}
+
+/// It ends behind a part that it has encrypted anew, before the description that names it.
+#[test]
+fn a_repair_that_is_killed_leaves_an_encrypted_copy_as_it_was() {
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    let (site, [full, _], _) = filled(pg(17), &lines);
+    if keys::are_wanted() {
+        return;
+    }
+    let dump = site.main().dump("postgres");
+    let copied = site.copied(&full);
+    let (parts, described) = (copied.parts(), copied.json()["parts"].clone());
+    flip(&parts[0]);
+    let damaged = fs::read(&parts[0]).unwrap();
+    let before = findings(&verify(&site, "offsite", &[], 3));
+    {
+        let _stays = Bound::at(&copied.object("backup.json"));
+        site.offsite(&["verify", "--all", "--repair"])
+            .fails(1)
+            .stderr_contains("backup.json");
+    }
+    assert_eq!(fs::read(&parts[0]).unwrap(), damaged);
+    assert_eq!(copied.parts().len(), parts.len() + 1);
+    assert_eq!(copied.json()["parts"], described);
+    let listed = site.offsite(&["list", "--json"]).ok().json();
+    assert_eq!(listed["backups"][0]["state"], "complete", "{listed:#}");
+    // By hand it is whole already: SHA256SUMS tells the new part.
+    assert!(copied.check_sums().contains("part-0001-2.tar.zst.age: OK"));
+    let now = findings(&verify(&site, "offsite", &[], 3));
+    let new: Vec<_> = now.iter().filter(|one| !before.contains(one)).collect();
+    let is_new = |object: &str| new.iter().any(|(found, _)| found.contains(object));
+    assert!(before.iter().all(|one| now.contains(one)), "{now:?}");
+    assert!(
+        new.len() == 2 && is_new("part-0001-2.") && is_new("SHA256SUMS"),
+        "{new:?}"
+    );
+    // What is damaged still comes from the other repository alone.
+    let to = site.scratch.join("between");
+    site.offsite(&["restore", "--data-dir", to.to_str().unwrap()])
+        .expect_warning("part 1 of backup")
+        .ok();
+    site.main().pg.verifybackup(&to).unwrap();
+
+    let told = verify(&site, "offsite", &["--repair"], 0);
+    assert!(told["repairs"].to_string().contains("part-0001-2."));
+    assert!(!parts[0].exists());
+    assert_eq!(copied.parts().len(), parts.len());
+    assert!(copied.check_sums().contains("part-0001-2.tar.zst.age: OK"));
+    // Killed behind the description: what it has replaced is left.
+    fs::write(&parts[0], damaged).unwrap();
+    user::own(&parts[0]);
+    verify(&site, "offsite", &[], 3);
+    verify(&site, "offsite", &["--repair"], 0);
+    assert!(!parts[0].exists());
+    // Once more, from another name than the first.
+    flip(&copied.parts()[0]);
+    verify(&site, "offsite", &["--repair"], 0);
+    assert!(copied.object("part-0001-3.tar.zst.age").exists());
+    verify(&site, "offsite", &[], 0);
+    site.sync(0);
+    site.comes_back(&[], &dump);
+    // And back: there it is called as ever.
+    flip(&full.parts()[0]);
+    verify(&site, "local", &["--repair"], 0);
+    assert!(full.check_sums().contains("part-0001.tar.zst: OK"));
 }
 
 #[test]
