@@ -568,6 +568,19 @@ impl BackupObject {
         }
     }
 
+    /// Whether one was stored anew as the other: `backup.json` says which of both counts.
+    pub fn is_other_edition_of(self, other: Self) -> bool {
+        match (self, other) {
+            (BackupObject::Part(number, edition, coding), BackupObject::Part(same, than, like)) => {
+                (number, coding) == (same, like) && edition != than
+            }
+            (BackupObject::Config(edition, coding), BackupObject::Config(than, like)) => {
+                coding == like && edition != than
+            }
+            _ => false,
+        }
+    }
+
     /// Whether both hold the same plain bytes, in whatever coding and edition.
     pub fn is_alike(self, other: Self) -> bool {
         match (self, other) {
@@ -626,6 +639,12 @@ mod tests {
             let folder = "main/base/20261121T020000Z-full/";
             let found = layout().backup_object(&id, object);
             assert_eq!(found.as_str(), format!("{folder}{name}"));
+        }
+        let later = part.anew().anew();
+        assert!(later.is_other_edition_of(part) && part.is_other_edition_of(later));
+        let plain = BackupObject::Part(1, Edition::FIRST, Codec::None.into());
+        for other in [part, plain.anew(), BackupObject::Index] {
+            assert!(!part.is_other_edition_of(other), "{other}");
         }
         for name in [
             "part-0001-1.tar",

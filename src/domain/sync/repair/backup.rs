@@ -3,7 +3,7 @@
 //! Where an object is encrypted anew, or was encrypted for itself in the other repository, its hash as stored is another:
 //! then it gets a name of its own beside the damaged one, `SHA256SUMS` and `backup.json` are replaced, in this order, behind
 //! it, and the damaged one goes last. A crash before `backup.json` leaves the backup as it was, one behind that leaves an object
-//! too many, which `verify` tells and the next repair deletes.
+//! too many, which nobody reads, and which goes with the next repair or the backup.
 
 use std::{
     collections::BTreeSet,
@@ -272,17 +272,20 @@ fn is_alike(one: &str, other: &str) -> bool {
         .is_some_and(|(one, other)| one.is_alike(other))
 }
 
-/// Deletes what another object has taken the place of: what `now` describes under another name.
+/// Deletes what another object has taken the place of: other editions of what `now` describes.
 fn sweep(target: &Repository, now: &Backup) -> Result<Vec<Repair>> {
     let mut swept = Vec::new();
     let folder = target.layout().backup(&now.id);
     let parts = now.parts.iter().map(|part| part.name.as_str());
     let named = parts.chain(now.objects.iter().map(|object| object.name.as_str()));
-    let named: BTreeSet<&str> = named.collect();
+    let counted: Vec<BackupObject> = named.filter_map(BackupObject::read).collect();
     for info in target.storage().list(&folder, None)? {
         let name = info?.name;
-        let is_replaced = |other: &&str| is_alike(other, name.file_name());
-        if !named.contains(name.file_name()) && named.iter().any(is_replaced) {
+        let is_replaced = BackupObject::read(name.file_name()).is_some_and(|object| {
+            let mut counted = counted.iter();
+            counted.any(|counted| object.is_other_edition_of(*counted))
+        });
+        if is_replaced {
             match target.storage().delete(&name) {
                 // Who may not delete leaves it: nothing reads it.
                 Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Denied) => {}
