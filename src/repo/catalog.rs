@@ -91,6 +91,11 @@ pub struct Backup {
     pub stop_time: Time,
     pub start_segment: String,
     pub stop_segment: String,
+    /// What these are on the server itself; known where receive-wal brings the WAL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_segment_sha256: Option<Sha256>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_segment_sha256: Option<Sha256>,
     pub segment_size: SegmentSize,
     pub block_size: u32,
     pub data_checksums: bool,

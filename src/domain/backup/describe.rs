@@ -89,6 +89,8 @@ impl Run<'_> {
             stop_time: times.end,
             start_segment: segment(*needed.start()),
             stop_segment: segment(*needed.end()),
+            start_segment_sha256: None,
+            stop_segment_sha256: None,
             segment_size: size,
             block_size: self.facts.block_size,
             data_checksums: self.facts.data_checksums,

@@ -237,6 +237,8 @@ fn described(id: BackupId, ended: Time, segment: u64, parent: Option<BackupId>) 
         stop_time: ended,
         start_segment: needed.clone(),
         stop_segment: needed,
+        start_segment_sha256: None,
+        stop_segment_sha256: None,
         segment_size: size(),
         block_size: 8192,
         data_checksums: true,
