@@ -70,7 +70,7 @@ pub fn run(context: &Context, options: RegainOptions) -> Result<RegainReport> {
         };
         let way = Way::find(&around, repository, request)?;
         if is_instead {
-            keys::check(repository, &way.system, &way.picked.choice.backup)?;
+            keys::check(repository, &way.system, &way.picked.choice)?;
         }
         Ok(way)
     })?;

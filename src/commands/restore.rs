@@ -66,7 +66,7 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
             let options = wanted(context, request.clone(), flags, others)?;
             let plan = plan::plan(repository, &options, now, cancel, meter)?;
             if is_instead {
-                keys::check(repository, &plan.system, &plan.choice.backup)?;
+                keys::check(repository, &plan.system, &plan.choice)?;
             }
             Ok((repository.clone(), options, plan))
         })?;

@@ -82,10 +82,14 @@ impl Repository {
         let Some(part) = backup.parts.first() else {
             return Ok(());
         };
-        let name = self.part(backup.id, part)?;
-        let stored = self.ranged(&name, HEAD)?;
+        self.try_key_of(&self.part(backup.id, part)?)
+    }
+
+    /// The same of one object, which is encrypted: no more than its header is read.
+    pub fn try_key_of(&self, name: &ObjectName) -> Result<()> {
+        let stored = self.ranged(name, HEAD)?;
         let opened = self.keys().decryptor(BufReader::new(stored));
-        opened.map(drop).map_err(|error| self.sealed(&name, error))
+        opened.map(drop).map_err(|error| self.sealed(name, error))
     }
 
     /// Writes to `out`, which becomes the object `name`, encrypted if it is to be; with `plain` in the clear.

@@ -5,17 +5,33 @@ use std::{fs, os::unix::fs::MetadataExt};
 
 use rustix::process::geteuid;
 
-use super::folders::Owner;
+use super::{choice::Choice, folders::Owner};
 use crate::{
     error::{Kind, Result},
+    postgres::wal_name::Segment,
     repo::{
         catalog::Backup,
         repository::{Repository, System},
     },
 };
 
-/// Fails with kind `Key` where it can't. All else that is wrong with the backup shows when it is read.
-pub fn check(repository: &Repository, system: &System, backup: &Backup) -> Result<()> {
+/// Fails with kind `Key` where what this restore can't do without can't be decrypted: each backup of the chain and each segment
+/// has recipients of its own. All else that is wrong with them shows when they are read.
+pub fn check(repository: &Repository, system: &System, choice: &Choice) -> Result<()> {
+    let backup = &choice.backup;
+    check_backup(repository, system, backup)?;
+    let mut parent = backup.parent.filter(|_| backup.coding().encrypted);
+    while let Some(older) = parent.and_then(|parent| repository.backup(parent).ok()) {
+        check_backup(repository, system, &older)?;
+        parent = older.parent;
+    }
+    let needed = backup.needed_segments();
+    let ends = [needed.start(), needed.end()].into_iter();
+    let mut ends = ends.filter_map(|number| choice.reach.segment(*number, system.segment_size));
+    ends.try_for_each(|segment| check_segment(repository, system, choice, segment))
+}
+
+pub fn check_backup(repository: &Repository, system: &System, backup: &Backup) -> Result<()> {
     if system.encrypted {
         repository.keys().check_identity()?;
     }
@@ -25,9 +41,45 @@ pub fn check(repository: &Repository, system: &System, backup: &Backup) -> Resul
     }
 }
 
+fn check_segment(
+    repository: &Repository,
+    system: &System,
+    choice: &Choice,
+    segment: Segment,
+) -> Result<()> {
+    let file = choice.stored_as(segment);
+    if !system.coding_of(file).encrypted {
+        return Ok(());
+    }
+    match repository.try_key_of(&repository.wal_object(system, file)) {
+        Err(error) if error.kind() == Kind::Key => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What is to be said of keys beforehand.
+pub fn warnings(
+    repository: &Repository,
+    system: &System,
+    choice: &Choice,
+    owner: Option<Owner>,
+) -> Vec<String> {
+    let last = choice.reach.last(system.segment_size);
+    let closed = last.filter(|_| repository.keys().can_decrypt());
+    let closed = closed.and_then(|last| {
+        let error = check_segment(repository, system, choice, last).err()?;
+        let why = error.in_one_line();
+        Some(format!(
+            "the end of the WAL can't be decrypted here, so that recovery fails where such WAL begins, unless its target lies before: {why}"
+        ))
+    });
+    let server = of_server(repository, system, owner);
+    server.into_iter().chain(closed).collect()
+}
+
 /// What keeps the restored server from decrypting, as far as can be seen from here: restore_command runs as its
 /// user and without this environment.
-pub fn warning(repository: &Repository, system: &System, owner: Option<Owner>) -> Option<String> {
+fn of_server(repository: &Repository, system: &System, owner: Option<Owner>) -> Option<String> {
     if !system.encrypted {
         return None;
     }

@@ -340,9 +340,9 @@ pub fn plan(
     };
     let live_end = choice.live.and_then(|live| archive.wal.live_upto(live));
     // Planned all the same: before an outage, people want to know what it would bring.
-    warnings.extend(keys::warning(repository, &system, owner));
+    warnings.extend(keys::warnings(repository, &system, &choice, owner));
     let refused = refuse_running(&data_dir, old_data_dir.as_deref())
-        .and_then(|()| keys::check(repository, &system, backup))
+        .and_then(|()| keys::check(repository, &system, &choice))
         .err()
         .map(|error| match error.hint_text() {
             Some(hint) => format!("{}; {hint}", error.in_one_line()),
