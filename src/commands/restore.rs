@@ -64,7 +64,9 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
     let (repository, options, mut plan) =
         context.read_nearest(&from, |repository, flags, others, is_instead| {
             let options = wanted(context, request.clone(), flags, others)?;
-            let plan = plan::plan(repository, &options, now, cancel, meter)?;
+            let mut plan = plan::plan(repository, &options, now, cancel, meter)?;
+            let unknown = keys::of_environment(repository, &plan.system);
+            plan.warnings.extend(unknown);
             if is_instead {
                 keys::check(repository, &plan.system, &plan.choice)?;
             }

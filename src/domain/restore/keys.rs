@@ -77,16 +77,20 @@ pub fn warnings(
     server.into_iter().chain(closed).collect()
 }
 
-/// What keeps the restored server from decrypting, as far as can be seen from here: restore_command runs as its
-/// user and without this environment.
+/// For a server that others start: its restore_command runs without this environment.
+pub fn of_environment(repository: &Repository, system: &System) -> Option<String> {
+    let alone = system.encrypted && repository.keys().are_of_this_call();
+    alone.then(|| {
+        "the environment of this call alone tells the identity: restore_command runs without it, and can't decrypt \
+         WAL, so that the restored server won't start; name the file by encryption.identity_file in pgstow.toml"
+            .to_owned()
+    })
+}
+
+/// What keeps the restored server from decrypting, as far as can be seen from here: restore_command runs as its user.
 fn of_server(repository: &Repository, system: &System, owner: Option<Owner>) -> Option<String> {
     if !system.encrypted {
         return None;
-    }
-    if repository.keys().are_of_this_call() {
-        let what = "the environment of this call alone tells the identity: restore_command runs without it, and can't decrypt \
-             WAL, so that the restored server won't start; name the file by encryption.identity_file in pgstow.toml";
-        return Some(what.to_owned());
     }
     let path = repository.keys().identity_file()?;
     let owner = owner.filter(|_| geteuid().is_root())?;
