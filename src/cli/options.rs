@@ -153,6 +153,7 @@ pub fn check(args: &CheckArgs, only_repo: bool, layers: &Layers) -> Result<Check
         dumps: layers.speaks_of_dumps(),
         verifies_dumps: layers.dump_settings()?.verify,
         wal_timeout: parse::time_limit(&args.wal_timeout).context(|| "--wal-timeout".to_owned())?,
+        slot: layers.receive_slot()?,
     })
 }
 
@@ -315,6 +316,7 @@ pub fn base(args: BaseArgs, layers: &Layers) -> Result<BaseOptions> {
         jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
         manifest_checksums: settings.manifest_checksums,
         wal_timeout: settings.wal_timeout,
+        slot: layers.receive_slot()?,
     })
 }
 

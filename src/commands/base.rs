@@ -118,6 +118,7 @@ fn take(context: &Context, repository: &Repository, options: BaseOptions) -> Res
         part_size: settings.repo()?.part_size,
         workers: options.jobs,
         wal_limit: options.wal_timeout,
+        slot: options.slot,
         state_folder: settings.state_folder(),
         annotations: options.annotations,
         turn: turn(settings)?,

@@ -67,6 +67,7 @@ pub fn run(context: &Context, options: &CheckOptions) -> Result<CheckReport> {
             repositories: &repositories,
             command: &context.archive_command(&options.archive_call)?,
             wal_limit: options.wal_timeout,
+            slot: &options.slot,
             state_folder: &settings.state_folder(),
             dump_programs: options.dumps.then_some(&search),
             only_dumps: only_dumps(context)?,

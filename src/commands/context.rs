@@ -123,25 +123,23 @@ impl Context {
         )
     }
 
-    /// The same for what reads backups or dumps. `work` is given the flags that lead to the repository that it reads, and
-    /// the others for what is damaged or missing there.
+    /// The same for what reads backups or dumps. `work` is given the flags that lead to the repository that it reads,
+    /// the others for what is damaged or missing there, and whether that repository is used instead of the chosen one.
     pub fn read_nearest<T>(
         &self,
         from: &ReadFrom,
-        mut work: impl FnMut(&Repository, &[String], Others) -> Result<T>,
+        mut work: impl FnMut(&Repository, &[String], Others, bool) -> Result<T>,
     ) -> Result<T> {
         let chosen = self.settings.repo()?;
         let others = || from.others.iter().map(|(repo, _)| repo);
         let instead = from.others.iter().filter(|_| !from.keeps_to_chosen);
         let instead = instead.map(|(repo, flags)| (repo, (repo, flags)));
         self.from_nearest(instead, |repository, instead| {
-            if instead.is_some() {
-                can_decrypt(repository)?;
-            }
+            let is_instead = instead.is_some();
             let (own, flags) = instead.unwrap_or((chosen, &from.server_flags));
             let all = [chosen].into_iter().chain(others());
             let others = self.others(all.filter(|repo| repo.name != own.name));
-            work(repository, flags, others)
+            work(repository, flags, others, is_instead)
         })
     }
 
@@ -151,7 +149,7 @@ impl Context {
         &self,
         from: &ReadFrom,
         end_of: impl Fn(&T) -> Option<(SystemId, End)>,
-        mut work: impl FnMut(&Repository, &[String], Others) -> Result<T>,
+        mut work: impl FnMut(&Repository, &[String], Others, bool) -> Result<T>,
     ) -> Result<T> {
         let nearest = self.read_nearest(from, &mut work)?;
         let Some((system, end)) = end_of(&nearest).filter(|_| !from.keeps_to_chosen) else {
@@ -160,11 +158,10 @@ impl Context {
         for (index, theirs) in self.further(from, system, end) {
             let (repo, flags) = &from.others[index];
             let found = self.open(repo).and_then(|repository| {
-                can_decrypt(&repository)?;
                 let all = [self.settings.repo()?].into_iter();
                 let all = all.chain(from.others.iter().map(|(repo, _)| repo));
                 let others = self.others(all.filter(|other| other.name != repo.name));
-                work(&repository, flags, others)
+                work(&repository, flags, others, true)
             });
             let why = match found {
                 Ok(found) if end_of(&found).is_some_and(|(_, found)| found > end) => {
@@ -241,14 +238,6 @@ impl Context {
                 .collect(),
         };
         ArchiveCommand::new(words, target)
-    }
-}
-
-/// Fails with kind `Key` where something in it may be encrypted, and nothing is there to open it.
-fn can_decrypt(repository: &Repository) -> Result<()> {
-    match repository.systems()?.iter().any(|system| system.encrypted) {
-        true => repository.keys().check_identity(),
-        false => Ok(()),
     }
 }
 

@@ -35,7 +35,7 @@ pub fn run(context: &Context, options: FindTargetOptions) -> Result<FindTargetRe
     } = options;
     let state = context.settings.state_folder();
     request.received = Some(state.join(receive::FOLDER));
-    let (repository, history) = context.read_nearest(&from, |repository, _, others| {
+    let (repository, history) = context.read_nearest(&from, |repository, _, others, _| {
         let (cancel, meter) = (&context.cancel, &context.meter);
         let info = context.settings.cluster.connection.resolve();
         let history = history::look(repository, &others, &request, info, cancel, meter)?;

@@ -23,7 +23,7 @@ use crate::{
             plan::{self, Planned},
             request::{Request, To},
         },
-        restore::measured,
+        restore::{keys, measured},
     },
     error::{IoContext, Result},
     postgres::programs::Search,
@@ -50,7 +50,7 @@ pub fn run(context: &Context, options: RegainOptions) -> Result<RegainReport> {
         cancel: &context.cancel,
         meter: &context.meter,
     };
-    let way = context.read_nearest(&options.from, |repository, flags, others| {
+    let way = context.read_nearest(&options.from, |repository, flags, others, is_instead| {
         let ground_options = GroundOptions {
             server_flags: flags.to_vec(),
             ..options.ground.clone()
@@ -68,7 +68,11 @@ pub fn run(context: &Context, options: RegainOptions) -> Result<RegainReport> {
             owners: options.owners,
             ground,
         };
-        Way::find(&around, repository, request)
+        let way = Way::find(&around, repository, request)?;
+        if is_instead {
+            keys::check(repository, &way.system, &way.picked.choice)?;
+        }
+        Ok(way)
     })?;
     Ok(match options.plan {
         true => {

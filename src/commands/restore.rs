@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         restore::{
-            self, Restored, measured,
+            self, Restored, keys, measured,
             plan::{self, Options, Plan},
             request::Request,
             target::Target,
@@ -64,9 +64,14 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
         from,
     } = options;
     let (repository, options, mut plan) =
-        context.read_furthest(&from, end_of, |repository, flags, others| {
+        context.read_furthest(&from, end_of, |repository, flags, others, is_instead| {
             let options = wanted(context, request.clone(), flags, others)?;
-            let plan = plan::plan(repository, &options, now, cancel, meter)?;
+            let mut plan = plan::plan(repository, &options, now, cancel, meter)?;
+            let unknown = keys::of_environment(repository, &plan.system);
+            plan.warnings.extend(unknown);
+            if is_instead {
+                keys::check(repository, &plan.system, &plan.choice)?;
+            }
             Ok((repository.clone(), options, plan))
         })?;
     let restores = measured::read(&context.settings.state_folder());

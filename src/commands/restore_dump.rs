@@ -69,7 +69,7 @@ fn stored(
     from: &ReadFrom,
     read: &dyn Fn(&Repository, Box<Dump>) -> Result<Whole>,
 ) -> Result<Whole> {
-    let found = context.read_nearest(from, |repository, _, others| {
+    let found = context.read_nearest(from, |repository, _, others, _| {
         let dump = repository.find_dump_to_verify(choice)?;
         Ok((repository.clone(), dump, others))
     });

@@ -17,7 +17,10 @@ use self::{
     stored_dumps::{ReadDump, ReadDumps},
     wal::CheckedWal,
 };
-use super::{context::Context, options::VerifyOptions};
+use super::{
+    context::Context,
+    options::{Settings, VerifyOptions},
+};
 use crate::{
     domain::{
         backup::{
@@ -48,6 +51,9 @@ pub struct VerifyReport {
     dumps: Vec<ReadDump>,
     /// With `--repair`: what was healed, and what could not be. The findings are those that are left.
     repairs: Vec<Repair>,
+    /// How to heal what is damaged, where another repository may have it and that was not tried.
+    #[serde(skip)]
+    mending: Option<String>,
 }
 
 /// What a run verified.
@@ -92,6 +98,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         strays: Vec::new(),
         dumps: Vec::new(),
         repairs: Vec::new(),
+        mending: mending(&context.settings, options.repair_from.is_some())?,
     };
     let healer = options.repair_from.as_ref().map(|others| Healer {
         context,
@@ -105,7 +112,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
             None => options.all || !options.wal,
         };
         report.repairs = healer.lost(is_asked, options.all)?;
-        let left = report.repairs.iter().filter(|one| one.from.is_none());
+        let left = report.repairs.iter().filter(|one| !one.is_done());
         report.strays = left
             .map(|one| Stray {
                 object: one.object.clone(),
@@ -191,6 +198,12 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
         }
     }
     Ok(report)
+}
+
+fn mending(settings: &Settings, is_tried: bool) -> Result<Option<String>> {
+    let has_others = settings.named.len() > 1 && !is_tried;
+    let own = &settings.repo()?.name;
+    Ok(has_others.then(|| format!("pgstow --repo {own} verify --all --wal --repair")))
 }
 
 fn check_all(

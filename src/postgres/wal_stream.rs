@@ -65,16 +65,19 @@ impl Replication {
         Ok(Some(Slot::From(timeline(&row, 2)?, parse(&row, 1)?)))
     }
 
-    /// Has the server send its WAL from `from` on; what comes is read by [`Replication::next_wal`]. Where the
-    /// timeline ends at that very place, nothing does: the answer is how it goes on.
+    /// Has the server send its WAL from `from` on, through a slot that keeps it, or as long as it is there; what comes is
+    /// read by [`Replication::next_wal`]. Where the timeline ends at that very place, nothing does: the answer is how it goes on.
     pub fn stream_wal(
         &mut self,
-        slot: &str,
+        slot: Option<&str>,
         from: Lsn,
         timeline: TimelineId,
     ) -> Result<Option<Switch>> {
-        let slot = slot_name(slot)?;
-        let command = format!("START_REPLICATION SLOT {slot} PHYSICAL {from} TIMELINE {timeline}");
+        let slot = match slot {
+            Some(slot) => format!("SLOT {} ", slot_name(slot)?),
+            None => String::new(),
+        };
+        let command = format!("START_REPLICATION {slot}PHYSICAL {from} TIMELINE {timeline}");
         self.command(&command)?;
         let message = self.wire.read()?;
         match message.tag {

@@ -91,6 +91,11 @@ pub struct Backup {
     pub stop_time: Time,
     pub start_segment: String,
     pub stop_segment: String,
+    /// What these are on the server itself; known where receive-wal brings the WAL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_segment_sha256: Option<Sha256>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_segment_sha256: Option<Sha256>,
     pub segment_size: SegmentSize,
     pub block_size: u32,
     pub data_checksums: bool,
@@ -212,6 +217,19 @@ pub struct Part {
     pub unencrypted_sha256: Sha256,
 }
 
+impl Part {
+    /// What its name says it is: one that was healed may have another than it was made with.
+    pub fn object(&self) -> Result<BackupObject> {
+        match BackupObject::read(&self.name) {
+            Some(object @ BackupObject::Part(number, ..)) if number == self.number => Ok(object),
+            _ => Err(Error::damaged(format!(
+                "backup.json calls part {} {:?}",
+                self.number, self.name
+            ))),
+        }
+    }
+}
+
 pub fn sums(parts: &[Part]) -> String {
     let line = |part: &Part| format!("{}  {}\n", part.sha256, part.name);
     parts.iter().map(line).collect()
@@ -331,15 +349,12 @@ impl Group {
     /// What the listing alone shows to be wrong with the parts and their index: no restore can
     /// do without these.
     fn problems(&self, backup: &Backup) -> Vec<String> {
-        let part = |part: &Part| {
-            let object = BackupObject::Part(part.number, backup.coding());
-            (object, part.name.clone(), part.stored_bytes)
-        };
+        let part = |part: &Part| (part.object().ok(), part.name.clone(), part.stored_bytes);
         let index = backup.objects.iter().filter_map(|object| {
             let index = BackupObject::read(&object.name)? == BackupObject::Index;
             index.then(|| {
                 (
-                    BackupObject::Index,
+                    Some(BackupObject::Index),
                     object.name.clone(),
                     object.stored_bytes,
                 )
@@ -347,12 +362,14 @@ impl Group {
         });
         let needed = backup.parts.iter().map(part).chain(index);
         needed
-            .filter_map(|(object, name, bytes)| match self.objects.get(&object) {
-                None => Some(format!("{name} is missing")),
-                Some(length) if *length != bytes => {
-                    Some(format!("{name} has {length} bytes instead of {bytes}"))
+            .filter_map(|(object, name, bytes)| {
+                match object.and_then(|object| self.objects.get(&object)) {
+                    None => Some(format!("{name} is missing")),
+                    Some(length) if *length != bytes => {
+                        Some(format!("{name} has {length} bytes instead of {bytes}"))
+                    }
+                    Some(_) => None,
                 }
-                Some(_) => None,
             })
             .collect()
     }
@@ -459,6 +476,11 @@ impl Repository {
             Ok(())
         })?;
         Ok(newest)
+    }
+
+    /// Where a part of backup `id` is.
+    pub fn part(&self, id: BackupId, part: &Part) -> Result<ObjectName> {
+        Ok(self.layout().backup_object(&id, part.object()?))
     }
 
     /// Removes all objects of a backup, its commit point first: from then on it is none.

@@ -6,7 +6,7 @@ use super::{
     catalog::Backup,
     coding::Coding,
     crypt::{self, CHUNK, Sealer, TAG},
-    layout::{BackupObject, ObjectName},
+    layout::ObjectName,
     ranged::Ranged,
     repository::Repository,
 };
@@ -82,11 +82,14 @@ impl Repository {
         let Some(part) = backup.parts.first() else {
             return Ok(());
         };
-        let object = BackupObject::Part(part.number, coding);
-        let name = self.layout().backup_object(&backup.id, object);
-        let stored = self.ranged(&name, HEAD)?;
+        self.try_key_of(&self.part(backup.id, part)?)
+    }
+
+    /// The same of one object, which is encrypted: no more than its header is read.
+    pub fn try_key_of(&self, name: &ObjectName) -> Result<()> {
+        let stored = self.ranged(name, HEAD)?;
         let opened = self.keys().decryptor(BufReader::new(stored));
-        opened.map(drop).map_err(|error| self.sealed(&name, error))
+        opened.map(drop).map_err(|error| self.sealed(name, error))
     }
 
     /// Writes to `out`, which becomes the object `name`, encrypted if it is to be; with `plain` in the clear.

@@ -9,6 +9,7 @@ use super::{
     codec::Codec,
     coding::Coding,
     dump_name::{DumpName, DumpObject, LATEST, Subject},
+    edition::Edition,
 };
 use crate::{
     error::{Error, Result},
@@ -493,8 +494,8 @@ pub struct Piece {
 pub enum BackupObject {
     Started,
     Alive(u32),
-    Part(u32, Coding),
-    Config(Coding),
+    Part(u32, Edition, Coding),
+    Config(Edition, Coding),
     Manifest,
     Index,
     Relations,
@@ -508,10 +509,12 @@ impl fmt::Display for BackupObject {
         match self {
             BackupObject::Started => f.write_str("started.json"),
             BackupObject::Alive(number) => write!(f, "alive-{number}.json"),
-            BackupObject::Part(number, coding) => {
-                write!(f, "part-{number:04}.tar{}", coding.ending())
+            BackupObject::Part(number, edition, coding) => {
+                write!(f, "part-{number:04}{edition}.tar{}", coding.ending())
             }
-            BackupObject::Config(coding) => write!(f, "config.tar{}", coding.ending()),
+            BackupObject::Config(edition, coding) => {
+                write!(f, "config{edition}.tar{}", coding.ending())
+            }
             BackupObject::Manifest => f.write_str("backup_manifest.zst"),
             BackupObject::Index => f.write_str("index.json.zst"),
             BackupObject::Relations => f.write_str("relations.json.zst"),
@@ -544,14 +547,47 @@ impl BackupObject {
             return number.parse().ok().map(BackupObject::Alive);
         }
         let (plain, coding) = Coding::split(name);
-        if plain == "config.tar" {
-            return Some(BackupObject::Config(coding));
+        let plain = plain.strip_suffix(".tar")?;
+        if let Some(behind) = plain.strip_prefix("config") {
+            return Some(BackupObject::Config(Edition::read(behind)?, coding));
         }
-        let number = plain.strip_prefix("part-")?.strip_suffix(".tar")?;
-        number
-            .parse()
-            .ok()
-            .map(|number| BackupObject::Part(number, coding))
+        let numbers = plain.strip_prefix("part-")?;
+        let (number, behind) = numbers.split_at(numbers.find('-').unwrap_or(numbers.len()));
+        let edition = Edition::read(behind)?;
+        Some(BackupObject::Part(number.parse().ok()?, edition, coding))
+    }
+
+    /// The same under the name that it gets when it is stored anew, with other bytes; lists keep theirs.
+    pub fn anew(self) -> Self {
+        match self {
+            BackupObject::Part(number, edition, coding) => {
+                BackupObject::Part(number, edition.next(), coding)
+            }
+            BackupObject::Config(edition, coding) => BackupObject::Config(edition.next(), coding),
+            list => list,
+        }
+    }
+
+    /// Whether one was stored anew as the other: `backup.json` says which of both counts.
+    pub fn is_other_edition_of(self, other: Self) -> bool {
+        match (self, other) {
+            (BackupObject::Part(number, edition, coding), BackupObject::Part(same, than, like)) => {
+                (number, coding) == (same, like) && edition != than
+            }
+            (BackupObject::Config(edition, coding), BackupObject::Config(than, like)) => {
+                coding == like && edition != than
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether both hold the same plain bytes, in whatever coding and edition.
+    pub fn is_alike(self, other: Self) -> bool {
+        match (self, other) {
+            (BackupObject::Part(one, ..), BackupObject::Part(other, ..)) => one == other,
+            (BackupObject::Config(..), BackupObject::Config(..)) => true,
+            (one, other) => one == other,
+        }
     }
 }
 
@@ -577,11 +613,13 @@ mod tests {
         for object in [
             BackupObject::Started,
             BackupObject::Alive(12),
-            BackupObject::Part(1, Codec::Zstd.into()),
-            BackupObject::Part(12345, Codec::None.into()),
-            BackupObject::Part(7, encrypted(Codec::Zstd)),
-            BackupObject::Config(Codec::Gzip.into()),
-            BackupObject::Config(encrypted(Codec::None)),
+            BackupObject::Part(1, Edition::FIRST, Codec::Zstd.into()),
+            BackupObject::Part(12345, Edition::FIRST, Codec::None.into()),
+            BackupObject::Part(7, Edition::FIRST, encrypted(Codec::Zstd)),
+            BackupObject::Part(7, Edition::FIRST, encrypted(Codec::Zstd)).anew(),
+            BackupObject::Config(Edition::FIRST, Codec::Gzip.into()),
+            BackupObject::Config(Edition::FIRST, encrypted(Codec::None)),
+            BackupObject::Config(Edition::FIRST, encrypted(Codec::None)).anew(),
             BackupObject::Manifest,
             BackupObject::Backup,
         ] {
@@ -592,11 +630,30 @@ mod tests {
                 "{name}"
             );
         }
-        let name = layout().backup_object(&id, BackupObject::Part(1, Codec::Zstd.into()));
-        assert_eq!(
-            name.as_str(),
-            "main/base/20261121T020000Z-full/part-0001.tar.zst"
-        );
+        let part = BackupObject::Part(1, Edition::FIRST, Codec::Zstd.into());
+        for (object, name) in [
+            (part, "part-0001.tar.zst"),
+            (part.anew(), "part-0001-2.tar.zst"),
+            (part.anew().anew(), "part-0001-3.tar.zst"),
+        ] {
+            let folder = "main/base/20261121T020000Z-full/";
+            let found = layout().backup_object(&id, object);
+            assert_eq!(found.as_str(), format!("{folder}{name}"));
+        }
+        let later = part.anew().anew();
+        assert!(later.is_other_edition_of(part) && part.is_other_edition_of(later));
+        let plain = BackupObject::Part(1, Edition::FIRST, Codec::None.into());
+        for other in [part, plain.anew(), BackupObject::Index] {
+            assert!(!part.is_other_edition_of(other), "{other}");
+        }
+        for name in [
+            "part-0001-1.tar",
+            "part-0001-.tar",
+            "part-0001-x.tar",
+            "configs.tar",
+        ] {
+            assert_eq!(BackupObject::read(name), None, "{name}");
+        }
     }
 
     #[test]

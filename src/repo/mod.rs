@@ -16,6 +16,7 @@ pub mod dump_drill;
 pub mod dump_name;
 pub mod dump_part;
 pub mod dumps;
+pub mod edition;
 pub mod file_index;
 pub mod gap;
 pub mod good;

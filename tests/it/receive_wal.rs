@@ -1,6 +1,7 @@
 //! `receive-wal`: what it receives and hands over, and what it says where it can't. That no commit is lost
 //! stands in `stories/received.rs`.
 
+mod alone;
 mod pieces;
 
 use std::{

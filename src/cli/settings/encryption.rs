@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{keys, layers::Layers, parse};
+use super::{keys, layers::Layers, parse, source::Source};
 use crate::{
     error::{Error, Result},
     repo::crypt::{Keys, Recipient},
@@ -15,6 +15,8 @@ impl Layers {
         let recipients = self.optional(keys::ENCRYPTION_RECIPIENTS, name, recipients)?;
         let file = self.optional(keys::ENCRYPTION_RECIPIENTS_FILE, name, parse::absolute_path)?;
         let identity = self.find(keys::ENCRYPTION_IDENTITY, name)?;
+        let source = identity.as_ref().map(|found| &found.source);
+        let is_of_this_call = matches!(source, Some(Source::Env(_)));
         let identity = identity.map(|found| self.secret(found));
         if let Some(SecretFrom::File(path)) = &identity
             && path.is_relative()
@@ -26,7 +28,11 @@ impl Layers {
             ));
         }
         let recipients = recipients.unwrap_or_default();
-        Ok(Arc::new(Keys::new(recipients, file, identity)))
+        let keys = Keys::new(recipients, file, identity);
+        Ok(Arc::new(match is_of_this_call {
+            true => keys.of_this_call(),
+            false => keys,
+        }))
     }
 }
 

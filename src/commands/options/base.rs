@@ -31,6 +31,8 @@ pub struct BaseOptions {
     pub manifest_checksums: Algorithm,
     /// How long to wait for the WAL that the backup needs.
     pub wal_timeout: Duration,
+    /// The slot of receive-wal, which may bring it.
+    pub slot: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

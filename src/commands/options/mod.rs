@@ -73,6 +73,8 @@ pub struct CheckOptions {
     pub archive_call: Vec<String>,
     /// How long a WAL segment may take to arrive.
     pub wal_timeout: Duration,
+    /// The slot of receive-wal.
+    pub slot: String,
     /// Whether the configuration file speaks of dumps.
     pub dumps: bool,
     /// Whether each dump is restored, to be checked.

@@ -152,7 +152,7 @@ impl Healer<'_> {
 
 /// Whether anything is other than it was.
 pub fn has_healed(repairs: &[Repair]) -> bool {
-    repairs.iter().any(|repair| repair.from.is_some())
+    repairs.iter().any(Repair::is_done)
 }
 
 pub fn write(repairs: &[Repair], out: &mut dyn Write) -> io::Result<()> {
@@ -169,8 +169,8 @@ pub fn write(repairs: &[Repair], out: &mut dyn Write) -> io::Result<()> {
                 let bytes = units::bytes(*bytes);
                 writeln!(out, "healed: {object} (from repository {from}, {bytes})")?;
             }
-            (None, why) => {
-                let why = why.as_deref().unwrap_or_default();
+            (None, None) => writeln!(out, "deleted: {object} (healed under another name)")?,
+            (None, Some(why)) => {
                 writeln!(out, "not healed: {object}: {why}")?;
                 if let Some(hint) = hint {
                     writeln!(out, "  {hint}")?;

@@ -50,7 +50,7 @@ impl Report for Verified {
 impl Report for VerifyReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         for backup in &self.backups {
-            backup.text(out)?;
+            backup.text(self.mending.as_deref(), out)?;
         }
         for wal in &self.wal {
             wal.text(out)?;
@@ -116,7 +116,7 @@ impl VerifyReport {
 }
 
 impl CheckedBackup {
-    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn text(&self, mending: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
         let id = self.backup;
         if self.findings.is_empty() {
             let files = units::count(self.files, "file");
@@ -134,15 +134,25 @@ impl CheckedBackup {
             for of_object in self.findings.chunk_by(|a, b| a.object == b.object) {
                 write_findings(of_object, out)?;
             }
-            let meaning = match self.restorable {
-                true => {
+            let meaning = match (self.restorable, mending) {
+                (true, None) => {
                     "A restore of this backup can do without what is damaged. Take a new full backup all the same."
                 }
-                false => {
+                (true, Some(_)) => "A restore of this backup can do without what is damaged.",
+                (false, None) => {
                     "A restore of this backup would stop at the damage. Restore from another one, and take a new full backup now."
+                }
+                (false, Some(_)) => {
+                    "A restore of this backup takes what is damaged from another repository, or stops there if none has it whole."
                 }
             };
             writeln!(out, "  {meaning}")?;
+            if let Some(call) = mending {
+                writeln!(
+                    out,
+                    "  `{call}` heals what another repository has whole; what it can't heal needs a new full backup."
+                )?;
+            }
         }
         if self.page_failures > 0 {
             let pages = units::count(self.page_failures as u64, "page");

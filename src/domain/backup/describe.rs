@@ -17,6 +17,7 @@ use crate::{
         backup_id::BackupKind,
         catalog::{self, Backup, Method, Part, RecoverySettings, StoredObject},
         document::FORMAT,
+        edition::Edition,
         layout::BackupObject,
         object_writer::LISTS,
     },
@@ -88,6 +89,8 @@ impl Run<'_> {
             stop_time: times.end,
             start_segment: segment(*needed.start()),
             stop_segment: segment(*needed.end()),
+            start_segment_sha256: None,
+            stop_segment_sha256: None,
             segment_size: size,
             block_size: self.facts.block_size,
             data_checksums: self.facts.data_checksums,
@@ -126,7 +129,7 @@ impl Run<'_> {
     fn store_config(&self, objects: &mut Vec<StoredObject>) -> Result<config_files::Stored> {
         let compression = self.options.compression;
         let coding = self.repository.coding(compression.codec);
-        let object = BackupObject::Config(coding);
+        let object = BackupObject::Config(Edition::FIRST, coding);
         let begin = || self.object(object, compression, coding.encrypted);
         let (stored, out) = config_files::write(self.facts, self.session, begin)?;
         if let Some(out) = out {

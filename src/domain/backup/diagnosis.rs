@@ -4,8 +4,9 @@ use std::path::Path;
 
 use tracing::warn;
 
+use super::options::Options;
 use crate::{
-    domain::wal::failed::Failed,
+    domain::wal::{failed::Failed, receive::slot::ReceiverSlot},
     error::{Error, Kind, Result},
     postgres::{
         connection::Session,
@@ -23,7 +24,8 @@ pub fn before_copy(
     facts: &ServerFacts,
     repository: &Repository,
     system: &System,
-    state_folder: &Path,
+    options: &Options,
+    receiver: Option<&ReceiverSlot>,
 ) -> Result<()> {
     if facts.wal_level == "minimal" {
         return Err(Error::failed(
@@ -35,12 +37,18 @@ pub fn before_copy(
         // The primary archives; what it does can't be seen from here.
         return Ok(());
     }
+    if let Some(slot) = receiver.filter(|_| !facts.archiving.is_on(false)) {
+        if let Some(why) = slot.trouble() {
+            warn!("the backup counts only when its WAL has arrived: {why}");
+        }
+        return Ok(());
+    }
     if !facts.archiving.is_on(facts.standby) {
         return Err(Error::failed("the server does not archive its WAL (archive_mode is off), so this backup could never be restored")
-            .hint("set up archiving with `pgstow init`, or take a backup that holds its own WAL with --standalone."));
+            .hint("set up archiving with `pgstow init`, have `pgstow receive-wal` bring the WAL (--create-slot first), or take a backup that holds its own WAL with --standalone."));
     }
     let state = ArchiverState::gather(session)?;
-    if let Some(trouble) = trouble(facts, &state, state_folder, repository, system) {
+    if let Some(trouble) = trouble(facts, &state, &options.state_folder, repository, system) {
         warn!(
             "archiving may not work, and the backup counts only when its WAL has arrived: {}",
             trouble.why
@@ -112,28 +120,51 @@ impl Diagnosis {
     }
 }
 
-/// What the server and its archiver show. `state_folder`: where archive-wal leaves notes.
+fn trouble_of(why: String) -> Diagnosis {
+    Diagnosis {
+        why,
+        is_trouble: true,
+        is_elsewhere: false,
+    }
+}
+
+/// What the server and its archiver, or the slot of receive-wal, show.
 pub fn while_waiting(
     session: &Session,
     facts: &ServerFacts,
     repository: &Repository,
     system: &System,
-    state_folder: &Path,
+    options: &Options,
 ) -> Diagnosis {
     if facts.standby && !facts.archiving.is_on(true) {
         let why = "this server is a standby, its primary has to switch to a new segment and archive it; \
                 name the primary (cluster.primary_host) to let pgstow ask for that";
         return Diagnosis::patience(why.to_owned());
     }
+    let untold = |error: Error| {
+        let error = error.in_one_line();
+        Diagnosis::patience(format!(
+            "the server doesn't tell how WAL leaves it: {error}"
+        ))
+    };
+    if !facts.archiving.is_on(facts.standby) {
+        return match ReceiverSlot::find(session, &options.slot) {
+            Err(error) => untold(error),
+            Ok(None) => trouble_of(format!(
+                "slot {} is gone, through which it came",
+                options.slot
+            )),
+            Ok(Some(slot)) => match slot.trouble() {
+                Some(why) => trouble_of(why),
+                None => Diagnosis::patience(slot.describe()),
+            },
+        };
+    }
     let state = match ArchiverState::gather(session) {
         Ok(state) => state,
-        Err(error) => {
-            let error = error.in_one_line();
-            let why = format!("the server doesn't tell how its archiver fares: {error}");
-            return Diagnosis::patience(why);
-        }
+        Err(error) => return untold(error),
     };
-    if let Some(trouble) = trouble(facts, &state, state_folder, repository, system) {
+    if let Some(trouble) = trouble(facts, &state, &options.state_folder, repository, system) {
         return trouble;
     }
     let what = facts.archiving.describe();
@@ -148,17 +179,9 @@ fn trouble(
     repository: &Repository,
     system: &System,
 ) -> Option<Diagnosis> {
-    let trouble = |why, is_elsewhere| Diagnosis {
-        why,
-        is_trouble: true,
-        is_elsewhere,
-    };
     let what = facts.archiving.describe();
     if facts.archiving.command.is_empty() && facts.archiving.library.is_empty() {
-        return Some(trouble(
-            format!("{what}, so the server keeps its WAL"),
-            false,
-        ));
+        return Some(trouble_of(format!("{what}, so the server keeps its WAL")));
     }
     if let (true, Some((wal, time))) = (state.is_failing(), &state.last_failed) {
         let why = format!(
@@ -167,7 +190,7 @@ fn trouble(
             readable(*time),
             Failed::why(Failed::read(state_folder).as_ref(), wal)
         );
-        return Some(trouble(why, false));
+        return Some(trouble_of(why));
     }
     let (wal, time) = state.last_archived.as_ref()?;
     if state.settings_read.is_some_and(|read| *time < read) {
@@ -183,7 +206,10 @@ fn trouble(
                 readable(*time),
                 repository.location()
             );
-            Some(trouble(why, true))
+            Some(Diagnosis {
+                is_elsewhere: true,
+                ..trouble_of(why)
+            })
         }
         _ => None,
     }

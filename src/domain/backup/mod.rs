@@ -24,6 +24,7 @@ pub mod method;
 pub mod needed;
 mod note;
 mod options;
+mod own_wal;
 pub mod pack;
 mod parent;
 mod regrown;

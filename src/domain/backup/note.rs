@@ -8,9 +8,11 @@
 //! note's name stands right behind that of the backup's first segment. So where the note has come, that segment
 //! is the server's own; and what follows it is too, since another archiver is refused from there on.
 //!
-//! A standby leaves none: it follows the WAL of one primary, and fails where that is another.
+//! A standby leaves none: it follows the WAL of one primary, and fails where that is another. Nor does receive-wal bring any: of
+//! a backup whose WAL it brings the first and last segment are compared with the server's own ([`super::own_wal`]).
 
 use crate::{
+    domain::wal::stored,
     error::{Kind, Result},
     postgres::{
         backup_label::BackupLabel,
@@ -40,6 +42,8 @@ pub enum Whose {
     Unknown,
     /// It is of another backup.
     Others,
+    /// This segment is not what the server has under its name.
+    OtherBytes(Segment),
 }
 
 /// Whose the WAL is that is stored for `backup`.
@@ -53,9 +57,29 @@ pub fn whose_wal(repository: &Repository, system: &System, backup: &Backup) -> R
             true => Whose::Ours,
             false => Whose::Others,
         }),
-        Err(error) if error.kind() == Kind::NotFound => Ok(Whose::Unknown),
+        Err(error) if error.kind() == Kind::NotFound => by_bytes(repository, system, backup),
         Err(error) => Err(error),
     }
+}
+
+fn by_bytes(repository: &Repository, system: &System, backup: &Backup) -> Result<Whose> {
+    let needed = backup.needed_segments();
+    let ends = [
+        (needed.start(), backup.start_segment_sha256),
+        (needed.end(), backup.stop_segment_sha256),
+    ];
+    for (number, own) in ends {
+        let Some(own) = own else {
+            return Ok(Whose::Unknown);
+        };
+        let segment = backup.segment(*number);
+        match stored::hash(repository, system, WalName::Segment(segment)) {
+            Ok(stored) if stored == own => {}
+            Err(error) if error.kind() != Kind::Damaged => return Err(error),
+            _ => return Ok(Whose::OtherBytes(segment)),
+        }
+    }
+    Ok(Whose::Ours)
 }
 
 fn is_of(text: &[u8], backup: &Backup) -> bool {

@@ -46,6 +46,8 @@ pub struct Options {
     pub workers: usize,
     /// How long to wait for the WAL.
     pub wal_limit: Duration,
+    /// The slot of receive-wal, if there is one.
+    pub slot: String,
     /// The notes of this host, archive-wal's among them.
     pub state_folder: PathBuf,
     pub annotations: BTreeMap<String, String>,

@@ -1,6 +1,9 @@
 //! Takes a base backup, step by step.
 
-use std::{ops::Range, thread};
+use std::{
+    ops::Range,
+    thread::{self, Scope},
+};
 
 use tracing::{info, warn};
 
@@ -12,6 +15,7 @@ use super::{
     diagnosis::{self, Diagnosis},
     method,
     options::{Options, Outcome},
+    own_wal::OwnSegment,
     pack::Destination,
     parent::Parent,
     seal,
@@ -19,6 +23,7 @@ use super::{
     stream, trace,
 };
 use crate::{
+    domain::wal::receive::slot::ReceiverSlot,
     error::{Error, Kind, Result},
     postgres::{
         connection::Session,
@@ -40,6 +45,7 @@ use crate::{
     util::{
         cancel::Cancel,
         clock::{self, Time},
+        hash::Sha256,
         meter::Meter,
     },
 };
@@ -65,10 +71,15 @@ pub fn run(
     let system = repository.system(facts.system_id)?;
     repository.check_encryption(&system)?;
     let mut source = method::source(options, info, &session, &facts, cancel)?;
-    if !options.standalone {
-        let state = &options.state_folder;
-        diagnosis::before_copy(&session, &facts, repository, &system, state)?;
-    }
+    let receiver = match options.standalone {
+        true => None,
+        false => {
+            let found = ReceiverSlot::find(&session, &options.slot)?;
+            let slot = found.as_ref();
+            diagnosis::before_copy(&session, &facts, repository, &system, options, slot)?;
+            found.filter(|_| !facts.standby)
+        }
+    };
     seal::finish_all(repository)?;
     let checkpoint = Checkpoint::gather(&session)?;
     let behind = diagnosis::behind(&session, checkpoint.timeline, repository, &system)?;
@@ -108,6 +119,7 @@ pub fn run(
             id,
             parent: wanted,
             behind,
+            is_received: receiver.is_some(),
             options,
             meter,
             cancel,
@@ -198,6 +210,8 @@ pub(super) struct Run<'a> {
     pub(super) parent: Option<Parent>,
     /// Where a standby should be, and was not when it began.
     pub(super) behind: Option<Lsn>,
+    /// Whether receive-wal may bring its WAL, so that no note of the server's comes.
+    pub(super) is_received: bool,
     pub(super) options: &'a Options,
     pub(super) meter: &'a Meter,
     pub(super) cancel: &'a Cancel,
@@ -210,10 +224,21 @@ impl Run<'_> {
     /// Err is why the server can't make an incremental backup.
     fn copy_and_seal(&self, source: &mut dyn Source) -> Result<Result<Outcome, String>> {
         thread::scope(|scope| {
-            let (mut life, mut beside) = (None, None);
+            let (mut life, mut own, mut beside) = (None, None, None);
             let mut started = |lsn, timeline| {
                 let (repository, id) = (self.repository, self.id);
                 life = Some(SignsOfLife::begin(scope, repository, id, lsn, timeline)?);
+                if self.is_received {
+                    let segment = Segment::holding(timeline, lsn, self.facts.segment_size);
+                    own = match self.own_segment(scope, segment) {
+                        // The archiver may bring the server's note.
+                        Err(error) if self.facts.archiving.is_on(false) => {
+                            info!("the server's own WAL is not read: {}", error.in_one_line());
+                            None
+                        }
+                        own => Some(own?),
+                    };
+                }
                 Ok(())
             };
             let mut stopped = || {
@@ -228,9 +253,51 @@ impl Run<'_> {
             let beside =
                 beside.ok_or_else(|| Error::failed("nothing was told of the backup's end"))?;
             self.keep_history(source, copied.0.contents.timeline)?;
-            let backup = self.describe(copied, beside, source.method())?;
+            let mut backup = self.describe(copied, beside, source.method())?;
+            if let Some(first) = own {
+                let last = backup.segment(*backup.needed_segments().end());
+                match self.both_ends(scope, first, last) {
+                    Ok([first, last]) => {
+                        backup.start_segment_sha256 = Some(first);
+                        backup.stop_segment_sha256 = Some(last);
+                    }
+                    Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                    // The server's note may come.
+                    Err(error) => warn!(
+                        "can't read the server's own WAL, by which that in the repository is known to be its: {}",
+                        error.in_one_line()
+                    ),
+                }
+            }
             self.seal(backup).map(Ok)
         })
+    }
+
+    fn own_segment<'scope, 'env: 'scope>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        segment: Segment,
+    ) -> Result<OwnSegment<'scope>> {
+        OwnSegment::begin(
+            scope,
+            self.info,
+            segment,
+            self.facts.segment_size,
+            self.cancel,
+        )
+    }
+
+    fn both_ends<'scope, 'env: 'scope>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        first: OwnSegment<'scope>,
+        last: Segment,
+    ) -> Result<[Sha256; 2]> {
+        if first.segment() == last {
+            return first.finish().map(|only| [only, only]);
+        }
+        let first = first.finish()?;
+        Ok([first, self.own_segment(scope, last)?.finish()?])
     }
 
     fn copy(
@@ -379,8 +446,8 @@ impl Run<'_> {
             let mut diagnose = || {
                 let (repository, system) = (self.repository, self.system);
                 let look = || {
-                    let state = &self.options.state_folder;
-                    diagnosis::while_waiting(self.session, self.facts, repository, system, state)
+                    let options = self.options;
+                    diagnosis::while_waiting(self.session, self.facts, repository, system, options)
                 };
                 // What was refused was warned of.
                 refused.clone().map_or_else(look, Diagnosis::patience)

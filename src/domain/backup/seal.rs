@@ -87,7 +87,7 @@ impl Lacks {
 
     /// No waiting helps.
     fn is_lost(&self) -> bool {
-        matches!(self.whose, Some((Whose::Others, _)))
+        matches!(self.whose, Some((Whose::Others | Whose::OtherBytes(_), _)))
     }
 
     /// For a sentence that ends with it.
@@ -100,6 +100,10 @@ impl Lacks {
             Some((Whose::Others, name)) => format!(
                 "the WAL in the repository is not this server's: {name} there is of another backup, made by a copy of this \
                  server or before its data directory was put back to an earlier state"
+            ),
+            Some((Whose::OtherBytes(segment), _)) => format!(
+                "the WAL in the repository is not this server's: {segment} there has other bytes; it is of a copy of this server, \
+                 or of before its data directory was put back to an earlier state"
             ),
             Some((_, name)) => format!(
                 "segments of the right names are in the repository, but {name} is not, which shows that they are this server's: \
@@ -176,7 +180,7 @@ fn describe(missing: &[Missing], system: &System) -> String {
 pub fn commit(repository: &Repository, backup: &Backup) -> Result<()> {
     let name = |object| repository.layout().backup_object(&backup.id, object);
     for part in &backup.parts {
-        let object = name(BackupObject::Part(part.number, backup.coding()));
+        let object = repository.part(backup.id, part)?;
         let info = repository.storage().head(&object).map_err(|error| {
             error.context(format!(
                 "backup {} can't be sealed: a part is gone",

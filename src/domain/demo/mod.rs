@@ -34,7 +34,7 @@ use super::{
         target::{Action, Target, TimelineWish, Wish},
     },
     setup::{
-        arrival::{self, Destination},
+        arrival::{self, Destination, Way},
         finding::{Finding, State},
         init,
     },
@@ -272,7 +272,14 @@ impl Story<'_> {
             system,
         };
         let to = [destination];
-        let found = arrival::prove(session, &to, None, PATIENCE, self.cancel, self.meter)?;
+        let found = arrival::prove(
+            session,
+            &to,
+            Way::Archiver(None),
+            PATIENCE,
+            self.cancel,
+            self.meter,
+        )?;
         match found.into_iter().next() {
             Some(Finding {
                 state: State::Ok,
@@ -298,6 +305,7 @@ impl Story<'_> {
             checkpoint_fast: true,
             max_rate_kb: None,
             manifest_checksums: Algorithm::Crc32c,
+            slot: String::new(),
             standalone: false,
             verify: true,
             compression: Compression::default(),

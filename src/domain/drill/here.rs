@@ -28,7 +28,7 @@ pub fn without_identity(
 ) -> Option<String> {
     let newest = archive.by_age().pop()?;
     let closed =
-        !repository.keys().can_decrypt() && keys::check(repository, system, newest).is_err();
+        !repository.keys().can_decrypt() && keys::check_backup(repository, system, newest).is_err();
     closed.then(|| {
         "it is encrypted, and this host has no identity: run `pgstow drill` where one is".to_owned()
     })

@@ -61,7 +61,7 @@ pub fn plan(way: &Way<'_>, restores: &[Measured]) -> Result<Planned> {
             scratch.display()
         )
     };
-    let closed = keys::check(repository, &way.system, &choice.backup).err();
+    let closed = keys::check(repository, &way.system, choice).err();
     let closed = closed.map(|error| error.in_one_line());
     let (part, whole) = (way.picked.bytes(), choice.backup.bytes);
     let load = Load::of(&way.archive, choice).of_part(part, whole);

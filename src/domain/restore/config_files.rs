@@ -49,27 +49,23 @@ pub struct ConfigFiles<'a> {
 impl ConfigFiles<'_> {
     /// Unpacks below [`folder`], each file under its full path; None if there is none.
     pub fn restore(&self) -> Result<Option<Beside>> {
-        let is_it = |name: &str| BackupObject::read(name) == Some(self.object());
-        let mut stored = self.backup.objects.iter();
-        if !stored.any(|stored| is_it(&stored.name)) {
+        let stored = self.backup.objects.iter();
+        let mut is_it = stored.filter_map(|stored| BackupObject::read(&stored.name));
+        let Some(object) = is_it.find(|object| matches!(object, BackupObject::Config(..))) else {
             return Ok(None);
-        }
+        };
         let folder = folder(self.data_dir, self.backup);
-        let aside = self.keep_changed(&folder)?;
-        self.each(|path, entry| self.put(&folder.join(path), entry))?;
+        let aside = self.keep_changed(&folder, object)?;
+        self.each(object, |path, entry| self.put(&folder.join(path), entry))?;
         Ok(Some(Beside { folder, aside }))
-    }
-
-    fn object(&self) -> BackupObject {
-        BackupObject::Config(self.backup.coding())
     }
 
     /// Gives each member of the archive, and sees that all of it is as it was stored.
     fn each(
         &self,
+        object: BackupObject,
         mut take: impl FnMut(&Path, &mut tar::Entry<'_, &mut dyn Read>) -> Result<()>,
     ) -> Result<()> {
-        let object = self.object();
         let layout = self.repository.layout();
         let name = layout.backup_object(&self.backup.id, object);
         let storage = self.repository.storage();
@@ -126,13 +122,13 @@ impl ConfigFiles<'_> {
     /// Renames what an earlier restore put there, if it holds anything that the archive doesn't:
     /// a started copy uses it, and somebody may have changed its settings. What a killed restore
     /// has left there only lacks files.
-    fn keep_changed(&self, folder: &Path) -> Result<Option<PathBuf>> {
+    fn keep_changed(&self, folder: &Path, object: BackupObject) -> Result<Option<PathBuf>> {
         let mut changed = BTreeSet::new();
         files_below(folder, &mut changed)?;
         if changed.is_empty() {
             return Ok(None);
         }
-        self.each(|path, entry| {
+        self.each(object, |path, entry| {
             let path = folder.join(path);
             if changed.contains(&path) {
                 let mut bytes = Vec::new();

@@ -49,7 +49,7 @@ impl Archive {
         });
         let lost = on_the_way.find(|range| range.first <= range.last)?;
         Some(format!(
-            "`pgstow verify --wal` found WAL {} damaged: recovery ends there, and reaches nothing behind it from this backup",
+            "`pgstow verify --wal` found WAL {} damaged: recovery ends there, and reaches nothing behind it from this backup, unless another repository of pgstow.toml has it whole",
             lost.describe(size)
         ))
     }

@@ -145,7 +145,7 @@ pub fn run_marked<'a>(
 ) -> Result<(Restored, Mark<'a>)> {
     cancel.check()?;
     plan::refuse_running(&plan.data_dir, plan.old_data_dir.as_deref())?;
-    keys::check(repository, &plan.system, &plan.choice.backup)?;
+    keys::check(repository, &plan.system, &plan.choice)?;
     let mark = Mark::leave(repository, &plan.choice.backup, reader);
     match carry_out(repository, options, plan, now, cancel, meter) {
         Ok(restored) => Ok((restored, mark)),

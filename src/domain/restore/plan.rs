@@ -127,7 +127,7 @@ pub struct Plan {
     /// How long it will take until the server is open; None where nobody asked, or no drill tells.
     pub forecast: Option<Forecast>,
     pub reasons: Vec<String>,
-    /// Why the restore would be refused now, though all else is right: a server runs there.
+    /// Why the restore would be refused now, though all else is right, and what to do: a server runs there, or there is no key.
     pub refused: Option<String>,
     pub warnings: Vec<String>,
     #[serde(skip)]
@@ -340,11 +340,14 @@ pub fn plan(
     };
     let live_end = choice.live.and_then(|live| archive.wal.live_upto(live));
     // Planned all the same: before an outage, people want to know what it would bring.
-    warnings.extend(keys::warning(repository, &system, owner));
+    warnings.extend(keys::warnings(repository, &system, &choice, owner));
     let refused = refuse_running(&data_dir, old_data_dir.as_deref())
-        .and_then(|()| keys::check(repository, &system, backup))
+        .and_then(|()| keys::check(repository, &system, &choice))
         .err()
-        .map(|error| error.in_one_line());
+        .map(|error| match error.hint_text() {
+            Some(hint) => format!("{}; {hint}", error.in_one_line()),
+            None => error.in_one_line(),
+        });
     Ok(Plan {
         cluster: repository.layout().cluster().to_string(),
         system_id: system.system_id,

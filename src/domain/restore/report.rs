@@ -158,10 +158,7 @@ impl fmt::Display for Plan {
             line("warning", warning.clone())?;
         }
         if let Some(why) = &self.refused {
-            line(
-                "REFUSED",
-                format!("as long as this is so: {why}; stop that server first"),
-            )?;
+            line("REFUSED", format!("as long as this is so: {why}"))?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::{Error, IoContext, Kind, Result},
     postgres::control,
-    repo::{catalog::Backup, layout::BackupObject, repository::Repository},
+    repo::{catalog::Backup, repository::Repository},
     util::{
         cancel::Cancel,
         fs::{create_new_folder, folder_of, rename_new, sync_file, sync_folder},
@@ -148,8 +148,7 @@ impl Unpack<'_> {
                 backup.id, job.part
             )));
         };
-        let object = BackupObject::Part(job.part, backup.coding());
-        let name = repository.layout().backup_object(&backup.id, object);
+        let name = repository.part(backup.id, part)?;
         let storage = repository.storage();
         let read = || -> Result<()> {
             let mut plain = repository.read_frames(

@@ -84,9 +84,7 @@ pub fn run(
     let stored_now = lease.store_time();
     let done = stored_now.and_then(|now| {
         let outcome = carry_out(now, &mut |apply| apply.run(&mut lease))?;
-        if order.policy.has_rule() {
-            forget_unfinished(repository, now);
-        }
+        forget_unfinished(repository, now);
         Ok(outcome)
     });
     let released = lease.release();

@@ -1,4 +1,4 @@
-//! Sends a real segment through the archiver, and waits until it is in every repository.
+//! Sends a real segment through the archiver, or to receive-wal, and waits until it is in every repository.
 
 use std::{
     collections::VecDeque,
@@ -8,8 +8,9 @@ use std::{
 
 use super::{checks, facts::Waiting, finding::Finding};
 use crate::{
+    domain::wal::receive::slot::ReceiverSlot,
     error::{Error, Kind, Result},
-    postgres::{connection::Session, server_facts::ArchiverState, wal_name::WalName},
+    postgres::{connection::Session, lsn::Lsn, server_facts::ArchiverState, wal_name::WalName},
     repo::repository::{Repository, System},
     util::{cancel::Cancel, meter::Meter, units},
 };
@@ -28,11 +29,19 @@ pub struct Destination<'a> {
     pub system: &'a System,
 }
 
+/// How it gets there.
+#[derive(Clone, Copy, Debug)]
+pub enum Way<'a> {
+    /// With what waits for it.
+    Archiver(Option<Waiting>),
+    Receiver(&'a ReceiverSlot),
+}
+
 /// Switches to a new segment on `session`'s server, a primary; one finding for each destination.
 pub fn prove(
     session: &Session,
     destinations: &[Destination<'_>],
-    waiting: Option<Waiting>,
+    way: Way<'_>,
     limit: Duration,
     cancel: &Cancel,
     meter: &Meter,
@@ -54,7 +63,10 @@ pub fn prove(
         // Asked first: what the archiver has done, the look below must find. What is there without it, another server
         // with the same system identifier has put there.
         let state = ArchiverState::gather(session)?;
-        let told = has_archived(&state, file);
+        let told = match way {
+            Way::Archiver(_) => has_archived(&state, file),
+            Way::Receiver(slot) => has_received(session, slot, file, destinations)?,
+        };
         let mut still = VecDeque::new();
         while let Some(one) = missing.pop_front() {
             if told && has(one, file)? {
@@ -67,8 +79,12 @@ pub fn prove(
         if missing.is_empty() {
             return Ok(findings);
         }
-        let why = hopeless(&state, &before, file, waiting)
-            .or_else(|| (started.elapsed() >= limit).then(|| too_late(&state, limit, waiting)));
+        let is_late = started.elapsed() >= limit;
+        let why = match way {
+            Way::Archiver(waiting) => hopeless(&state, &before, file, waiting)
+                .or_else(|| is_late.then(|| too_late(&state, limit, waiting))),
+            Way::Receiver(slot) => (is_late || !slot.is_active).then(|| not_received(slot, limit)),
+        };
         if let Some(why) = why {
             for one in missing {
                 let place = match has(one, file)? {
@@ -95,6 +111,30 @@ fn has_archived(state: &ArchiverState, file: WalName) -> bool {
         // A history comes before all that waits.
         !matches!(name.parse(), Ok(WalName::History(_)) | Err(_)) && *name >= file.to_string()
     })
+}
+
+/// Whether receive-wal has told the server that it has all of `file`.
+fn has_received(
+    session: &Session,
+    slot: &ReceiverSlot,
+    file: WalName,
+    destinations: &[Destination<'_>],
+) -> Result<bool> {
+    let (WalName::Segment(segment), Some(one)) = (file, destinations.first()) else {
+        return Ok(false);
+    };
+    let size = one.system.segment_size;
+    let end = Lsn(segment.start(size).0 + size.bytes());
+    let upto = slot.upto(session)?;
+    Ok(upto.is_some_and(|upto| upto >= end))
+}
+
+fn not_received(slot: &ReceiverSlot, limit: Duration) -> Error {
+    let why = slot.trouble();
+    Error::failed(why.unwrap_or_else(|| {
+        format!("{}, but not within {}", slot.describe(), units::duration(limit))
+    }))
+    .hint("start `pgstow receive-wal`, and see what it says; if it is only slow, give it more time with --wal-timeout.")
 }
 
 fn has(one: &Destination<'_>, file: WalName) -> Result<bool> {

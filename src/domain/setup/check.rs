@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 
 use super::{
     archive_command::ArchiveCommand,
-    arrival::{self, Destination},
+    arrival::{self, Destination, Way},
     checks, dump_programs,
     facts::{Facts, Readiness},
     finding::Finding,
@@ -14,7 +14,7 @@ use super::{
     probe,
 };
 use crate::{
-    domain::wal::failed::Failed,
+    domain::wal::{failed::Failed, receive::slot::ReceiverSlot},
     error::{Kind, Result},
     postgres::{
         connection::Session, conninfo::ConnInfo, programs::Search, server_facts::ServerFacts,
@@ -36,6 +36,8 @@ pub struct Subject<'a> {
     pub repositories: &'a [Configured<'a>],
     pub command: &'a ArchiveCommand,
     pub wal_limit: Duration,
+    /// Of receive-wal.
+    pub slot: &'a str,
     /// Where restores leave notes.
     pub state_folder: &'a Path,
     /// Where the programs are that make dumps; None: none are made.
@@ -66,9 +68,10 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
     let mut findings = vec![Finding::ok("connection", connected)];
     let gathered = Facts::gather(&session, info).and_then(|facts| {
         let readiness = Readiness::gather(&session, info, &facts.server, cancel)?;
-        Ok((facts, readiness))
+        let receiver = ReceiverSlot::find(&session, subject.slot)?;
+        Ok((facts, readiness, receiver))
     });
-    let (facts, readiness) = match gathered {
+    let (facts, readiness, receiver) = match gathered {
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
         Err(error) => {
             findings.push(Finding::of_error("rights", &error));
@@ -77,7 +80,9 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
         Ok(gathered) => gathered,
     };
     let failed = Failed::read(subject.state_folder);
-    let own = checks::server(&facts, &readiness, subject.command, failed.as_ref());
+    let receiver = receiver.as_ref();
+    let command = subject.command;
+    let own = checks::server(&facts, &readiness, command, failed.as_ref(), receiver);
     findings.extend(own);
     findings.push(places::state_folder(subject.state_folder));
     let programs = subject.dump_programs;
@@ -115,12 +120,18 @@ pub fn all(subject: &Subject<'_>, cancel: &Cancel, meter: &Meter) -> Result<Vec<
             system,
         })
         .collect();
-    if subject.only_dumps && !facts.server.archiving.is_on(facts.server.standby) {
+    let is_archiving = facts.server.archiving.is_on(facts.server.standby);
+    if subject.only_dumps && !is_archiving && receiver.is_none() {
         let findings = findings.into_iter();
         return Ok(findings.map(checks::without_backups).collect());
     }
     findings.extend(arrive(
-        subject, &session, &facts, &readiness, &ready, cancel, meter,
+        subject,
+        &session,
+        (&facts, &readiness, receiver),
+        &ready,
+        cancel,
+        meter,
     )?);
 
     meter.begin("looking at what is stored", 0);
@@ -228,8 +239,7 @@ pub fn registered(
 fn arrive(
     subject: &Subject<'_>,
     session: &Session,
-    facts: &Facts,
-    readiness: &Readiness,
+    (facts, readiness, receiver): (&Facts, &Readiness, Option<&ReceiverSlot>),
     destinations: &[Destination<'_>],
     cancel: &Cancel,
     meter: &Meter,
@@ -256,15 +266,21 @@ fn arrive(
             });
             return Ok(known.collect());
         }
-        (true, Some(primary)) => Session::connect(primary, cancel)
-            .and_then(|primary| arrival::prove(&primary, destinations, None, limit, cancel, meter)),
-        (false, _) if !facts.server.archiving.is_on(false) => {
+        (true, Some(primary)) => Session::connect(primary, cancel).and_then(|primary| {
+            let way = Way::Archiver(None);
+            arrival::prove(&primary, destinations, way, limit, cancel, meter)
+        }),
+        (false, _) if !facts.server.archiving.is_on(false) && receiver.is_none() => {
             return Ok(not_tried("archive_mode is off"));
         }
         (false, _) if !readiness.may_switch_wal => {
             return Ok(not_tried("the role may not switch to a new segment"));
         }
-        (false, _) => arrival::prove(session, destinations, facts.waiting, limit, cancel, meter),
+        (false, _) => {
+            let slot = receiver.filter(|_| !facts.server.archiving.is_on(false));
+            let way = slot.map_or(Way::Archiver(facts.waiting), Way::Receiver);
+            arrival::prove(session, destinations, way, limit, cancel, meter)
+        }
     };
     match proven {
         Err(error) if error.kind() != Kind::Interrupted => {

@@ -22,6 +22,7 @@ use crate::{
         backup_id::BackupId,
         catalog::{Backup, Part, StoredObject},
         coding::Coding,
+        edition::Edition,
         layout::BackupObject,
     },
     util::workers,
@@ -236,10 +237,14 @@ impl<'a> Job<'a> {
             ..coding
         };
         let (to, way) = match object {
-            BackupObject::Part(number, coding) => {
-                (BackupObject::Part(number, coded(coding)), self.way)
+            BackupObject::Part(number, _, coding) => {
+                let part = BackupObject::Part(number, Edition::FIRST, coded(coding));
+                (part, self.way)
             }
-            BackupObject::Config(coding) => (BackupObject::Config(coded(coding)), self.way),
+            BackupObject::Config(_, coding) => {
+                let config = BackupObject::Config(Edition::FIRST, coded(coding));
+                (config, self.way)
+            }
             // Lists are never encrypted.
             other => (other, Way::AsItIs),
         };

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::{
     offered::Offered,
     pass::{PIECE, pass},
+    stored::told_hash,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -38,12 +39,7 @@ pub fn compare(
     };
     let (sha256, stored) = match coding.encrypted {
         true => {
-            let hash = repository.clear_hash(object).map_err(damaged)?;
-            let hash = hash.ok_or_else(|| {
-                let what =
-                    format!("{place} tells no hash of what is in it: pgstow did not write it");
-                damaged(Error::damaged(what))
-            })?;
+            let hash = told_hash(repository, object).map_err(damaged)?;
             (hash, format!("encrypted, SHA-256 {hash}"))
         }
         false => {

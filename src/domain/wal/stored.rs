@@ -1,18 +1,19 @@
 //! One stored WAL file, read back: decompressed, and checked to be what its name says.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 use super::{
     content::{check, limits},
     pass::{PIECE, pass},
 };
 use crate::{
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     postgres::wal_name::WalName,
     repo::{
         layout::ObjectName,
         repository::{Repository, System},
     },
+    util::hash::{Sha256, Sha256Writer},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,36 @@ pub struct Stored<'a> {
     pub object: &'a ObjectName,
     /// What `object` is.
     pub file: WalName,
+}
+
+/// The hash of the plain bytes: of what is encrypted that which it tells in the clear.
+pub fn hash(repository: &Repository, system: &System, file: WalName) -> Result<Sha256> {
+    let object = &repository.wal_object(system, file);
+    if system.coding_of(file).encrypted {
+        return told_hash(repository, object);
+    }
+    let stored = Stored {
+        repository,
+        system,
+        object,
+        file,
+    };
+    let mut hash = Sha256Writer::new(io::sink());
+    stored.read(repository.storage().get(object, None)?, |bytes| {
+        let hashed = hash.write_all(bytes);
+        hashed.map_err(|error| Error::failed("can't hash").because(error))
+    })?;
+    Ok(hash.finish().1)
+}
+
+/// That which an encrypted one tells in the clear.
+pub fn told_hash(repository: &Repository, object: &ObjectName) -> Result<Sha256> {
+    repository.clear_hash(object)?.ok_or_else(|| {
+        let place = repository.storage().place(object);
+        Error::damaged(format!(
+            "{place} tells no hash of what is in it: pgstow did not write it"
+        ))
+    })
 }
 
 impl Stored<'_> {

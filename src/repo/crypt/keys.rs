@@ -63,6 +63,8 @@ pub struct Keys {
     recipients: Vec<Recipient>,
     recipients_file: Option<PathBuf>,
     identity: Option<SecretFrom>,
+    /// Whether this call's environment alone tells where the identity is.
+    of_this_call: bool,
     /// All recipients, once they were needed.
     all: OnceLock<Vec<Recipient>>,
     identities: OnceLock<Vec<x25519::Identity>>,
@@ -90,6 +92,18 @@ impl Keys {
             identity,
             ..Self::default()
         }
+    }
+
+    /// The same, of which no other call on this host knows the identity.
+    pub fn of_this_call(self) -> Self {
+        Self {
+            of_this_call: true,
+            ..self
+        }
+    }
+
+    pub fn are_of_this_call(&self) -> bool {
+        self.of_this_call
     }
 
     /// Whether what is written is to be encrypted.
@@ -153,7 +167,7 @@ impl Keys {
             return Err(
                 Error::new(Kind::Key, "there is no identity to decrypt with").hint(
                     "name the file of the private key by encryption.identity_file of the repository in pgstow.toml, \
-                     or by PGSTOW_REPO_ENCRYPTION_IDENTITY_FILE.",
+                     or, of the first one or that which --repo names, by PGSTOW_REPO_ENCRYPTION_IDENTITY_FILE.",
                 ),
             );
         };

@@ -18,6 +18,7 @@ use pgstow::{
         catalog::{Backup, Method, Part, Started},
         codec::Codec,
         document::FORMAT,
+        edition::Edition,
         layout::BackupObject,
         location::Location,
         repository::{Repository, System},
@@ -86,7 +87,7 @@ impl Planted {
             Default::default(),
         );
         self.claim(id, segment, parent);
-        let part = BackupObject::Part(1, Codec::None.into());
+        let part = BackupObject::Part(1, Edition::FIRST, Codec::None.into());
         self.put(id, part, PART);
         let backup = described(id, ended, segment, parent);
         let name = self
@@ -236,6 +237,8 @@ fn described(id: BackupId, ended: Time, segment: u64, parent: Option<BackupId>) 
         stop_time: ended,
         start_segment: needed.clone(),
         stop_segment: needed,
+        start_segment_sha256: None,
+        stop_segment_sha256: None,
         segment_size: size(),
         block_size: 8192,
         data_checksums: true,
@@ -250,7 +253,7 @@ fn described(id: BackupId, ended: Time, segment: u64, parent: Option<BackupId>) 
         tablespaces: Vec::new(),
         parts: vec![Part {
             number: 1,
-            name: BackupObject::Part(1, Codec::None.into()).to_string(),
+            name: BackupObject::Part(1, Edition::FIRST, Codec::None.into()).to_string(),
             plain_bytes: PART.len() as u64,
             stored_bytes: PART.len() as u64,
             sha256,

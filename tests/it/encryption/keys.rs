@@ -111,6 +111,61 @@ fn recipients_come_and_go() {
     assert_eq!(checked["wal"][0]["sealed"], 0);
 }
 
+/// Each backup of a chain is for those who were recipients then, and so is each segment.
+#[test]
+fn what_the_key_does_not_open_is_told_before_a_byte_is_written() {
+    let site = Site::start(pg(16));
+    let (first, second) = (site.scratch.join("identity"), site.scratch.join("second"));
+    let make = ["--json", "init", "--make-key", second.to_str().unwrap()];
+    let made = site.pgstow(&make).ok().json();
+    let late = made["recipient"].as_str().unwrap();
+    let both = site.scratch.join("both");
+    let text = [&first, &second].map(|key| fs::read_to_string(key).unwrap());
+    fs::write(&both, text.concat()).unwrap();
+    fs::set_permissions(&both, fs::Permissions::from_mode(0o600)).unwrap();
+    user::own(&both);
+    let replace = |from: &str, to: &str| {
+        site.configure(&format!("\"{from}\""), &format!("\"{to}\""));
+    };
+    let named = format!("identity_file = \"{}\"", first.display());
+    let plan = |key: &std::path::Path| {
+        let set = format!("identity_file = \"{}\"", key.display());
+        site.configure(&named, &set);
+        let plan = site.restore("copy", &["--plan"]).0.spawn().wait();
+        site.configure(&set, &named);
+        plan
+    };
+    let full = site.stow.backup(&["--full"]);
+    replace(RECIPIENT, late);
+    let incremental = site.stow.backup(&["--incremental"]);
+    assert_eq!(incremental.json()["parent"], full.id());
+    for (key, part) in [(&first, incremental.id()), (&second, full.id())] {
+        let refused = plan(key);
+        assert_eq!(refused.status.code(), Some(1), "{refused}");
+        let text = &refused.stdout;
+        assert!(text.contains("REFUSED") && text.contains(part), "{refused}");
+    }
+    let told = plan(&both);
+    assert_eq!(told.status.code(), Some(0), "{told}");
+    assert!(!told.stdout.contains("can't be decrypted"), "{told}");
+
+    replace(late, RECIPIENT);
+    site.main().switch_wal();
+    site.stow.backup(&["--full"]);
+    let told = plan(&first);
+    assert!(!told.stdout.contains("can't be decrypted"), "{told}");
+    replace(RECIPIENT, late);
+    let segment = site.main().switch_wal();
+    let told = plan(&first);
+    assert_eq!(told.status.code(), Some(0), "{told}");
+    let text = &told.stdout;
+    assert!(
+        text.contains("the end of the WAL can't be decrypted"),
+        "{told}"
+    );
+    assert!(text.contains(&segment), "{told}");
+}
+
 #[test]
 fn an_identity_comes_by_variable_or_file_and_is_never_told() {
     let site = Site::start(pg(15));

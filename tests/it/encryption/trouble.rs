@@ -44,6 +44,20 @@ fn no_key_a_wrong_key_and_damage_are_told_apart() {
     assert!(!to.exists() && !fetched.exists());
     let plan = site.pgstow(&[&restore[..], &["--plan"]].concat()).fails(1);
     assert!(plan.stdout.contains("no identity"), "{plan}");
+    assert!(
+        plan.stdout.contains("name the file of the private key"),
+        "{plan}"
+    );
+    assert!(!plan.stdout.contains("stop that server"), "{plan}");
+    // What this call knows, restore_command does not.
+    let alone = "the environment of this call alone tells the identity";
+    let plan = || site.pgstow(&[&restore[..], &["--plan"]].concat());
+    plan().env(identity, &key).ok().stdout_contains(alone);
+    let known = format!("identity_file = \"{}\", recipients = [", key.display());
+    site.configure("recipients = [", &known);
+    let told = plan().ok();
+    assert!(!told.stdout.contains(alone), "{told}");
+    site.configure(&known, "recipients = [");
 
     for path in [backup.parts()[0].clone(), site.stow.wal_object(&segment)] {
         let mut bytes = fs::read(&path).unwrap();

@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod booted;
+pub mod bound;
 pub mod bucket;
 pub mod certificate;
 pub mod chromium;
@@ -32,6 +33,7 @@ pub mod witness;
 
 pub use archive::Archive;
 pub use booted::Booted;
+pub use bound::Bound;
 pub use certificate::certificate;
 pub use chromium::{Chromium, Screen};
 pub use cluster::{Cluster, Shutdown};

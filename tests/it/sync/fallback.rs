@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
-use super::{Site, flip};
+use serde_json::Value;
+
+use super::{Site, files, flip};
 use crate::harness::{Cluster, PgBin, Scratch, Shutdown, keys, pg, tool::Invocation, user};
 
 /// A cluster whose WAL is in both repositories, and its last segments.
@@ -230,6 +232,17 @@ fn a_copy_that_cant_be_opened_is_passed_over() {
     site.main().switch_wal();
     site.pgstow(&["sync"]).ok();
     fs::rename(site.stow.root(), site.scratch.join("away")).unwrap();
+    // A system of before, which was encrypted: nothing of it is wanted.
+    let systems = third.join("main/systems");
+    let [own] = files(&systems).try_into().unwrap();
+    let text = fs::read_to_string(systems.join(&own)).unwrap();
+    let mut older: Value = serde_json::from_str(&text).unwrap();
+    let registered = older.as_object_mut().unwrap();
+    registered.remove("sha256");
+    registered.insert("system_id".to_owned(), "7".into());
+    registered.insert("encrypted".to_owned(), true.into());
+    fs::write(systems.join("7.json"), older.to_string()).unwrap();
+    user::own(&systems.join("7.json"));
     let warnings = [
         "repository offsite can't be used instead: there is no identity",
         "repository third is used instead",

@@ -239,6 +239,13 @@ fn a_bucket_is_healed_unless_nothing_may_be_overwritten() {
     for (name, whole) in objects.iter().zip(&whole) {
         assert!(store.read(name, 64 << 20).unwrap() == *whole, "{name}");
     }
+    // What a killed sync left in a copy that has no rules of retention.
+    let all = Layout::new("main".parse().unwrap()).all();
+    let mut upload = store.put_part(&all.object("left")).unwrap();
+    upload.write_all(&[7; 9 << 20]).unwrap();
+    std::mem::forget(upload);
+    site.offsite(&["cleanup"]).ok();
+    assert_eq!(store.forget_unfinished(&all, None).unwrap(), 0);
     harm();
     proxy.allow_to_create_only();
     let told = verify(&site, "offsite", &["--repair"], 3);

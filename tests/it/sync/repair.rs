@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{Site, count, files, flip};
-use crate::harness::{PgBin, Scratch, Stored, keys, pg, user};
+use crate::harness::{Bound, PgBin, Scratch, Stored, keys, pg, user};
 
 /// All that lasts, by its path: what `verify` itself files and leases left out.
 pub(super) fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -150,6 +150,77 @@ fn heals_an_encrypted_copy_from_a_plain_repository() {
     site.comes_back(&[], &dump);
 }
 
+/// What `verify` finds of backups in the copy: objects, problems.
+fn findings(told: &Value) -> Vec<(String, String)> {
+    let backups = told["backups"].as_array().unwrap().iter();
+    let all = backups.flat_map(|backup| backup["findings"].as_array().unwrap());
+    all.map(|one| (one["object"].to_string(), one["problem"].to_string()))
+        .collect()
+}
+
+/// It ends behind a part that it has encrypted anew, before the description that names it.
+#[test]
+fn a_repair_that_is_killed_leaves_an_encrypted_copy_as_it_was() {
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    let (site, [full, _], _) = filled(pg(17), &lines);
+    if keys::are_wanted() {
+        return;
+    }
+    let dump = site.main().dump("postgres");
+    let copied = site.copied(&full);
+    let (parts, described) = (copied.parts(), copied.json()["parts"].clone());
+    flip(&parts[0]);
+    let damaged = fs::read(&parts[0]).unwrap();
+    let before = findings(&verify(&site, "offsite", &[], 3));
+    let listed = || site.offsite(&["list", "--json"]).ok().json()["backups"].clone();
+    let shown = listed();
+    {
+        let _stays = Bound::at(&copied.object("backup.json"));
+        site.offsite(&["verify", "--all", "--repair"])
+            .fails(1)
+            .stderr_contains("backup.json");
+    }
+    assert_eq!(fs::read(&parts[0]).unwrap(), damaged);
+    assert_eq!(copied.parts().len(), parts.len() + 1);
+    assert_eq!(copied.json()["parts"], described);
+    assert_eq!(listed(), shown);
+    // By hand it is whole already: SHA256SUMS tells the new part.
+    assert!(copied.check_sums().contains("part-0001-2.tar.zst.age: OK"));
+    let now = findings(&verify(&site, "offsite", &[], 3));
+    let new: Vec<_> = now.iter().filter(|one| !before.contains(one)).collect();
+    assert!(before.iter().all(|one| now.contains(one)), "{now:?}");
+    assert!(new.len() == 1 && new[0].0.contains("SHA256SUMS"), "{new:?}");
+    // What is damaged still comes from the other repository alone.
+    let to = site.scratch.join("between");
+    site.offsite(&["restore", "--data-dir", to.to_str().unwrap()])
+        .expect_warning("part 1 of backup")
+        .ok();
+    site.main().pg.verifybackup(&to).unwrap();
+
+    let told = verify(&site, "offsite", &["--repair"], 0);
+    assert!(told["repairs"].to_string().contains("part-0001-2."));
+    assert!(!parts[0].exists());
+    assert_eq!(copied.parts().len(), parts.len());
+    assert!(copied.check_sums().contains("part-0001-2.tar.zst.age: OK"));
+    // Killed behind the description: what it has replaced is left.
+    fs::write(&parts[0], damaged).unwrap();
+    user::own(&parts[0]);
+    verify(&site, "offsite", &[], 0);
+    // Once more, from another name than the first.
+    flip(&copied.object("part-0001-2.tar.zst.age"));
+    verify(&site, "offsite", &["--repair"], 0);
+    assert!(copied.object("part-0001-3.tar.zst.age").exists());
+    assert_eq!(copied.parts().len(), parts.len());
+    verify(&site, "offsite", &[], 0);
+    site.sync(0);
+    site.comes_back(&[], &dump);
+    // And back: there it is called as ever.
+    flip(&full.parts()[0]);
+    verify(&site, "local", &["--repair"], 0);
+    assert!(full.check_sums().contains("part-0001.tar.zst: OK"));
+}
+
 #[test]
 fn what_nobody_has_whole_stays_as_it_is() {
     let (site, [full, incremental], segments) = filled(pg(15), "compression = \"zstd:1\"");
@@ -170,7 +241,10 @@ fn what_nobody_has_whole_stays_as_it_is() {
     assert!(segment.exists());
     let list = site.pgstow(&["--repo", "local", "list", "--json"]).ok();
     assert!(list.stdout.contains(incremental.id()));
-    // People read the same.
+    // People read the same, and what they can do about it.
+    site.pgstow(&["--repo", "local", "verify", full.id()])
+        .fails(3)
+        .stdout_contains("`pgstow --repo local verify --all --wal --repair` heals");
     let words = ["--repo", "local", "verify", full.id(), "--repair"];
     site.pgstow(&words).fails(3).stdout_contains("not healed: ");
     flip(&copied);
@@ -178,6 +252,35 @@ fn what_nobody_has_whole_stays_as_it_is() {
         .ok()
         .stdout_contains("(from repository offsite");
     user::own(&part);
+}
+
+/// Each can be decrypted whole, and is what its own header tells.
+#[test]
+fn an_encrypted_segment_under_the_name_of_another_is_healed() {
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    let (site, _, segments) = filled(pg(18), &lines);
+    let [one, other] = [0, 1].map(|number| {
+        let name: &String = &segments[number];
+        site.stow.wal_object_in(&site.offsite, name)
+    });
+    let right = fs::read(&one).unwrap();
+    fs::copy(&other, &one).unwrap();
+    let text = site.offsite(&["verify", "--wal"]).fails(3);
+    assert!(text.stdout.contains(&segments[0]), "{text}");
+    let told = verify(&site, "offsite", &["--repair"], 0);
+    assert_eq!(count(&told, "repairs"), 1, "{told:#}");
+    assert!(fs::read(&one).unwrap() != fs::read(&other).unwrap());
+    // But not from other bytes than its header tells, where these are damaged.
+    fs::write(&one, right).unwrap();
+    flip(&one);
+    let own = site.stow.wal_object(&segments[0]);
+    let kept = fs::read(&own).unwrap();
+    fs::copy(site.stow.wal_object(&segments[1]), &own).unwrap();
+    let told = verify(&site, "offsite", &["--repair"], 3);
+    assert!(told["repairs"][0]["from"].is_null(), "{told:#}");
+    fs::write(&own, kept).unwrap();
+    verify(&site, "offsite", &["--repair"], 0);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{
         backup_id::BackupId,
         catalog::{Part, StoredObject},
         codec::{Codec, Compression, Framer},
+        edition::Edition,
         file_index::{FileEntry, FileIndexWriter},
         layout::{BackupObject, ObjectName},
         object_writer::{LISTS, ObjectWriter},
@@ -269,7 +270,7 @@ pub fn write(
                     Some(open) => open,
                     none => {
                         number += 1;
-                        let object = name(BackupObject::Part(number, coding));
+                        let object = name(BackupObject::Part(number, Edition::FIRST, coding));
                         let upload = storage.put_part(&object)?;
                         let encrypted = coding.encrypted;
                         let upload =

@@ -19,6 +19,7 @@ use crate::{
         backup_id::{BackupId, BackupKind},
         catalog::Part,
         codec::{Codec, Compression},
+        edition::Edition,
         file_index::{self, FileEntry, FilePath, PageNotes},
         layout::BackupObject,
         location::Location,
@@ -194,7 +195,7 @@ fn each_file_is_found_at_its_place_and_each_part_is_a_whole_archive() {
         let object = |part| {
             repository
                 .layout()
-                .backup_object(&id, BackupObject::Part(part, codec.into()))
+                .backup_object(&id, BackupObject::Part(part, Edition::FIRST, codec.into()))
         };
         assert!(packed.parts.len() > 2);
 
@@ -285,7 +286,7 @@ fn a_part_that_reads_back_other_than_it_was_written_fails_the_backup() {
     let stored = b"a part";
     let finished = |number, crc32c, stored_bytes, verify| {
         let to = Destination { verify, ..to };
-        let object = BackupObject::Part(number, Codec::Zstd.into());
+        let object = BackupObject::Part(number, Edition::FIRST, Codec::Zstd.into());
         let object = repository.layout().backup_object(&to.id, object);
         let mut upload = repository.storage().put_part(&object).unwrap();
         upload.write_all(stored).unwrap();

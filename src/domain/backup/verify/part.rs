@@ -21,7 +21,10 @@ use crate::{
 impl Check<'_> {
     /// Reads a part once: its hash, its frames, its archive; again, file by file, if damaged.
     pub(super) fn part(&self, part: &Part, expected: Option<&[Expected]>) -> Result<()> {
-        let name = self.name(BackupObject::Part(part.number, self.backup.coding()));
+        let named = self.repository.part(self.backup.id, part);
+        let Some(name) = self.or_finding(&self.in_backup(&part.name), named)? else {
+            return Ok(());
+        };
         let storage = self.repository.storage();
         let Some(stored) = self.or_finding(&name, storage.get(&name, None))? else {
             return Ok(());

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         logical::restore::aside::{self, Left},
         setup::{checks as setup, finding::Finding},
+        wal::receive::slot::ReceiverSlot,
     },
     postgres::wal_summary,
     util::units,
@@ -43,14 +44,23 @@ pub fn all(facts: &Facts, by: Yardstick<'_>) -> Vec<Verdict> {
     };
     let connected = format!("connected as role {}{standby}", asked.role);
     let one = |check, finding| Verdict::of_findings(check, "", vec![finding]);
+    let slot = server.slots.iter().find(|slot| slot.name == by.slot);
+    let receiver = slot.map(|slot| ReceiverSlot {
+        name: slot.name.clone(),
+        is_active: slot.active,
+    });
+    let receiver = receiver.as_ref();
     vec![
         Verdict::ok("connection", connected),
         version(server),
         one("wal_level", setup::archiving::wal_level(asked)),
-        one("archive_mode", setup::archiving::archive_mode(asked)),
+        one(
+            "archive_mode",
+            setup::archiving::archive_mode(asked, receiver),
+        ),
         one(
             "archive_command",
-            setup::archiving::archive_command(asked, by.command),
+            setup::archiving::archive_command(asked, by.command, receiver),
         ),
         archiving::timeout(server, limits),
         archiving::archiver(server, facts.archive_failed.as_ref()),

@@ -68,6 +68,8 @@ fn backup(hour: u32, timeline: u32, start: &str, stop: &str) -> Backup {
         stop_time: at(hour, 10),
         start_segment: String::new(),
         stop_segment: String::new(),
+        start_segment_sha256: None,
+        stop_segment_sha256: None,
         segment_size: size(),
         block_size: 8192,
         data_checksums: true,

@@ -8,7 +8,7 @@ use super::super::{
     finding::Finding,
 };
 use crate::{
-    domain::wal::failed::Failed,
+    domain::wal::{failed::Failed, receive::slot::ReceiverSlot},
     util::{clock::readable, units},
 };
 
@@ -27,14 +27,18 @@ pub fn wal_level(facts: &Facts) -> Finding {
     Finding::ok("wal_level", level)
 }
 
-pub fn archive_mode(facts: &Facts) -> Finding {
+/// `receiver`: the slot of receive-wal.
+pub fn archive_mode(facts: &Facts, receiver: Option<&ReceiverSlot>) -> Finding {
     const NAME: &str = "archive_mode";
     let mode = &facts.server.archiving.mode;
+    if let Some(slot) = receiver.filter(|_| is_received(facts)) {
+        return Finding::ok(NAME, format!("off: {}", slot.describe()));
+    }
     match (mode.as_str(), facts.server.standby) {
         ("off", false) => Finding::critical(
             NAME,
             "off: WAL is not archived",
-            "set archive_mode = on (`pgstow init --apply`) and restart the server.",
+            "set archive_mode = on (`pgstow init --apply`) and restart the server, or have `pgstow receive-wal` bring it (--create-slot first).",
         ),
         ("off", true) => Finding::warning(
             NAME,
@@ -46,8 +50,20 @@ pub fn archive_mode(facts: &Facts) -> Finding {
     }
 }
 
-pub fn archive_command(facts: &Facts, command: &ArchiveCommand) -> Finding {
+/// Whether WAL comes by receive-wal, where there is a slot for that.
+fn is_received(facts: &Facts) -> bool {
+    !facts.server.standby && !facts.server.archiving.is_on(false)
+}
+
+pub fn archive_command(
+    facts: &Facts,
+    command: &ArchiveCommand,
+    receiver: Option<&ReceiverSlot>,
+) -> Finding {
     const NAME: &str = "archive_command";
+    if receiver.is_some() && is_received(facts) {
+        return Finding::ok(NAME, "not used, since archive_mode is off");
+    }
     const SET: &str = "`pgstow init` prints the right one, `init --apply` sets it.";
     const SET_ANEW: &str = "if nobody else needs it: `ALTER SYSTEM RESET archive_command`, a reload, and `pgstow init --apply`, which replaces no other one.";
     let existing = &facts.archive_command;

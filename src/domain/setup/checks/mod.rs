@@ -13,7 +13,11 @@ use super::{
     facts::{Facts, Leftover, Readiness},
     finding::Finding,
 };
-use crate::{domain::wal::failed::Failed, postgres::version::Major, util::units};
+use crate::{
+    domain::wal::{failed::Failed, receive::slot::ReceiverSlot},
+    postgres::version::Major,
+    util::units,
+};
 
 /// What base backups alone need, where there are none.
 pub const NOT_NEEDED: &str = "not needed: dumps are all that is made here";
@@ -46,6 +50,7 @@ pub fn server(
     readiness: &Readiness,
     command: &ArchiveCommand,
     failed: Option<&Failed>,
+    receiver: Option<&ReceiverSlot>,
 ) -> Vec<Finding> {
     let mut findings = vec![
         version(facts),
@@ -55,8 +60,8 @@ pub fn server(
     ];
     findings.extend([
         archiving::wal_level(facts),
-        archiving::archive_mode(facts),
-        archiving::archive_command(facts, command),
+        archiving::archive_mode(facts, receiver),
+        archiving::archive_command(facts, command, receiver),
         archiving::archiver(facts, failed),
         recovery_target(facts),
         full_page_writes(facts),

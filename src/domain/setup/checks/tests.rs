@@ -101,7 +101,7 @@ fn bad(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, State)> {
 fn bad_ready(change: impl FnOnce(&mut Facts, &mut Readiness)) -> Vec<(&'static str, State)> {
     let (mut facts, mut readiness) = (facts(), readiness());
     change(&mut facts, &mut readiness);
-    let findings = server(&facts, &readiness, &command(), None).into_iter();
+    let findings = server(&facts, &readiness, &command(), None, None).into_iter();
     findings
         .filter(|one| one.state != State::Ok)
         .inspect(|one| assert!(one.hint.is_some()))
@@ -289,7 +289,7 @@ fn a_call_that_leads_elsewhere_is_seen() {
         let mut facts = facts();
         facts.archive_command = existing.into();
         assert_eq!(
-            archiving::archive_command(&facts, wanted).state,
+            archiving::archive_command(&facts, wanted, None).state,
             state,
             "{existing}"
         );

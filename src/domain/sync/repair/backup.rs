@@ -1,8 +1,9 @@
 //! Heals a backup: each object that is not as it is described, then what describes them.
 //!
 //! Where an object is encrypted anew, or was encrypted for itself in the other repository, its hash as stored is another:
-//! then `SHA256SUMS` and `backup.json` are replaced, in this order, behind it. A crash in between leaves a backup that counts
-//! as damaged, since its description tells of another object, and is healed once more.
+//! then it gets a name of its own beside the damaged one, `SHA256SUMS` and `backup.json` are replaced, in this order, behind
+//! it, and the damaged one goes last. A crash before `backup.json` leaves the backup as it was, one behind that leaves an object
+//! too many, which nobody reads, and which goes with the next repair or the backup.
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +21,8 @@ use crate::{
     repo::{
         backup_id::BackupId,
         catalog::{Backup, Part, StoredObject},
-        layout::BackupObject,
+        layout::{BackupObject, ObjectName},
+        repository::Repository,
     },
     util::{hash::Sha256, workers},
 };
@@ -33,19 +35,7 @@ struct Outcome {
     is_whole: bool,
 }
 
-/// One that has lost its `backup.json`, which makes it no backup; nothing comes of it where no source has it.
-pub fn heal_lost<'a>(
-    sources: &'a [Peer],
-    pass: &impl Fn(&'a Peer) -> Pass<'a>,
-    id: BackupId,
-) -> Result<Vec<Repair>> {
-    let has = |source: &Peer| source.repository.backup(id).is_ok();
-    match sources.iter().any(has) {
-        true => heal(sources, pass, id, None),
-        false => Ok(Vec::new()),
-    }
-}
-
+/// `own`: how it is described here; None: nothing tells.
 pub fn heal<'a>(
     sources: &'a [Peer],
     pass: &impl Fn(&'a Peer) -> Pass<'a>,
@@ -68,7 +58,7 @@ pub fn heal<'a>(
         };
         own = outcome.own;
         let (healed, still): (Vec<Repair>, Vec<Repair>) =
-            (outcome.repairs.into_iter()).partition(|repair| repair.from.is_some());
+            (outcome.repairs.into_iter()).partition(Repair::is_done);
         repairs.extend(healed);
         left = still;
         if outcome.is_whole {
@@ -130,21 +120,26 @@ fn heal_from(pass: &Pass<'_>, id: BackupId, own: Option<Backup>) -> Result<Outco
                 repairs.push(Repair::of(place, pass.source, object.stored_bytes));
                 stored.push(object);
             }
-            Err(Trouble::Source(error) | Trouble::Target(error)) => {
-                let place = target.layout().backup(&id).object(task.name());
+            Err(trouble) => {
+                let known = own.as_ref().and_then(|own| told_of(own, task.name()));
+                let name = known.map_or_else(|| task.name().to_owned(), |(_, here)| here.name);
+                let place = target.layout().backup(&id).object(&name);
+                let error = match trouble {
+                    Trouble::Target(error) => error,
+                    Trouble::Source(error) => {
+                        error.context(format!("repository {} can't heal it", pass.source.name))
+                    }
+                };
                 repairs.push(Repair::none(target.storage().place(&place), &error));
             }
         }
     }
-    let is_whole = repairs.iter().all(|repair| repair.from.is_some());
+    let is_whole = repairs.iter().all(Repair::is_done);
     let now = describe(&job, own.as_ref(), &stored, is_whole).map_err(of_target)?;
     if let Some(now) = &now {
-        let places = write_description(pass, own.as_ref(), now).map_err(of_target)?;
-        repairs.extend(
-            places
-                .into_iter()
-                .map(|place| Repair::of(place, pass.source, 0)),
-        );
+        let written = write_description(pass, own.as_ref(), now).map_err(of_target)?;
+        repairs.extend(written);
+        repairs.extend(sweep(target, now).map_err(of_target)?);
     }
     Ok(Outcome {
         own: now.or(own),
@@ -176,44 +171,56 @@ enum Healed {
 }
 
 fn heal_object(job: &Job<'_>, task: &Task<'_>, own: Option<&Backup>) -> Result<Healed, Trouble> {
-    let wanted = job.wanted(task)?;
-    let name = wanted.to.file_name();
-    let expected = own.map(|own| described(own, name));
-    if expected == Some(None) {
-        return Ok(Healed::Other);
-    }
+    let mut wanted = job.wanted(task)?;
+    let target = &job.pass.target.repository;
+    let named = |object| target.layout().backup_object(&job.backup.id, object);
+    let expected = match own.map(|own| told_of(own, wanted.to.file_name())) {
+        Some(None) => return Ok(Healed::Other),
+        Some(Some((object, stored))) => {
+            wanted.to = named(object);
+            Some((object, stored))
+        }
+        None => None,
+    };
     // What can't be read is not right.
     if let Ok((sha256, stored_bytes)) = object::hash(job.pass, &wanted.to) {
-        let is_right = match expected.flatten() {
-            Some(own) => (own.sha256, own.stored_bytes) == (sha256, stored_bytes),
+        let is_right = match &expected {
+            Some((_, own)) => (own.sha256, own.stored_bytes) == (sha256, stored_bytes),
             None => wanted.is_made((sha256, stored_bytes)),
         };
         if is_right {
             job.pass.meter.add(wanted.bytes);
             return Ok(Healed::Was(StoredObject {
-                name: name.to_owned(),
+                name: wanted.to.file_name().to_owned(),
                 stored_bytes,
                 sha256,
                 unencrypted_sha256: wanted.unencrypted_sha256,
             }));
         }
     }
+    if let Some((object, own)) = expected
+        && !wanted.is_made((own.sha256, own.stored_bytes))
+    {
+        wanted.to = named(object.anew());
+    }
     let stored = object::copy(job.pass, &wanted)?;
-    let place = job.pass.target.repository.storage().place(&wanted.to);
+    let place = target.storage().place(&wanted.to);
     Ok(Healed::Is(stored, place))
 }
 
-/// What a description says of an object or part.
-fn described(backup: &Backup, name: &str) -> Option<StoredObject> {
+/// What a description says of the object or part that has the plain bytes of `name`.
+fn told_of(backup: &Backup, name: &str) -> Option<(BackupObject, StoredObject)> {
     let as_object = |part: &Part| StoredObject {
         name: part.name.clone(),
         stored_bytes: part.stored_bytes,
         sha256: part.sha256,
         unencrypted_sha256: Some(part.unencrypted_sha256),
     };
-    let part = backup.parts.iter().find(|part| part.name == name);
-    let object = backup.objects.iter().find(|object| object.name == name);
-    part.map(as_object).or(object.cloned())
+    let parts = backup.parts.iter().map(as_object);
+    let all = parts.chain(backup.objects.iter().cloned());
+    let mut read = all.filter_map(|stored| Some((BackupObject::read(&stored.name)?, stored)));
+    let wanted = BackupObject::read(name)?;
+    read.find(|(object, _)| object.is_alike(wanted))
 }
 
 /// The description as it must be now; None where it can't be told, since not all is there.
@@ -230,16 +237,11 @@ fn describe(
     let mut is_other = false;
     for object in stored {
         let same = |one: (u64, Sha256)| one == (object.stored_bytes, object.sha256);
-        let number = match BackupObject::read(&object.name) {
-            Some(BackupObject::Part(number, _)) => Some(number),
-            _ => None,
-        };
-        let kind = BackupObject::read(&object.name);
-        if let Some(old) = now.parts.iter_mut().find(|old| Some(old.number) == number) {
+        let is_it = |old: &str| is_alike(old, &object.name);
+        if let Some(old) = now.parts.iter_mut().find(|old| is_it(&old.name)) {
             is_other |= !same((old.stored_bytes, old.sha256));
             *old = part((old, object));
-        } else if let Some(old) = (now.objects.iter_mut())
-            .find(|old| old.name == object.name || is_alike(BackupObject::read(&old.name), kind))
+        } else if let Some(old) = now.objects.iter_mut().find(|old| is_it(&old.name))
             && !same((old.stored_bytes, old.sha256))
         {
             is_other = true;
@@ -264,23 +266,54 @@ fn describe(
     Ok(Some(now))
 }
 
-/// The configuration of a backup, under whatever coding.
-fn is_alike(one: Option<BackupObject>, other: Option<BackupObject>) -> bool {
-    let is_config = |object| matches!(object, Some(BackupObject::Config(_)));
-    is_config(one) && is_config(other)
+fn is_alike(one: &str, other: &str) -> bool {
+    let (one, other) = (BackupObject::read(one), BackupObject::read(other));
+    one.zip(other)
+        .is_some_and(|(one, other)| one.is_alike(other))
 }
 
-/// Writes what is not so yet; where.
-fn write_description(pass: &Pass<'_>, own: Option<&Backup>, now: &Backup) -> Result<Vec<String>> {
+/// Deletes what another object has taken the place of: other editions of what `now` describes.
+fn sweep(target: &Repository, now: &Backup) -> Result<Vec<Repair>> {
+    let mut swept = Vec::new();
+    let folder = target.layout().backup(&now.id);
+    let parts = now.parts.iter().map(|part| part.name.as_str());
+    let named = parts.chain(now.objects.iter().map(|object| object.name.as_str()));
+    let counted: Vec<BackupObject> = named.filter_map(BackupObject::read).collect();
+    for info in target.storage().list(&folder, None)? {
+        let name = info?.name;
+        let is_replaced = BackupObject::read(name.file_name()).is_some_and(|object| {
+            let mut counted = counted.iter();
+            counted.any(|counted| object.is_other_edition_of(*counted))
+        });
+        if is_replaced {
+            match target.storage().delete(&name) {
+                // Who may not delete leaves it: nothing reads it.
+                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Denied) => {}
+                deleted => {
+                    deleted?;
+                    swept.push(Repair::replaced(target.storage().place(&name)));
+                }
+            }
+        }
+    }
+    Ok(swept)
+}
+
+/// Writes what is not so yet.
+fn write_description(pass: &Pass<'_>, own: Option<&Backup>, now: &Backup) -> Result<Vec<Repair>> {
     let target = &pass.target.repository;
     let storage = target.storage();
     let name = |object| target.layout().backup_object(&now.id, object);
+    let healed = |name: &ObjectName| {
+        let bytes = storage.head(name)?.size;
+        Ok(Repair::of(storage.place(name), pass.source, bytes))
+    };
     let mut written = Vec::new();
     let sums = name(BackupObject::Sums);
     // What can't be read is not right.
     if storage.read(&sums, 64 << 20).ok().as_deref() != Some(now.sums().as_bytes()) {
         storage.replace(&sums, now.sums().as_bytes())?;
-        written.push(storage.place(&sums));
+        written.push(healed(&sums)?);
     }
     let is_same = |own: &Backup| (&own.parts, &own.objects) == (&now.parts, &now.objects);
     if !own.is_some_and(is_same) {
@@ -297,7 +330,7 @@ fn write_description(pass: &Pass<'_>, own: Option<&Backup>, now: &Backup) -> Res
                 storage.replace_json(&description, now)?;
             }
         }
-        written.push(storage.place(&description));
+        written.push(healed(&description)?);
     }
     Ok(written)
 }

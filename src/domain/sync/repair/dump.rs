@@ -20,20 +20,7 @@ use crate::{
     util::hash::Sha256,
 };
 
-/// One that has lost its description, which makes it no dump; nothing comes of it where no source has it.
-pub fn heal_lost<'a>(
-    sources: &'a [Peer],
-    pass: &impl Fn(&'a Peer) -> Pass<'a>,
-    name: &DumpName,
-) -> Result<Vec<Repair>> {
-    let has = |source: &Peer| source.repository.dump(name).is_ok();
-    match sources.iter().any(has) {
-        true => heal(sources, pass, name, None),
-        false => Ok(Vec::new()),
-    }
-}
-
-/// `own`: how it is described here.
+/// `own`: how it is described here; None: nothing tells.
 pub fn heal<'a>(
     sources: &'a [Peer],
     pass: &impl Fn(&'a Peer) -> Pass<'a>,
@@ -114,7 +101,7 @@ fn heal_from(pass: &Pass<'_>, name: &DumpName, own: Option<&Dump>) -> Result<Vec
     let told = store::sums(&now.data);
     if storage.read(&sums, 1 << 20).ok().as_deref() != Some(told.as_bytes()) {
         storage.replace(&sums, told.as_bytes()).map_err(of_target)?;
-        healed(storage.place(&sums), 0);
+        healed(storage.place(&sums), told.len() as u64);
     }
     if own.is_none_or(|own| own.data != now.data) {
         let description = object(DumpObject::Description);
@@ -125,8 +112,8 @@ fn heal_from(pass: &Pass<'_>, name: &DumpName, own: Option<&Dump>) -> Result<Vec
             // A cleanup that began meanwhile has deleted it first: then it stays away.
             there => there.and_then(|_| storage.replace_json(&description, &now)),
         };
-        written.map_err(of_target)?;
-        healed(storage.place(&description), 0);
+        let length = written.and_then(|()| storage.head(&description));
+        healed(storage.place(&description), length.map_err(of_target)?.size);
     }
     Ok(repairs)
 }

@@ -1,7 +1,7 @@
 //! Heals what `verify` found damaged or missing by what another repository has of the same bytes.
 //!
-//! The new object is whole and checked before it takes the place of the old one, which is there until that moment: a
-//! crash leaves one or the other. What no repository has whole stays as it is.
+//! The new object is whole and checked before it takes the place of the old one, which is there until that moment, at once or
+//! by the description that names it: a crash leaves one or the other. What no repository has whole stays as it is.
 
 mod backup;
 mod dump;
@@ -20,8 +20,12 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::wal_name::WalName,
     repo::{
-        backup_id::BackupId, catalog::Backup, dump::Dump, dump_name::DumpName, lease,
-        repository::System,
+        backup_id::BackupId,
+        catalog::Backup,
+        dump::Dump,
+        dump_name::DumpName,
+        lease,
+        repository::{Repository, System},
     },
     util::{cancel::Cancel, meter::Meter, pace::Pace},
 };
@@ -86,9 +90,16 @@ pub fn run(
             meter,
             tally: &tally,
         };
+        // What has lost its description is nothing, unless another repository has it.
+        let is_anywhere = |has: &dyn Fn(&Repository) -> bool| {
+            let mut sources = order.sources.iter();
+            sources.any(|source| has(&source.repository))
+        };
         let mut repairs = Vec::new();
         for id in &damaged.lost.backups {
-            repairs.extend(backup::heal_lost(order.sources, &pass, *id)?);
+            if is_anywhere(&|source| source.backup(*id).is_ok()) {
+                repairs.extend(backup::heal(order.sources, &pass, *id, None)?);
+            }
         }
         for (id, own) in &damaged.backups {
             repairs.extend(backup::heal(order.sources, &pass, *id, own.clone())?);
@@ -103,7 +114,9 @@ pub fn run(
             repairs.extend(dump::heal(order.sources, &pass, name, own.as_ref())?);
         }
         for name in &damaged.lost.dumps {
-            repairs.extend(dump::heal_lost(order.sources, &pass, name)?);
+            if is_anywhere(&|source| source.dump(name).is_ok()) {
+                repairs.extend(dump::heal(order.sources, &pass, name, None)?);
+            }
         }
         Ok(repairs)
     })

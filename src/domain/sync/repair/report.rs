@@ -7,10 +7,10 @@ use crate::{domain::sync::pass::Peer, error::Error};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Repair {
     pub object: String,
-    /// The repository that it came from; None: it is as it was.
+    /// The repository that it came from; None: it is as it was, or was deleted.
     pub from: Option<String>,
     pub bytes: u64,
-    /// Why it is as it was.
+    /// Why it is as it was; None where it is not.
     pub why: Option<String>,
     /// What to do about that.
     pub hint: Option<String>,
@@ -25,6 +25,21 @@ impl Repair {
             why: None,
             hint: None,
         }
+    }
+
+    /// It was deleted: another object has taken its place.
+    pub fn replaced(object: String) -> Self {
+        Self {
+            object,
+            from: None,
+            bytes: 0,
+            why: None,
+            hint: None,
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.why.is_none()
     }
 
     pub fn none(object: String, why: &Error) -> Self {

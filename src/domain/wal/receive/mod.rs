@@ -16,6 +16,7 @@ mod destination;
 pub mod files;
 mod hand_over;
 mod live;
+pub mod slot;
 
 use std::{
     collections::BTreeSet,
@@ -218,7 +219,7 @@ impl Receiver<'_> {
         loop {
             self.bring_history(&mut server, timeline)?;
             files.begin(timeline, from, size)?;
-            let switch = match server.stream_wal(self.slot, from, timeline)? {
+            let switch = match server.stream_wal(Some(self.slot), from, timeline)? {
                 Some(switch) => switch,
                 None => match self.stream(&mut server, files) {
                     Ok(Some(switch)) => switch,
