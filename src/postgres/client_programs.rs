@@ -98,13 +98,14 @@ impl ClientPrograms {
         Ok(command)
     }
 
-    /// A call of `program` that needs no server.
+    /// A call of `program` that needs no server. None goes on behind a `kill -9` of ours: pg_restore would load for hours;
+    /// at this signal it ends its workers, too.
     pub fn alone(&self, program: &str) -> Result<Command> {
         let path = process::find(program, [self.bindir.clone()]).ok_or_else(|| {
             let what = format!("no program {program} in {}", self.bindir.display());
             Error::new(Kind::NotFound, what).hint(install(&Search::default(), self.major))
         })?;
-        let mut command = Command::new(path);
+        let mut command = process::dying_with_us(&path, "TERM");
         // What the environment says of servers has been heard already; half of it would mislead libpq.
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("PG")) {

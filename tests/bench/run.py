@@ -16,6 +16,7 @@ from bucket import bucket, bucket_wal
 from delta import delta
 from dump import dump
 from find import find
+from forecast import forecast
 from full import full
 from growth import growth
 from incremental import incremental
@@ -31,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/benchmarks.md"
 # In this order: the first ones need the filled cluster, the later of those change it, and the rest makes others.
 PARTS = {"full": full, "bucket": bucket, "dump": dump, "delta": delta, "incremental": incremental, "replay": replay, "summaries": summaries,
-         "wal": wal, "bucket-wal": bucket_wal, "find": find, "growth": growth, "program": program}
+         "wal": wal, "bucket-wal": bucket_wal, "find": find, "forecast": forecast, "growth": growth, "program": program}
 
 # An aim of the first is held against what the second measures.
 BESIDE = {"summaries": "incremental"}

@@ -338,13 +338,41 @@ fn what_a_prepared_transaction_dropped_comes_back() {
     cluster.switch_wal();
     let target = ["--target-lsn", &before, "--target-exclusive"];
     let table = ["--table", "postgres.shop.orders", "-d", "postgres"];
+    // As people do after an accident, so that nobody writes any more.
+    cluster.psql("alter database postgres set default_transaction_read_only = on");
     site.regain(&[&table[..], &target].concat()).ok();
+    cluster.psql(
+        "begin read write; alter database postgres reset default_transaction_read_only; commit",
+    );
     assert_eq!(cluster.psql("select count(*) from shop.orders"), "5000");
     // Nor does a drill wait for one.
     cluster.psql("begin; lock table shop.orders in access exclusive mode; create table later (n int); prepare transaction 'two'");
     cluster.switch_wal();
     site.drill(&[]).ok();
     cluster.psql("rollback prepared 'two'");
+}
+
+#[test]
+fn a_database_that_somebody_made_meanwhile_is_left_alone() {
+    let site = Site::start(pg(15));
+    let cluster = &site.stow.cluster;
+    site.stow.backup(&[]);
+    cluster.switch_wal();
+    let running = site
+        .regain(&["--database", "postgres", "-d", "wanted"])
+        .spawn();
+    wait_for("it restores", || {
+        folder(&site).is_some_and(|folder| folder.join("data/base").exists())
+    });
+    running.signal(Signal::STOP);
+    cluster.psql("create database wanted");
+    running.signal(Signal::CONT);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(1), "{output}");
+    drop(output.stderr_contains("database \"wanted\" exists"));
+    let tables = "select count(*) from pg_class where relname = 'orders'";
+    assert_eq!(cluster.psql_in("wanted", tables), "0");
+    site.assert_clean();
 }
 
 #[test]
@@ -378,16 +406,12 @@ fn a_killed_one_leaves_nothing_behind_the_next() {
         }
         running.signal(Signal::KILL);
         wait_for(phase, || !running.is_running());
-        // What loads has its rows already, and goes on until the living server ends it.
-        cluster.psql(
-            "select pg_terminate_backend(pid) from pg_stat_activity where query like 'COPY public.waits%'",
-        );
         wait_for("a process of a killed restore lives on", || {
             at_work(&site).is_empty()
         });
+        cluster.wait_until(loading, "0");
         assert!(folder(&site).is_some());
     }
-    cluster.wait_until(loading, "0");
     site.regain(&["--table", "postgres.shop.orders", "-d", "copy"])
         .ok();
     site.assert_clean();

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30 * 86_400);
 /// Above what postgresql.auto.conf says, which comes with the backup. Nothing reaches out of it, nothing is run by
 /// it (jobs of extensions, subscriptions), nothing has to outlive a crash; it lets nobody in before it is done, so that
 /// the limits of a hot standby don't hold.
-const SETTINGS: [(&str, &str); 47] = [
+const SETTINGS: [(&str, &str); 48] = [
     ("archive_mode", "off"),
     ("archive_command", ""),
     ("archive_library", ""),
@@ -48,6 +48,8 @@ const SETTINGS: [(&str, &str); 47] = [
     ("restart_after_crash", "off"),
     ("shared_buffers", "128MB"),
     ("huge_pages", "off"),
+    // In the folder, with which it goes, were the server killed.
+    ("dynamic_shared_memory_type", "mmap"),
     ("work_mem", "16MB"),
     ("maintenance_work_mem", "128MB"),
     ("temp_buffers", "8MB"),

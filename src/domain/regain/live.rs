@@ -25,7 +25,11 @@ impl Live {
         let (To::Database(name), Some(info)) = (&request.to, around.info) else {
             return Ok(None);
         };
-        let beside = beside(info, name);
+        let mut beside = beside(info, name);
+        // After an accident people set this on, so that applications write no more; whoever calls us wants it written.
+        beside
+            .options
+            .push_str(" -c default_transaction_read_only=off");
         let session = Session::connect(&beside, around.cancel).map_err(|error| {
             error.hint(
                 "start the server that it is to go to, or have it written to a file (--to-file).",
@@ -70,16 +74,20 @@ impl Live {
         self.beside.clone().with_database(&self.database)
     }
 
+    /// For who wanted to make it.
+    pub fn is_there(&self) -> Error {
+        let what = format!("database {:?} exists", self.database);
+        Error::new(Kind::AlreadyExists, what)
+            .hint("name one that is not there yet: nothing that lives is written over.")
+    }
+
     /// Living data is never written over.
     fn check_free(&self, around: &Surroundings<'_>, request: &Request) -> Result<()> {
         let taken =
             |what: String, hint: &str| Err(Error::new(Kind::AlreadyExists, what).hint(hint));
         let name = &self.database;
         if request.what.is_whole() {
-            return taken(
-                format!("database {name:?} exists"),
-                "name one that is not there yet: nothing that lives is written over.",
-            );
+            return Err(self.is_there());
         }
         let session = Session::connect(&self.info(), around.cancel)?;
         if let Some(schema) = &request.schema {

@@ -134,7 +134,8 @@ impl Putter<'_> {
         let restorer = Restorer {
             info: &live.beside,
             search: self.around.search,
-            confirm: &|_| Ok(false),
+            // It asks where somebody has made it meanwhile.
+            confirm: &|_| Err(live.is_there()),
             meter: self.around.meter,
             cancel: self.around.cancel,
         };

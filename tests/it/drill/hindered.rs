@@ -97,6 +97,12 @@ fn a_server_that_is_killed_is_no_finding() {
             found.is_some()
         });
         let (postmaster, backend) = found.unwrap();
+        // None of its memory has a name outside of the folder, under which it would stay.
+        let maps = fs::read_to_string(format!("/proc/{postmaster}/maps")).unwrap();
+        assert!(
+            maps.contains("/pg_dynshmem/") && !maps.contains("/dev/shm/"),
+            "{maps}"
+        );
         let victim = if whole { postmaster } else { backend };
         kill_process(Pid::from_raw(victim).unwrap(), Signal::KILL).unwrap();
         let output = running.wait();

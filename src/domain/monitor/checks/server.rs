@@ -221,7 +221,7 @@ pub(super) fn commits_wait_for(names: &str, name: &str) -> bool {
     list.split(',').count() <= needed && names.any(|one| one.eq_ignore_ascii_case(name))
 }
 
-/// What restores of dumps that were killed left: it takes room, and nobody else tells of it.
+/// What restores that were killed left: it takes room, and nobody else tells of it.
 fn left_databases(server: &Server) -> Verdict {
     const NAME: &str = "left_databases";
     let names = |names: &[&String]| {
@@ -246,8 +246,8 @@ fn left_databases(server: &Server) -> Verdict {
     for (databases, what, hint) in [
         (
             server.left_databases.iter().collect(),
-            "left by restores of dumps that were killed",
-            "the next `pgstow restore-dump` into this server drops them, or do it by DROP DATABASE.",
+            "left by restores that were killed",
+            "the next `pgstow restore-dump`, or `pgstow restore` with --table or --database, into this server drops them, or do it by DROP DATABASE.",
         ),
         (
             beside(Left::Replaced),
