@@ -193,7 +193,7 @@ fn a_repair_that_is_killed_leaves_an_encrypted_copy_as_it_was() {
     assert!(new.len() == 1 && new[0].0.contains("SHA256SUMS"), "{new:?}");
     // What is damaged still comes from the other repository alone.
     let to = site.scratch.join("between");
-    site.offsite(&["restore", "--data-dir", to.to_str().unwrap()])
+    site.offsite(&["restore", full.id(), "--data-dir", to.to_str().unwrap()])
         .expect_warning("part 1 of backup")
         .ok();
     site.main().pg.verifybackup(&to).unwrap();
