@@ -16,6 +16,7 @@ pub mod list;
 pub mod make_key;
 pub mod make_repository;
 pub mod monitor;
+mod nearest;
 pub mod options;
 pub mod pin;
 pub mod receive_wal;

@@ -10,7 +10,8 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::{
-    context::{Context, End},
+    context::Context,
+    nearest::End,
     options::RestoreOptions,
     report::{Outcome, Report},
 };
