@@ -105,7 +105,6 @@ pub fn places(cli: &Cli) -> Places {
         }
         Command::FindTarget(args) => {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());
-            add(keys::BINDIR, "--bindir", args.bindir.as_deref());
         }
         Command::Drill(args) => {
             add(keys::JOBS, "--jobs", args.jobs.as_deref());

@@ -128,10 +128,6 @@ impl Programs {
     pub fn pg_controldata(&self) -> Result<PathBuf> {
         self.path("pg_controldata")
     }
-
-    pub fn pg_waldump(&self) -> Result<PathBuf> {
-        self.path("pg_waldump")
-    }
 }
 
 /// Which version `program` in `bindir` says it is of: its major, and all of it.
@@ -255,6 +251,6 @@ mod tests {
         assert_eq!(found(&search, None).unwrap(), Major::V16);
         assert!(found(&search, Some(Major::V17)).is_err());
         let programs = search.find(None).unwrap();
-        assert!(programs.postgres().is_ok() && programs.pg_waldump().is_err());
+        assert!(programs.postgres().is_ok() && programs.initdb().is_err());
     }
 }

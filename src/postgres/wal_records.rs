@@ -4,7 +4,7 @@
 //! What must be right: XLogReaderValidatePageHeader, ValidXLogRecordHeader and
 //! XLogDecodeNextRecord in `src/backend/access/transam/xlogreader.c`.
 
-use std::mem;
+use std::{io, mem};
 
 use super::{
     lsn::{Lsn, TimelineId},
@@ -30,6 +30,9 @@ pub struct Followed {
     pub open: Option<Record>,
     /// Where it says that WAL of `wal_level = minimal` begins.
     pub minimal: Option<Lsn>,
+    /// What it has of `rest` and of `open`, for who wants whole records.
+    pub rest_bytes: Vec<u8>,
+    pub open_bytes: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +47,11 @@ pub struct Broken {
 /// Where, and what.
 type Problem = (Lsn, String);
 
+/// Takes each whole record, and where it begins.
+pub type Take<'a> = dyn FnMut(Lsn, &[u8]) + 'a;
+
 /// A segment on its way.
-#[derive(Debug)]
-pub struct WalRecords {
+pub struct WalRecords<'a> {
     /// Of the name; no page is of a later one.
     timeline: TimelineId,
     /// Once it is there; of all pages, `magic` is the same.
@@ -60,6 +65,9 @@ pub struct WalRecords {
     /// Where the last whole record begins.
     previous: Option<Lsn>,
     at: At,
+    /// Who wants whole records, and what is there of the one that began on a page before.
+    take: Option<&'a mut Take<'a>>,
+    begun: Vec<u8>,
     followed: Followed,
 }
 
@@ -75,9 +83,11 @@ enum At {
     Broken,
 }
 
-impl WalRecords {
+impl<'a> WalRecords<'a> {
     pub fn new(timeline: TimelineId) -> Self {
         Self {
+            take: None,
+            begun: Vec::new(),
             timeline,
             header: None,
             magic: None,
@@ -87,6 +97,14 @@ impl WalRecords {
             previous: None,
             at: At::Border,
             followed: Followed::default(),
+        }
+    }
+
+    /// Gives each record that begins and ends in the segment to `take`.
+    pub fn giving(timeline: TimelineId, take: &'a mut Take<'a>) -> Self {
+        Self {
+            take: Some(take),
+            ..Self::new(timeline)
         }
     }
 
@@ -120,7 +138,10 @@ impl WalRecords {
     pub fn finish(mut self) -> Followed {
         match self.at {
             At::Rest(rest) => self.followed.rest = Some(rest),
-            At::Record(record) => self.followed.open = Some(record),
+            At::Record(record) => {
+                self.followed.open = Some(record);
+                self.followed.open_bytes = self.begun;
+            }
             At::Border | At::Over | At::Broken => {}
         }
         self.followed
@@ -228,7 +249,11 @@ impl WalRecords {
             match &mut self.at {
                 At::Over | At::Broken => return Ok(()),
                 At::Rest(rest) => {
-                    content = rest.take(content);
+                    let own;
+                    (own, content) = taken(content, |content| rest.take(content));
+                    if self.take.is_some() {
+                        self.followed.rest_bytes.extend_from_slice(own);
+                    }
                     if rest.left() > 0 {
                         return Ok(());
                     }
@@ -238,8 +263,12 @@ impl WalRecords {
                     self.followed.rest = Some(rest);
                 }
                 At::Record(record) => {
-                    content = record.take(content);
+                    let own;
+                    (own, content) = taken(content, |content| record.take(content));
                     if record.left > 0 {
+                        if self.take.is_some() {
+                            self.begun.extend_from_slice(own);
+                        }
                         return Ok(());
                     }
                     let start = record.start;
@@ -251,6 +280,15 @@ impl WalRecords {
                     }
                     if record.begins_minimal_wal() {
                         self.followed.minimal.get_or_insert(start);
+                    }
+                    if let Some(take) = &mut self.take {
+                        match self.begun.is_empty() {
+                            true => take(start, own),
+                            false => {
+                                self.begun.extend_from_slice(own);
+                                take(start, &self.begun);
+                            }
+                        }
                     }
                     self.at = match record.is_switch() {
                         true => At::Over,
@@ -267,11 +305,30 @@ impl WalRecords {
                     let at = (page.len() - content.len()) as u64;
                     let start = Lsn(self.address.0.saturating_add(at));
                     let record = Record::new(start, u32::from_le_bytes(*length));
+                    self.begun.clear();
                     self.at = At::Record(record.map_err(|problem| (start, problem))?);
                 }
             }
         }
     }
+}
+
+/// So that a segment can be copied to it.
+impl io::Write for WalRecords<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.feed(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What of `content` was taken, and what was left of it.
+fn taken<'c>(content: &'c [u8], take: impl FnOnce(&'c [u8]) -> &'c [u8]) -> (&'c [u8], &'c [u8]) {
+    let rest = take(content);
+    (&content[..content.len() - rest.len()], rest)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::{
 
 /// 2000-01-01, the beginning of PostgreSQL's times, in seconds of ours
 /// (POSTGRES_EPOCH_JDATE in `src/include/datatype/timestamp.h`).
-const EPOCH: i64 = 946_684_800;
+pub(super) const EPOCH: i64 = 946_684_800;
 
 /// What a slot keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,8 +44,9 @@ use pgstow::{
         service_file,
         timeline::TimelineHistory,
         tls_verify,
+        version::Major,
+        wal_event::{Happened, WalEvent},
         wal_header::WalHeader,
-        wal_line::{Happened, WalLine},
         wal_name::WalName,
         wal_records::WalRecords,
         wal_stream,
@@ -80,7 +81,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("wal_header", |bytes| drop(WalHeader::parse(bytes))),
     ("age_header", age_header),
     ("wal_records", wal_records),
-    ("wal_line", wal_line),
+    ("wal_event", wal_event),
     ("wal_summary", |bytes| {
         SummaryName::parse(bytes);
         drop(wal_summary::read(bytes, &mut |_, _, _| Ok(())));
@@ -251,13 +252,11 @@ fn wal_records(bytes: &[u8]) {
     }
 }
 
-fn wal_line(bytes: &[u8]) {
-    for line in bytes.split(|byte| *byte == b'\n') {
-        if let Some(line) = WalLine::parse(line)
-            && let Happened::Ended(ended) = line.happened()
-        {
-            let count = ended.parts().count() + ended.removed().count();
-            assert!(count + ended.dropped().count() <= bytes.len());
+fn wal_event(bytes: &[u8]) {
+    for major in [Major::V15, Major::V18] {
+        if let Happened::Ended(ended) = WalEvent::read(Lsn(7), bytes, major).happened {
+            let count = ended.parts.len() + ended.removed.len() + ended.dropped.len();
+            assert!(count <= bytes.len());
         }
     }
 }

@@ -1,8 +1,10 @@
 //! `pgstow find-target`: what happened is named, and the restore that it prints brings back the state before it.
 
 mod accidents;
+mod loads;
 mod looked_for;
 mod received;
+mod records;
 
 use pgstow::postgres::lsn::Lsn;
 use serde_json::Value;

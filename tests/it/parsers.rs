@@ -24,9 +24,9 @@ const SEEDS: &[&[u8]] = &[
     b"restore_command = 'cp ''x'' %p' # y\nwork_mem = 4MB\n",
     b"000000010000000A000000FE.00000028.backup",
     b"base/5/16384_vm.1",
-    b"rmgr: Transaction tx: 7, lsn: 0/1516A48, prev 0/0, desc: COMMIT 2026-11-21 02:00:00 UTC; rels: base/5/8 global/9; subxacts: 8; dropped stats: 2/5/8\n\
-      rmgr: Heap tx: 7, lsn: 0/1516A48, prev 0/0, desc: DELETE off: 1, blkref #0: rel 1663/5/8 blk 0\n\
-      rmgr: Standby tx: 7, lsn: 0/1516A48, prev 0/0, desc: LOCK xid 7 db 5 rel 8\n",
+    // WAL records: a commit with a part, a file and dropped statistics; a row that was deleted.
+    b"\x4E\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\x80\x01\0\0\0\0\0\0\xFF\x34\0\0\0\0\0\0\0\0\x06\x01\0\0\x01\0\0\0\x08\0\0\0\x01\0\0\0\x7F\x06\0\0\x05\0\0\0\x08\0\0\0\x01\0\0\0\x02\0\0\0\x05\0\0\0\x08\0\0\0",
+    b"\x36\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\x10\x0A\0\0\0\0\0\0\0\0\0\0\x7F\x06\0\0\x05\0\0\0\x08\0\0\0\0\0\0\0\xFF\x08\x07\0\0\0\x01\0\0\0",
     // A WAL record of 2000 bytes, the header of the second page of a segment, which goes on.
     b"\xD0\x07\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     b"\x18\xD1\x01\0\x01\0\0\0\0\x04\0\0\0\0\0\0\xF8\x03\0\0\0\0\0\0",

@@ -7,7 +7,7 @@ mod forged;
 #[path = "verify/known.rs"]
 mod known;
 #[path = "verify/records.rs"]
-mod records;
+pub mod records;
 
 use std::{
     fs::{self, OpenOptions},
@@ -101,7 +101,7 @@ impl Sound {
 }
 
 /// As the server's user would write it.
-fn put(path: &Path, bytes: &[u8]) {
+pub fn put(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
     user::own(path);
 }

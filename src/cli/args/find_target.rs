@@ -52,10 +52,7 @@ pub struct FindTargetArgs {
     /// Timeline to look along: latest, or a number (decimal, or hexadecimal with 0x)
     #[arg(long, value_name = "TIMELINE", value_parser = timeline, default_value = "latest")]
     pub timeline: TimelineWish,
-    /// Segments that are read at once (default: auto)
+    /// Segments that are read at once, two at least (default: auto)
     #[arg(long, value_name = "N")]
     pub jobs: Option<String>,
-    /// Folder of PostgreSQL's programs (default: those of the server's version on this host)
-    #[arg(long, value_name = "DIR")]
-    pub bindir: Option<String>,
 }

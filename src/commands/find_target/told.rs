@@ -61,6 +61,7 @@ fn transaction(one: &Transaction) -> String {
         (Fate::Truncated, "truncated"),
         (Fate::Gone, "dropped, truncated or rewrote"),
         (Fate::Rewritten, "rewrote"),
+        (Fate::ColumnsChanged, "changed columns of"),
     ] {
         let touched = one.relations.iter().filter(|one| one.fate == Some(fate));
         let (tables, others): (Vec<_>, Vec<_>) = touched.partition(|one| one.holds_rows());

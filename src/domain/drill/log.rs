@@ -16,8 +16,16 @@ impl Log {
     /// What the server complained of, the reasons first: what it says at its end is always the same.
     pub fn words(&self, error: &Error) -> Vec<String> {
         const MOST: usize = 20;
+        // Of restore-wal, and of the server.
         let begins = [
-            "error:", "hint:", "ERROR:", "FATAL:", "PANIC:", "DETAIL:", "HINT:",
+            "error:",
+            "caused by:",
+            "hint:",
+            "ERROR:",
+            "FATAL:",
+            "PANIC:",
+            "DETAIL:",
+            "HINT:",
         ];
         let told = self.0.lines().map(str::trim);
         let told = told.filter(|line| begins.iter().any(|begin| line.starts_with(begin)));
@@ -87,6 +95,16 @@ mod tests {
                 "{text}"
             );
         }
+        let log = Log("error: it can't be used\n  caused by: its checksum differs\n".to_owned());
+        let words = log.words(&Error::failed("it ended"));
+        assert_eq!(
+            words,
+            [
+                "error: it can't be used",
+                "caused by: its checksum differs",
+                "it ended"
+            ]
+        );
         let log = Log("FATAL:  incorrect checksum in control file\n".to_owned());
         assert!(log.tells_of_the_control_file());
     }

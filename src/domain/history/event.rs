@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
-    fate::{Fate, Fates},
+    fate::{Fate, Fates, first_of},
     ledger::{Ended, Found, FoundKind},
     names::{Name, Names, Unnamed},
     work::{Oid, Rows, is_of_users},
@@ -105,6 +105,13 @@ impl Touched {
         let kind = self.relation_kind.as_deref();
         kind.is_none_or(|kind| matches!(kind, "r" | "m"))
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.file.is_some() && self.file == other.file
+            || self.name.is_some()
+                && (&self.name, &self.schema, &self.database)
+                    == (&other.name, &other.schema, &other.database)
+    }
 }
 
 /// Whose names are wanted for what was found.
@@ -126,6 +133,7 @@ pub fn unnamed(found: &[Found]) -> Unnamed {
         if !end.removed.is_empty() {
             unnamed.oids.extend(&end.work.locked);
         }
+        unnamed.oids.extend(end.work.columns_changed());
     }
     unnamed
 }
@@ -203,6 +211,16 @@ impl Teller<'_> {
             name.is_none_or(Name::holds_rows) && !fates.is_dropped(*file, *name)
         });
         fates.alone = replaced.count() < 2;
+        let (unharmed, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(file, name)| {
+            let fate = fates.of_file(*file, *name);
+            end.empty.contains(file) && matches!(fate, Fate::Truncated | Fate::Rewritten)
+        });
+        let unharmed: BTreeSet<Oid> = unharmed.iter().map(|(file, _)| first_of(*file)).collect();
+        let locked = end.work.locked.iter();
+        let locked: Vec<Oid> = locked
+            .filter(|oid| !unharmed.contains(*oid))
+            .copied()
+            .collect();
         let mut relations: Vec<Touched> = files
             .iter()
             .map(|(file, name)| {
@@ -210,11 +228,12 @@ impl Teller<'_> {
                 self.touched(Some(*file), file.database, *name, Some(fate))
             })
             .collect();
+        let may_be_table = self.of_table && !touches_table;
         let mut unknown = files.iter().any(|(_, name)| name.is_none());
         if unknown {
-            let (named, are_all) = self.by_oid(&end.dropped, fates, &end.work.locked, &relations);
+            let (named, are_all) = self.by_oid(&end.dropped, fates, &locked, &relations);
             unknown = !are_all;
-            if !named.is_empty() {
+            if !may_be_table && !named.is_empty() {
                 relations.retain(|one| one.name.is_some());
                 relations.extend(named);
             }
@@ -225,32 +244,50 @@ impl Teller<'_> {
             None => is_of_users(*file),
         });
         for (file, rows) in rows {
-            let label = label(file);
-            match relations
-                .iter_mut()
-                .find(|one| one.file.as_ref() == Some(&label))
-            {
-                Some(known) => known.rows = rows,
-                None => {
-                    let name = self.names.of_file(file);
-                    let mut touched = self.touched(Some(file), file.database, name, None);
-                    touched.rows = rows;
-                    relations.push(touched);
+            let name = self.names.of_file(file);
+            let mut touched = self.touched(Some(file), file.database, name, None);
+            touched.rows = rows;
+            // One that got another file meanwhile has rows in both.
+            match relations.iter_mut().find(|one| one.is_same(&touched)) {
+                Some(known) => known.rows.add(rows),
+                None => relations.push(touched),
+            }
+        }
+        // Loads and ordinary changes do it often: it is told to who asks for it.
+        if self.all || self.of_table {
+            for oid in end.work.columns_changed() {
+                let name = self.names.oids.get(&oid).filter(|name| name.holds_rows());
+                let changed = Some(Fate::ColumnsChanged);
+                let changed =
+                    name.map(|name| self.touched(None, oid.database, Some(name), changed));
+                if let Some(changed) = changed
+                    && !relations.iter().any(|one| one.is_same(&changed))
+                {
+                    relations.push(changed);
                 }
             }
         }
-        if self.of_table && !touches_table && !unknown {
-            return None;
+        // REINDEX: indexes are not truncated alone.
+        let truncates = |one: &Touched| one.fate == Some(Fate::Truncated) && one.holds_rows();
+        if !relations.iter().any(truncates) {
+            let indexes = relations.iter_mut().filter(|one| {
+                one.fate == Some(Fate::Truncated) && one.relation_kind.as_deref() == Some("i")
+            });
+            indexes.for_each(|one| one.fate = Some(Fate::Rewritten));
+        }
+        if may_be_table {
+            // What has a name has another one.
+            relations.retain(|one| one.name.is_none());
+            if !unknown {
+                return None;
+            }
         }
         let databases = end.dropped_databases.iter().map(|oid| DroppedDatabase {
             oid: *oid,
             name: self.names.databases.get(oid).cloned(),
         });
         let databases: Vec<DroppedDatabase> = databases.collect();
-        let lost = |one: &Touched| {
-            let gone = one.fate.is_some_and(|fate| fate != Fate::Rewritten);
-            gone && one.holds_rows()
-        };
+        let lost = |one: &Touched| one.fate.is_some_and(Fate::loses_rows) && one.holds_rows();
         let others = end.work.others;
         let mut sum = others;
         relations.iter().for_each(|one| sum.add(one.rows));
@@ -263,7 +300,7 @@ impl Teller<'_> {
             xid: end.xid,
             committed: end.committed,
             loss: end.committed && (!databases.is_empty() || relations.iter().any(lost) || many),
-            may_be_table: self.of_table && !touches_table,
+            may_be_table,
             databases,
             relations,
             others,

@@ -17,6 +17,23 @@ pub enum Fate {
     Gone,
     /// Its rows were put into another file: ALTER TABLE, VACUUM FULL, CLUSTER, REINDEX.
     Rewritten,
+    /// Its file stayed; some of its columns were dropped or changed.
+    ColumnsChanged,
+}
+
+impl Fate {
+    /// Whether its rows went, or may have.
+    pub fn loses_rows(self) -> bool {
+        matches!(self, Self::Dropped | Self::Truncated | Self::Gone)
+    }
+}
+
+/// The relation whose first file it would be: that has its number (heap_create in `src/backend/catalog/heap.c`).
+pub fn first_of(file: Locator) -> Oid {
+    Oid {
+        database: file.database,
+        relation: file.number,
+    }
 }
 
 /// What a commit tells of the relations whose files went with it.
@@ -37,12 +54,7 @@ pub struct Fates {
 
 impl Fates {
     pub fn of(removed: &[Locator], dropped: &[Oid], created: &[Locator]) -> Self {
-        // A relation's first file has the number of the relation (heap_create in `src/backend/catalog/heap.c`).
-        let first_of = |file: &Locator| Oid {
-            database: file.database,
-            relation: file.number,
-        };
-        let made: BTreeSet<Oid> = created.iter().map(first_of).collect();
+        let made: BTreeSet<Oid> = created.iter().copied().map(first_of).collect();
         let place = |file: &Locator| (file.tablespace, file.database);
         let places: BTreeSet<(u32, u32)> = removed.iter().map(place).collect();
         let own = |oid: &&Oid| made.contains(*oid);

@@ -8,12 +8,13 @@ use chrono::TimeDelta;
 use super::{
     chart::Chart,
     digest::{Digest, End, Mark, MarkKind},
+    fresh::Fresh,
     work::{Oid, Work},
 };
 use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
-        wal_line::Row,
+        wal_event::Row,
         wal_summary::Locator,
     },
     util::clock::Time,
@@ -102,6 +103,7 @@ pub struct Ended {
 pub struct Ledger {
     filter: Filter,
     open: HashMap<u32, Work>,
+    fresh: Fresh,
     overwritten: VecDeque<(Lsn, Row)>,
     /// When the last transaction ended, and the latest of all.
     last: Option<Time>,
@@ -129,6 +131,7 @@ impl Ledger {
         Self {
             filter,
             open: HashMap::new(),
+            fresh: Fresh::default(),
             overwritten: VecDeque::new(),
             last: None,
             latest: None,
@@ -162,6 +165,7 @@ impl Ledger {
 
     /// The next segment, or what comes before it, could not be read.
     pub fn unread(&mut self, lsn: Lsn, segment: String, why: String) {
+        self.fresh.forget();
         self.keep(Found {
             lsn,
             time: self.last,
@@ -180,6 +184,9 @@ impl Ledger {
                 }
                 return;
             }
+            MarkKind::Made(file) => return self.fresh.made(file),
+            MarkKind::FirstPage(file) => return self.fresh.first_page(file),
+            MarkKind::Written(file) => return self.fresh.written(file),
             MarkKind::RestorePoint(name) => FoundKind::RestorePoint(name),
             MarkKind::Checkpoint { oldest_running } => {
                 // Those that a crash ended left no record of it.
@@ -212,6 +219,7 @@ impl Ledger {
         }
         work.take_in(std::mem::take(&mut end.work));
         end.work = work;
+        end.empty = self.fresh.ended(&end);
         self.clock(lsn, &end);
         if !self.is_within(end.time) {
             return;
@@ -273,7 +281,10 @@ impl Ledger {
         if let Some(xid) = self.filter.xid {
             return end.xid == xid || end.parts.contains(&xid);
         }
-        let drops = end.committed && (!end.removed.is_empty() || !end.dropped_databases.is_empty());
+        // A table that is dropped goes with its definition, were it empty.
+        let loses = |file: &Locator| !end.empty.contains(file) || !end.dropped.is_empty();
+        let drops =
+            end.committed && (end.removed.iter().any(loses) || !end.dropped_databases.is_empty());
         let large = || end.work.sum().most() >= self.filter.min_rows;
         drops
             || touches_table
@@ -291,7 +302,12 @@ impl Ledger {
         let replaces = end.removed.iter().any(is_its)
             || !end.removed.is_empty()
                 && end.work.locked.iter().any(|oid| table.oids.contains(oid));
-        let drops = end.dropped.iter().any(|oid| table.oids.contains(oid));
+        let mut gone = end
+            .dropped
+            .iter()
+            .copied()
+            .chain(end.work.columns_changed());
+        let drops = gone.any(|oid| table.oids.contains(&oid));
         if replaces && end.committed {
             let created = end.work.created.iter();
             let created = created.map(|file| (file.database, file.number));

@@ -1,4 +1,4 @@
-//! Lines of pg_waldump, segment by segment, and what the ledger keeps of them.
+//! Records, segment by segment, and what the ledger keeps of them.
 
 use super::{
     chart::Chart,
@@ -6,11 +6,18 @@ use super::{
     ledger::{Books, Filter, Found, FoundKind, Ledger, Relations},
     work::Rows,
 };
-use crate::{postgres::wal_line::WalLine, util::clock::Time};
+use crate::{
+    postgres::{
+        lsn::Lsn,
+        wal_event::{Dropped, Ended, Happened, Row, WalEvent},
+        wal_summary::Locator,
+    },
+    util::clock::Time,
+};
 use chrono::TimeDelta;
 
-/// A record: where it begins, of whom it is, and its kind and description.
-type Record<'a> = (u64, u32, &'a str, &'a str);
+/// A record: where it begins, of whom it is, and what it says.
+type Record = (u64, u32, Happened);
 
 fn time(text: &str) -> Time {
     format!("2026-11-21T{text}Z").parse().unwrap()
@@ -28,14 +35,17 @@ fn filter() -> Filter {
     }
 }
 
-fn books(filter: Filter, segments: &[&[Record<'_>]]) -> Books {
+fn books(filter: Filter, segments: &[&[Record]]) -> Books {
     let chart = Chart::new(filter.since, filter.until);
     let mut ledger = Ledger::new(filter, chart);
     for segment in segments {
         let mut digest = Digest::default();
-        for (lsn, xid, rmgr, desc) in *segment {
-            let line = format!("rmgr: {rmgr} tx: {xid}, lsn: 0/{lsn:08X}, prev 0/0, desc: {desc}");
-            digest.note(&WalLine::parse(line.as_bytes()).unwrap());
+        for (lsn, xid, happened) in *segment {
+            digest.note(WalEvent {
+                lsn: Lsn(*lsn),
+                xid: *xid,
+                happened: happened.clone(),
+            });
         }
         ledger.add(digest);
     }
@@ -58,30 +68,90 @@ fn deleted(deleted: u64) -> Rows {
     }
 }
 
-const DELETE: &str = "DELETE off 1 flags 0x00, blkref #0: rel 1663/5/16400 blk 0";
-const COMMIT: &str = "COMMIT 2026-11-21 02:30:00.5 UTC";
+fn file(number: u32) -> Locator {
+    Locator {
+        tablespace: 1663,
+        database: 5,
+        number,
+    }
+}
+
+fn delete(number: u32) -> Happened {
+    Happened::Deleted(Row {
+        relation: file(number),
+        block: 0,
+        offset: 1,
+    })
+}
+
+fn made(number: u32) -> Happened {
+    Happened::Created {
+        file: file(number),
+        unlogged: false,
+    }
+}
+
+/// The transaction's own number is that of the record.
+fn ended(xid: u32, at: &str, more: Ended) -> Happened {
+    Happened::Ended(Box::new(Ended {
+        committed: true,
+        xid,
+        time: Some(time(at)),
+        ..more
+    }))
+}
+
+fn commit(xid: u32, at: &str) -> Happened {
+    ended(xid, at, Ended::default())
+}
+
+fn aborted(xid: u32, at: &str) -> Happened {
+    Happened::Ended(Box::new(Ended {
+        committed: false,
+        xid,
+        time: Some(time(at)),
+        ..Ended::default()
+    }))
+}
+
+/// With this subtransaction.
+fn with_part(xid: u32, at: &str, part: u32) -> Happened {
+    let parts = vec![part];
+    ended(
+        xid,
+        at,
+        Ended {
+            parts,
+            ..Ended::default()
+        },
+    )
+}
+
+fn removing(xid: u32, at: &str, numbers: &[u32]) -> Happened {
+    let removed = numbers.iter().map(|number| file(*number)).collect();
+    ended(
+        xid,
+        at,
+        Ended {
+            removed,
+            ..Ended::default()
+        },
+    )
+}
 
 #[test]
 fn a_transaction_is_put_together_over_segments() {
     let kept = books(
         filter(),
         &[
-            &[(1, 7, "Heap", DELETE), (2, 8, "Heap", DELETE)],
+            &[(1, 7, delete(16_400)), (2, 8, delete(16_400))],
             &[
-                (3, 9, "Heap", DELETE),
-                (4, 8, "Transaction", "ABORT 2026-11-21 02:30:00 UTC"),
-                (5, 10, "Heap", DELETE),
-                (6, 10, "Transaction", COMMIT),
+                (3, 9, delete(16_400)),
+                (4, 8, aborted(8, "02:30:00")),
+                (5, 10, delete(16_400)),
+                (6, 10, commit(10, "02:30:00.5")),
             ],
-            &[
-                (7, 7, "Heap", DELETE),
-                (
-                    8,
-                    7,
-                    "Transaction",
-                    "COMMIT 2026-11-21 02:31:00 UTC; subxacts: 9",
-                ),
-            ],
+            &[(7, 7, delete(16_400)), (8, 7, with_part(7, "02:31:00", 9))],
         ],
     );
     assert_eq!(transactions(&kept.found), [(8, 7, deleted(3))]);
@@ -92,9 +162,24 @@ fn a_transaction_is_put_together_over_segments() {
 
 #[test]
 fn a_database_was_whole_before_its_row_was_marked() {
-    let row = |offset: u32| format!("off {offset}, blkref #0: rel 1664/0/1262 blk 0");
-    let commit = format!("{COMMIT}; dropped stats: 1/16396/0");
-    let delete = format!("DELETE {}", row(4));
+    let row = |offset: u16| Row {
+        relation: Locator {
+            tablespace: 1664,
+            database: 0,
+            number: 1262,
+        },
+        block: 0,
+        offset,
+    };
+    let dropped = vec![Dropped::Database(16_396)];
+    let commit = ended(
+        742,
+        "02:30:00.5",
+        Ended {
+            dropped,
+            ..Ended::default()
+        },
+    );
     for (marks, expected) in [
         // Another database's row is none of it, nor what a vacuum did long before.
         (
@@ -103,17 +188,13 @@ fn a_database_was_whole_before_its_row_was_marked() {
         ),
         (vec![(1, row(4)), (0x200_0010, row(3))], 0x200_0020),
     ] {
-        let marks: Vec<(u64, String)> = marks
+        let first: Vec<Record> = marks
             .into_iter()
-            .map(|(lsn, row)| (lsn, format!("INPLACE {row}")))
-            .collect();
-        let first: Vec<Record<'_>> = marks
-            .iter()
-            .map(|(lsn, mark)| (*lsn, 0, "Heap", mark.as_str()))
+            .map(|(lsn, row)| (lsn, 0, Happened::InPlace(row)))
             .collect();
         let second = [
-            (0x200_0020, 742, "Heap", delete.as_str()),
-            (0x200_0040, 742, "Transaction", commit.as_str()),
+            (0x200_0020, 742, Happened::Deleted(row(4))),
+            (0x200_0040, 742, commit.clone()),
         ];
         let kept = books(filter(), &[&first, &second]);
         assert_eq!(transactions(&kept.found), [(expected, 742, deleted(0))]);
@@ -122,22 +203,24 @@ fn a_database_was_whole_before_its_row_was_marked() {
 
 #[test]
 fn what_a_crash_ended_is_forgotten() {
-    let checkpoint = "CHECKPOINT_ONLINE redo 0/1; oldest running xid 9; online";
+    let checkpoint = Happened::Checkpoint {
+        oldest_running: Some(9),
+    };
     let kept = books(
         filter(),
         &[
             &[
-                (1, 8, "Heap", DELETE),
-                (2, 8, "Heap", DELETE),
-                (3, 9, "Heap", DELETE),
+                (1, 8, delete(16_400)),
+                (2, 8, delete(16_400)),
+                (3, 9, delete(16_400)),
             ],
-            &[(4, 0, "XLOG", checkpoint)],
+            &[(4, 0, checkpoint)],
             // The number comes round again.
-            &[(5, 8, "Heap", DELETE), (6, 8, "Transaction", COMMIT)],
+            &[(5, 8, delete(16_400)), (6, 8, commit(8, "02:30:00.5"))],
             &[
-                (7, 9, "Heap", DELETE),
-                (8, 9, "Heap", DELETE),
-                (9, 9, "Transaction", COMMIT),
+                (7, 9, delete(16_400)),
+                (8, 9, delete(16_400)),
+                (9, 9, commit(9, "02:30:00.5")),
             ],
         ],
     );
@@ -146,7 +229,6 @@ fn what_a_crash_ended_is_forgotten() {
 
 #[test]
 fn a_table_is_followed_into_its_new_file() {
-    let other = "DELETE off 1, blkref #0: rel 1663/5/16500 blk 0";
     let wanted = Filter {
         table: Some(Relations {
             files: [(5, 16_400)].into(),
@@ -154,16 +236,15 @@ fn a_table_is_followed_into_its_new_file() {
         }),
         ..filter()
     };
-    let rewritten = format!("{COMMIT}; rels: base/5/16400");
     let kept = books(
         wanted,
         &[
-            &[(1, 7, "Heap", other), (2, 7, "Transaction", COMMIT)],
+            &[(1, 7, delete(16_500)), (2, 7, commit(7, "02:30:00.5"))],
             &[
-                (3, 8, "Storage", "CREATE base/5/16500"),
-                (4, 8, "Transaction", rewritten.as_str()),
-                (5, 9, "Heap", other),
-                (6, 9, "Transaction", COMMIT),
+                (3, 8, made(16_500)),
+                (4, 8, removing(8, "02:30:00.5", &[16_400])),
+                (5, 9, delete(16_500)),
+                (6, 9, commit(9, "02:30:00.5")),
             ],
         ],
     );
@@ -171,18 +252,111 @@ fn a_table_is_followed_into_its_new_file() {
     assert_eq!(transactions(&kept.found), expected);
 }
 
+/// What a transaction lost that truncated files 100001 and 100002, after these records of others, and a hole in the WAL
+/// behind so many of them.
+fn truncated(before: &[Record], hole: Option<usize>) -> Vec<u32> {
+    let mut ledger = Ledger::new(filter(), Chart::new(filter().since, filter().until));
+    let truncate = [
+        (90, 50, made(200_001)),
+        (91, 50, removing(50, "02:30:00", &[100_001, 100_002])),
+    ];
+    for (number, (lsn, xid, happened)) in before.iter().chain(&truncate).enumerate() {
+        if hole == Some(number) {
+            ledger.unread(Lsn(*lsn), "hole".to_owned(), "gone".to_owned());
+        }
+        let mut digest = Digest::default();
+        digest.note(WalEvent {
+            lsn: Lsn(*lsn),
+            xid: *xid,
+            happened: happened.clone(),
+        });
+        ledger.add(digest);
+    }
+    let found = ledger.close().found;
+    let lost = found.iter().filter_map(|found| match &found.kind {
+        FoundKind::Transaction(one) if one.end.xid == 50 => Some(&one.end),
+        _ => None,
+    });
+    let lost = lost.flat_map(|end| end.removed.iter().filter(|file| !end.empty.contains(file)));
+    lost.map(|file| file.number).collect()
+}
+
+#[test]
+fn who_truncates_what_holds_no_row_yet_loses_nothing() {
+    let first_page = |number| Happened::FirstPage(file(number));
+    // A table, and an index, whose first page is never empty; then the others.
+    let make = [
+        (1, 7, made(100_001)),
+        (2, 7, made(100_002)),
+        (3, 7, first_page(100_002)),
+    ];
+    let with = |more: &[Record]| [&make[..], more].concat();
+    let end = |happened| vec![(4, 7, happened)];
+    let whole = with(&end(commit(7, "02:00:01")));
+    assert_eq!(truncated(&whole, None), [0; 0]);
+    for (what, before, hole, lost) in [
+        ("made before", vec![], None, &[100_001, 100_002][..]),
+        ("a hole", whole.clone(), Some(4), &[100_001, 100_002]),
+        ("a hole before", whole.clone(), Some(0), &[]),
+        (
+            "another file's rows take its place",
+            with(&end(removing(7, "02:00:01", &[16_400]))),
+            None,
+            &[100_002],
+        ),
+        (
+            "a new database",
+            [with(&[(4, 7, made(1259))]), end(commit(7, "02:00:01"))].concat(),
+            None,
+            &[100_002],
+        ),
+        (
+            "rows that came",
+            [whole.clone(), vec![(5, 8, Happened::Wrote(file(100_001)))]].concat(),
+            None,
+            &[100_001],
+        ),
+        (
+            "rows that came and went",
+            [whole.clone(), vec![(5, 8, delete(100_001))]].concat(),
+            None,
+            &[100_001],
+        ),
+        (
+            "a page that came later",
+            [whole.clone(), vec![(5, 8, first_page(100_002))]].concat(),
+            None,
+            &[100_002],
+        ),
+        (
+            "unlogged",
+            [
+                vec![(
+                    1,
+                    7,
+                    Happened::Created {
+                        file: file(100_001),
+                        unlogged: true,
+                    },
+                )],
+                end(commit(7, "02:00:01")),
+            ]
+            .concat(),
+            None,
+            &[100_001, 100_002],
+        ),
+    ] {
+        assert_eq!(truncated(&before, hole), lost, "{what}");
+    }
+}
+
 #[test]
 fn transactions_are_kept_by_number_and_by_time() {
     let ends = [
-        (1, 7, "Transaction", "COMMIT 2026-11-21 01:59:59.9 UTC"),
-        (
-            2,
-            8,
-            "Transaction",
-            "COMMIT 2026-11-21 02:00:00 UTC; subxacts: 9",
-        ),
-        (3, 10, "Transaction", "COMMIT 2026-11-21 03:00:00 UTC"),
-        (4, 11, "Transaction", "COMMIT 2026-11-21 03:00:00.1 UTC"),
+        (1, 7, commit(7, "01:59:59.9")),
+        (2, 8, with_part(8, "02:00:00", 9)),
+        (3, 10, commit(10, "03:00:00")),
+        (4, 11, commit(11, "03:00:00.1")),
     ];
     let of = |xid, all| Filter {
         xid,
@@ -206,12 +380,12 @@ fn pauses_and_clocks_that_were_set_back_are_told() {
     let kept = books(
         filter(),
         &[&[
-            (1, 7, "Transaction", "COMMIT 2026-11-21 02:00:00 UTC"),
-            (2, 8, "Transaction", "COMMIT 2026-11-21 02:10:00 UTC"),
-            (3, 9, "Transaction", "COMMIT 2026-11-21 02:09:59 UTC"),
-            (4, 0, "XLOG", "RESTORE_POINT here"),
-            (5, 10, "Transaction", "COMMIT 2026-11-21 02:05:00 UTC"),
-            (6, 11, "Transaction", "COMMIT 2026-11-21 02:06:00 UTC"),
+            (1, 7, commit(7, "02:00:00")),
+            (2, 8, commit(8, "02:10:00")),
+            (3, 9, commit(9, "02:09:59")),
+            (4, 0, Happened::RestorePoint("here".to_owned())),
+            (5, 10, commit(10, "02:05:00")),
+            (6, 11, commit(11, "02:06:00")),
         ]],
     );
     let told: Vec<String> = kept

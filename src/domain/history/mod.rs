@@ -1,16 +1,17 @@
 //! What happened around a time, by the archived WAL: to choose the moment to go back to.
 //!
 //! 1. Find the segments that hold it ([`span`]).
-//! 2. Read them with pg_waldump, several at once ([`pipeline`], [`segments`], [`digest`]).
+//! 2. Read them, several at once ([`pipeline`], [`segments`], [`digest`]).
 //! 3. Put together what each of them holds ([`ledger`], [`chart`]).
 //! 4. Find names for what was found ([`names`], [`live`]), and the way back to before it ([`event`]).
 //!
-//! Nothing is written but the scratch folder.
+//! Nothing is written.
 
 pub mod chart;
 mod digest;
 pub mod event;
 pub mod fate;
+mod fresh;
 pub mod ledger;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -31,12 +32,13 @@ use tracing::warn;
 
 use self::{
     chart::Chart,
+    digest::Digest,
     event::{Event, Teller, What},
     ledger::{Filter, Ledger, Relations},
     live::Live,
     names::{Names, TableName, Unnamed},
     pipeline::Pipeline,
-    segments::Segments,
+    segments::{Read, Segments},
     span::{Clock, Span},
     way::Way,
 };
@@ -54,9 +56,9 @@ use crate::{
     postgres::{
         conninfo::ConnInfo,
         lsn::{SystemId, TimelineId},
-        programs::Search,
         timeline::TimelineHistory,
         version::Major,
+        wal_joint::Joint,
         wal_name::Segment,
     },
     repo::{
@@ -69,12 +71,8 @@ use crate::{
         cancel::Cancel,
         clock::{Time, readable},
         meter::Meter,
-        scratch::Scratch,
     },
 };
-
-/// Where WAL is looked into.
-const SCRATCH: &str = "pgstow-find";
 
 /// Why a segment could not be read.
 const ABSENT: &str = "it is not in the repository";
@@ -95,7 +93,6 @@ pub struct Request {
     pub min_rows: u64,
     pub timeline: TimelineWish,
     pub jobs: usize,
-    pub bindir: Option<PathBuf>,
     /// Take segments that the repository lacks before others from another one, as a restore does that names none.
     pub fills_holes: bool,
     /// Where receive-wal of this host keeps what the repository has not got.
@@ -173,13 +170,7 @@ pub fn look(
         repository.keys().check_identity()?;
     }
     let history = timelines::resolve(&archive, &wish, None, &mut Vec::new())?;
-    let major = Major::new(system.postgres_major)?;
-    let waldump = Search::of_this_host(request.bindir.clone())
-        .find(Some(major))?
-        .pg_waldump()?;
     let live = Live::connect(info, system.system_id, cancel);
-    Scratch::sweep(SCRATCH);
-    let scratch = Scratch::make(SCRATCH, false)?;
     if request.fills_holes {
         fill_holes(&mut archive.wal, others, &system);
     }
@@ -201,9 +192,8 @@ pub fn look(
             repository,
             others,
             system: &system,
+            major: Major::new(system.postgres_major)?,
             way: &way,
-            waldump: &waldump,
-            folder: scratch.path(),
             received: &received,
             cancel,
         },
@@ -313,7 +303,8 @@ impl Look<'_> {
             workers: self.request.jobs,
             meter: self.meter,
         };
-        pipeline.run(|place, read| {
+        let mut joint = Joint::default();
+        pipeline.run(|place, mut read| {
             let Some(segment) = way.segment(place) else {
                 return;
             };
@@ -321,13 +312,30 @@ impl Look<'_> {
             if place > range.start
                 && let Some(hole) = self.hole_before(place)
             {
+                joint = Joint::default();
                 ledger.unread(start, hole, ABSENT.to_owned());
             }
+            self.join(&mut joint, &mut read, &mut ledger);
             ledger.add(read.digest);
             if let Some(why) = read.trouble {
                 ledger.unread(start, segment.to_string(), why);
             }
         })?;
+        // What begins in the last one may end behind it.
+        let mut place = range.end;
+        while joint.is_open() && way.goes_on(place - 1) {
+            let mut read = self.segments.read(place)?;
+            read.followed.open = None;
+            let is_known = self.join(&mut joint, &mut read, &mut ledger);
+            if !is_known
+                && let Some(why) = read.trouble
+                && let Some(segment) = way.segment(place)
+            {
+                let start = segment.start(self.system.segment_size);
+                ledger.unread(start, segment.to_string(), why);
+            }
+            place += 1;
+        }
         // What is missing up to the next time may belong to the span.
         for place in range.end.max(1)..=next.unwrap_or(way.len()) {
             if let (Some(hole), Some(last)) = (self.hole_before(place), way.segment(place - 1)) {
@@ -382,6 +390,25 @@ impl Look<'_> {
             clock_fell: !falls.is_empty(),
             warnings: falls,
         })
+    }
+
+    /// Adds the record of the segments before that ends in this one; false: it is not known what that says.
+    fn join(&self, joint: &mut Joint, read: &mut Read, ledger: &mut Ledger) -> bool {
+        match joint.join(&mut read.followed) {
+            Ok(Some((lsn, bytes))) => {
+                let mut digest = Digest::default();
+                digest.note(self.segments.event(lsn, &bytes));
+                ledger.add(digest);
+                true
+            }
+            Ok(None) => true,
+            Err(problem) => {
+                if !read.is_open {
+                    read.trouble.get_or_insert(problem);
+                }
+                false
+            }
+        }
     }
 
     /// Which segments are missing before the one at a place.

@@ -1,7 +1,6 @@
-//! Reads many segments at once, fetched ahead, and hands over in order what each of them holds.
+//! Reads several segments at once, and hands over in order what each of them holds.
 //!
-//! So many segments at most lie in the scratch folder, or wait to be handed over: it bounds disk and memory. One
-//! stays until the segment before it has been read too, whose last record may end in it.
+//! So many segments at most are read, or wait to be handed over: it bounds memory.
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +16,11 @@ use crate::{
     util::meter::Meter,
 };
 
-/// Threads that fetch and unpack: each of them feeds several of those that read.
-const FETCHERS: usize = 2;
+/// Threads that read, however few processors there are: who waits for a store lets another one work.
+const READERS: usize = 2;
 
-/// What lies in the scratch folder at the same time, where segments are so large that it matters.
-const BYTES: u64 = 1 << 30;
+/// Segments that may be ahead of the one that is handed over, beside one for each thread.
+const AHEAD: usize = 4;
 
 /// How soon a stop that was asked for is seen.
 const TICK: Duration = Duration::from_millis(200);
@@ -36,12 +35,9 @@ pub struct Pipeline<'a> {
 
 /// How far all of it has come; places are those of the way.
 struct Progress {
-    to_fetch: usize,
     to_read: usize,
     /// All before it were handed over.
     handed: usize,
-    /// Why a segment could not be fetched.
-    fetched: BTreeMap<usize, Result<(), String>>,
     read: BTreeMap<usize, Read>,
     failure: Option<Error>,
     over: bool,
@@ -58,33 +54,25 @@ struct Shared<'a> {
 impl Pipeline<'_> {
     /// Gives what each segment holds to `take`, in the order of the way.
     pub fn run(&self, mut take: impl FnMut(usize, Read)) -> Result<()> {
-        if self.range.is_empty() {
-            return Ok(());
-        }
         let size = self.segments.system.segment_size.bytes();
-        let depth = (BYTES / size).clamp(3, self.workers as u64 + 4) as usize;
+        let workers = self.workers.max(READERS);
         let shared = Shared {
             pipeline: self,
             progress: Mutex::new(Progress {
-                to_fetch: self.range.start,
                 to_read: self.range.start,
                 handed: self.range.start,
-                fetched: BTreeMap::new(),
                 read: BTreeMap::new(),
                 failure: None,
                 over: false,
             }),
             changed: Condvar::new(),
-            depth,
+            depth: workers + AHEAD,
         };
         self.meter
             .begin("reading WAL", self.range.len() as u64 * size);
         thread::scope(|scope| {
-            for _ in 0..FETCHERS {
-                scope.spawn(|| shared.work(Shared::fetch));
-            }
-            for _ in 0..self.workers.max(1).min(depth - 1) {
-                scope.spawn(|| shared.work(Shared::read));
+            for _ in 0..workers.min(self.range.len()) {
+                scope.spawn(|| shared.work());
             }
             let mut handed = || -> Result<()> {
                 for place in self.range.clone() {
@@ -100,14 +88,6 @@ impl Pipeline<'_> {
             result
         })
     }
-
-    /// The places that are needed: of the one behind the last the beginning alone.
-    fn fetched_until(&self) -> usize {
-        match self.segments.way.goes_on(self.range.end.saturating_sub(1)) {
-            true => self.range.end + 1,
-            false => self.range.end,
-        }
-    }
 }
 
 impl Shared<'_> {
@@ -117,9 +97,9 @@ impl Shared<'_> {
     }
 
     /// Goes on until all is done; the first failure ends all.
-    fn work(&self, one: impl Fn(&Self) -> Result<bool>) {
+    fn work(&self) {
         loop {
-            match one(self) {
+            match self.read() {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -149,49 +129,23 @@ impl Shared<'_> {
         }
     }
 
-    fn fetch(&self) -> Result<bool> {
-        let until = self.pipeline.fetched_until();
-        let place = self.wait(|progress| {
-            let place = progress.to_fetch;
-            let is_next = place < until && place < progress.handed + self.depth;
-            is_next.then(|| {
-                progress.to_fetch += 1;
-                place
-            })
-        })?;
-        let Some(place) = place else {
-            return Ok(false);
-        };
-        let fetched = self.pipeline.segments.fetch(place)?;
-        self.lock().fetched.insert(place, fetched);
-        self.changed.notify_all();
-        Ok(true)
-    }
-
+    /// Reads the next one; false: all of them were taken.
     fn read(&self) -> Result<bool> {
-        let until = self.pipeline.fetched_until();
-        let chosen = self.wait(|progress| {
+        let end = self.pipeline.range.end;
+        let place = self.wait(|progress| {
             let place = progress.to_read;
-            let has = |place| progress.fetched.contains_key(&place);
-            let has_next = place + 1 >= until || has(place + 1);
-            let is_ready = place < self.pipeline.range.end && has(place) && has_next;
-            is_ready.then(|| {
-                let trouble = progress
-                    .fetched
-                    .get(&place)
-                    .and_then(|one| one.clone().err());
-                let has_next = progress.fetched.get(&(place + 1)) == Some(&Ok(()));
+            if place >= end {
+                return Some(None);
+            }
+            (place < progress.handed + self.depth).then(|| {
                 progress.to_read += 1;
-                (place, trouble, has_next)
+                Some(place)
             })
         })?;
-        let Some((place, trouble, has_next)) = chosen else {
+        let Some(place) = place.flatten() else {
             return Ok(false);
         };
-        let read = match trouble {
-            Some(trouble) => Read::nothing(trouble),
-            None => self.pipeline.segments.read(place, has_next)?,
-        };
+        let read = self.pipeline.segments.read(place)?;
         self.lock().read.insert(place, read);
         self.changed.notify_all();
         Ok(true)
@@ -205,11 +159,7 @@ impl Shared<'_> {
                 failure.unwrap_or_else(|| Error::failed("reading WAL came to a sudden end"))
             );
         };
-        // Neither it nor the one before is read any more.
-        self.pipeline.segments.remove(place);
-        let mut progress = self.lock();
-        progress.fetched.remove(&place);
-        progress.handed = place + 1;
+        self.lock().handed = place + 1;
         self.changed.notify_all();
         Ok(read)
     }

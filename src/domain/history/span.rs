@@ -57,14 +57,10 @@ impl Clock {
             let time = match known {
                 Some(time) => time,
                 None => {
-                    let time = match segments.fetch(place)? {
-                        Ok(()) => segments.first_time(place)?,
-                        Err(_) => {
-                            self.damaged.borrow_mut().insert(place);
-                            None
-                        }
-                    };
-                    segments.remove(place);
+                    let time = segments.first_time(place)?.unwrap_or_else(|_| {
+                        self.damaged.borrow_mut().insert(place);
+                        None
+                    });
                     self.seen.borrow_mut().insert(place, time);
                     time
                 }

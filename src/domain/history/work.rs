@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::postgres::{
     lsn::Lsn,
-    wal_line::{Happened, Row, WalLine},
+    wal_event::{Happened, Row},
     wal_summary::Locator,
 };
 
@@ -19,8 +19,11 @@ pub const DATABASES: Locator = Locator {
     number: 1262,
 };
 
+/// The relfilenode of a database's pg_attribute, until somebody rewrites it (`src/include/catalog/pg_attribute.h`).
+const COLUMNS: u32 = 1249;
+
 /// FirstNormalObjectId of `src/include/access/transam.h`: files with lower numbers are the system's own.
-const FIRST_OF_USERS: u32 = 16_384;
+pub const FIRST_OF_USERS: u32 = 16_384;
 
 /// The relfilenode of pg_largeobject, which holds what users stored.
 const LARGE_OBJECTS: u32 = 2613;
@@ -71,11 +74,11 @@ pub struct Work {
 
 impl Work {
     /// What a record says, if it is of a transaction's work.
-    pub fn note(&mut self, line: &WalLine<'_>, happened: &Happened<'_>) {
+    pub fn note(&mut self, lsn: Lsn, happened: &Happened) {
         match *happened {
             Happened::Deleted(row) => {
                 if row.relation == DATABASES {
-                    self.database_row.get_or_insert((line.lsn, row));
+                    self.database_row.get_or_insert((lsn, row));
                 }
                 self.count(
                     row.relation,
@@ -92,7 +95,7 @@ impl Work {
                     updated: 1,
                 },
             ),
-            Happened::Created(file) => push(&mut self.created, file),
+            Happened::Created { file, .. } => push(&mut self.created, file),
             Happened::Locked { database, relation } => {
                 push(&mut self.locked, Oid { database, relation })
             }
@@ -110,6 +113,17 @@ impl Work {
         let of_users = self.rows().filter(|(file, _)| is_of_users(*file));
         of_users.for_each(|(_, rows)| sum.add(rows));
         sum
+    }
+
+    /// Relations that were locked while rows of pg_attribute were updated: some of their columns were dropped or changed.
+    pub fn columns_changed(&self) -> impl Iterator<Item = Oid> + '_ {
+        let changes = |database: u32| {
+            let of_columns = self.rows.iter().filter(|(_, rows)| rows.updated > 0);
+            let mut files = of_columns.map(|(file, _)| (file.database, file.number));
+            files.any(|file| file == (database, COLUMNS))
+        };
+        let locked = self.locked.iter().copied();
+        locked.filter(move |oid| changes(oid.database))
     }
 
     fn count(&mut self, relation: Locator, rows: Rows) {

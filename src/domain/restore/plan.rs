@@ -252,7 +252,7 @@ pub fn plan(
     let major = Major::from_server_version_num(choice.backup.postgres_version)?;
     let programs = match Search::of_this_host(request.bindir.clone()).find(Some(major)) {
         Ok(programs) => Some(programs),
-        Err(error) if request.prove || request.bindir.is_some() => return Err(error),
+        Err(error) if request.bindir.is_some() => return Err(error),
         Err(error) => {
             warnings.push(format!(
                 "{}: install it before the server is started",
@@ -267,7 +267,6 @@ pub fn plan(
         archive: &archive,
         wish: &request.wish,
         asked: request.prove,
-        programs: programs.as_ref(),
         rescued_from: &options.rescued_from(old_data_dir.as_deref()),
         cancel,
     };

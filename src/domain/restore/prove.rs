@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    postgres::programs::Programs,
+    postgres::version::Major,
     repo::repository::{Repository, System},
     util::{cancel::Cancel, scratch::Scratch},
 };
@@ -29,7 +29,6 @@ pub struct Prover<'a> {
     pub wish: &'a Wish,
     /// Looks for what takes long to find, too.
     pub asked: bool,
-    pub programs: Option<&'a Programs>,
     /// The folders in which rescued segments lie.
     pub rescued_from: &'a [PathBuf],
     pub cancel: &'a Cancel,
@@ -47,10 +46,7 @@ impl Prover<'_> {
             }
             _ => {}
         }
-        let Some(programs) = self.programs else {
-            return unproven("there is no pg_waldump to look for it");
-        };
-        let waldump = programs.pg_waldump()?;
+        let major = Major::new(self.system.postgres_major)?;
         Scratch::sweep(SCRATCH);
         let scratch = Scratch::make(SCRATCH, false)?;
         loop {
@@ -61,7 +57,7 @@ impl Prover<'_> {
                     choice,
                     rescued_from: self.rescued_from,
                 },
-                waldump: &waldump,
+                major,
                 folder: scratch.path(),
                 cancel: self.cancel,
             };

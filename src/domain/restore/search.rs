@@ -1,16 +1,19 @@
 //! Looks for a target in the WAL itself.
 
-use std::path::Path;
+use std::{fs::File, io, path::Path};
 
 use chrono::TimeDelta;
 
 use super::{proof::Proof, segments::Segments};
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, IoContext, Kind, Result},
     postgres::{
         lsn::Lsn,
+        version::Major,
+        wal_event::{Happened, WalEvent},
+        wal_joint::Joint,
         wal_name::{Segment, SegmentSize},
-        waldump::{Dump, Record, RecordKind},
+        wal_records::{Followed, Take, WalRecords},
     },
     util::{
         cancel::Cancel,
@@ -20,7 +23,7 @@ use crate::{
 
 pub struct Search<'a> {
     pub segments: Segments<'a>,
-    pub waldump: &'a Path,
+    pub major: Major,
     /// Holds two segments at a time, and nothing else.
     pub folder: &'a Path,
     pub cancel: &'a Cancel,
@@ -57,11 +60,13 @@ impl Search<'_> {
         let mut too_old = 0;
         for segment in self.way().rev() {
             let mut found = None;
-            self.records(segment, newer, &["--rmgr=Transaction"], |record| {
-                if let RecordKind::End { time: Some(at), .. } = record.kind {
+            self.records(segment, newer, &mut |event| {
+                if let Happened::Ended(ended) = event.happened
+                    && let Some(at) = ended.time
+                {
                     latest = Some(latest.map_or(at, |latest| latest.max(at)));
                     if at > time || exclusive && at == time {
-                        found.get_or_insert((record.lsn, at));
+                        found.get_or_insert((event.lsn, at));
                     }
                 }
             })?;
@@ -112,18 +117,12 @@ impl Search<'_> {
     pub fn xid(&self, xid: u64) -> Result<Option<Lsn>> {
         // The server compares 32 bits.
         let wanted = (xid & u64::from(u32::MAX)) as u32;
-        self.first(
-            &["--rmgr=Transaction"],
-            |kind| matches!(kind, RecordKind::End { xid, .. } if *xid == wanted),
-        )
+        self.first(|happened| matches!(happened, Happened::Ended(ended) if ended.xid == wanted))
     }
 
     /// A restore point; None if it isn't on the way.
     pub fn name(&self, name: &str) -> Result<Option<Lsn>> {
-        self.first(
-            &["--rmgr=XLOG"],
-            |kind| matches!(kind, RecordKind::RestorePoint(point) if point == name),
-        )
+        self.first(|happened| matches!(happened, Happened::RestorePoint(point) if point == name))
     }
 
     /// The first record at or behind `lsn`, where an inclusive target stops. It may begin segments
@@ -132,15 +131,14 @@ impl Search<'_> {
         let holding = lsn.0 / self.size().bytes();
         let behind = |segment: &Segment| segment.number(self.size()) >= holding;
         let segments: Vec<Segment> = self.way().filter(behind).collect();
-        let start = format!("--start={lsn}");
         for (at, segment) in segments.iter().enumerate() {
-            let filter: &[&str] = match at {
-                0 => &["--limit=1", &start],
-                _ => &["--limit=1"],
-            };
             let next = segments.get(at + 1).copied();
             let mut found = None;
-            self.records(*segment, next, filter, |record| found = Some(record.lsn))?;
+            self.records(*segment, next, &mut |event| {
+                if event.lsn >= lsn {
+                    found.get_or_insert(event.lsn);
+                }
+            })?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -161,18 +159,14 @@ impl Search<'_> {
         }
     }
 
-    fn first(
-        &self,
-        filter: &[&str],
-        wanted: impl Fn(&RecordKind) -> bool + Sync,
-    ) -> Result<Option<Lsn>> {
+    fn first(&self, wanted: impl Fn(&Happened) -> bool) -> Result<Option<Lsn>> {
         let segments: Vec<Segment> = self.way().collect();
         for (at, segment) in segments.iter().enumerate() {
             let mut found = None;
             let next = segments.get(at + 1).copied();
-            self.records(*segment, next, filter, |record| {
-                if wanted(&record.kind) && record.lsn >= self.segments.choice.backup.stop_lsn {
-                    found.get_or_insert(record.lsn);
+            self.records(*segment, next, &mut |event| {
+                if wanted(&event.happened) && event.lsn >= self.segments.choice.backup.stop_lsn {
+                    found.get_or_insert(event.lsn);
                 }
             })?;
             if found.is_some() {
@@ -187,27 +181,36 @@ impl Search<'_> {
         Ok(stored.is_some_and(|stored| stored < time - CLOCKS_APART))
     }
 
-    /// Gives each record of `segment` to `take`. A record that begins there may end in `next`.
+    /// Gives each record of `segment` to `take`, the last one too, which may end in `next`. Where it is damaged there are
+    /// none behind.
     fn records(
         &self,
         segment: Segment,
         next: Option<Segment>,
-        filter: &[&str],
-        take: impl FnMut(Record) + Send,
+        take: &mut dyn FnMut(WalEvent),
     ) -> Result<()> {
         self.cancel.check()?;
-        let next = next.filter(|next| next.timeline == segment.timeline);
         let wanted: Vec<Segment> = [Some(segment), next].into_iter().flatten().collect();
         if !self.segments.have(&wanted, self.folder)? {
             return Ok(());
         }
-        let dump = Dump {
-            waldump: self.waldump,
-            folder: self.folder,
-            segment,
-            next,
-            filter,
-        };
-        dump.read(self.cancel, take)
+        let mut joint = Joint::default();
+        let event = |lsn: Lsn, bytes: &[u8]| WalEvent::read(lsn, bytes, self.major);
+        let mut followed = self.follow(segment, &mut |lsn, bytes| take(event(lsn, bytes)))?;
+        let _ = joint.join(&mut followed);
+        if let Some(next) = next.filter(|_| joint.is_open())
+            && let Ok(Some((lsn, bytes))) = joint.join(&mut self.follow(next, &mut |_, _| {})?)
+        {
+            take(event(lsn, &bytes));
+        }
+        Ok(())
+    }
+
+    fn follow<'t>(&self, segment: Segment, take: &'t mut Take<'t>) -> Result<Followed> {
+        let path = self.folder.join(segment.to_string());
+        let mut records = WalRecords::giving(segment.timeline, take);
+        let mut file = File::open(&path).at("read", &path)?;
+        io::copy(&mut file, &mut records).at("read", &path)?;
+        Ok(records.finish())
     }
 }

@@ -1,4 +1,4 @@
-//! Segments on the way to the target, brought where pg_waldump finds them: two at a time.
+//! Segments on the way to the target, brought into a folder: two at a time.
 
 use std::{
     fs::{self, File},

@@ -330,6 +330,7 @@ fn another_table_is_not_told_for_it_however_it_is_known() {
     let since = place.now();
     let run = |sql: &str| transaction(main, "postgres", sql);
     let first = run("truncate other");
+    run("insert into other values (2)");
     // Nobody knows the file that goes.
     let again = run("truncate other");
     run("create table late as select 1 as id");
@@ -399,4 +400,36 @@ fn what_was_only_locked_is_not_lost() {
         "{event:#}"
     );
     assert!(!event.to_string().contains("referred"), "{event:#}");
+}
+
+/// A column that is dropped leaves its table's file as it is.
+#[test]
+fn columns_that_were_dropped_are_told_to_who_asks() {
+    let place = Place::new(pg(17));
+    let main = place.main();
+    main.psql("create table doc (id int, secret text); insert into doc values (1, 'x'); create table other (id int, a int)");
+    place.stow.backup(&[]);
+    let since = place.now();
+    main.psql("alter table other drop column a");
+    let dropped = transaction(main, "postgres", "alter table doc drop column secret");
+    main.psql("insert into doc values (2)");
+    main.switch_wal();
+    let command = ["find-target", "--since", &since, "--table", "doc"];
+    let text = place.pgstow(&command).ok();
+    drop(text.stdout_contains(&format!(
+        "transaction {dropped} changed columns of postgres.public.doc\n"
+    )));
+    let found = place.found(&command[1..]);
+    let told = of_kind(&found, "transaction");
+    assert!(
+        told.iter().all(|event| event["xid"] == dropped),
+        "{found:#}"
+    );
+    assert_eq!(
+        with_fate(told[0], "columns_changed"),
+        ["postgres.public.doc"]
+    );
+    // No more than that: it may be harmless.
+    let found = place.found(&["--since", &since]);
+    assert!(of_kind(&found, "transaction").is_empty(), "{found:#}");
 }

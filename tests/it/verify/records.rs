@@ -16,9 +16,9 @@ use crate::harness::{
 };
 
 /// Stored segments by name, without their `.partial`.
-type Segments = BTreeMap<String, Vec<u8>>;
+pub type Segments = BTreeMap<String, Vec<u8>>;
 
-fn stored(stow: &Stow) -> Segments {
+pub fn stored(stow: &Stow) -> Segments {
     let mut segments = Segments::new();
     let mut folders = vec![stow.root().join("main/wal")];
     while let Some(folder) = folders.pop() {
