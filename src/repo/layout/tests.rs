@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     postgres::{
         lsn::{Lsn, TimelineId},
-        wal_name::{Segment, WalName},
+        wal_name::WalName,
     },
     repo::{codec::Codec, coding::Coding, edition::Edition},
 };
