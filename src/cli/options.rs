@@ -366,6 +366,7 @@ pub fn archive_wal(args: ArchiveWalArgs) -> Result<ArchiveWalOptions> {
     Ok(ArchiveWalOptions {
         path: args.path,
         name,
+        into: args.into,
     })
 }
 

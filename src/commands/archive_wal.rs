@@ -15,7 +15,7 @@ use crate::{
         archive::{How, Wish},
         failed::Failed,
         push::Pushed,
-        stores::Store,
+        stores::{OpenStore, Store},
     },
     error::{Error, Result},
     postgres::{
@@ -90,10 +90,11 @@ pub fn run(
         },
         drop_above: settings.wal.drop_above,
     };
-    let start = |first: Segment, lock| {
+    let start = |first: Segment, stores: &[OpenStore], lock| {
         let mut words = call()?.into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).args(["archive-wal", "--ahead"]);
+        command.args(stores.iter().flat_map(|store| ["--into", &store.name]));
         detach::start(command.arg(wal.join(first.to_string())), lock)
     };
     let archived = wish.fulfil(&context.meter, &start);
@@ -145,6 +146,7 @@ pub fn store_ahead(context: &Context, options: &ArchiveWalOptions) -> Result<Sto
         state: &settings.state_folder(),
         stores: stores(settings)
             .into_iter()
+            .filter(|store| options.into.is_empty() || options.into.contains(&store.name))
             .map(open)
             .collect::<Result<_>>()?,
         limits: limits(settings),

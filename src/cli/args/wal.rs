@@ -24,6 +24,9 @@ pub struct ArchiveWalArgs {
     /// Store the segments from PATH on that wait, in the background
     #[arg(long, hide = true)]
     pub ahead: bool,
+    /// With --ahead, into this repository; may be repeated
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub into: Vec<String>,
 }
 
 /// Streams WAL through a replication slot, for a recovery point of about zero

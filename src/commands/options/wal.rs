@@ -12,6 +12,8 @@ use crate::postgres::{
 pub struct ArchiveWalOptions {
     pub path: PathBuf,
     pub name: WalName,
+    /// Of what is stored ahead: the repositories.
+    pub into: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]

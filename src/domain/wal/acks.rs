@@ -31,7 +31,11 @@ use serde::{Deserialize, Serialize};
 use super::stores::OpenStore;
 use crate::{
     error::{Error, IoContext, Result},
-    postgres::{control::Control, lsn::SystemId, wal_name::WalName},
+    postgres::{
+        control::Control,
+        lsn::SystemId,
+        wal_name::{Segment, WalName},
+    },
     repo::repository::Repository,
     util::{
         clock::{Time, now},
@@ -95,7 +99,7 @@ impl Ack {
     }
 
     /// Whether it names all of them.
-    pub fn covers(&self, stores: &[OpenStore]) -> bool {
+    fn covers(&self, stores: &[OpenStore]) -> bool {
         let mut ids = stores.iter().map(|store| store.repository.id());
         ids.all(|id| self.stored.contains_key(id))
     }
@@ -121,7 +125,7 @@ impl Ack {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Acks {
     pub system_id: SystemId,
     /// By the name of the segment.
@@ -137,6 +141,20 @@ impl Acks {
                 system_id: system,
                 segments: BTreeMap::new(),
             })
+    }
+
+    /// Whether all `stores` are noted to have `segment`.
+    pub fn cover(&self, segment: Segment, stores: &[OpenStore]) -> bool {
+        let ack = self.segments.get(&segment.to_string());
+        ack.is_some_and(|ack| ack.covers(stores))
+    }
+
+    /// Bytes of the object of `file`, if it is certain that `store` has it, made from the file with these facts.
+    pub fn size_in(&self, store: &OpenStore, file: WalName, facts: &Facts) -> Option<u64> {
+        let ack = self.segments.get(&file.to_string())?;
+        let is_there = ack.facts == *facts && ack.holds_for(store, self.system_id, file);
+        let size = ack.stored.get(store.repository.id()).copied();
+        size.filter(|_| is_there)
     }
 
     fn read(state: &Path) -> Option<Self> {

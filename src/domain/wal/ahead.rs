@@ -21,13 +21,16 @@
 //! What fails here fails nobody: the segment's own call will, and says why. After the first
 //! failure nothing further is stored.
 //!
+//! While one of several repositories is away, PostgreSQL asks for the same file again and again. The others then get all
+//! that waits, by ranges one after the other, so that they have it should this host be lost; the notes name them alone.
+//!
 //! Which segments wait is not listed but guessed: the next number on the same timeline, then the
 //! next, until one isn't ready. So an idle server pays for one look at one name, and a hundred
 //! thousand that wait cost no more than two.
 
 use std::{
-    collections::BTreeMap,
-    fs::File,
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -47,7 +50,7 @@ use super::{
     stores::OpenStore,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
     postgres::{
         control::Control,
         lsn::SystemId,
@@ -65,8 +68,8 @@ const FOLDER_MODE: u32 = 0o750;
 /// Between two looks for a segment that is being stored.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Starts the process: for the segments from this one on, with its lock.
-pub type Start<'a> = &'a dyn Fn(Segment, File) -> Result<()>;
+/// Starts the process: for the segments from this one on, into these repositories, with its lock.
+pub type Start<'a> = &'a dyn Fn(Segment, &[OpenStore], File) -> Result<()>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -119,14 +122,32 @@ impl LookAhead<'_> {
     /// To be called once all `stores` have `segment`: has those behind it stored. Whether it started
     /// a process.
     pub fn go_on(&self, segment: Segment, stores: &[OpenStore], start: Start<'_>) -> bool {
-        let started = self.try_to_go_on(segment, stores, start);
-        started.unwrap_or_else(|error| {
-            warn!(
-                "segments are archived one by one: what waits can't be stored ahead: {}",
-                error.in_one_line()
-            );
-            false
-        })
+        or_one_by_one(self.try_to_go_on(segment, stores, start))
+    }
+
+    /// To be called where `stores` have `file`, and others have not: has all that waits stored in these. Whether it
+    /// started a process.
+    pub fn go_on_without(&self, file: WalName, stores: &[OpenStore], start: Start<'_>) -> bool {
+        or_one_by_one(self.try_to_go_on_without(file, stores, start))
+    }
+
+    fn try_to_go_on_without(
+        &self,
+        file: WalName,
+        stores: &[OpenStore],
+        start: Start<'_>,
+    ) -> Result<bool> {
+        // A person has nothing ready.
+        if self.limits.most == 0 || stores.is_empty() || !is_waiting(self.wal, &file.to_string()) {
+            return Ok(false);
+        }
+        let control = Control::read(self.data_dir)?;
+        let acks = Acks::of(self.state, control.system);
+        let mut waiting = waiting(self.wal)?.into_iter();
+        match waiting.find(|segment| !acks.cover(*segment, stores)) {
+            Some(first) => self.start(first, control.segment_size, stores, start),
+            None => Ok(false),
+        }
     }
 
     fn try_to_go_on(
@@ -147,20 +168,27 @@ impl LookAhead<'_> {
         }
         let acks = Acks::of(self.state, control.system);
         let mut ahead = 0;
-        let is_stored = |segment: Segment| {
-            let ack = acks.segments.get(&segment.to_string());
-            ack.is_some_and(|ack| ack.covers(stores))
-        };
-        while is_stored(next) {
+        while acks.cover(next, stores) {
             next = behind(next, size);
             ahead += 1;
         }
         if ahead > self.limits.most / 2 || !is_ready(self.wal, next) {
             return Ok(false);
         }
+        self.start(next, size, stores, start)
+    }
+
+    /// False where one runs.
+    fn start(
+        &self,
+        first: Segment,
+        size: SegmentSize,
+        stores: &[OpenStore],
+        start: Start<'_>,
+    ) -> Result<bool> {
         create_folders(self.state, FOLDER_MODE, None)?;
-        match self.running().lock(next, self.last_from(next, size))? {
-            Some(lock) => start(next, lock).map(|()| true),
+        match self.running().lock(first, self.last_from(first, size))? {
+            Some(lock) => start(first, stores, lock).map(|()| true),
             None => Ok(false),
         }
     }
@@ -171,7 +199,17 @@ impl LookAhead<'_> {
     }
 }
 
-/// What the process has to do. The repositories have the history of the segments' timeline.
+fn or_one_by_one(started: Result<bool>) -> bool {
+    started.unwrap_or_else(|error| {
+        warn!(
+            "segments are archived one by one: what waits can't be stored ahead: {}",
+            error.in_one_line()
+        );
+        false
+    })
+}
+
+/// What the process has to do.
 pub struct Order<'a> {
     pub first: Segment,
     /// Where the segments lie.
@@ -188,7 +226,9 @@ impl Order<'_> {
     pub fn run(self) -> Result<()> {
         let control = Control::read(self.data_dir)?;
         let (size, system) = (control.segment_size, control.system);
+        let acks = Acks::of(self.state, system);
         let shared = Arc::new(Shared {
+            known: acks.clone(),
             wal: self.wal.to_owned(),
             data_dir: self.data_dir.to_owned(),
             system,
@@ -207,7 +247,7 @@ impl Order<'_> {
             hire(&shared, &sender)?;
         }
         drop(sender);
-        note(self.state, self.wal, Acks::of(self.state, system), &results)
+        note(self.state, self.wal, acks, &results)
     }
 }
 
@@ -255,6 +295,8 @@ fn hire(shared: &Arc<Shared>, sender: &Sender<(Segment, Ack)>) -> Result<()> {
 
 /// What the workers share.
 struct Shared {
+    /// What was noted before.
+    known: Acks,
     wal: PathBuf,
     data_dir: PathBuf,
     system: SystemId,
@@ -345,18 +387,37 @@ impl Shared {
         };
         let mut stored = BTreeMap::new();
         for store in &self.stores {
+            // While another one was away, it got what waits.
+            if let Some(size) = self.known.size_in(store, name, &facts) {
+                stored.insert(store.repository.id().to_owned(), size);
+                continue;
+            }
+            store.bring_history(&offered, &Meter::default())?;
             let size = match store.push(&offered, &Meter::default(), &turn)? {
                 Pushed::Stored { bytes } => bytes,
                 Pushed::AlreadyThere => stored_size(&store.repository, self.system, name)?,
             };
             stored.insert(store.repository.id().to_owned(), size);
         }
+        turn()?;
         Ok(Ack::new(facts, stored))
     }
 }
 
 fn behind(segment: Segment, size: SegmentSize) -> Segment {
     Segment::nth(segment.timeline, segment.number(size) + 1, size)
+}
+
+/// The segments that PostgreSQL waits for in the folder `wal` to be archived, oldest first.
+fn waiting(wal: &Path) -> Result<BTreeSet<Segment>> {
+    let status = wal.join("archive_status");
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(&status).at("read", &status)? {
+        let name = entry.at("read", &status)?.file_name();
+        let file = name.to_str().and_then(|name| name.strip_suffix(".ready"));
+        found.extend(file.and_then(|file| file.parse::<Segment>().ok()));
+    }
+    Ok(found)
 }
 
 /// Whether PostgreSQL waits for `segment` in the folder `wal` to be archived.
@@ -373,8 +434,6 @@ pub(super) fn is_waiting(wal: &Path, name: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::domain::wal::{
         stores::Store,
@@ -400,6 +459,7 @@ mod tests {
             };
             let open = store.open(&"main".parse().unwrap(), &Meter::default());
             let shared = Arc::new(Shared {
+                known: Acks::of(&sample.path("state"), sample.system.system_id),
                 wal: sample.path(""),
                 data_dir: sample.path(""),
                 system: sample.system.system_id,

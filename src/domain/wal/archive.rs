@@ -5,14 +5,21 @@
 //! 3. an acknowledgement that is true for it is enough ([`super::acks`]);
 //! 4. else the file is stored there; where that fails as the time before, and too much waits, the safety valve gives
 //!    it up;
-//! 5. once all have it, what waits behind it is stored ahead, if anything does ([`super::ahead`]).
+//! 5. once all have it, what waits behind it is stored ahead, if anything does ([`super::ahead`]); where some have it and
+//!    others fail or hang, in those that have it.
 //!
 //! Several repositories are served at once: one that is away, and hangs until the time limit, holds up no other, which
 //! then has all WAL although PostgreSQL is told that none is archived.
 //!
 //! A crash anywhere leaves objects that the next call finds equal.
 
-use std::{panic::resume_unwind, path::Path, slice::from_ref, thread, time::Instant};
+use std::{
+    path::Path,
+    slice::from_ref,
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     ahead::{LookAhead, Start},
@@ -31,6 +38,9 @@ use crate::{
     repo::layout::ClusterName,
     util::meter::Meter,
 };
+
+/// How long those that have a file wait for others before they get what follows it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// PostgreSQL's wish.
 pub struct Wish<'a> {
@@ -83,14 +93,17 @@ impl Wish<'_> {
             return give_up(reason);
         }
         let begun = Instant::now();
-        let stored = self.have_it_stored(meter);
+        let (stores, stored) = self.have_it_stored(meter, start);
+        if stored.is_err() {
+            self.ahead.go_on_without(self.file, &stores, start);
+        }
         if let Decision::TryToStore(otherwise) = &decision {
             valve.tried(stored.is_ok(), begun.elapsed());
             if let (Err(error), Some(reason)) = (&stored, otherwise) {
                 return give_up(&format!("{reason}: {}", error.in_one_line()));
             }
         }
-        let (system, how, stores) = stored?;
+        let (system, how) = stored?;
         let go_on = |segment| self.ahead.go_on(segment, &stores, start);
         let ahead = self.segment().is_some_and(go_on);
         Ok(Archived { system, how, ahead })
@@ -104,50 +117,74 @@ impl Wish<'_> {
         }
     }
 
-    /// In all of them, even if one fails: the others are then complete as soon as it is well again.
-    fn have_it_stored(&self, meter: &Meter) -> Result<(SystemId, How, Vec<OpenStore>)> {
+    /// In all of them, even if one fails: the others are then complete as soon as it is well again. Those that have it.
+    fn have_it_stored(
+        &self,
+        meter: &Meter,
+        start: Start<'_>,
+    ) -> (Vec<OpenStore>, Result<(SystemId, How)>) {
         let results = match &self.stores[..] {
             // Thousands of times a day, without a thread.
             [one] => vec![self.in_one(one, meter)],
-            all => self.in_each(all, meter),
+            all => self.in_each(all, meter, start),
         };
         let (mut stores, mut pushed, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut system, mut told_gaps) = (None, false);
+        let (mut system, mut told_gaps, mut acknowledged) = (None, false, true);
         for (store, result) in self.stores.iter().zip(results) {
             match result {
                 Ok(had) => {
                     system = Some(had.system);
                     told_gaps |= had.told_gaps;
-                    pushed.extend(had.pushed.map(|pushed| (store.name.clone(), pushed)));
+                    acknowledged &= had.pushed.is_none();
+                    let how = had.pushed.unwrap_or(Pushed::AlreadyThere);
+                    pushed.push((store.name.clone(), how));
                     stores.push(had.store);
                 }
                 Err(error) => errors.push(error),
             }
         }
-        all_of(errors)?;
-        if told_gaps {
-            gaps::published(self.ahead.state)?;
-        }
-        let how = match pushed.is_empty() {
-            true => How::Acknowledged,
-            false => How::Stored(pushed),
-        };
-        let system = system.ok_or_else(|| Error::failed("no repository is named"))?;
-        Ok((system, how, stores))
+        let done = all_of(errors).and_then(|()| {
+            if told_gaps {
+                gaps::published(self.ahead.state)?;
+            }
+            let how = match acknowledged {
+                true => How::Acknowledged,
+                false => How::Stored(pushed),
+            };
+            let system = system.ok_or_else(|| Error::failed("no repository is named"))?;
+            Ok((system, how))
+        });
+        (stores, done)
     }
 
-    fn in_each(&self, stores: &[Store], meter: &Meter) -> Vec<Result<Had>> {
+    fn in_each(&self, stores: &[Store], meter: &Meter, start: Start<'_>) -> Vec<Result<Had>> {
+        let mut results: Vec<Option<Result<Had>>> = stores.iter().map(|_| None).collect();
         thread::scope(|scope| {
-            let start = |store| {
-                let part = meter.part();
-                scope.spawn(move || self.in_one(store, &part))
-            };
-            let running: Vec<_> = stores.iter().map(start).collect();
-            let ended = running.into_iter().map(|one| one.join());
-            ended
-                .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
-                .collect()
-        })
+            let (sender, ended) = channel();
+            for (number, store) in stores.iter().enumerate() {
+                let (part, sender) = (meter.part(), sender.clone());
+                // Listened to until all have ended.
+                scope.spawn(move || sender.send((number, self.in_one(store, &part))).is_ok());
+            }
+            drop(sender);
+            let mut patience = PATIENCE;
+            loop {
+                match ended.recv_timeout(patience) {
+                    Ok((number, result)) => results[number] = Some(result),
+                    // The time limit may end this call with those that hang.
+                    Err(RecvTimeoutError::Timeout) => {
+                        let had = results.iter().flatten().flatten();
+                        let had: Vec<OpenStore> = had.map(|had| had.store.clone()).collect();
+                        self.ahead.go_on_without(self.file, &had, start);
+                        patience = self.ahead.limits.time;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        });
+        let lost = || Err(Error::failed("a worker came to a sudden end"));
+        let results = results.into_iter();
+        results.map(|result| result.unwrap_or_else(lost)).collect()
     }
 
     fn in_one(&self, store: &Store, meter: &Meter) -> Result<Had> {

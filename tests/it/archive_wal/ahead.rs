@@ -420,6 +420,97 @@ fn an_acknowledgement_covers_the_repositories_that_it_names_and_no_other() {
     assert_eq!(waiting.archive_wal(&waiting.names[2])["acknowledged"], true);
 }
 
+/// PostgreSQL asks for the same file again and again then: what waits behind it would be nowhere but on its own host.
+#[test]
+fn one_that_is_away_keeps_no_wal_from_the_others() {
+    for asked_for in ["segment", "history", "while it hangs"] {
+        let scratch = Scratch::new();
+        let waiting = Waiting::new(&scratch, 6);
+        let second = scratch.join("second");
+        let mut copy = user::command("cp", "KILL");
+        user::run_ok(copy.arg("-a").arg(scratch.join("repository")).arg(&second));
+        // As `init` makes it.
+        let description = r#"{"format": 1, "id": "second"}"#;
+        let identity = second.join("repository.json");
+        fs::write(&identity, description).unwrap();
+        waiting.archive.add_repository("second", &second);
+        let mut expected: Vec<String> = waiting
+            .names
+            .iter()
+            .map(|name| format!("{name}.zst"))
+            .collect();
+        let has_all = |expected: &[String]| waiting.archive.stored() == expected;
+        let away = scratch.join("away");
+        match asked_for {
+            "while it hangs" => {
+                fs::remove_file(&identity).unwrap();
+                make_fifo(&identity);
+                let call = waiting.call(&waiting.names[0]).spawn();
+                let until = Instant::now() + Duration::from_secs(60);
+                while !has_all(&expected) {
+                    assert!(Instant::now() < until, "{:?}", waiting.archive.stored());
+                    thread::sleep(Duration::from_millis(20));
+                }
+                call.signal(Signal::TERM);
+                assert_eq!(call.wait().status.code(), Some(1));
+                fs::remove_file(&identity).unwrap();
+                fs::write(&identity, description).unwrap();
+            }
+            "history" => {
+                let history = "00000002.history";
+                fs::write(waiting.wal(history), "1\t0/200000\tno reason\n").unwrap();
+                fs::write(waiting.wal(&format!("archive_status/{history}.ready")), "").unwrap();
+                own(&waiting.wal(history));
+                expected.push(history.to_owned());
+                fs::rename(&second, &away).unwrap();
+                drop(
+                    waiting
+                        .call(history)
+                        .fails(1)
+                        .stderr_contains("no repository"),
+                );
+            }
+            _ => {
+                fs::rename(&second, &away).unwrap();
+                let call = waiting.call(&waiting.names[0]);
+                drop(call.fails(1).stderr_contains("no repository"));
+            }
+        }
+        waiting.wait_for_the_process();
+        assert!(has_all(&expected), "{:?}", waiting.archive.stored());
+        // So none of it is read again at the next tries.
+        assert_eq!(waiting.noted(), waiting.names);
+        if away.exists() {
+            fs::rename(&away, &second).unwrap();
+        }
+        for name in &waiting.names {
+            assert!(
+                waiting
+                    .wal(&format!("archive_status/{name}.ready"))
+                    .exists()
+            );
+            let report = waiting.archive_wal(name);
+            assert_eq!(report["repositories"].as_array().unwrap().len(), 2);
+            for repository in ["local", "second"] {
+                let fetched = scratch.join("fetched");
+                let to = fetched.to_str().unwrap();
+                let words = [
+                    "--repo",
+                    repository,
+                    "restore-wal",
+                    "--no-fallback",
+                    name,
+                    to,
+                ];
+                let fetch = waiting.archive.tool.command(&words);
+                drop(fetch.current_dir(waiting.main.data_dir()).ok());
+                let same = fs::read(&fetched).unwrap() == fs::read(waiting.wal(name)).unwrap();
+                assert!(same, "{name} in {repository}");
+            }
+        }
+    }
+}
+
 /// Neither grows with what waits: 2 workers, whatever is behind.
 #[test]
 fn memory_and_open_files_are_bounded_by_workers() {
