@@ -87,8 +87,10 @@ impl Healer<'_> {
     ) -> Result<Vec<Repair>> {
         let is_lost = |state: &State| match state {
             State::Unfinished(Unfinished { started, .. }) => {
+                // A copy may be gone on with from another host.
                 let is_claimed = |started: &Started| {
-                    started.copied_from.is_some() || started.lives() == Some(true)
+                    let lives = started.process.lives();
+                    lives.unwrap_or(started.copied_from.is_some())
                 };
                 !started.as_ref().is_some_and(is_claimed)
             }

@@ -181,6 +181,7 @@ pub fn look(
     let lies_at = |segment: &Segment| Some((*segment, place(&folders, *segment)?));
     let received: BTreeMap<Segment, PathBuf> = archive.rescued.iter().filter_map(lies_at).collect();
     let way = Way::along(&history, &with_received(&archive.wal, &received));
+    let major = Major::new(system.postgres_major)?;
     let look = Look {
         sources: Sources::new(repository, others),
         request,
@@ -192,7 +193,7 @@ pub fn look(
             repository,
             others,
             system: &system,
-            major: Major::new(system.postgres_major)?,
+            major,
             way: &way,
             received: &received,
             cancel,
@@ -200,6 +201,11 @@ pub fn look(
         meter,
     };
     let mut found = look.run()?;
+    if !major.is_tested() {
+        found.warnings.push(format!(
+            "this version of pgstow was not tested with the WAL of PostgreSQL {major}: more may have happened than is told here"
+        ));
+    }
     let nameless = |event: &Event| match &event.what {
         What::Transaction(one) => one.relations.iter().any(|one| one.name.is_none()),
         _ => false,

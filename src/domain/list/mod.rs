@@ -282,7 +282,10 @@ fn line(repository: &Repository, id: BackupId, state: State) -> Result<Line> {
             line.backup = Some(backup);
         }
         State::Unfinished(unfinished) => {
-            let running = claim::is_running(&unfinished, clock::now());
+            // Of a copy that is gone on with, too, the process that left it is gone.
+            let started = unfinished.started.as_ref();
+            let is_left = started.and_then(|started| started.process.lives()) == Some(false);
+            let running = !is_left && claim::is_running(&unfinished, clock::now());
             line.state = if running {
                 LineState::Running
             } else {

@@ -174,6 +174,25 @@ fn what_has_lost_its_description_is_a_backup_again() {
     assert_eq!(site.main().dump("postgres"), dump);
 }
 
+/// The process that copied it is gone, and with it the claim.
+#[test]
+fn a_copy_that_lost_its_description_is_healed_too() {
+    let site = Site::start(pg(18), "compression = \"zstd:1\"");
+    let [full, _] = site.fill();
+    site.sync(0);
+    let description = site.copied(&full).object("backup.json");
+    let before = contents(&site.offsite);
+    fs::remove_file(&description).unwrap();
+    let listed = site.offsite(&["--json", "list"]).ok().json();
+    let of_full = |line: &&Value| line["id"] == full.id();
+    let listed = listed["backups"].as_array().unwrap().iter().find(of_full);
+    assert_eq!(listed.unwrap()["state"], "interrupted");
+    let told = verify(&site, "offsite", &["--repair"], 0);
+    assert_eq!(count(&told, "repairs"), 1, "{told:#}");
+    assert_eq!(contents(&site.offsite).len(), before.len());
+    site.offsite(&["verify", full.id()]).ok();
+}
+
 /// Of two that were begun in one second neither takes the place of the other.
 #[test]
 fn another_backup_of_the_same_id_is_left_alone() {

@@ -315,6 +315,7 @@ impl Receiver<'_> {
     /// To the end of the timeline; None: the server shuts down.
     fn stream(&self, server: &mut Replication, files: &mut Files) -> Result<Option<Switch>> {
         server.confirm_wal(files.written, files.flushed)?;
+        let mut confirmed = files.flushed;
         let mut told = Instant::now();
         loop {
             let mut answer = false;
@@ -327,8 +328,9 @@ impl Receiver<'_> {
                     return Ok(switch);
                 }
             }
-            // One sync does for all that is here already.
-            if files.unsynced() > 0 && (files.unsynced() >= UNSYNCED || !server.has_more_wal()) {
+            // One sync does for all that is here already. What ends with its segment is synced, and a commit may wait for it.
+            let is_news = files.written > confirmed;
+            if is_news && (files.unsynced() >= UNSYNCED || !server.has_more_wal()) {
                 answer = true;
             }
             if answer || told.elapsed() >= STATUS {
@@ -336,6 +338,7 @@ impl Receiver<'_> {
                 if let Err(error) = server.confirm_wal(files.written, files.flushed) {
                     return has_shut_down(server).then_some(None).ok_or(error);
                 }
+                confirmed = files.flushed;
                 told = Instant::now();
             }
         }
