@@ -17,7 +17,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{Scratch, Stored, Stow, pg, user};
+use crate::harness::{
+    Scratch, Stored, Stow,
+    damage::{flip, flip_at},
+    pg, user,
+};
 
 /// A repository with two backups and some WAL behind them.
 struct Sound {
@@ -114,18 +118,6 @@ fn truncate(path: &Path) {
 fn append(path: &Path) {
     let mut file = OpenOptions::new().append(true).open(path).unwrap();
     file.write_all(b"appended").unwrap();
-}
-
-/// Some bytes in the middle: a single bit of compressed data may mean nothing.
-fn flip(path: &Path) {
-    let middle = fs::metadata(path).unwrap().len() as usize / 2;
-    (middle..middle + 16).for_each(|at| flip_at(path, at));
-}
-
-fn flip_at(path: &Path, at: usize) {
-    let mut bytes = fs::read(path).unwrap();
-    bytes[at] ^= 0x40;
-    fs::write(path, bytes).unwrap();
 }
 
 fn remove(path: &Path) {

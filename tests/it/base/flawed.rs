@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::harness::{Scratch, Stored, Stow, pg, user};
+use crate::harness::{Scratch, Stored, Stow, damage::flip, pg, user};
 
 /// A full backup and incremental ones, each on the one before.
 struct Chain {
@@ -40,14 +40,6 @@ impl Chain {
         assert_eq!(backup.json()["kind"], "full");
         backup
     }
-}
-
-/// Another byte in the middle of a stored object.
-fn flip(path: &Path) {
-    let bytes = fs::read(path).unwrap();
-    let at = bytes.len() / 2;
-    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
 }
 
 #[test]

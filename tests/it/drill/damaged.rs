@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::{Site, flip, result, says};
-use crate::harness::{PgBin, keys, on_every_major, user};
+use super::{Site, result, says};
+use crate::harness::{PgBin, damage::flip, keys, on_every_major, user};
 
 on_every_major!(damage_in_the_repository_is_found);
 

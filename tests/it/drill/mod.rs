@@ -142,13 +142,3 @@ pub fn result(report: &Value, name: &str) -> String {
     let check = checks.find(|check| check["name"] == name).unwrap();
     check["result"].as_str().unwrap().to_owned()
 }
-
-/// Changes some bytes in the middle of a file.
-pub fn flip(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 16]
-        .iter_mut()
-        .for_each(|byte| *byte ^= 0xff);
-    fs::write(path, bytes).unwrap();
-}

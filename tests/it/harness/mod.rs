@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod certificate;
 pub mod chromium;
 pub mod cluster;
+pub mod damage;
 pub mod full_disk;
 pub mod golden;
 pub mod initdb;

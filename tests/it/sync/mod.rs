@@ -20,7 +20,8 @@ use std::{
 use serde_json::Value;
 
 use crate::harness::{
-    Cluster, PgBin, Scratch, Shutdown, Stored, Stow, bucket::Bucket, keys, pg, tool::Invocation,
+    Cluster, PgBin, Scratch, Shutdown, Stored, Stow, bucket::Bucket, damage::flip, keys, pg,
+    tool::Invocation,
 };
 
 /// A cluster that archives into one repository, and another one that is filled.
@@ -154,14 +155,6 @@ fn files(folder: &Path) -> Vec<String> {
     walk(folder, folder, &mut found);
     found.sort();
     found
-}
-
-/// Changes a byte in the middle, or changes it back.
-fn flip(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x40;
-    fs::write(path, bytes).unwrap();
 }
 
 #[track_caller]
