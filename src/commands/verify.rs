@@ -11,6 +11,7 @@ mod wal;
 use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
+use tracing::warn;
 
 use self::{
     repair::Healer,
@@ -91,6 +92,13 @@ struct CheckedBackup {
 
 pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     let repository = context.repository()?;
+    let keys = repository.keys();
+    // Who set one wants it to be used.
+    if keys.can_decrypt()
+        && let Err(error) = keys.check_identity()
+    {
+        warn!("what is encrypted is not checked: {}", error.in_one_line());
+    }
     let mut report = VerifyReport {
         repository: repository.location().to_string(),
         backups: Vec::new(),

@@ -1,6 +1,6 @@
 //! No key, another key, damage, and settings that don't fit: told apart, and nothing plain is stored.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::{Site, files};
 use crate::harness::{keys::RECIPIENT, pg, user};
@@ -91,6 +91,16 @@ fn without_the_key_verify_checks_the_hashes_and_says_what_it_could_not() {
     let monitored = site.pgstow(&["monitor", "--only", "verification"]).ok();
     let told = "can't be proven on this host";
     assert!(monitored.stdout.contains(told), "{monitored}");
+
+    // Who has set one wants it to be used.
+    let nonsense = site.scratch.join("nonsense");
+    fs::write(&nonsense, "no key\n").unwrap();
+    fs::set_permissions(&nonsense, fs::Permissions::from_mode(0o600)).unwrap();
+    user::own(&nonsense);
+    site.pgstow(&["verify"])
+        .env("PGSTOW_REPO_ENCRYPTION_IDENTITY_FILE", &nonsense)
+        .expect_warning("what is encrypted is not checked: ")
+        .ok();
 
     let part = &backup.parts()[0];
     let mut bytes = fs::read(part).unwrap();
