@@ -45,10 +45,15 @@ pub fn verification(stored: &Stored, limits: &Thresholds, now: Time) -> Verdict 
         units::duration(age)
     );
     if good::is_sealed(stored) {
-        what.push_str(
-            "; of what is encrypted that can't be proven on this host, which has no identity, but for the hashes of \
-             what is stored",
-        );
+        what.push_str(match stored.is_closed() {
+            true => {
+                "; of what is encrypted that can't be proven on this host, which has no identity, but for the hashes of \
+                 what is stored"
+            }
+            false => {
+                "; of what is encrypted only the hashes of what is stored, without the identity that is set here now"
+            }
+        });
     }
     let figure = limits.figure("age", age, Unit::Seconds);
     Verdict::new(NAME, limits.judge(age), what, HINT).with(figure)
