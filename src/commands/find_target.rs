@@ -35,12 +35,17 @@ pub fn run(context: &Context, options: FindTargetOptions) -> Result<FindTargetRe
     } = options;
     let state = context.settings.state_folder();
     request.received = Some(state.join(receive::FOLDER));
-    let (repository, history) = context.read_nearest(&from, |repository, _, others, _| {
-        let (cancel, meter) = (&context.cancel, &context.meter);
-        let info = context.settings.cluster.connection.resolve();
-        let history = history::look(repository, &others, &request, info, cancel, meter)?;
-        Ok((repository.location().to_string(), history))
-    })?;
+    let end_of = |(_, history): &(String, History)| {
+        let end = history.wal_end.filter(|_| !history.reached);
+        Some((history.system_id, end?))
+    };
+    let (repository, history) =
+        context.read_furthest(&from, end_of, |repository, _, others, _| {
+            let (cancel, meter) = (&context.cancel, &context.meter);
+            let info = context.settings.cluster.connection.resolve();
+            let history = history::look(repository, &others, &request, info, cancel, meter)?;
+            Ok((repository.location().to_string(), history))
+        })?;
     Ok(FindTargetReport {
         repository,
         cluster: context.settings.cluster.name.to_string(),

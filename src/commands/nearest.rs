@@ -190,7 +190,8 @@ impl Context {
 /// Whether an error may be that of this repository alone.
 fn may_be_elsewhere(repository: &Repository, error: &Error) -> bool {
     match error.kind() {
-        Kind::NotFound | Kind::Damaged | Kind::Unreachable => true,
+        // Foreign: the system isn't registered there, or no more.
+        Kind::NotFound | Kind::Damaged | Kind::Unreachable | Kind::Foreign => true,
         Kind::Usage | Kind::Interrupted => false,
         _ => repository.confirm().is_err(),
     }

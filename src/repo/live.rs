@@ -62,18 +62,21 @@ impl Repository {
     }
 
     /// Gives what the pieces of `segment` hold from its beginning on without a hole to `sink`. One that can't be read
-    /// is told, and ends it, unless others hold the same.
+    /// is told, and ends it, unless others hold the same. Why it ended before the last of them.
     pub fn read_pieces(
         &self,
         system: &System,
         segment: Segment,
         mut sink: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Option<Error>> {
         let mut upto = 0;
+        let mut ended: Option<(u32, Error)> = None;
         let mut before: Option<(ObjectName, Piece, Vec<u8>)> = None;
         for (piece, name) in self.pieces(system, segment)? {
             if piece.from > upto {
-                break;
+                let place = self.storage().place(&name);
+                let hole = || Error::damaged(format!("what lies before {place} is missing"));
+                return Ok(Some(ended.map_or_else(hole, |(_, why)| why)));
             }
             let Some(known) = upto.checked_sub(piece.from).filter(|_| piece.to > upto) else {
                 continue;
@@ -94,13 +97,14 @@ impl Repository {
                         self.storage().place(&name),
                         error.in_one_line()
                     );
+                    ended = Some((piece.to, error));
                     continue;
                 }
                 Err(error) => return Err(error),
             }
             upto = piece.to;
         }
-        Ok(())
+        Ok(ended.filter(|(to, _)| *to > upto).map(|(_, why)| why))
     }
 
     fn of_two_servers(&self, one: &ObjectName, other: &ObjectName) -> Error {

@@ -55,7 +55,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{
         conninfo::ConnInfo,
-        lsn::{SystemId, TimelineId},
+        lsn::{Lsn, SystemId, TimelineId},
         timeline::TimelineHistory,
         version::Major,
         wal_joint::Joint,
@@ -130,6 +130,9 @@ pub struct History {
     /// The server's clock was seen to be set back.
     #[serde(skip)]
     pub clock_fell: bool,
+    /// Where the WAL ends that there is, pieces of a segment included.
+    #[serde(skip)]
+    pub wal_end: Option<(TimelineId, Lsn)>,
 }
 
 impl History {
@@ -201,6 +204,9 @@ pub fn look(
         meter,
     };
     let mut found = look.run()?;
+    found
+        .warnings
+        .extend(left_behind(&archive, &history, request));
     if !major.is_tested() {
         found.warnings.push(format!(
             "this version of pgstow was not tested with the WAL of PostgreSQL {major}: more may have happened than is told here"
@@ -220,6 +226,28 @@ pub fn look(
         ));
     }
     Ok(found)
+}
+
+/// Timelines that went on in that time behind the place where the one that is looked along left them: after a restore to
+/// an earlier moment, what made it necessary lies there.
+fn left_behind(archive: &Archive, history: &TimelineHistory, request: &Request) -> Vec<String> {
+    let wal = &archive.wal;
+    let goes_on = |timeline: &TimelineId| {
+        let fork = history.fork(*timeline)?;
+        let behind = wal.last(*timeline)? > fork.0 / wal.size().bytes();
+        let in_time = wal
+            .arrived(*timeline)
+            .is_none_or(|time| time >= request.since);
+        (behind && in_time).then(|| {
+            format!(
+                "timeline {timeline} goes on behind {fork}, where timeline {} left it: `--timeline {timeline}` looks along it",
+                history.own
+            )
+        })
+    };
+    let mut left: Vec<TimelineId> = wal.timelines().collect();
+    left.retain(|timeline| *timeline != history.own);
+    left.iter().filter_map(goes_on).collect()
 }
 
 /// All WAL that can be read: that which receive-wal has here, too.
@@ -394,6 +422,7 @@ impl Look<'_> {
             left_out: books.left_out,
             named_by: names.told_by,
             clock_fell: !falls.is_empty(),
+            wal_end: self.archive.wal.end(),
             warnings: falls,
         })
     }

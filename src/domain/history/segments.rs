@@ -28,6 +28,9 @@ use crate::{
     util::{cancel::Cancel, clock::Time},
 };
 
+/// At least what a page of WAL has (XLOG_BLCKSZ in `src/include/pg_config.h`).
+const PAGE: u64 = 64 << 10;
+
 #[derive(Clone, Copy)]
 pub struct Segments<'a> {
     pub repository: &'a Repository,
@@ -69,14 +72,16 @@ impl Segments<'_> {
         let read = self.wherever_it_is(place, |repository, system, segment| {
             let mut digest = Digest::default();
             let mut take = |lsn: Lsn, bytes: &[u8]| digest.note(self.event(lsn, bytes));
-            let mut followed = self.follow(repository, system, segment, &mut take, || false)?;
+            let (mut followed, ended) =
+                self.follow(repository, system, segment, &mut take, || false)?;
             let is_open = self.way.is_open(segment);
             let broken = followed.broken.take().filter(|_| !is_open);
+            let trouble = broken.map(|broken| broken.problem);
             Ok(Read {
                 digest,
                 followed,
                 is_open,
-                trouble: broken.map(|broken| broken.problem),
+                trouble: trouble.or(ended.map(|error| error.in_one_line())),
             })
         })?;
         Ok(read.unwrap_or_else(Read::nothing))
@@ -136,7 +141,8 @@ impl Segments<'_> {
         }
     }
 
-    /// Gives each whole record of a segment to `take`; an error, too, when it was `enough`.
+    /// Gives each whole record of a segment to `take`; an error, too, when it was `enough`. With why its pieces ended
+    /// before the last of them, where there are pieces alone.
     fn follow<'t>(
         &self,
         repository: &Repository,
@@ -144,7 +150,8 @@ impl Segments<'_> {
         segment: Segment,
         take: &'t mut Take<'t>,
         enough: impl Fn() -> bool,
-    ) -> Result<Followed> {
+    ) -> Result<(Followed, Option<Error>)> {
+        let mut ended = None;
         let mut records = WalRecords::giving(segment.timeline, take);
         let mut sink = |bytes: &[u8]| {
             self.cancel.check()?;
@@ -169,12 +176,20 @@ impl Segments<'_> {
                 Err(error)
                     if error.kind() == Kind::NotFound && self.way.in_pieces() == Some(segment) =>
                 {
-                    repository.read_pieces(system, segment, sink)?;
+                    let mut read = 0;
+                    ended = repository.read_pieces(system, segment, |bytes| {
+                        read += bytes.len() as u64;
+                        sink(bytes)
+                    })?;
+                    // The last page is whole for who reads it, as in the file that the server writes.
+                    let rest = system.segment_size.bytes().saturating_sub(read);
+                    let rest = rest.min(PAGE) as usize;
+                    sink(&[0; PAGE as usize][..rest])?;
                 }
                 read => read?,
             },
         }
-        Ok(records.finish())
+        Ok((records.finish(), ended))
     }
 }
 

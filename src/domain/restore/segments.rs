@@ -75,7 +75,10 @@ impl Segments<'_> {
             other => return other,
         }
         let sink = |bytes: &[u8]| out.write_all(bytes).at("write", path);
-        self.repository.read_pieces(self.system, segment, sink)
+        // What can't be read was told.
+        self.repository
+            .read_pieces(self.system, segment, sink)
+            .map(drop)
     }
 
     fn read_stored(&self, segment: Segment, out: &mut impl Write) -> Result<()> {

@@ -1,11 +1,7 @@
 //! Chains of which a backup is damaged, can't be read or has lost its description: nothing new is built on
 //! it, and nothing that others need is deleted.
 
-use std::{
-    fs,
-    os::unix::fs::{FileExt, PermissionsExt},
-    path::Path,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::harness::{Scratch, Stored, Stow, damage::flip, pg, user};
 

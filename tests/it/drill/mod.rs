@@ -9,11 +9,7 @@ mod hindered;
 pub mod killed;
 mod of_dumps;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde_json::Value;
 

@@ -63,6 +63,7 @@ fn a_running_server_is_planned_for_but_not_replaced() {
     let planned = again(&["--plan", "--json"]).fails(1).json();
     assert_eq!(planned["state"], "planned");
     let refused = planned["refused"].as_str().unwrap();
+    let refused = refused.strip_suffix("; stop that server first.").unwrap();
     again(&[])
         .fails(1)
         .stderr_contains(refused)

@@ -360,7 +360,9 @@ fn a_new_repository_is_made_and_filled_without_a_server() {
     );
     site.configure("[cluster.main]", &section);
     fs::rename(site.stow.root(), site.scratch.join("lost")).unwrap();
-    site.pgstow(&["--repo", "usb", "init"]).fails(1);
+    site.pgstow(&["--repo", "usb", "init"])
+        .expect_warning("can't connect to the server")
+        .fails(1);
     let made = site
         .pgstow(&["--repo", "usb", "--json", "init", "--without-server"])
         .ok();
