@@ -169,4 +169,10 @@ fn what_happened_is_found_elsewhere() {
     let away = away(&site);
     assert_eq!(look(&[INSTEAD]), truth);
     fs::rename(away, site.stow.root()).unwrap();
+    // What came while the first one was away is in the other alone.
+    for segment in &segments[1..] {
+        let _ = fs::remove_file(site.stow.wal_object(segment));
+    }
+    let further = "repository offsite is used instead: its WAL leads to";
+    assert_eq!(look(&[further]), truth);
 }
