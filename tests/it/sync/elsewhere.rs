@@ -170,6 +170,9 @@ fn what_happened_is_found_elsewhere() {
     assert_eq!(look(&[INSTEAD]), truth);
     fs::rename(away, site.stow.root()).unwrap();
     // What came while the first one was away is in the other alone.
+    for backup in [&full, &incremental] {
+        flip(&backup.object("relations.json.zst"));
+    }
     for segment in &segments[1..] {
         let _ = fs::remove_file(site.stow.wal_object(segment));
     }
