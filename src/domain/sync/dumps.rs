@@ -39,7 +39,9 @@ pub fn copy(
         }
         let dump = match &entry.state {
             DumpState::Complete(dump) => dump,
-            DumpState::Damaged(_, why) if !there.contains_key(name) && !is_brought(name) => {
+            DumpState::Damaged(_, why) | DumpState::Unreadable { why, .. }
+                if !there.contains_key(name) && !is_brought(name) =>
+            {
                 let error = Error::damaged(why.clone());
                 pass.tally
                     .find(&pass.source.name, &format!("dump {name}"), &error);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Site, count, flip};
+use super::{Site, count, files, flip};
 use crate::harness::{Cluster, Scratch, Shutdown, keys, pg};
 
 #[test]
@@ -183,4 +183,17 @@ fn what_was_lost_comes_back_from_the_copy() {
     copy.recover();
     assert!(copy.dump("postgres") == dump, "another database");
     copy.stop(Shutdown::Fast);
+}
+
+#[test]
+fn a_dump_whose_description_is_damaged_is_told() {
+    let site = Site::start(pg(17), "compression = \"zstd:1\"");
+    site.main().psql("grant pg_read_all_data to pgstow");
+    site.pgstow(&["dump", "postgres", "--no-globals"]).ok();
+    let all = files(&site.stow.root().join("main/dumps"));
+    let description = all.iter().find(|file| file.ends_with(".json")).unwrap();
+    flip(&site.stow.root().join("main/dumps").join(description));
+    let told = site.sync(3);
+    assert_eq!(count(&told, "dumps"), 0, "{told:#}");
+    assert_eq!(count(&told, "findings"), 1, "{told:#}");
 }
