@@ -103,6 +103,20 @@ impl Archive {
     }
 }
 
+impl Archive {
+    /// What is to be said of WAL at hand of a timeline that began when no repository could be told of it.
+    fn of_a_later_timeline(&self, history: &TimelineHistory) -> Option<String> {
+        let is_later = |segment: &&Segment| segment.timeline > history.own;
+        let later = self.rescued.iter().find(is_later)?;
+        Some(format!(
+            "this host has {later}, which is of a later timeline than {}, along which this restore goes: what happened on {} would be \
+             lost. Have it stored first, its history before its segments: by `pgstow receive-wal`, where it was received, or by \
+             `pgstow archive-wal`, and plan again",
+            history.own, later.timeline
+        ))
+    }
+}
+
 struct AtHand {
     reach: Reach,
     partial: Option<Segment>,
@@ -313,6 +327,9 @@ impl Way<'_> {
             choice
                 .warnings
                 .extend(archive.out_of_reach(history, &choice));
+            if wish.timeline == TimelineWish::Latest {
+                choice.warnings.extend(archive.of_a_later_timeline(history));
+            }
         }
         let passes = archive.passes_minimal(backup, history, &choice.reach);
         choice.warnings.extend(passes);

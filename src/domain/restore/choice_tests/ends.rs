@@ -108,6 +108,21 @@ fn the_old_folders_wal_continues_the_archive() {
         "{warnings}"
     );
     assert_eq!(told(Target::Lsn(lsn("0/9000100"))), [""; 0]);
+    // And what is of a timeline that nobody told the repository of.
+    let mut promoted = plain();
+    promoted.rescued = [Segment::nth(tli(2), 9, size())].into();
+    let told = |wish: &Wish| choose(&promoted, wish).unwrap().warnings.join("\n");
+    let later = "of a later timeline than 1";
+    assert!(
+        told(&wish(Target::Latest)).contains(later),
+        "{}",
+        told(&wish(Target::Latest))
+    );
+    let on_one = Wish {
+        timeline: TimelineWish::Number(tli(1)),
+        ..wish(Target::Latest)
+    };
+    assert!(!told(&on_one).contains(later));
     // It fills no hole: restore-wal would call it one.
     archive.wal.add(segment(11));
     cases(
