@@ -92,16 +92,20 @@ impl Context {
         mut work: impl FnMut(&Repository, &[String], Others, bool) -> Result<T>,
     ) -> Result<T> {
         let chosen = self.settings.repo()?;
-        let others = || from.others.iter().map(|(repo, _)| repo);
         let instead = from.others.iter().filter(|_| !from.keeps_to_chosen);
         let instead = instead.map(|(repo, flags)| (repo, (repo, flags)));
         self.from_nearest(instead, |repository, instead| {
             let is_instead = instead.is_some();
             let (own, flags) = instead.unwrap_or((chosen, &from.server_flags));
-            let all = [chosen].into_iter().chain(others());
-            let others = self.others(all.filter(|repo| repo.name != own.name));
-            work(repository, flags, others, is_instead)
+            work(repository, flags, self.all_but(own, from)?, is_instead)
         })
+    }
+
+    /// The chosen repository and the others, without the one that is read.
+    fn all_but(&self, own: &RepoSettings, from: &ReadFrom) -> Result<Others> {
+        let others = from.others.iter().map(|(repo, _)| repo);
+        let all = [self.settings.repo()?].into_iter().chain(others);
+        Ok(self.others(all.filter(|repo| repo.name != own.name)))
     }
 
     /// The same for what leads to where the WAL ends, which `end_of` tells of a result if that is wanted: of another
@@ -117,13 +121,11 @@ impl Context {
             return Ok(nearest);
         };
         for (index, theirs) in self.further(from, system, end) {
+            self.cancel.check()?;
             let (repo, flags) = &from.others[index];
-            let found = self.open(repo).and_then(|repository| {
-                let all = [self.settings.repo()?].into_iter();
-                let all = all.chain(from.others.iter().map(|(repo, _)| repo));
-                let others = self.others(all.filter(|other| other.name != repo.name));
-                work(&repository, flags, others, true)
-            });
+            let found = self
+                .open(repo)
+                .and_then(|repository| work(&repository, flags, self.all_but(repo, from)?, true));
             let why = match found {
                 Ok(found) if end_of(&found).is_some_and(|(_, found)| found > end) => {
                     warn!(
@@ -136,8 +138,8 @@ impl Context {
                 Err(error) => error.in_one_line(),
             };
             warn!(
-                "repository {name} has WAL up to {}, and this restore ends at {}: {why}. `pgstow sync --from {name}` brings it: \
-                 then restore",
+                "repository {name} has WAL up to {}, and what is used ends at {}: {why}. `pgstow sync --from {name}` brings it: \
+                 then try again",
                 theirs.1,
                 end.1,
                 name = repo.name
@@ -153,11 +155,8 @@ impl Context {
             let what = format!("asking repository {} how far its WAL leads", repo.name);
             Errand::send(what, move || {
                 let repository = context.open(&repo)?;
-                match repository.system(system) {
-                    Ok(system) => Ok(WalIndex::load(&repository, &system)?.end()),
-                    Err(error) if error.kind() == Kind::NotFound => Ok(None),
-                    Err(error) => Err(error),
-                }
+                let system = repository.system(system)?;
+                Ok(WalIndex::load(&repository, &system)?.end())
             })
         };
         let asked: Vec<Errand<Option<End>>> = from.others.iter().map(ask).collect();

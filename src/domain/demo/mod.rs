@@ -31,7 +31,7 @@ use super::{
         self,
         plan::{self, plan},
         request::Request,
-        target::{Action, Target, TimelineWish, Wish},
+        target::{Target, Wish},
     },
     setup::{
         arrival::{self, Destination, Way},
@@ -341,12 +341,8 @@ impl Story<'_> {
         let options = plan::Options {
             request: Request {
                 wish: Wish {
-                    backup: None,
                     target: Target::Time(target),
-                    exclusive: false,
-                    timeline: TimelineWish::Latest,
-                    action: Action::Promote,
-                    standby: false,
+                    ..Wish::latest()
                 },
                 data_dir: Some(place.restored()),
                 delta: None,

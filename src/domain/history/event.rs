@@ -14,7 +14,7 @@ use crate::{
     domain::restore::{
         archive::Archive,
         choice::choose,
-        target::{Action, Target, TimelineWish, Wish},
+        target::{Target, TimelineWish, Wish},
     },
     postgres::{
         lsn::{Lsn, TimelineId},
@@ -180,12 +180,10 @@ impl Teller<'_> {
     /// backup lies before one can't be told.
     fn restore(&self, lsn: Lsn) -> Result<Vec<String>, String> {
         let wish = Wish {
-            backup: None,
             target: Target::Lsn(lsn),
             exclusive: true,
             timeline: TimelineWish::Number(self.timeline),
-            action: Action::Promote,
-            standby: false,
+            ..Wish::latest()
         };
         choose(self.archive, &wish).map_err(|error| error.message().to_owned())?;
         Ok(vec![

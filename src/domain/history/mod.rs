@@ -49,7 +49,7 @@ use crate::{
         plan, rescue,
         segments::place,
         sources::Sources,
-        target::{Action, Target, TimelineWish, Wish},
+        target::{Target, TimelineWish, Wish},
         timelines,
     },
     error::{Error, Kind, Result},
@@ -160,12 +160,9 @@ pub fn look(
 ) -> Result<History> {
     meter.begin("looking for the WAL", 0);
     let wish = Wish {
-        backup: None,
         target: Target::Time(request.until),
-        exclusive: false,
         timeline: request.timeline,
-        action: Action::Promote,
-        standby: false,
+        ..Wish::latest()
     };
     let (system, mut archive) = load(repository, &wish, others)?;
     if system.encrypted {
@@ -231,23 +228,19 @@ pub fn look(
 /// Timelines that went on in that time behind the place where the one that is looked along left them: after a restore to
 /// an earlier moment, what made it necessary lies there.
 fn left_behind(archive: &Archive, history: &TimelineHistory, request: &Request) -> Vec<String> {
-    let wal = &archive.wal;
-    let goes_on = |timeline: &TimelineId| {
-        let fork = history.fork(*timeline)?;
-        let behind = wal.last(*timeline)? > fork.0 / wal.size().bytes();
-        let in_time = wal
-            .arrived(*timeline)
-            .is_none_or(|time| time >= request.since);
-        (behind && in_time).then(|| {
+    let goes_on = |timeline: TimelineId| {
+        // None for its own.
+        let fork = history.fork(timeline)?;
+        let arrived = archive.wal.arrived(timeline);
+        let in_time = arrived.is_none_or(|time| time >= request.since);
+        (archive.goes_on_behind(timeline, fork) && in_time).then(|| {
             format!(
                 "timeline {timeline} goes on behind {fork}, where timeline {} left it: `--timeline {timeline}` looks along it",
                 history.own
             )
         })
     };
-    let mut left: Vec<TimelineId> = wal.timelines().collect();
-    left.retain(|timeline| *timeline != history.own);
-    left.iter().filter_map(goes_on).collect()
+    archive.wal.timelines().filter_map(goes_on).collect()
 }
 
 /// All WAL that can be read: that which receive-wal has here, too.

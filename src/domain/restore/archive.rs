@@ -89,6 +89,12 @@ impl Archive {
         forks.filter(|fork| within.contains(fork)).min()
     }
 
+    /// Whether there is WAL of `timeline` behind the segment of `fork`, where another one left it.
+    pub fn goes_on_behind(&self, timeline: TimelineId, fork: Lsn) -> bool {
+        let last = self.wal.last(timeline);
+        last.is_some_and(|last| last > fork.0 / self.wal.size().bytes())
+    }
+
     /// The history of a timeline of which anything is there; None if it is damaged. Without a file
     /// a timeline is its own beginning, as for the server: archiving may have begun on it.
     pub fn history(&self, timeline: TimelineId) -> Option<TimelineHistory> {

@@ -80,9 +80,7 @@ impl Archive {
             }
         }
     }
-}
 
-impl Archive {
     /// What is to be said of WAL that lies at hand behind the end of the way, where some between is nowhere.
     fn out_of_reach(&self, history: &TimelineHistory, choice: &Choice) -> Option<String> {
         let size = self.wal.size();
@@ -101,9 +99,7 @@ impl Archive {
             missing.describe(size)
         ))
     }
-}
 
-impl Archive {
     /// What is to be said of WAL at hand of a timeline that began when no repository could be told of it.
     fn of_a_later_timeline(&self, history: &TimelineHistory) -> Option<String> {
         let is_later = |segment: &&Segment| segment.timeline > history.own;
@@ -270,12 +266,7 @@ impl Way<'_> {
                 "timeline {} leaves the backup's timeline {} at {fork}, behind the backup's end {}",
                 history.own, backup.timeline, backup.stop_lsn
             ));
-            let size = archive.wal.size();
-            if archive
-                .wal
-                .last(backup.timeline)
-                .is_some_and(|last| last > fork.0 / size.bytes())
-            {
+            if archive.goes_on_behind(backup.timeline, fork) {
                 warnings.push(format!(
                     "timeline {} goes on behind {fork}, where timeline {} left it: `--target-timeline {0}` restores along it",
                     backup.timeline, history.own

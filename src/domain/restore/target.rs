@@ -161,12 +161,8 @@ mod tests {
 
     fn wish(target: Target) -> Wish {
         Wish {
-            backup: None,
             target,
-            exclusive: false,
-            timeline: TimelineWish::Latest,
-            action: Action::Promote,
-            standby: false,
+            ..Wish::latest()
         }
     }
 

@@ -5,17 +5,24 @@ use std::fs;
 use rustix::process::Signal;
 
 use super::{Place, losses, lsn, of_xid, rows, transaction};
-use crate::harness::{archive::wait_for_pieces, pg};
+use crate::harness::{PgBin, archive::wait_for_pieces, pg};
 
-#[test]
-fn what_was_received_alone_is_found() {
-    let place = Place::new(pg(17));
+/// A table of 3000 rows, a backup, a slot, and since when.
+fn with_slot(pg: PgBin) -> (Place, String) {
+    let place = Place::new(pg);
     let main = place.main();
     main.psql("create table a as select generate_series(1, 3000) as id");
     place.stow.backup(&[]);
     main.switch_wal();
     let since = place.now();
     place.pgstow(&["receive-wal", "--create-slot"]).ok();
+    (place, since)
+}
+
+#[test]
+fn what_was_received_alone_is_found() {
+    let (place, since) = with_slot(pg(17));
+    let main = place.main();
     let receiver = place.pgstow(&["--json", "receive-wal"]).spawn();
     main.wait_until("select count(*) from pg_stat_replication", "1");
     let deleted = transaction(main, "postgres", "delete from a");
@@ -68,13 +75,8 @@ fn what_was_received_alone_is_found() {
 /// On any host, also when the server and the receiver are gone.
 #[test]
 fn what_is_there_in_pieces_alone_is_found() {
-    let place = Place::new(pg(16));
+    let (place, since) = with_slot(pg(16));
     let main = place.main();
-    main.psql("create table a as select generate_series(1, 3000) as id");
-    place.stow.backup(&[]);
-    main.switch_wal();
-    let since = place.now();
-    place.pgstow(&["receive-wal", "--create-slot"]).ok();
     let receiver = place.pgstow(&["receive-wal"]);
     let receiver = receiver.env("PGSTOW_RECEIVE_WAL_LIVE", "1s").spawn();
     let deleted = transaction(main, "postgres", "delete from a");

@@ -127,12 +127,8 @@ fn archive(backups: Vec<Backup>, wal: &[(u32, u64, u64)], histories: &[(u32, &st
 
 fn wish(target: Target) -> Wish {
     Wish {
-        backup: None,
         target,
-        exclusive: false,
-        timeline: TimelineWish::Latest,
-        action: Action::Promote,
-        standby: false,
+        ..Wish::latest()
     }
 }
 
