@@ -307,6 +307,8 @@ fn summaries_lead_over_a_promotion(pg: PgBin) {
     user::own(&signal);
     stow.cluster.start();
     stow.cluster.promote();
+    // Before its first checkpoint there, the server's control file has the timeline that it left.
+    stow.cluster.psql("checkpoint");
     stow.cluster.psql("update t set text = 'on 2' where n = 2");
     let child = by_summaries(&stow);
     assert_eq!(child.json()["timeline"], 2);
