@@ -5,7 +5,7 @@ mod told;
 
 use serde::Serialize;
 
-use super::{context::Context, options::FindTargetOptions, report::Outcome};
+use super::{context::Context, nearest::Reached, options::FindTargetOptions, report::Outcome};
 use crate::{
     domain::{
         history::{self, History},
@@ -35,12 +35,17 @@ pub fn run(context: &Context, options: FindTargetOptions) -> Result<FindTargetRe
     } = options;
     let state = context.settings.state_folder();
     request.received = Some(state.join(receive::FOLDER));
-    let end_of = |(_, history): &(String, History)| {
-        let end = history.wal_end.filter(|_| !history.reached);
-        Some((history.system_id, end?))
+    let is_named = request.timeline.is_named();
+    let reached = |(_, history): &(String, History)| {
+        let end = history.wal_end.filter(|_| !history.reached)?;
+        Some(Reached {
+            system: history.system_id,
+            end,
+            is_named,
+        })
     };
     let (repository, history) =
-        context.read_furthest(&from, end_of, |repository, _, others, _| {
+        context.read_furthest(&from, reached, |repository, _, others, _| {
             let (cancel, meter) = (&context.cancel, &context.meter);
             let info = context.settings.cluster.connection.resolve();
             let history = history::look(repository, &others, &request, info, cancel, meter)?;

@@ -1,9 +1,6 @@
 //! Which repository is read: the first or chosen one, or another one where that is away, damaged, or leads less far.
 
-use std::{
-    cmp::Reverse,
-    time::{Duration, Instant},
-};
+use std::{cmp::Reverse, time::Instant};
 
 use tracing::{debug, warn};
 
@@ -12,17 +9,28 @@ use super::{
     options::{ReadFrom, RepoSettings},
 };
 use crate::{
+    domain::wal::stored,
     error::{Error, Kind, Result},
-    postgres::lsn::{Lsn, SystemId, TimelineId},
-    repo::{others::Others, repository::Repository, wal_index::WalIndex},
+    postgres::{
+        lsn::SystemId,
+        wal_name::{Segment, WalName},
+    },
+    repo::{
+        others::{Others, PATIENCE},
+        repository::Repository,
+        wal_index::{End, WalIndex},
+    },
     util::errand::Errand,
 };
 
-/// So long another repository may take to say how far its WAL leads.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Where WAL ends: of two, that of the later timeline is further.
-pub type End = (TimelineId, Lsn);
+/// To where WAL leads.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached {
+    pub system: SystemId,
+    pub end: End,
+    /// This timeline was named: others are not wanted.
+    pub is_named: bool,
+}
 
 impl Context {
     /// What `work` makes of the first or chosen repository; where that is away, damaged, or has not got what is needed,
@@ -105,32 +113,47 @@ impl Context {
     fn all_but(&self, own: &RepoSettings, from: &ReadFrom) -> Result<Others> {
         let others = from.others.iter().map(|(repo, _)| repo);
         let all = [self.settings.repo()?].into_iter().chain(others);
-        Ok(self.others(all.filter(|repo| repo.name != own.name)))
+        let others = self.others(all.filter(|repo| repo.name != own.name));
+        Ok(others.filling_holes(!from.keeps_to_chosen))
     }
 
-    /// The same for what leads to where the WAL ends, which `end_of` tells of a result if that is wanted: of another
+    /// The same for what leads to where the WAL ends, which `reached` tells of a result if that is wanted: of another
     /// repository, if its WAL leads further. While one was away, WAL went to the others alone.
+    ///
+    /// # Errors
+    /// Also where that WAL is another server's: which of the two is meant is not for us to say.
     pub fn read_furthest<T>(
         &self,
         from: &ReadFrom,
-        end_of: impl Fn(&T) -> Option<(SystemId, End)>,
+        reached: impl Fn(&T) -> Option<Reached>,
         mut work: impl FnMut(&Repository, &[String], Others, bool) -> Result<T>,
     ) -> Result<T> {
-        let nearest = self.read_nearest(from, &mut work)?;
-        let Some((system, end)) = end_of(&nearest).filter(|_| !from.keeps_to_chosen) else {
+        let mut read = None;
+        let nearest = self.read_nearest(from, |repository, flags, others, is_instead| {
+            read = Some(repository.clone());
+            work(repository, flags, others, is_instead)
+        })?;
+        let own = reached(&nearest).filter(|_| !from.keeps_to_chosen);
+        let (Some(own), Some(read)) = (own, read) else {
             return Ok(nearest);
         };
-        for (index, theirs) in self.further(from, system, end) {
+        let end = own.end;
+        let others = self.others(from.others.iter().map(|(repo, _)| repo));
+        for (name, theirs) in self.further(&others, own, not_known) {
             self.cancel.check()?;
-            let (repo, flags) = &from.others[index];
-            let found = self
-                .open(repo)
-                .and_then(|repository| work(&repository, flags, self.all_but(repo, from)?, true));
+            let Some((repo, flags)) = from.others.iter().find(|(repo, _)| repo.name == name) else {
+                continue;
+            };
+            let found = self.open(repo).and_then(|repository| {
+                let found = work(&repository, flags, self.all_but(repo, from)?, true)?;
+                Ok((found, repository))
+            });
             let why = match found {
-                Ok(found) if end_of(&found).is_some_and(|(_, found)| found > end) => {
+                Ok((found, repository)) if reached(&found).is_some_and(|found| found.end > end) => {
+                    one_server(&read, &repository, own)?;
                     warn!(
-                        "repository {} is used instead: its WAL leads to {}, and not to {} alone",
-                        repo.name, theirs.1, end.1
+                        "repository {name} is used instead: its WAL leads to {}, and not to {} alone",
+                        theirs.1, end.1
                     );
                     return Ok(found);
                 }
@@ -140,40 +163,37 @@ impl Context {
             warn!(
                 "repository {name} has WAL up to {}, and what is used ends at {}: {why}. `pgstow sync --from {name}` brings it: \
                  then try again",
-                theirs.1,
-                end.1,
-                name = repo.name
+                theirs.1, end.1,
             );
         }
         Ok(nearest)
     }
 
-    /// The others whose WAL leads further than `end`, by their place in `from`: the furthest first.
-    fn further(&self, from: &ReadFrom, system: SystemId, end: End) -> Vec<(usize, End)> {
-        let ask = |(repo, _): &(RepoSettings, Vec<String>)| {
-            let (context, repo) = (self.clone(), repo.clone());
-            let what = format!("asking repository {} how far its WAL leads", repo.name);
-            Errand::send(what, move || {
-                let repository = context.open(&repo)?;
-                let system = repository.system(system)?;
-                Ok(WalIndex::load(&repository, &system)?.end())
+    /// Those of `others` whose WAL leads further than `own`, and to where: the furthest first. `unknown` is told of each that
+    /// doesn't answer.
+    pub fn further(
+        &self,
+        others: &Others,
+        own: Reached,
+        unknown: impl Fn(&str, &Error),
+    ) -> Vec<(String, End)> {
+        let asked = others.ask_all("how far its WAL leads", &self.cancel, move |other| {
+            let index = WalIndex::load_behind(other, &other.system(own.system)?, Some(own.end))?;
+            Ok(match own.is_named {
+                true => index.end_on(own.end.0),
+                false => index.end(),
             })
-        };
-        let asked: Vec<Errand<Option<End>>> = from.others.iter().map(ask).collect();
-        let until = Instant::now() + PATIENCE;
-        let answers = asked.into_iter().enumerate().filter_map(|(index, asked)| {
-            let answer = asked.wait(until, &self.cancel);
-            let theirs = answer.unwrap_or_else(|error| {
-                warn!(
-                    "whether repository {} leads further is not known: {}",
-                    from.others[index].0.name,
-                    error.in_one_line()
-                );
-                None
-            });
-            Some((index, theirs.filter(|theirs| *theirs > end)?))
         });
-        let mut further: Vec<(usize, End)> = answers.collect();
+        let mut further = Vec::new();
+        for (name, theirs) in asked {
+            match theirs {
+                Ok(theirs) => {
+                    let theirs = theirs.filter(|theirs| *theirs > own.end);
+                    further.extend(theirs.map(|theirs| (name.to_owned(), theirs)));
+                }
+                Err(error) => unknown(name, &error),
+            }
+        }
         further.sort_by_key(|(_, end)| Reverse(*end));
         further
     }
@@ -186,6 +206,12 @@ impl Context {
     }
 }
 
+/// Warns of a repository that may lead further.
+pub fn not_known(name: &str, error: &Error) {
+    let why = error.in_one_line();
+    warn!("whether repository {name} leads further is not known: {why}");
+}
+
 /// Whether an error may be that of this repository alone.
 fn may_be_elsewhere(repository: &Repository, error: &Error) -> bool {
     match error.kind() {
@@ -194,4 +220,34 @@ fn may_be_elsewhere(repository: &Repository, error: &Error) -> bool {
         Kind::Usage | Kind::Interrupted => false,
         _ => repository.confirm().is_err(),
     }
+}
+
+/// Refuses to go on in `other` behind what was reached in `read`, where the last segment that both have has other
+/// bytes there: a server was lost, and another one restored without it gave its timeline the same number.
+fn one_server(read: &Repository, other: &Repository, reached: Reached) -> Result<()> {
+    let (timeline, lsn) = reached.end;
+    let (ours, theirs) = (read.system(reached.system)?, other.system(reached.system)?);
+    let size = ours.segment_size;
+    // The last one may be there in part alone.
+    let behind = lsn.0.div_ceil(size.bytes());
+    for number in (behind.saturating_sub(2)..behind).rev() {
+        let segment = Segment::nth(timeline, number, size);
+        let hash = |repository, system| stored::hash(repository, system, WalName::Segment(segment));
+        match (hash(read, &ours), hash(other, &theirs)) {
+            (Ok(ours), Ok(theirs)) if ours == theirs => return Ok(()),
+            (Ok(_), Ok(_)) => {
+                let what = format!(
+                    "{segment} has other bytes in {} than in {}, whose WAL leads further: two servers used timeline {timeline}",
+                    read.location(),
+                    other.location(),
+                );
+                return Err(Error::failed(what).hint(
+                    "name the repository of the server that is meant by --repo; `pgstow --repo NAME list` shows what each has.",
+                ));
+            }
+            // Not both have it, or not whole.
+            _ => {}
+        }
+    }
+    Ok(())
 }

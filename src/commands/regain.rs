@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{
     context::Context,
     drill::ground,
+    nearest::Reached,
     options::{GroundOptions, RegainOptions},
     report::{Outcome, Report},
 };
@@ -23,7 +24,7 @@ use crate::{
             plan::{self, Planned},
             request::{Request, To},
         },
-        restore::{keys, measured},
+        restore::{keys, measured, target::Target},
     },
     error::{IoContext, Result},
     postgres::programs::Search,
@@ -50,30 +51,41 @@ pub fn run(context: &Context, options: RegainOptions) -> Result<RegainReport> {
         cancel: &context.cancel,
         meter: &context.meter,
     };
-    let way = context.read_nearest(&options.from, |repository, flags, others, is_instead| {
-        let ground_options = GroundOptions {
-            server_flags: flags.to_vec(),
-            ..options.ground.clone()
-        };
-        let (scratch, server) = (options.scratch.clone(), options.server.clone());
-        let ground = Ground {
-            others,
-            ..ground(context, ground_options, scratch, server)?
-        };
-        let request = Request {
-            wish: options.wish.clone(),
-            what: options.what.clone(),
-            to: to.clone(),
-            schema: options.schema.clone(),
-            owners: options.owners,
-            ground,
-        };
-        let way = Way::find(&around, repository, request)?;
-        if is_instead {
-            keys::check(repository, &way.system, &way.picked.choice)?;
-        }
-        Ok(way)
-    })?;
+    let reached = |way: &Way<'_>| {
+        (options.wish.target == Target::Latest).then(|| Reached {
+            system: way.system.system_id,
+            end: way.end(),
+            is_named: options.wish.timeline.is_named(),
+        })
+    };
+    let way = context.read_furthest(
+        &options.from,
+        reached,
+        |repository, flags, others, is_instead| {
+            let ground_options = GroundOptions {
+                server_flags: flags.to_vec(),
+                ..options.ground.clone()
+            };
+            let (scratch, server) = (options.scratch.clone(), options.server.clone());
+            let ground = Ground {
+                others,
+                ..ground(context, ground_options, scratch, server)?
+            };
+            let request = Request {
+                wish: options.wish.clone(),
+                what: options.what.clone(),
+                to: to.clone(),
+                schema: options.schema.clone(),
+                owners: options.owners,
+                ground,
+            };
+            let way = Way::find(&around, repository, request)?;
+            if is_instead {
+                keys::check(repository, &way.system, &way.picked.choice)?;
+            }
+            Ok(way)
+        },
+    )?;
     Ok(match options.plan {
         true => {
             let restores = measured::read(&settings.state_folder());

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::{
     context::Context,
-    nearest::End,
+    nearest::Reached,
     options::RestoreOptions,
     report::{Outcome, Report},
 };
@@ -26,7 +26,6 @@ use crate::{
         wal::{receive, spool},
     },
     error::{IoContext, Result},
-    postgres::lsn::SystemId,
     repo::{others::Others, repository::Repository},
     util::clock,
 };
@@ -65,7 +64,7 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
         from,
     } = options;
     let (repository, options, mut plan) =
-        context.read_furthest(&from, end_of, |repository, flags, others, is_instead| {
+        context.read_furthest(&from, reached, |repository, flags, others, is_instead| {
             let options = wanted(context, request.clone(), flags, others)?;
             let mut plan = plan::plan(repository, &options, now, cancel, meter)?;
             let unknown = keys::of_environment(repository, &plan.system);
@@ -81,6 +80,7 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
         plan.look(&repository, options.request.workers, cancel, meter)?;
         return Ok(RestoreReport::Planned(Box::new(plan)));
     }
+    plan.learn_timelines(&repository, &options.others, cancel)?;
     // Of a server whose folder this may become.
     let cleared = spool::clear(&context.settings.state_folder(), None);
     if let Err(error) = cleared {
@@ -94,9 +94,13 @@ pub fn run(context: &Context, options: RestoreOptions) -> Result<RestoreReport> 
 }
 
 /// Where the WAL ends that a restore follows to its end.
-fn end_of((_, _, plan): &(Repository, Options, Plan)) -> Option<(SystemId, End)> {
+fn reached((_, _, plan): &(Repository, Options, Plan)) -> Option<Reached> {
     let to_the_end = plan.target == Target::Latest && !plan.offline;
-    to_the_end.then_some((plan.system_id, (plan.timeline, plan.wal_end)))
+    to_the_end.then_some(Reached {
+        system: plan.system_id,
+        end: (plan.timeline, plan.wal_end),
+        is_named: plan.timeline_wish.is_named(),
+    })
 }
 
 /// With what the surroundings are; `flags` lead the server to the repository.

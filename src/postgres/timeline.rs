@@ -36,6 +36,9 @@ pub struct Span {
 }
 
 impl TimelineHistory {
+    /// Bytes: a line for each promotion, far more than any cluster has.
+    pub const LIMIT: u64 = 1 << 20;
+
     /// The history of a timeline that has no file, such as the first.
     pub fn without_ancestors(own: TimelineId) -> Self {
         Self {

@@ -61,65 +61,6 @@ impl Repository {
         )))
     }
 
-    /// Gives what the pieces of `segment` hold from its beginning on without a hole to `sink`. One that can't be read
-    /// is told, and ends it, unless others hold the same. Why it ended before the last of them.
-    pub fn read_pieces(
-        &self,
-        system: &System,
-        segment: Segment,
-        mut sink: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<Option<Error>> {
-        let mut upto = 0;
-        let mut ended: Option<(u32, Error)> = None;
-        let mut before: Option<(ObjectName, Piece, Vec<u8>)> = None;
-        for (piece, name) in self.pieces(system, segment)? {
-            if piece.from > upto {
-                let place = self.storage().place(&name);
-                let hole = || Error::damaged(format!("what lies before {place} is missing"));
-                return Ok(Some(ended.map_or_else(hole, |(_, why)| why)));
-            }
-            let Some(known) = upto.checked_sub(piece.from).filter(|_| piece.to > upto) else {
-                continue;
-            };
-            match self.read_piece(system, piece) {
-                Ok(bytes) => {
-                    if let Some((other, before, theirs)) = &before
-                        && !agree((before, theirs), (&piece, &bytes))
-                    {
-                        return Err(self.of_two_servers(other, &name));
-                    }
-                    sink(&bytes[known as usize..])?;
-                    before = Some((name, piece, bytes));
-                }
-                Err(error) if error.kind() == Kind::NotFound || self.is_of_object(&error) => {
-                    warn!(
-                        "the transactions in {} may be lost: {}",
-                        self.storage().place(&name),
-                        error.in_one_line()
-                    );
-                    ended = Some((piece.to, error));
-                    continue;
-                }
-                Err(error) => return Err(error),
-            }
-            upto = piece.to;
-        }
-        Ok(ended.filter(|(to, _)| *to > upto).map(|(_, why)| why))
-    }
-
-    fn of_two_servers(&self, one: &ObjectName, other: &ObjectName) -> Error {
-        let place = |name| self.storage().place(name);
-        Error::damaged(format!(
-            "{} and {} have other bytes for the same place: two servers used one timeline",
-            place(one),
-            place(other)
-        ))
-        .hint(
-            "move the pieces of the server that isn't meant away, or restore from another repository (--repo), or to a \
-             target before this segment.",
-        )
-    }
-
     /// Removes the pieces of a segment that is stored.
     pub fn delete_pieces(&self, system: &System, segment: Segment) -> Result<()> {
         let pieces = self.pieces(system, segment)?.into_iter();
@@ -145,6 +86,95 @@ impl Repository {
         }
         Ok(pieces)
     }
+}
+
+/// The bytes of a segment in progress from its beginning on, as far as pieces of it give them without a hole: of one
+/// repository, and of others behind where that one's end.
+pub struct Pieces {
+    segment: Segment,
+    upto: u32,
+    last: Option<Last>,
+}
+
+/// That gave the last bytes.
+struct Last {
+    place: String,
+    piece: Piece,
+    bytes: Vec<u8>,
+}
+
+impl Pieces {
+    pub fn of(segment: Segment) -> Self {
+        Self {
+            segment,
+            upto: 0,
+            last: None,
+        }
+    }
+
+    /// Gives what `repository` has behind what was given before to `sink`. One that can't be read is told, and ends it,
+    /// unless others hold the same. Why it ended before the last of them.
+    pub fn read(
+        &mut self,
+        repository: &Repository,
+        system: &System,
+        mut sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Option<Error>> {
+        let mut ended: Option<(u32, Error)> = None;
+        // Of another repository, they are held against the last bytes, too.
+        let mut known = self.last.as_ref().map_or(0, |last| last.piece.from);
+        for (piece, name) in repository.pieces(system, self.segment)? {
+            let place = repository.storage().place(&name);
+            if piece.from > self.upto {
+                let hole = || Error::damaged(format!("what lies before {place} is missing"));
+                return Ok(Some(ended.map_or_else(hole, |(_, why)| why)));
+            }
+            if piece.to <= known {
+                continue;
+            }
+            match repository.read_piece(system, piece) {
+                Ok(bytes) => {
+                    let one = Last {
+                        place,
+                        piece,
+                        bytes,
+                    };
+                    if let Some(last) = &self.last
+                        && !agree((&last.piece, &last.bytes), (&piece, &one.bytes))
+                    {
+                        return Err(of_two_servers(last, &one));
+                    }
+                    if piece.to > self.upto {
+                        sink(&one.bytes[(self.upto - piece.from) as usize..])?;
+                        self.upto = piece.to;
+                        self.last = Some(one);
+                    }
+                }
+                Err(error) if error.kind() == Kind::NotFound || repository.is_of_object(&error) => {
+                    warn!(
+                        "the transactions in {place} may be lost: {}",
+                        error.in_one_line()
+                    );
+                    ended = Some((piece.to, error));
+                }
+                Err(error) => return Err(error),
+            }
+            known = self.upto;
+        }
+        let upto = self.upto;
+        Ok(ended.filter(|(to, _)| *to > upto).map(|(_, why)| why))
+    }
+}
+
+fn of_two_servers(one: &Last, other: &Last) -> Error {
+    Error::damaged(format!(
+        "{} and {} have other bytes for the same place: two servers used one timeline",
+        one.place, other.place
+    ))
+    .hint(
+        "move the pieces of the server that isn't meant away, or restore from another repository (--repo), or to a \
+         target before this segment.",
+    )
 }
 
 /// Whether two pieces of a segment have the same bytes where they overlap.

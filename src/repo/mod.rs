@@ -25,7 +25,7 @@ pub mod lack;
 pub mod latest_dump;
 pub mod layout;
 pub mod lease;
-mod live;
+pub mod live;
 pub mod local;
 pub mod location;
 pub mod minimal;

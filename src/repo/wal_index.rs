@@ -24,6 +24,9 @@ use crate::{
 /// Numbers of segments on one timeline, first and last.
 pub type Numbers = RangeInclusive<u64>;
 
+/// Where WAL ends: of two, that of the later timeline is further.
+pub type End = (TimelineId, Lsn);
+
 #[derive(Clone, Debug)]
 pub struct WalIndex {
     size: SegmentSize,
@@ -31,6 +34,8 @@ pub struct WalIndex {
     partial: BTreeSet<Segment>,
     /// How many of the first bytes of segments there are in pieces.
     live: BTreeMap<Segment, u32>,
+    /// Segments with pieces behind a hole.
+    stray: BTreeSet<Segment>,
     histories: BTreeSet<TimelineId>,
     /// First and last segment of ranges that were given up.
     gaps: Vec<(Segment, Segment)>,
@@ -128,6 +133,7 @@ impl WalIndex {
             timelines: BTreeMap::new(),
             partial: BTreeSet::new(),
             live: BTreeMap::new(),
+            stray: BTreeSet::new(),
             histories: BTreeSet::new(),
             gaps: Vec::new(),
             minimal: BTreeSet::new(),
@@ -140,11 +146,21 @@ impl WalIndex {
 
     /// Lists all WAL of one system.
     pub fn load(repository: &Repository, system: &System) -> Result<Self> {
+        Self::load_behind(repository, system, None)
+    }
+
+    /// Lists the WAL of one system from the segment on in which `end` lies, that of later timelines and all pieces.
+    pub fn load_behind(repository: &Repository, system: &System, end: Option<End>) -> Result<Self> {
         let mut index = Self::new(system.segment_size);
         let layout = repository.layout();
+        let before = end.and_then(|(timeline, lsn)| {
+            let number = (lsn.0 / index.size.bytes()).checked_sub(1)?;
+            let segment = Segment::nth(timeline, number, index.size);
+            Some(layout.behind_segment(system.system_id, segment))
+        });
         for info in repository
             .storage()
-            .list(&layout.wal(system.system_id), None)?
+            .list(&layout.wal(system.system_id), before.as_ref())?
         {
             let info = info?;
             let Some((file, coding)) = layout.read_wal_file(system.system_id, &info.name) else {
@@ -236,6 +252,13 @@ impl WalIndex {
         }
     }
 
+    /// Notes the segments of a range.
+    pub fn add_range(&mut self, range: Missing) {
+        for number in range.numbers() {
+            self.add(Segment::nth(range.timeline, number, self.size));
+        }
+    }
+
     /// Notes when something of `timeline` arrived.
     pub fn note_arrival(&mut self, timeline: TimelineId, time: Time) {
         let newest = self.arrived.entry(timeline).or_insert(time);
@@ -267,9 +290,15 @@ impl WalIndex {
             return;
         }
         let upto = self.live.entry(segment).or_default();
-        if from <= *upto {
-            *upto = to.max(*upto);
+        match from <= *upto {
+            true => *upto = to.max(*upto),
+            false => drop(self.stray.insert(segment)),
         }
+    }
+
+    /// Segments of which there are pieces that nothing leads to.
+    pub fn stray(&self) -> &BTreeSet<Segment> {
+        &self.stray
     }
 
     /// Up to where the pieces of `segment` lead from its beginning; None without any.
@@ -298,14 +327,20 @@ impl WalIndex {
     }
 
     /// Where the WAL of the latest timeline ends, pieces of a segment included.
-    pub fn end(&self) -> Option<(TimelineId, Lsn)> {
-        let last = |timeline| {
-            let segment = Segment::nth(timeline, self.last(timeline)?, self.size);
-            Some((timeline, segment.end(self.size)))
-        };
-        let begun = |segment: &Segment| Some((segment.timeline, self.live_upto(*segment)?));
-        let whole = self.timelines().filter_map(last);
-        whole.chain(self.live.keys().filter_map(begun)).max()
+    pub fn end(&self) -> Option<End> {
+        let begun = self.live.keys();
+        let begun = begun.filter(|segment| self.live_upto(**segment).is_some());
+        let begun = begun.map(|segment| segment.timeline);
+        self.end_on(self.timelines().chain(begun).max()?)
+    }
+
+    /// The same of one timeline.
+    pub fn end_on(&self, timeline: TimelineId) -> Option<End> {
+        let whole = self.last(timeline);
+        let whole = whole.map(|last| Segment::nth(timeline, last, self.size).end(self.size));
+        let begun = self.live.keys().filter(|one| one.timeline == timeline);
+        let begun = begun.filter_map(|segment| self.live_upto(*segment));
+        Some((timeline, begun.chain(whole).max()?))
     }
 
     /// The last segment that can be reached from `first` without a hole; None without `first`.
@@ -497,6 +532,7 @@ mod tests {
         assert_eq!(index.live_upto(one), Some(Lsn((16 << 20) + 400)));
         assert_eq!(index.live_upto(two), None);
         assert_eq!(index.live_upto(three), None);
+        assert_eq!(index.stray(), &[one, two].into());
     }
 
     #[test]

@@ -141,6 +141,56 @@ fn segments_are_stored_and_a_promotion_is_followed(pg: PgBin) {
     assert_eq!(report["waiting"], 0);
 }
 
+/// Of a promotion that nobody could tell the repository of.
+#[test]
+fn a_timeline_that_was_received_alone_is_restored() {
+    let mut site = Site::start(pg(17));
+    let receiver = site.receive(&["it waits in"]);
+    let main = &mut site.stow.cluster;
+    main.psql("create table t as select 1 as n");
+    site.stow.backup(&[]);
+    let away = site.scratch.join("away");
+    fs::rename(site.stow.root(), &away).unwrap();
+    let main = &mut site.stow.cluster;
+    // The end of the first timeline waits here, too.
+    main.psql("insert into t values (2)");
+    site.switch();
+    let main = &mut site.stow.cluster;
+    main.psql("insert into t values (3)");
+    main.stop(Shutdown::Fast);
+    fs::write(main.data_dir().join("standby.signal"), "").unwrap();
+    main.start();
+    eventually("the standby is followed", || {
+        receiver.stderr().matches("receiving from").count() > 1
+    });
+    let main = &site.stow.cluster;
+    main.promote();
+    main.wait_until("select timeline_id from pg_control_checkpoint()", "2");
+    main.psql("insert into t values (4)");
+    site.switch();
+    let main = &site.stow.cluster;
+    main.psql("insert into t values (5)");
+    let here = "select bool_and(flush_lsn >= pg_current_wal_flush_lsn()) from pg_stat_replication";
+    main.wait_until(here, "t");
+    assert!(site.received().contains(&"00000002.history".to_owned()));
+    // The server is lost with its disk, then the receiver dies, before the repository is back.
+    site.stow.cluster.stop(Shutdown::Kill);
+    receiver.signal(Signal::KILL);
+    drop(receiver);
+    fs::rename(&away, site.stow.root()).unwrap();
+    let to = site.scratch.join("copy");
+    let words = ["restore", "--data-dir", to.to_str().unwrap()];
+    let restore = site.stow.tool.command(&words).ok();
+    restore.stdout_contains("timeline 2 is the newest");
+    let pg = site.stow.cluster.pg.clone();
+    let mut copy = Cluster::existing(&site.scratch, pg, "copy-run", &to);
+    copy.recover();
+    let rows = copy.psql("select string_agg(n::text, ',' order by n) from t");
+    assert_eq!(rows, "1,2,3,4,5");
+    copy.amcheck();
+    copy.stop(Shutdown::Fast);
+}
+
 #[test]
 fn a_repository_that_is_away_holds_nothing_up() {
     let site = Site::start(pg(17));

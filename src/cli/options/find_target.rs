@@ -36,7 +36,6 @@ pub fn find_target(args: FindTargetArgs, layers: &Layers) -> Result<FindTargetOp
             min_rows: args.min_rows,
             timeline: args.timeline,
             jobs: layers.of_cluster_always(keys::JOBS, parse::jobs)?.count(),
-            fills_holes: !layers.one_repo,
             received: None,
         },
         from: read_from(layers)?,

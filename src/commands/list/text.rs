@@ -46,7 +46,17 @@ impl Report for ListReport {
                 in_full(backup, out)?;
             }
         }
-        listing.wal(out)
+        listing.wal(out)?;
+        for further in &self.further {
+            let name = &further.repository;
+            writeln!(
+                out,
+                "\nREPOSITORY {name} LEADS FURTHER: its WAL goes to {} on timeline {} (`pgstow --repo {name} list`), and a restore that \
+                 names no repository goes along it",
+                further.lsn, further.timeline
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -107,10 +107,11 @@ pub fn run(
     place::sweep(&request.ground.place)?;
     let begun = clock::now();
     meter.begin("planning", 0);
-    let (system, archive) = match load::load(repository, &Wish::latest(), &Others::default()) {
-        Ok(loaded) => loaded,
-        Err(error) => return here::without_backups(repository, error).map(Went::NotHere),
-    };
+    let (system, archive) =
+        match load::load(repository, &Wish::latest(), &Others::default(), cancel) {
+            Ok(loaded) => loaded,
+            Err(error) => return here::without_backups(repository, error).map(Went::NotHere),
+        };
     if let Some(why) = here::without_identity(repository, &system, &archive) {
         return Ok(Went::NotHere(why));
     }

@@ -46,7 +46,7 @@ use crate::{
     domain::restore::{
         archive::Archive,
         load::load,
-        plan, rescue,
+        plan,
         segments::place,
         sources::Sources,
         target::{Target, TimelineWish, Wish},
@@ -55,7 +55,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{
         conninfo::ConnInfo,
-        lsn::{Lsn, SystemId, TimelineId},
+        lsn::{SystemId, TimelineId},
         timeline::TimelineHistory,
         version::Major,
         wal_joint::Joint,
@@ -65,7 +65,7 @@ use crate::{
         catalog::Backup,
         others::Others,
         repository::{Repository, System},
-        wal_index::{Missing, WalIndex},
+        wal_index::{End, Missing, WalIndex},
     },
     util::{
         cancel::Cancel,
@@ -93,8 +93,6 @@ pub struct Request {
     pub min_rows: u64,
     pub timeline: TimelineWish,
     pub jobs: usize,
-    /// Take segments that the repository lacks before others from another one, as a restore does that names none.
-    pub fills_holes: bool,
     /// Where receive-wal of this host keeps what the repository has not got.
     pub received: Option<PathBuf>,
 }
@@ -132,7 +130,7 @@ pub struct History {
     pub clock_fell: bool,
     /// Where the WAL ends that there is, pieces of a segment included.
     #[serde(skip)]
-    pub wal_end: Option<(TimelineId, Lsn)>,
+    pub wal_end: Option<End>,
 }
 
 impl History {
@@ -164,34 +162,31 @@ pub fn look(
         timeline: request.timeline,
         ..Wish::latest()
     };
-    let (system, mut archive) = load(repository, &wish, others)?;
+    let (system, mut archive) = load(repository, &wish, others, cancel)?;
     if system.encrypted {
         // Before anything is fetched: all of it would be unread for the same reason.
         repository.keys().check_identity()?;
     }
+    if let Some(folder) = &request.received {
+        archive.receive(folder, &system)?;
+    }
     let history = timelines::resolve(&archive, &wish, None, &mut Vec::new())?;
     let live = Live::connect(info, system.system_id, cancel);
-    if request.fills_holes {
-        fill_holes(&mut archive.wal, others, &system);
-    }
-    if let Some(folder) = &request.received {
-        archive.rescued = rescue::find(folder, &system, &archive.wal)?;
-    }
     let folders: Vec<PathBuf> = request.received.iter().cloned().collect();
     let lies_at = |segment: &Segment| Some((*segment, place(&folders, *segment)?));
     let received: BTreeMap<Segment, PathBuf> = archive.rescued.iter().filter_map(lies_at).collect();
     let way = Way::along(&history, &with_received(&archive.wal, &received));
     let major = Major::new(system.postgres_major)?;
+    let sources = Sources::new(repository, others);
     let look = Look {
-        sources: Sources::new(repository, others),
+        sources: &sources,
         request,
         archive: &archive,
         history: &history,
         system: &system,
         live: live.as_ref().ok(),
         segments: Segments {
-            repository,
-            others,
+            sources: &sources,
             system: &system,
             major,
             way: &way,
@@ -256,39 +251,8 @@ fn with_received(archived: &WalIndex, received: &BTreeMap<Segment, PathBuf>) -> 
     wal
 }
 
-/// Adds what another repository has of the segments that are missing before others. Where the archive ends, the chosen
-/// one alone tells.
-fn fill_holes(wal: &mut WalIndex, others: &Others, system: &System) {
-    let size = system.segment_size;
-    let holes = wal.timelines().flat_map(|timeline| {
-        let ranges = wal.ranges(timeline);
-        let ends = ranges.first().zip(ranges.last());
-        let all = ends.map(|(first, last)| *first.start()..=*last.end());
-        all.map_or_else(Vec::new, |all| wal.missing(timeline, &all))
-    });
-    let holes: Vec<Missing> = holes.collect();
-    if holes.is_empty() {
-        return;
-    }
-    let found = others.find("what is missing of the WAL", |other| {
-        let theirs = WalIndex::load(other, &other.system(system.system_id)?)?;
-        let has = |hole: &Missing, number: u64| {
-            theirs.missing(hole.timeline, &(number..=number)).is_empty()
-        };
-        let found = holes.iter().flat_map(|hole| {
-            let numbers = hole.numbers().filter(|number| has(hole, *number));
-            numbers.map(|number| Segment::nth(hole.timeline, number, size))
-        });
-        let found: Vec<Segment> = found.collect();
-        Ok((!found.is_empty()).then_some(found))
-    });
-    for segment in found.into_iter().flat_map(|(_, found)| found) {
-        wal.add(segment);
-    }
-}
-
 struct Look<'a> {
-    sources: Sources<'a>,
+    sources: &'a Sources<'a>,
     request: &'a Request,
     archive: &'a Archive,
     history: &'a TimelineHistory,
@@ -415,7 +379,10 @@ impl Look<'_> {
             left_out: books.left_out,
             named_by: names.told_by,
             clock_fell: !falls.is_empty(),
-            wal_end: self.archive.wal.end(),
+            wal_end: match self.request.timeline.is_named() {
+                true => self.archive.wal.end_on(self.history.own),
+                false => self.archive.wal.end(),
+            },
             warnings: falls,
         })
     }
@@ -463,7 +430,7 @@ impl Look<'_> {
     }
 
     fn table(&self, wanted: &TableName) -> Result<Relations> {
-        let mut found = names::find_table(&self.sources, &self.backups(), wanted);
+        let mut found = names::find_table(self.sources, &self.backups(), wanted);
         if let Some(live) = self.live
             && let Err(error) = live.find_table(wanted, &mut found)
         {
@@ -495,7 +462,7 @@ impl Look<'_> {
         for backup in self.backups() {
             self.segments.cancel.check()?;
             let before = backup.stop_time <= self.request.since;
-            names.ask_backup(&self.sources, backup, before, unnamed);
+            names.ask_backup(self.sources, backup, before, unnamed);
         }
         if let Some(live) = self.live
             && let Err(error) = live.name(unnamed, &mut names)

@@ -8,11 +8,9 @@ use std::{
     path::PathBuf,
 };
 
-use tracing::warn;
-
 use super::{digest::Digest, way::Way};
 use crate::{
-    domain::wal::fetch,
+    domain::{restore::sources::Sources, wal::fetch},
     error::{Error, Kind, Result},
     postgres::{
         lsn::Lsn,
@@ -21,10 +19,7 @@ use crate::{
         wal_name::Segment,
         wal_records::{Followed, Take, WalRecords},
     },
-    repo::{
-        others::Others,
-        repository::{Repository, System},
-    },
+    repo::repository::{Repository, System},
     util::{cancel::Cancel, clock::Time},
 };
 
@@ -33,9 +28,7 @@ const PAGE: u64 = 64 << 10;
 
 #[derive(Clone, Copy)]
 pub struct Segments<'a> {
-    pub repository: &'a Repository,
-    /// For what it should have and can't give.
-    pub others: &'a Others,
+    pub sources: &'a Sources<'a>,
     pub system: &'a System,
     pub major: Major,
     pub way: &'a Way,
@@ -120,22 +113,15 @@ impl Segments<'_> {
         let Some(segment) = self.way.segment(place) else {
             return Ok(Err("there is none".to_owned()));
         };
-        match look(self.repository, self.system, segment) {
+        let what = segment.to_string();
+        let look = |repository: &Repository, system: &System| look(repository, system, segment);
+        match self.sources.read_wal(self.system, &what, look) {
             Ok(found) => Ok(Ok(found)),
             Err(error)
-                if error.kind() == Kind::NotFound || self.repository.is_of_object(&error) =>
+                if error.kind() == Kind::NotFound || self.sources.chosen.is_of_object(&error) =>
             {
-                self.repository.confirm()?;
-                let why = error.in_one_line();
-                let elsewhere = self.others.find(&segment.to_string(), |other| {
-                    let system = other.system(self.system.system_id)?;
-                    look(other, &system, segment).map(Some)
-                });
-                let Some((name, found)) = elsewhere else {
-                    return Ok(Err(why));
-                };
-                warn!("{segment} comes from repository {name}: {why}");
-                Ok(Ok(found))
+                self.sources.chosen.confirm()?;
+                Ok(Err(error.in_one_line()))
             }
             Err(error) => Err(error),
         }
@@ -177,7 +163,7 @@ impl Segments<'_> {
                     if error.kind() == Kind::NotFound && self.way.in_pieces() == Some(segment) =>
                 {
                     let mut read = 0;
-                    ended = repository.read_pieces(system, segment, |bytes| {
+                    ended = self.sources.read_pieces(self.system, segment, |bytes| {
                         read += bytes.len() as u64;
                         sink(bytes)
                     })?;

@@ -27,7 +27,7 @@ use crate::{
         inventory::Unregistered,
         pins::Pin,
         repository::{Repository, System},
-        wal_index::{Missing, NamedMissing},
+        wal_index::{End, Missing, NamedMissing},
     },
     util::clock::{self, Time, readable},
 };
@@ -151,6 +151,9 @@ pub struct Wal {
     pub damaged: Vec<NamedMissing>,
     /// Timelines whose history is damaged or missing.
     pub bad_histories: Vec<Rootless>,
+    /// Where it ends, pieces of a segment included.
+    #[serde(skip)]
+    pub end: Option<End>,
 }
 
 impl Listing {
@@ -226,6 +229,14 @@ impl Listing {
             wal,
             unregistered,
         })
+    }
+
+    /// Where the WAL of the system that was backed up last ends.
+    pub fn end(&self) -> Option<(SystemId, End)> {
+        let backups = self.backups.iter().filter_map(|line| line.backup.as_ref());
+        let system = backups.max_by_key(|backup| backup.stop_time)?.system_id;
+        let wal = self.wal.iter().find(|wal| wal.system_id == system)?;
+        Some((system, wal.end?))
     }
 }
 
@@ -362,5 +373,6 @@ fn wal_line(system: &System, archive: &Archive, forecast: Option<Forecast>) -> W
         given_up: named(archive.wal.lost()),
         damaged: named(archive.damaged_wal(system.system_id)),
         bad_histories: archive.rootless.values().cloned().collect(),
+        end: archive.wal.end(),
     }
 }

@@ -27,6 +27,7 @@ use crate::{
         repository::{Repository, System},
         stopwatch::Stopwatch,
         verified::CheckState,
+        wal_index::End,
     },
     util::{
         cancel::Cancel,
@@ -73,7 +74,7 @@ impl<'a> Way<'a> {
         request.check()?;
         request.wish.check()?;
         let others = &request.ground.others;
-        let (system, archive) = load::load(repository, &request.wish, others)?;
+        let (system, archive) = load::load(repository, &request.wish, others, around.cancel)?;
         let choice = choose(&archive, &request.wish)?;
         let major = Major::from_server_version_num(choice.backup.postgres_version)?;
         let ground = &request.ground;
@@ -102,6 +103,12 @@ impl<'a> Way<'a> {
             major,
             request,
         })
+    }
+
+    /// Where the WAL ends.
+    pub fn end(&self) -> End {
+        let choice = &self.picked.choice;
+        (choice.timeline, choice.end(&self.archive.wal))
     }
 
     pub fn needed_bytes(&self) -> u64 {

@@ -7,6 +7,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::histories::History;
 use crate::{
     error::Error,
     postgres::{
@@ -32,8 +33,10 @@ pub struct Archive {
     pub verdicts: Verdicts,
     /// What retention deleted is nobody's loss.
     pub cut: Cut,
-    /// Segments behind the archive's end that the folder to be replaced still has.
+    /// Segments that the archive has not got, but this host.
     pub rescued: BTreeSet<Segment>,
+    /// Histories that the archive has not got, but receive-wal of this host.
+    pub received: Vec<History>,
 }
 
 /// A timeline whose history file is damaged or missing.

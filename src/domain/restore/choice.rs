@@ -14,7 +14,10 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, SegmentSize, WalName},
     },
-    repo::{catalog::Backup, wal_index::Missing},
+    repo::{
+        catalog::Backup,
+        wal_index::{Missing, WalIndex},
+    },
     util::clock::readable,
 };
 
@@ -54,8 +57,16 @@ impl Archive {
         loop {
             let reach = Reach::of(backup, history, &wal);
             // Nothing follows what is there in part.
-            let is_open = reach.hole.is_none() && live.is_none();
-            let next = is_open.then(|| reach.next(history, size)).flatten();
+            let next = match reach.hole {
+                _ if live.is_some() => None,
+                None => reach.next(history, size),
+                // The end of a timeline that was left when the archive had no more of it.
+                Some(hole) => {
+                    let lost = Segment::nth(hole.timeline, hole.first, size);
+                    let ends = self.ends_before(lost, history) && self.rescued.contains(&lost);
+                    ends.then_some(lost)
+                }
+            };
             match next {
                 Some(next) if self.rescued.contains(&next) => {
                     wal.add(next);
@@ -81,6 +92,18 @@ impl Archive {
         }
     }
 
+    /// Whether the archive has nothing of that segment and what follows it along `history`.
+    fn ends_before(&self, segment: Segment, history: &TimelineHistory) -> bool {
+        let number = segment.number(self.wal.size());
+        let spans = history.path().into_iter();
+        let mut later = spans.filter(|span| span.timeline >= segment.timeline);
+        later.all(|span| {
+            self.wal
+                .last(span.timeline)
+                .is_none_or(|last| last < number)
+        })
+    }
+
     /// What is to be said of WAL that lies at hand behind the end of the way, where some between is nowhere.
     fn out_of_reach(&self, history: &TimelineHistory, choice: &Choice) -> Option<String> {
         let size = self.wal.size();
@@ -97,6 +120,19 @@ impl Archive {
             "this host has {first}, which can't be used here, since the repository lacks {} before it: what happened then would be \
              lost; see whether another repository has that WAL (--repo), or is to be had again",
             missing.describe(size)
+        ))
+    }
+
+    /// What is to be said of pieces behind the end of the way that can't be used.
+    fn stray_pieces(&self, history: &TimelineHistory, choice: &Choice) -> Option<String> {
+        let end = choice.end(&self.wal);
+        let is_behind = |segment: &&Segment| {
+            segment.timeline == history.own && segment.end(self.wal.size()) > end
+        };
+        let segment = self.wal.stray().iter().find(is_behind)?;
+        Some(format!(
+            "there are pieces of {segment} that can't be used, since what lies before them is missing: what happened then would be lost; see \
+             whether another repository has it (--repo)"
         ))
     }
 
@@ -318,6 +354,9 @@ impl Way<'_> {
             choice
                 .warnings
                 .extend(archive.out_of_reach(history, &choice));
+            choice
+                .warnings
+                .extend(archive.stray_pieces(history, &choice));
             if wish.timeline == TimelineWish::Latest {
                 choice.warnings.extend(archive.of_a_later_timeline(history));
             }
@@ -381,6 +420,17 @@ impl Choice {
             Target::Latest | Target::Time(_) | Target::Xid(_) | Target::Name(_) => {}
         }
         Ok(())
+    }
+
+    /// To where the pieces lead that end the way.
+    pub fn live_end(&self, wal: &WalIndex) -> Option<Lsn> {
+        self.live.and_then(|live| wal.live_upto(live))
+    }
+
+    /// Where the way ends.
+    pub fn end(&self, wal: &WalIndex) -> Lsn {
+        let end = self.live_end(wal).or(self.reach.end(wal.size()));
+        end.unwrap_or_default()
     }
 
     /// Nothing behind the segment with that number is needed.

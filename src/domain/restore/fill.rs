@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
+    postgres::lsn::Lsn,
     repo::repository::Repository,
     util::{cancel::Cancel, clock::Time, fs::link_new, meter::Meter},
 };
@@ -58,6 +59,8 @@ pub struct Filled {
     pub outlook: ready::Outlook,
     /// What was used again.
     pub delta: Option<Outlook>,
+    /// Up to where pieces of a segment led.
+    pub live: Option<Lsn>,
     /// What did not work but is no reason to stop: on the worst day the data counts.
     pub warnings: Vec<String>,
 }
@@ -164,12 +167,16 @@ impl Run<'_> {
             lose(manifest, lost, &mut warnings)?;
         }
         let segments = Segments {
-            repository: self.sources.chosen,
+            sources: self.sources,
             system: &plan.system,
             choice: &plan.choice,
             rescued_from: &self.rescued_from,
         };
-        rescue::put(&segments, &data_dir.join("pg_wal"), plan.owner)?;
+        let pg_wal = data_dir.join("pg_wal");
+        let live = rescue::put(&segments, &pg_wal, plan.owner)?;
+        for history in &plan.histories {
+            history.put(&pg_wal, plan.owner)?;
+        }
         let what = format!("the configuration in backup {}", backup.id);
         let config = self.sources.read(backup, &what, |repository, backup, _| {
             let files = ConfigFiles {
@@ -216,6 +223,7 @@ impl Run<'_> {
             emptied,
             outlook,
             delta,
+            live,
             warnings,
         })
     }

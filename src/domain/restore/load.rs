@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     archive::{Archive, Rootless},
@@ -18,13 +18,19 @@ use crate::{
         others::Others,
         repository::{Repository, System},
         verified::Verdicts,
-        wal_index::WalIndex,
+        wal_index::{Missing, WalIndex},
     },
+    util::cancel::Cancel,
 };
 
 /// The system that the wish is about, and what the repository has of it.
-/// Of `others` come the backups that can't be read whole in it.
-pub fn load(repository: &Repository, wish: &Wish, others: &Others) -> Result<(System, Archive)> {
+/// Of `others` come the backups that can't be read whole in it, and WAL that is missing before other WAL.
+pub fn load(
+    repository: &Repository,
+    wish: &Wish,
+    others: &Others,
+    cancel: &Cancel,
+) -> Result<(System, Archive)> {
     let mut backups: Vec<Backup> = Vec::new();
     for entry in repository.backups()? {
         match entry.state {
@@ -73,8 +79,44 @@ pub fn load(repository: &Repository, wish: &Wish, others: &Others) -> Result<(Sy
         })?;
     backups.retain(|backup| backup.system_id == system);
     let system = repository.system(system)?;
-    let archive = archive(repository, &system, backups)?;
+    let mut archive = archive(repository, &system, backups)?;
+    if others.fill_holes() {
+        fill_holes(&mut archive.wal, &system, others, cancel)?;
+    }
     Ok((system, archive))
+}
+
+/// Adds what other repositories have of the segments that are missing before others: restore-wal asks them for it. Where
+/// the WAL ends, this one alone tells.
+fn fill_holes(wal: &mut WalIndex, system: &System, others: &Others, cancel: &Cancel) -> Result<()> {
+    let timelines: Vec<TimelineId> = wal.timelines().collect();
+    let holes = timelines.into_iter().flat_map(|timeline| {
+        let ranges = wal.ranges(timeline);
+        let ends = ranges.first().zip(ranges.last());
+        let all = ends.map(|(first, last)| *first.start()..=*last.end());
+        all.map_or_else(Vec::new, |all| wal.missing(timeline, &all))
+    });
+    let holes: Vec<Missing> = holes.collect();
+    if holes.is_empty() {
+        return Ok(());
+    }
+    let id = system.system_id;
+    let asked = others.ask_all("for WAL that is missing", cancel, move |other| {
+        let theirs = WalIndex::load(other, &other.system(id)?)?;
+        let found = holes.iter().flat_map(|hole| {
+            let lacking = theirs.missing(hole.timeline, &hole.numbers());
+            hole.without(&lacking)
+        });
+        Ok(found.collect::<Vec<Missing>>())
+    });
+    cancel.check()?;
+    for (name, found) in asked {
+        match found {
+            Ok(found) => found.into_iter().for_each(|range| wal.add_range(range)),
+            Err(error) => debug!("WAL of repository {name}: {}", error.in_one_line()),
+        }
+    }
+    Ok(())
 }
 
 /// The backup as another repository has it whole.
@@ -130,6 +172,7 @@ pub fn archive(repository: &Repository, system: &System, backups: Vec<Backup>) -
         rootless: BTreeMap::new(),
         cut: repository.cut(system)?,
         rescued: Default::default(),
+        received: Vec::new(),
     };
     let timelines = archive.timelines();
     let timelines = timelines.union(archive.wal.histories());
@@ -165,7 +208,6 @@ pub fn read_history(
     name: &ObjectName,
     timeline: TimelineId,
 ) -> Result<TimelineHistory> {
-    /// A line for each promotion: far more than any cluster has.
-    const LIMIT: u64 = 1 << 20;
-    TimelineHistory::parse(timeline, &repository.storage().read(name, LIMIT)?)
+    let text = repository.storage().read(name, TimelineHistory::LIMIT)?;
+    TimelineHistory::parse(timeline, &text)
 }

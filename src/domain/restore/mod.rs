@@ -27,6 +27,7 @@ mod fill;
 pub mod folders;
 pub mod forecast;
 mod guard;
+pub mod histories;
 pub mod hollow;
 mod index;
 mod jobs;
@@ -60,6 +61,7 @@ mod shown;
 pub mod sources;
 pub mod start;
 pub mod tablespaces;
+mod taken;
 pub mod target;
 pub mod timelines;
 pub mod unpack;
@@ -201,6 +203,7 @@ fn carry_out(
     let start_command = ready.start_command(outlook.port);
     let mut plan = plan;
     plan.warnings.extend(filled.warnings);
+    plan.correct(filled.live);
     plan.warnings.extend(outlook.warnings);
     plan.delta = filled.delta;
     // Both are done at the same time: of each the part that it took.

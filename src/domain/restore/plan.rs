@@ -17,6 +17,7 @@ use super::{
     folders::{Facts, Owner, State},
     forecast::Load,
     guard,
+    histories::History,
     hollow::is_hollow,
     keys,
     load::load,
@@ -24,7 +25,7 @@ use super::{
     proof::Proof,
     prove::Prover,
     request::{Delta, Request},
-    rescue, shown,
+    shown,
     sources::Sources,
     tablespaces::{self, Tablespace},
     target::{Action, Target, TimelineWish, Wish},
@@ -152,6 +153,9 @@ pub struct Plan {
     /// What [`Plan::kept_wal`] keeps.
     #[serde(skip)]
     pub unarchived: BTreeSet<Segment>,
+    /// Of timelines that the repository does not know.
+    #[serde(skip)]
+    pub histories: Vec<History>,
 }
 
 /// What pieces give of a segment.
@@ -166,6 +170,20 @@ impl Plan {
     /// A standby goes on to timelines that nobody knows yet, unless one was named for it.
     pub fn follows_latest(&self) -> bool {
         self.standby && self.timeline_wish == TimelineWish::Latest
+    }
+
+    /// Says to where pieces led when they were restored: one may have been damaged, and more may have come.
+    pub fn correct(&mut self, led_to: Option<Lsn>) {
+        let Some((live, upto)) = self.live.as_mut().zip(led_to) else {
+            return;
+        };
+        if upto < live.upto {
+            self.warnings.push(format!(
+                "the pieces of {} lead to {upto}, and not to {} as planned: what happened behind that is lost",
+                live.segment, live.upto
+            ));
+        }
+        (live.upto, self.wal_end) = (upto, upto);
     }
 
     /// Where the cluster that was here before lies once its place is taken, or its WAL alone.
@@ -188,7 +206,7 @@ pub fn plan(
     let request = &options.request;
     request.wish.check()?;
     meter.begin("planning", 0);
-    let (system, mut archive) = load(repository, &request.wish, &options.others)?;
+    let (system, mut archive) = load(repository, &request.wish, &options.others, cancel)?;
     if request.offline {
         keep_standalone(&mut archive, &request.wish)?;
     }
@@ -230,7 +248,7 @@ pub fn plan(
     if let Some(old) = &old_data_dir {
         warnings.extend(of_another_system(old, &system));
         warnings.extend(wal_elsewhere(old));
-        archive.rescued = rescue::find(&old.join("pg_wal"), &system, &archive.wal)?;
+        archive.rescue(&old.join("pg_wal"), &system)?;
     }
     let in_place = again.is_some() && facts.state == State::Occupied;
     let unarchived = match in_place {
@@ -238,8 +256,7 @@ pub fn plan(
         false => BTreeSet::new(),
     };
     if let Some(received) = &options.received {
-        let received = rescue::find(received, &system, &archive.wal)?;
-        archive.rescued.extend(received);
+        archive.receive(received, &system)?;
     }
     let kept_wal = match &old_data_dir {
         _ if in_place => (!unarchived.is_empty())
@@ -261,8 +278,9 @@ pub fn plan(
             None
         }
     };
+    let sources = Sources::new(repository, &options.others);
     let prover = Prover {
-        repository,
+        sources: &sources,
         system: &system,
         archive: &archive,
         wish: &request.wish,
@@ -284,7 +302,6 @@ pub fn plan(
     }
     let tablespaces = tablespaces::place(backup, &data_dir, own, &request.tablespaces)?;
     let owner = Owner::choose(&facts)?;
-    let sources = Sources::new(repository, &options.others);
     let needed_bytes = match (again, &request.databases) {
         (Some(_), _) => {
             let (contents, _) = sources.contents(backup)?;
@@ -337,7 +354,7 @@ pub fn plan(
         (_, Proof::NotProven(_)) => None,
         _ => choice.reach.last(size).map(|last| last.to_string()),
     };
-    let live_end = choice.live.and_then(|live| archive.wal.live_upto(live));
+    let live_end = choice.live_end(&archive.wal);
     // Planned all the same: before an outage, people want to know what it would bring.
     warnings.extend(keys::warnings(repository, &system, &choice, owner));
     let refused = refuse_running(&data_dir, old_data_dir.as_deref())
@@ -371,7 +388,7 @@ pub fn plan(
         ),
         last_segment: name(choice.reach.last(size)),
         segments: choice.reach.segments(),
-        wal_end: live_end.or(choice.reach.end(size)).unwrap_or_default(),
+        wal_end: choice.end(&archive.wal),
         last_needed,
         partial: choice
             .partial
@@ -392,6 +409,7 @@ pub fn plan(
         copy: !own,
         forecast: None,
         load: Load::of(&archive, &choice),
+        histories: archive.received,
         reasons: std::mem::take(&mut choice.reasons),
         refused,
         warnings,

@@ -8,12 +8,13 @@ use super::{
     proof::Proof,
     search::Search,
     segments::Segments,
+    sources::Sources,
     target::{Target, Wish},
 };
 use crate::{
     error::{Error, Kind, Result},
     postgres::version::Major,
-    repo::repository::{Repository, System},
+    repo::repository::System,
     util::{cancel::Cancel, scratch::Scratch},
 };
 
@@ -23,7 +24,7 @@ const SCRATCH: &str = "pgstow-prove";
 /// What the search is about.
 #[derive(Clone, Copy)]
 pub struct Prover<'a> {
-    pub repository: &'a Repository,
+    pub sources: &'a Sources<'a>,
     pub system: &'a System,
     pub archive: &'a Archive,
     pub wish: &'a Wish,
@@ -52,7 +53,7 @@ impl Prover<'_> {
         loop {
             let search = Search {
                 segments: Segments {
-                    repository: self.repository,
+                    sources: self.sources,
                     system: self.system,
                     choice,
                     rescued_from: self.rescued_from,

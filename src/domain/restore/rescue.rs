@@ -1,4 +1,4 @@
-//! WAL that the archive has not got: of the cluster that is replaced, and what receive-wal has on this host. It
+//! WAL that the archive has not got, segments and histories: of the cluster that is replaced, and what receive-wal has on this host. It
 //! is the end of what happened.
 
 use std::{
@@ -12,13 +12,17 @@ use std::{
 };
 
 use super::{
+    archive::Archive,
     choice::Choice,
     folders::{Owner, give},
+    histories::History,
     segments::Segments,
 };
 use crate::{
     error::{IoContext, Result},
     postgres::{
+        lsn::{Lsn, TimelineId},
+        timeline::TimelineHistory,
         wal_header::WalHeader,
         wal_name::{Segment, WalName},
     },
@@ -26,10 +30,49 @@ use crate::{
     util::{cancel::Cancel, process},
 };
 
+impl Archive {
+    /// Takes in the segments of `folder`, a pg_wal, that it has not got. No histories: a copy that was restored here has
+    /// begun a timeline of its own, and is not what is to be restored.
+    pub fn rescue(&mut self, folder: &Path, system: &System) -> Result<()> {
+        self.rescued.extend(find(folder, system, &self.wal)?);
+        Ok(())
+    }
+
+    /// Takes in what receive-wal has in `folder`: segments, and histories of timelines that begin with one of them.
+    pub fn receive(&mut self, folder: &Path, system: &System) -> Result<()> {
+        let found = find(folder, system, &self.wal)?;
+        let timelines: BTreeSet<TimelineId> =
+            found.iter().map(|segment| segment.timeline).collect();
+        for timeline in timelines {
+            if timeline == TimelineId::FIRST || self.histories.contains_key(&timeline) {
+                continue;
+            }
+            let path = folder.join(WalName::History(timeline).to_string());
+            let text = match fs::read(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                text => text.at("read", &path)?,
+            };
+            // Of what is damaged, as of a beginning that is nowhere, the segments are told all the same.
+            let Ok(history) = TimelineHistory::parse(timeline, &text) else {
+                continue;
+            };
+            let from = history.path().last().map(|span| span.from);
+            let begins = |from| found.contains(&Segment::holding(timeline, from, self.wal.size()));
+            if from.is_some_and(begins) {
+                self.rootless.remove(&timeline);
+                self.histories.insert(timeline, history);
+                self.received.push(History { timeline, text });
+            }
+        }
+        self.rescued.extend(found);
+        Ok(())
+    }
+}
+
 /// The segments in `folder` that are of this system, whole by their header, and not archived; one that is
 /// being received too, whose end is zeros. Recycled ones carry the address of what they held before, and
 /// don't count.
-pub fn find(folder: &Path, system: &System, wal: &WalIndex) -> Result<BTreeSet<Segment>> {
+fn find(folder: &Path, system: &System, wal: &WalIndex) -> Result<BTreeSet<Segment>> {
     let mut found = BTreeSet::new();
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
@@ -62,19 +105,20 @@ pub fn find(folder: &Path, system: &System, wal: &WalIndex) -> Result<BTreeSet<S
 }
 
 /// Puts the choice's rescued segments, its `.partial` and what is there in pieces into the new pg_wal under their plain
-/// names, where the server finds them once the archive has no more.
-pub fn put(segments: &Segments<'_>, pg_wal: &Path, owner: Option<Owner>) -> Result<()> {
+/// names, where the server finds them once the archive has no more. Up to where the pieces led.
+pub fn put(segments: &Segments<'_>, pg_wal: &Path, owner: Option<Owner>) -> Result<Option<Lsn>> {
     let choice = segments.choice;
+    let mut upto = None;
     for segment in choice
         .rescued
         .iter()
         .chain(&choice.partial)
         .chain(&choice.live)
     {
-        segments.put(*segment, pg_wal, 0o600)?;
+        upto = Some(segments.put(*segment, pg_wal, 0o600)?);
         give(&pg_wal.join(segment.to_string()), owner)?;
     }
-    Ok(())
+    Ok(upto.filter(|_| choice.live.is_some()))
 }
 
 /// Archives the rescued segments of the replaced cluster that are whole, all but the last; says what failed.

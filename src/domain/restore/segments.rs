@@ -6,21 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::choice::Choice;
+use super::{choice::Choice, sources::Sources};
 use crate::{
     error::{IoContext, Kind, Result},
-    postgres::wal_name::{Segment, WalName},
-    repo::{
-        layout::ObjectName,
-        repository::{Repository, System},
+    postgres::{
+        lsn::Lsn,
+        wal_name::{Segment, WalName},
     },
+    repo::repository::System,
     util::{clock::Time, fs::NewFile, hash::copy},
 };
 
 /// Where segments of a choice can be had.
 #[derive(Clone, Copy)]
 pub struct Segments<'a> {
-    pub repository: &'a Repository,
+    pub sources: &'a Sources<'a>,
     pub system: &'a System,
     pub choice: &'a Choice,
     /// The folders in which rescued segments lie.
@@ -28,14 +28,17 @@ pub struct Segments<'a> {
 }
 
 impl Segments<'_> {
-    fn name(&self, segment: Segment) -> ObjectName {
-        let file = self.choice.stored_as(segment);
-        self.repository.wal_object(self.system, file)
-    }
-
-    /// When a segment was stored; None if it isn't in the repository.
+    /// When a segment was stored; None if it isn't in any repository.
     pub fn stored_at(&self, segment: Segment) -> Result<Option<Time>> {
-        match self.repository.storage().head(&self.name(segment)) {
+        let file = self.choice.stored_as(segment);
+        let what = segment.to_string();
+        let head = self
+            .sources
+            .read_wal(self.system, &what, |repository, system| {
+                let name = repository.wal_object(system, file);
+                repository.storage().head(&name)
+            });
+        match head {
             Ok(info) => Ok(Some(info.modified)),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -43,50 +46,58 @@ impl Segments<'_> {
     }
 
     /// Puts a segment into `folder` under its plain name and in its full size: a `.partial` may
-    /// be short, and pieces are.
-    pub fn put(&self, segment: Segment, folder: &Path, mode: u32) -> Result<()> {
+    /// be short, and pieces are. Up to where what was put leads.
+    pub fn put(&self, segment: Segment, folder: &Path, mode: u32) -> Result<Lsn> {
         let path = folder.join(segment.to_string());
-        let mut file = NewFile::create(&path, mode)?;
         let is_rescued = self.choice.rescued.contains(&segment);
-        match is_rescued
+        let rescued = is_rescued
             .then(|| place(self.rescued_from, segment))
-            .flatten()
-        {
+            .flatten();
+        let mut file = match rescued {
             Some(old) => {
+                let mut file = NewFile::create(&path, mode)?;
                 let mut from = File::open(&old).at("read", &old)?;
                 copy(&mut from, &mut file).at("copy to", &path)?;
+                file
             }
-            None if self.choice.live == Some(segment) => {
-                self.read_pieces(segment, &path, &mut file)?
-            }
-            None => self.read_stored(segment, &mut file)?,
-        }
+            None => match self.stored(segment, &path, mode) {
+                // Unless the segment itself was stored meanwhile, there are pieces alone.
+                Err(error)
+                    if error.kind() == Kind::NotFound && self.choice.live == Some(segment) =>
+                {
+                    self.pieces(segment, &path, mode)?
+                }
+                stored => stored?,
+            },
+        };
         file.flush().at("write", &path)?;
-        file.file()
-            .set_len(self.system.segment_size.bytes())
-            .at("write", &path)?;
-        file.publish_over()
+        let length = file.file().metadata().at("look at", &path)?.len();
+        let size = self.system.segment_size;
+        file.file().set_len(size.bytes()).at("write", &path)?;
+        file.publish_over()?;
+        Ok(Lsn(segment.start(size).0 + length))
     }
 
-    /// Unless the segment itself was stored meanwhile, and the pieces are gone.
-    fn read_pieces(&self, segment: Segment, path: &Path, out: &mut impl Write) -> Result<()> {
-        match self.read_stored(segment, out) {
-            Err(error) if error.kind() == Kind::NotFound => {}
-            other => return other,
-        }
-        let sink = |bytes: &[u8]| out.write_all(bytes).at("write", path);
+    fn pieces(&self, segment: Segment, path: &Path, mode: u32) -> Result<NewFile> {
+        let mut file = NewFile::create(path, mode)?;
+        let sink = |bytes: &[u8]| file.write_all(bytes).at("write", path);
         // What can't be read was told.
-        self.repository
-            .read_pieces(self.system, segment, sink)
-            .map(drop)
+        self.sources.read_pieces(self.system, segment, sink)?;
+        Ok(file)
     }
 
-    fn read_stored(&self, segment: Segment, out: &mut impl Write) -> Result<()> {
-        let (storage, name) = (self.repository.storage(), self.name(segment));
-        let failed = |error| storage.failed("read", &name, error);
-        let coding = self.system.wal_coding();
-        let mut plain = self.repository.read_coded(&name, coding)?;
-        io::copy(&mut plain, out).map_err(failed).map(drop)
+    fn stored(&self, segment: Segment, path: &Path, mode: u32) -> Result<NewFile> {
+        let file = self.choice.stored_as(segment);
+        let what = segment.to_string();
+        self.sources
+            .read_wal(self.system, &what, |repository, system| {
+                let (storage, name) = (repository.storage(), repository.wal_object(system, file));
+                let failed = |error| storage.failed("read", &name, error);
+                let mut plain = repository.read_coded(&name, system.wal_coding())?;
+                let mut file = NewFile::create(path, mode)?;
+                io::copy(&mut plain, &mut file).map_err(failed)?;
+                Ok(file)
+            })
     }
 
     /// Has `wanted` in `folder`, and no other segment; false if one can't be had.
@@ -107,7 +118,7 @@ impl Segments<'_> {
                 Err(error) if error.kind() == Kind::NotFound && self.choice.backup.standalone => {
                     return Ok(false);
                 }
-                other => other?,
+                other => other.map(drop)?,
             }
         }
         Ok(true)

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    mem,
+    mem, ptr,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +15,13 @@ use tracing::warn;
 use super::contents::Contents;
 use crate::{
     error::{Error, Kind, Result},
-    repo::{catalog::Backup, others::Others, repository::Repository},
+    postgres::wal_name::Segment,
+    repo::{
+        catalog::Backup,
+        live::Pieces,
+        others::Others,
+        repository::{Repository, System},
+    },
 };
 
 pub struct Sources<'a> {
@@ -50,37 +56,106 @@ impl<'a> Sources<'a> {
         mut read: impl FnMut(&Repository, &Backup, bool) -> Result<T>,
     ) -> Result<T> {
         let mut was_tried = false;
-        let mut read = |repository: &Repository, backup: &Backup| {
+        let (value, elsewhere) = self.anywhere(what, |repository| {
             let again = mem::replace(&mut was_tried, true);
-            read(repository, backup, again)
-        };
-        let elsewhere = |read: &mut dyn FnMut(&Repository, &Backup) -> Result<T>| {
-            self.others.find(what, |other| {
-                let same = other.backup(backup.id)?;
-                match same.is_same_as(backup) {
-                    true => read(other, &same).map(Some),
-                    false => Ok(None),
-                }
-            })
-        };
-        if self.is_away.load(Ordering::Relaxed)
-            && let Some((_, value)) = elsewhere(&mut read)
-        {
-            return Ok(value);
-        }
-        let error = match read(self.chosen, backup) {
-            Err(error) if self.may_be_elsewhere(&error) => error,
-            other => return other,
-        };
-        let Some((name, value)) = elsewhere(&mut read) else {
-            return Err(error);
-        };
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(what.to_owned()) {
-            let why = error.in_one_line();
-            warn!("{what} comes from repository {name}: {why}");
+            if ptr::eq(repository, self.chosen) {
+                return read(repository, backup, again).map(Some);
+            }
+            let same = repository.backup(backup.id)?;
+            match same.is_same_as(backup) {
+                true => read(repository, &same, again).map(Some),
+                false => Ok(None),
+            }
+        })?;
+        if let Some(elsewhere) = elsewhere {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.insert(what.to_owned()) {
+                warn!("{what} {elsewhere}");
+            }
         }
         Ok(value)
+    }
+
+    /// What `read` makes of WAL of `system` as the chosen repository has it, or another one where that can't give `what`.
+    pub fn read_wal<T>(
+        &self,
+        system: &System,
+        what: &str,
+        mut read: impl FnMut(&Repository, &System) -> Result<T>,
+    ) -> Result<T> {
+        let (value, elsewhere) = self.anywhere(what, |repository| {
+            if ptr::eq(repository, self.chosen) {
+                return read(repository, system).map(Some);
+            }
+            read(repository, &repository.system(system.system_id)?).map(Some)
+        })?;
+        if let Some(elsewhere) = elsewhere {
+            warn!("{what} {elsewhere}");
+        }
+        Ok(value)
+    }
+
+    /// Gives the bytes of a segment of which there are pieces to `sink`, from its beginning on: why they end before the last
+    /// of them, where no other repository leads on.
+    pub fn read_pieces(
+        &self,
+        system: &System,
+        segment: Segment,
+        mut sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Option<Error>> {
+        let mut pieces = Pieces::of(segment);
+        let Some(ended) = pieces.read(self.chosen, system, &mut sink)? else {
+            return Ok(None);
+        };
+        let mut failed = None;
+        let what = format!("the rest of {segment}");
+        let found = self.others.find(&what, |other| {
+            let theirs = other.system(system.system_id)?;
+            let sink = |bytes: &[u8]| match failed {
+                None => sink(bytes).or_else(|error| {
+                    failed = Some(error);
+                    Ok(())
+                }),
+                Some(_) => Ok(()),
+            };
+            let ended = pieces.read(other, &theirs, sink)?;
+            Ok(ended.is_none().then_some(()))
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let Some((name, ())) = found else {
+            return Ok(Some(ended));
+        };
+        warn!(
+            "{what} comes from repository {name}: {}",
+            ended.in_one_line()
+        );
+        Ok(None)
+    }
+
+    /// What `read` finds in the chosen repository, or else in another one: then with the words that tell it.
+    fn anywhere<T>(
+        &self,
+        what: &str,
+        mut read: impl FnMut(&Repository) -> Result<Option<T>>,
+    ) -> Result<(T, Option<String>)> {
+        if self.is_away.load(Ordering::Relaxed)
+            && let Some((_, value)) = self.others.find(what, &mut read)
+        {
+            return Ok((value, None));
+        }
+        let error = match read(self.chosen) {
+            Ok(Some(value)) => return Ok((value, None)),
+            Ok(None) => Error::new(Kind::NotFound, format!("{what} is not there")),
+            Err(error) if self.may_be_elsewhere(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let Some((name, value)) = self.others.find(what, &mut read) else {
+            return Err(error);
+        };
+        let told = format!("comes from repository {name}: {}", error.in_one_line());
+        Ok((value, Some(told)))
     }
 
     /// What is in `backup`, and the repository whose indexes told it.

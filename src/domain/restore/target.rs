@@ -61,6 +61,13 @@ pub enum TimelineWish {
     Number(TimelineId),
 }
 
+impl TimelineWish {
+    /// Whether no newer timeline is wanted.
+    pub fn is_named(self) -> bool {
+        self != TimelineWish::Latest
+    }
+}
+
 /// What the server does once it reached the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -101,11 +101,11 @@ fn latest(
                 .any(|backup| backup.timeline == timeline);
         let from = history.path().last().map(|span| span.from);
         let parent = history.ancestors.last().map(|ancestor| ancestor.timeline);
-        let in_pieces = |from| {
+        let at_hand = |from| {
             let first = Segment::holding(timeline, from, size);
-            archive.wal.live_upto(first).is_some()
+            archive.wal.live_upto(first).is_some() || archive.rescued.contains(&first)
         };
-        let begun = begun || from.is_some_and(in_pieces);
+        let begun = begun || from.is_some_and(at_hand);
         if let (false, Some(from), Some(parent)) = (begun, from, parent) {
             if archive
                 .wal

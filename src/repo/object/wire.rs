@@ -1,6 +1,7 @@
 //! The wire below all stores: time limits, how often a request is sent again, and what became of it.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU16, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use http::Method;
 use object_store::{
     BackoffConfig, ClientOptions, RetryConfig,
     client::{
@@ -16,7 +18,7 @@ use object_store::{
         HttpService, ReqwestConnector,
     },
 };
-
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
@@ -130,11 +132,11 @@ impl Told {
         *self.away.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A store that is away is asked for minutes.
-    fn is_away(&self, why: &str) {
+    /// A store that is away is asked for minutes. `since`: when a request was sent that it did not answer well.
+    fn is_away(&self, since: Instant, why: &str) {
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        let away = away.get_or_insert_with(|| Away {
-            since: Instant::now(),
+        let away = away.get_or_insert(Away {
+            since,
             is_told: false,
         });
         if !away.is_told && away.since.elapsed() >= QUIET {
@@ -159,12 +161,24 @@ impl HttpService for Told {
     {
         Box::pin(async move {
             let outcome = request.extensions().get::<Outcome>().cloned();
-            let answer = self.http.execute(request).await;
+            let begun = Instant::now();
+            // What is sent there may take longer than that, on a slow line.
+            let is_short = matches!(*request.method(), Method::GET | Method::HEAD);
+            let mut sent = pin!(self.http.execute(request));
+            let answer = match timeout(QUIET, sent.as_mut()).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    if is_short {
+                        self.is_away(begun, "it doesn't answer");
+                    }
+                    sent.await
+                }
+            };
             let (answer, code) = match answer {
                 Ok(answer) => {
                     let code = answer.status().as_u16();
                     match code == 429 || code >= 500 {
-                        true => self.is_away(&format!("the store answers {code}")),
+                        true => self.is_away(begun, &format!("the store answers {code}")),
                         false => self.answers(),
                     }
                     (Ok(answer), code)
@@ -175,7 +189,7 @@ impl HttpService for Told {
                     (Err(error), NOT_TRUSTED)
                 }
                 Err(error) => {
-                    self.is_away(&last_cause(&error));
+                    self.is_away(begun, &last_cause(&error));
                     (Err(error), 0)
                 }
             };

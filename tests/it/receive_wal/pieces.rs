@@ -7,8 +7,9 @@ use rustix::process::Signal;
 
 use super::{Site, eventually};
 use crate::harness::{
-    Scratch,
+    Cluster, Scratch, Shutdown,
     archive::{pieces_in, stored_in, wait_for_pieces},
+    damage::flip,
     pg,
     stow::Builder,
     tool::Running,
@@ -133,4 +134,70 @@ fn none_are_stored_unless_they_are_asked_for() {
     let short = site.stow.tool.command(&["receive-wal"]);
     let short = short.env("PGSTOW_RECEIVE_WAL_LIVE", "0.5s");
     drop(short.fails(2).stderr_contains("PGSTOW_RECEIVE_WAL_LIVE"));
+}
+
+/// One of them can't be read in the first repository, where all that follows it is of no use then.
+#[test]
+fn what_is_damaged_comes_from_another_repository() {
+    let mut site = Site::build(pg(17), second);
+    let root = site.stow.root().to_owned();
+    let receiver = receive(&site, "1s", &[]);
+    site.stow.backup(&[]);
+    commit(&site);
+    for _ in 0..3 {
+        commit(&site);
+        for root in [&root, &site.scratch.join("second")] {
+            wait_for_pieces(root, &site.stow.cluster);
+        }
+    }
+    let pieces = pieces_in(&root);
+    assert!(pieces.len() > 3, "{pieces:?}");
+    let rows = site.stow.cluster.psql("select count(*) from t");
+    // Server and receiver are lost.
+    site.stow.cluster.stop(Shutdown::Kill);
+    receiver.signal(Signal::KILL);
+    drop(receiver);
+    fs::remove_dir_all(site.scratch.join("state/main")).unwrap();
+    // Of the pieces that follow one another, from the second on, none is told by any other.
+    let second = &pieces[1];
+    flip(&second.path);
+    let restored = |name: &str, warnings: &[&str]| {
+        let to = site.scratch.join(name);
+        let words = ["--json", "restore", "--data-dir", to.to_str().unwrap()];
+        let mut restore = site.stow.tool.command(&words);
+        for warning in warnings {
+            restore = restore.expect_warning(warning);
+        }
+        let report = restore.ok().json();
+        let pg = site.stow.cluster.pg.clone();
+        pg.verifybackup(&to).unwrap();
+        let mut copy = Cluster::existing(&site.scratch, pg, &format!("{name}-run"), &to);
+        copy.recover();
+        let count = copy.psql("select count(*) from t");
+        copy.stop(Shutdown::Fast);
+        (count, report)
+    };
+    let (count, report) = restored("whole", &["may be lost", "comes from repository second"]);
+    assert_eq!(count, rows);
+    assert_eq!(report["warnings"].to_string().matches("is lost").count(), 0);
+    let words = ["find-target", "--since", "1h", "--all", "--json"];
+    let found = site.stow.tool.command(&words);
+    let found = found
+        .expect_warning("may be lost")
+        .expect_warning("comes from repository second");
+    let found = found.ok().json();
+    assert_eq!(found["live"]["upto"], report["live"]["upto"]);
+
+    // In the other one, too: no more is promised than came.
+    let other = pieces_in(&site.scratch.join("second"));
+    let same = other.iter().find(|piece| piece.bytes == second.bytes);
+    flip(&same.unwrap().path);
+    let (count, report) = restored("less", &["may be lost", "may be lost"]);
+    assert!(count.parse::<u32>().unwrap() < rows.parse().unwrap());
+    let upto = report["live"]["upto"].as_str().unwrap();
+    let words = format!("lead to {upto}, and not to");
+    assert!(
+        report["warnings"].to_string().contains(&words),
+        "{report:#}"
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    net::TcpListener,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use pgstow::{
 };
 
 use super::{behind_proxy, open};
-use crate::harness::{Scratch, proxy::Fault};
+use crate::harness::{Scratch, Tool, bucket::Bucket, proxy::Fault, wait_for};
 
 const FAULTS: [Fault; 6] = [
     Fault::Cut,
@@ -83,4 +84,23 @@ fn an_object_of_another_is_not_taken_for_the_own() {
     let refused = store.create(&name, b"mine!!").unwrap_err();
     assert_eq!(refused.kind(), Kind::AlreadyExists);
     assert_eq!(store.read(&name, 10).unwrap(), b"theirs");
+}
+
+/// It takes the connection, and nothing more comes: people are told long before that counts as failed.
+#[test]
+fn one_that_does_not_answer_is_told_of() {
+    let scratch = Scratch::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bucket = Bucket::moto(&scratch);
+    let port = silent.local_addr().unwrap().port();
+    bucket.access.endpoint = Some(format!("http://127.0.0.1:{port}"));
+    let config = format!(
+        "state_dir = \"{}\"\n[repo.far]\nurl = \"{}\"\n{}[cluster.main]\n",
+        scratch.folder("state").display(),
+        bucket.url,
+        bucket.settings(&scratch)
+    );
+    let tool = Tool::new(&scratch).config(&config);
+    let list = tool.command(&["list"]).spawn();
+    wait_for(|| list.stderr().contains("it doesn't answer"));
 }

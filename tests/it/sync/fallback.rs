@@ -8,7 +8,7 @@ use super::{Site, files, flip};
 use crate::harness::{Cluster, PgBin, Scratch, Shutdown, keys, pg, tool::Invocation, user};
 
 /// A cluster whose WAL is in both repositories, and its last segments.
-fn filled() -> (Site, Vec<String>) {
+pub(super) fn filled() -> (Site, Vec<String>) {
     let site = Site::start(pg(17), "compression = \"zstd:1\"");
     site.fill();
     let segment = |number: u32| {
@@ -21,7 +21,7 @@ fn filled() -> (Site, Vec<String>) {
     (site, segments)
 }
 
-fn fetch(site: &Site, name: &str, words: &[&str]) -> Invocation {
+pub(super) fn fetch(site: &Site, name: &str, words: &[&str]) -> Invocation {
     let system = site
         .main()
         .psql("select system_identifier from pg_control_system()");
@@ -84,7 +84,7 @@ fn a_recovery_passes_a_damaged_segment() {
 
 /// Restores without naming a repository, expects these warnings, and starts what came of it.
 #[track_caller]
-fn restored(site: &Site, name: &str, warnings: &[&str], dump: &str) -> Cluster {
+pub(super) fn restored(site: &Site, name: &str, warnings: &[&str], dump: &str) -> Cluster {
     let to = site.scratch.join(name);
     let mut restore = site.pgstow(&["restore", "--data-dir", to.to_str().unwrap()]);
     for warning in warnings {
@@ -178,12 +178,33 @@ fn a_repository_that_is_away_is_replaced_by_the_next() {
     site.main().switch_wal();
     site.sync(0);
     let instead = "repository offsite is used instead";
-    // A hole, which the other one has not.
-    let hole = site.stow.wal_object(&segments[1]);
-    let kept = site.scratch.join("kept");
-    fs::rename(&hole, &kept).unwrap();
-    restored(&site, "hole", &[instead], &dump).stop(Shutdown::Fast);
-    fs::rename(&kept, &hole).unwrap();
+    // Holes, of which each has one: together they have all.
+    let holes = [
+        site.stow.wal_object(&segments[1]),
+        site.stow.wal_object_in(&site.offsite, &segments[2]),
+    ];
+    let kept = ["kept", "kept-offsite"].map(|name| site.scratch.join(name));
+    for (hole, kept) in holes.iter().zip(&kept) {
+        fs::rename(hole, kept).unwrap();
+    }
+    let mut copy = restored(&site, "hole", &[], &dump);
+    let log = copy.log();
+    let told = format!("{} comes from repository offsite", segments[1]);
+    assert!(log.contains(&told), "{log}");
+    copy.stop(Shutdown::Fast);
+    site.pgstow(&[
+        "--repo",
+        "local",
+        "restore",
+        "--plan",
+        "--data-dir",
+        "/nowhere",
+    ])
+    .fails(1)
+    .stderr_contains(&segments[1]);
+    for (hole, kept) in holes.iter().zip(&kept) {
+        fs::rename(kept, hole).unwrap();
+    }
     // Who names a repository means it.
     let away = site.scratch.join("away");
     fs::rename(site.stow.root(), &away).unwrap();
@@ -248,85 +269,4 @@ fn a_copy_that_cant_be_opened_is_passed_over() {
         "repository third is used instead",
     ];
     restored(&site, "third-copy", &warnings, &dump).stop(Shutdown::Fast);
-}
-
-/// Two to which WAL went, of which one was away for a while, as its lost segments show.
-#[test]
-fn the_repository_whose_wal_leads_further_is_used() {
-    let (site, segments) = filled();
-    let dump = site.main().dump("postgres");
-    let reached = site.main().psql("select pg_current_wal_insert_lsn()");
-    site.main().switch_wal();
-    site.sync(0);
-    for object in fs::read_dir(site.stow.wal_object(&segments[0]).parent().unwrap()).unwrap() {
-        let path = object.unwrap().path();
-        if path.file_name().unwrap().to_str().unwrap() >= segments[2].as_str() {
-            fs::remove_file(path).unwrap();
-        }
-    }
-    let further = "repository offsite is used instead: its WAL leads to";
-    restored(&site, "furthest", &[further], &dump).stop(Shutdown::Fast);
-    // A target that the first one's WAL doesn't reach.
-    let to = site.scratch.join("target");
-    let words = ["restore", "--target-lsn", &reached, "--data-dir"];
-    let words = [&words[..], &[to.to_str().unwrap()]].concat();
-    site.pgstow(&words)
-        .expect_warning("repository offsite is used instead: LSN")
-        .ok();
-    // Who names a repository means it.
-    let to = site.scratch.join("named");
-    let words = [
-        "--repo",
-        "local",
-        "restore",
-        "--data-dir",
-        to.to_str().unwrap(),
-    ];
-    let plan = site
-        .pgstow(&[&words[..], &["--json", "--plan"]].concat())
-        .ok();
-    assert_eq!(plan.json()["last_segment"], segments[1]);
-
-    // WAL alone leads nowhere.
-    let plan = |warning: &str| {
-        let to = site.scratch.join("planned");
-        let words = [
-            "--json",
-            "restore",
-            "--plan",
-            "--data-dir",
-            to.to_str().unwrap(),
-        ];
-        let plan = site.pgstow(&words).expect_warning(warning).ok();
-        assert_eq!(plan.json()["last_segment"], segments[1]);
-    };
-    let base = site.offsite.join("main/base");
-    let kept = site.scratch.join("base");
-    fs::rename(&base, &kept).unwrap();
-    plan("repository offsite has WAL up to");
-    fs::rename(&kept, &base).unwrap();
-    fs::rename(&site.offsite, site.scratch.join("away")).unwrap();
-    plan("whether repository offsite leads further is not known");
-}
-
-/// The number of a timeline that began while the first repository was away isn't given again.
-#[test]
-fn a_timeline_that_another_repository_knows_is_taken() {
-    let (site, segments) = filled();
-    let dump = site.main().dump("postgres");
-    site.main().switch_wal();
-    site.sync(0);
-    let name = "00000002.history";
-    let wal = site.stow.wal_object_in(&site.offsite, &segments[0]);
-    let history = wal.parent().unwrap().parent().unwrap().join(name);
-    fs::write(&history, "1\t0/3000000\tno recovery target specified\n").unwrap();
-    user::own(&history);
-    fetch(&site, name, &[])
-        .expect_warning("00000002.history comes from repository offsite")
-        .ok();
-    fetch(&site, name, &["--no-fallback"]).fails(1);
-    let mut copy = restored(&site, "promoted", &[], &dump);
-    let timeline = copy.psql("select left(pg_walfile_name(pg_current_wal_lsn()), 8)");
-    assert_eq!(timeline, "00000003");
-    copy.stop(Shutdown::Fast);
 }

@@ -3,6 +3,7 @@
 mod elsewhere;
 mod fallback;
 mod faults;
+mod further;
 mod heal;
 mod interrupted;
 mod mend;

@@ -62,6 +62,14 @@ fn pieces_end_the_way_where_nothing_else_has_that_wal() {
         let stray = with(plain(), &[stray]);
         cases(&stray, &[(latest(), "04h on 1 by 1:5-8")]);
     }
+    // Those without a beginning are told of, unless the segment came from elsewhere.
+    let mut stray = with(plain(), &[(1, 9, 8192)]);
+    let told = |archive: &Archive| choose(archive, &latest()).unwrap().warnings.join("\n");
+    assert!(
+        told(&stray).contains("there are pieces of 000000010000000000000009 that can't be used")
+    );
+    stray.rescued = [Segment::nth(tli(1), 9, size())].into();
+    assert_eq!(told(&stray), "");
     let beyond = with(plain(), &[(1, 9, 0), (1, 10, 0)]);
     cases(&beyond, &[(latest(), "04h on 1 by 1:5-9 live")]);
 
@@ -132,6 +140,34 @@ fn the_old_folders_wal_continues_the_archive() {
             "refused: 000000010000000000000009 to 00000001000000000000000A is missing",
         )],
     );
+}
+
+#[test]
+fn a_timeline_that_was_received_alone_is_the_newest() {
+    let backups = vec![backup(2, 1, "0/2000028", "0/3000100")];
+    let history = [(2, "1\t0/5000100\tno recovery target specified\n")];
+    let segment = |timeline, number| Segment::nth(tli(timeline), number, size());
+    let latest = || wish(Target::Latest);
+    let mut archive = archive(backups, &[(1, 2, 4)], &history);
+    archive.rescued = [segment(2, 5), segment(2, 6)].into();
+    cases(&archive, &[(latest(), "02h on 2 by 1:2-4 2:5-6 rescued 2")]);
+    // The end of the one before it, too, unless the repository has what follows it: to restore-wal that is a hole.
+    archive.wal = wal(&[(1, 2, 3)]);
+    let without = "refused: begins at 0/5000100 and none of its WAL";
+    archive.rescued = [segment(1, 4), segment(2, 5)].into();
+    cases(&archive, &[(latest(), "02h on 2 by 1:2-4 2:5-5 rescued 2")]);
+    archive.wal = wal(&[(1, 2, 3), (2, 5, 5)]);
+    cases(
+        &archive,
+        &[(
+            latest(),
+            "refused: 000000010000000000000004 is missing, and later WAL is there",
+        )],
+    );
+    // Without its beginning it has not begun.
+    archive.wal = wal(&[(1, 2, 6)]);
+    archive.rescued = [segment(2, 6)].into();
+    cases(&archive, &[(latest(), without)]);
 }
 
 #[test]

@@ -99,14 +99,21 @@ fn backup(hour: u32, timeline: u32, start: &str, stop: &str) -> Backup {
     }
 }
 
-/// `wal`: timeline, first and last segment; `histories`: timeline and its file.
-fn archive(backups: Vec<Backup>, wal: &[(u32, u64, u64)], histories: &[(u32, &str)]) -> Archive {
+/// Of ranges: timeline, first and last segment.
+fn wal(ranges: &[(u32, u64, u64)]) -> WalIndex {
     let mut index = WalIndex::new(size());
-    for (timeline, first, last) in wal {
-        for number in *first..=*last {
-            index.add(Segment::nth(tli(*timeline), number, size()));
-        }
+    for (timeline, first, last) in ranges {
+        index.add_range(Missing {
+            timeline: tli(*timeline),
+            first: *first,
+            last: *last,
+        });
     }
+    index
+}
+
+/// `ranges`: as of [`wal`]; `histories`: timeline and its file.
+fn archive(backups: Vec<Backup>, ranges: &[(u32, u64, u64)], histories: &[(u32, &str)]) -> Archive {
     let read = |(timeline, text): &(u32, &str)| {
         let timeline = tli(*timeline);
         (
@@ -116,12 +123,13 @@ fn archive(backups: Vec<Backup>, wal: &[(u32, u64, u64)], histories: &[(u32, &st
     };
     Archive {
         backups,
-        wal: index,
+        wal: wal(ranges),
         histories: histories.iter().map(read).collect(),
         rootless: BTreeMap::new(),
         verdicts: Default::default(),
         cut: Default::default(),
         rescued: BTreeSet::new(),
+        received: Vec::new(),
     }
 }
 
