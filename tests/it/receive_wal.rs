@@ -146,8 +146,8 @@ fn segments_are_stored_and_a_promotion_is_followed(pg: PgBin) {
 fn a_timeline_that_was_received_alone_is_restored() {
     let mut site = Site::start(pg(17));
     let receiver = site.receive(&["it waits in"]);
-    let main = &mut site.stow.cluster;
-    main.psql("create table t as select 1 as n");
+    site.stow.cluster.psql("create table t as select 1 as n");
+    site.wait_for_stored(&site.switch());
     site.stow.backup(&[]);
     let away = site.scratch.join("away");
     fs::rename(site.stow.root(), &away).unwrap();
