@@ -89,10 +89,12 @@ fn a_timeline_that_another_repository_knows_is_taken() {
         .ok();
     fetch(&site, name, &["--no-fallback"]).fails(1);
     // Where its WAL leads is no matter to who names another one, and gets no warning.
-    let last = format!("00000002{}", &segments[3][8..]);
-    let last = site.stow.wal_object_in(&site.offsite, &last);
-    fs::create_dir_all(last.parent().unwrap()).unwrap();
     let of_one = site.stow.wal_object_in(&site.offsite, &segments[3]);
+    let name_of_two = of_one.file_name().unwrap().to_str().unwrap();
+    let name_of_two = format!("00000002{}", &name_of_two[8..]);
+    let folder = history.with_file_name("0000000200000000");
+    fs::create_dir(&folder).unwrap();
+    let last = folder.join(name_of_two);
     fs::copy(of_one, &last).unwrap();
     user::own(last.parent().unwrap());
     user::own(&last);
@@ -149,7 +151,7 @@ fn two_servers_under_one_number_are_not_mixed() {
     let away = site.scratch.join("away");
     for (one, rows) in [(0, 1), (1, 2)] {
         let other = &roots[1 - one];
-        let to = site.scratch.join(names[one]);
+        let to = site.scratch.join(format!("of-{}", names[one]));
         let words = ["--repo", names[one], "restore", "--data-dir"];
         site.pgstow(&[&words[..], &[to.to_str().unwrap()]].concat())
             .ok();
