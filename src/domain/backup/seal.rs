@@ -86,7 +86,7 @@ impl Lacks {
     }
 
     /// No waiting helps.
-    fn is_lost(&self) -> bool {
+    pub fn is_lost(&self) -> bool {
         matches!(self.whose, Some((Whose::Others | Whose::OtherBytes(_), _)))
     }
 
