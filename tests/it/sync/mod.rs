@@ -6,6 +6,7 @@ mod faults;
 mod heal;
 mod interrupted;
 mod mend;
+mod registration;
 mod repair;
 mod retention;
 mod status;
@@ -92,7 +93,6 @@ impl Site {
         fs::write(path, text.replacen(from, to, 1)).unwrap();
     }
 
-    /// Rows enough for several parts, a chain, a dump.
     /// A third repository, encrypted as the second one is, on a host that has no private key any more. Where it is, and the
     /// setting of both.
     fn third_without_key(&self, keys: &Scratch) -> (PathBuf, String) {
@@ -111,6 +111,7 @@ impl Site {
         (third, recipients)
     }
 
+    /// Rows enough for several parts, a chain, a dump.
     fn fill(&self) -> [Stored; 2] {
         self.main().psql(
             "grant pg_read_all_data to pgstow;
