@@ -182,6 +182,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
             if let Some(healer) = &healer {
                 let repairs = healer.wal(&system, &checked)?;
                 if repair::has_healed(&repairs) {
+                    wal::settle(&repository, &system, &checked, &repairs)?;
                     checked = check(own)?;
                 }
                 report.repairs.extend(repairs);
