@@ -139,16 +139,20 @@ pub fn store_ahead(context: &Context, options: &ArchiveWalOptions) -> Result<Sto
         return Err(Error::usage("only segments are stored ahead"));
     };
     let open = |store: Store| store.open(&settings.cluster.name, &context.meter);
+    let all = stores(settings);
+    let is_chosen = |store: &Store| options.into.is_empty() || options.into.contains(&store.name);
+    let others_away = !all.iter().all(is_chosen);
     let order = Order {
         first,
         wal: folder_of(&options.path),
         data_dir: Path::new(DATA_DIR),
         state: &settings.state_folder(),
-        stores: stores(settings)
+        stores: all
             .into_iter()
-            .filter(|store| options.into.is_empty() || options.into.contains(&store.name))
+            .filter(is_chosen)
             .map(open)
             .collect::<Result<_>>()?,
+        others_away,
         limits: limits(settings),
     };
     order.run()?;

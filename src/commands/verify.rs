@@ -119,6 +119,8 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
             Some(named) => id == named,
             None => options.all || !options.wal,
         };
+        // Without it nothing else of a system can be healed.
+        let of_systems = healer.systems()?;
         report.repairs = healer.lost(is_asked, options.all)?;
         let left = report.repairs.iter().filter(|one| !one.is_done());
         report.strays = left
@@ -127,6 +129,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
                 what: "it has lost its description, and restores don't use it".to_owned(),
             })
             .collect();
+        report.repairs.splice(..0, of_systems);
     }
     let entries = chosen(&repository, &options)?;
     report.backups = check_all(context, &repository, &options, entries.clone())?;
@@ -170,7 +173,8 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
     report.dumps = of_dumps?.dumps;
     if options.wal {
         let all = complete(&repository)?;
-        for system in repository.systems()? {
+        // That others can't be read is a finding of its own.
+        for system in repository.registrations()?.0 {
             let own = all.iter().filter(|one| one.system_id == system.system_id);
             let check = |own| wal::check(context, &repository, &system, own, options.jobs);
             let own: Vec<Backup> = own.cloned().collect();
@@ -178,6 +182,7 @@ pub fn run(context: &Context, options: VerifyOptions) -> Result<VerifyReport> {
             if let Some(healer) = &healer {
                 let repairs = healer.wal(&system, &checked)?;
                 if repair::has_healed(&repairs) {
+                    wal::settle(&repository, &system, &checked, &repairs)?;
                     checked = check(own)?;
                 }
                 report.repairs.extend(repairs);

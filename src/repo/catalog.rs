@@ -430,6 +430,26 @@ impl Repository {
         read(&groups)
     }
 
+    /// Those that don't count: pending, running, and remains. One listing, and one read for each of these.
+    pub fn uncounted_backups(&self) -> Result<Vec<Entry>> {
+        let mut groups = Vec::new();
+        self.each_group(None, |group| {
+            if !group.objects.contains_key(&BackupObject::Backup) {
+                groups.push(group);
+            }
+            Ok(())
+        })?;
+        let states = self.read_each(&groups, |group| self.state(group));
+        let entries = groups.iter().zip(states).filter_map(|(group, state)| {
+            let entry = |state| Entry {
+                id: group.id,
+                state,
+            };
+            Some(state.transpose()?.map(entry))
+        });
+        entries.collect()
+    }
+
     /// The claims of backups with a higher id than `known`.
     pub fn begun_after(&self, known: Option<BackupId>) -> Result<Vec<(BackupId, Option<Started>)>> {
         let mut begun = Vec::new();

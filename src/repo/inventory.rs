@@ -11,9 +11,12 @@ use super::{
     layout::{ObjectName, Prefix},
     repository::Repository,
 };
-use crate::{error::Result, postgres::lsn::SystemId};
+use crate::{
+    error::{Error, Result},
+    postgres::lsn::SystemId,
+};
 
-/// A system that has something here and no `systems/<system-id>.json`.
+/// A system that has something here and no `systems/<system-id>.json` that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unregistered {
     pub system_id: SystemId,
@@ -21,20 +24,28 @@ pub struct Unregistered {
     pub file: String,
     /// Its backups.
     pub backups: Vec<BackupId>,
+    /// Why it can't be read; None where it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 impl Unregistered {
     /// What is lost by it, and how to get it back.
     pub fn what(&self) -> String {
-        "is missing: restore-wal can't read the WAL of this system, nor restore use its backups; \
-         put the file back from a copy of the repository, or run `pgstow init`, with the compression \
-         that its WAL has, as long as its server runs"
-            .to_owned()
+        let (is, back) = match &self.damage {
+            None => ("is missing".to_owned(), "or run"),
+            Some(why) => (format!("can't be read ({why})"), "or delete it and run"),
+        };
+        format!(
+            "{is}: restore-wal can't read the WAL of this system, nor restore use its backups; \
+             put the file back from a copy of the repository, {back} `pgstow init`, with the compression \
+             that its WAL has, as long as its server runs"
+        )
     }
 }
 
 impl Repository {
-    /// Systems without a registration; `entries` are all of [`Repository::backups`].
+    /// Systems without a registration that can be read; `entries` are all of [`Repository::backups`].
     pub fn unregistered(&self, entries: &[Entry]) -> Result<Vec<Unregistered>> {
         let mut found: BTreeMap<SystemId, Vec<BackupId>> = BTreeMap::new();
         for name in self.directly_below(&self.layout().all_wal())? {
@@ -49,21 +60,32 @@ impl Repository {
                 found.entry(backup.system_id).or_default().push(entry.id);
             }
         }
-        let registered = self.systems()?.into_iter().map(|system| system.system_id);
-        let registered: BTreeSet<SystemId> = registered.collect();
-        let lost = found
-            .into_iter()
-            .filter(|(system, _)| !registered.contains(system));
-        let lost = lost.map(|(system, backups)| self.without_registration(system, backups));
+        let (registered, mut unreadable) = self.registrations()?;
+        for system in registered {
+            found.remove(&system.system_id);
+        }
+        for system in unreadable.keys() {
+            found.entry(*system).or_default();
+        }
+        let lost = found.into_iter().map(|(system, backups)| {
+            let why = unreadable.remove(&system);
+            self.without_registration(system, backups, why.as_ref())
+        });
         Ok(lost.collect())
     }
 
-    /// How a system is told of that has no registration.
-    pub fn without_registration(&self, system: SystemId, backups: Vec<BackupId>) -> Unregistered {
+    /// How a system is told of that has no registration, or one that can't be read for this reason.
+    pub fn without_registration(
+        &self,
+        system: SystemId,
+        backups: Vec<BackupId>,
+        damage: Option<&Error>,
+    ) -> Unregistered {
         Unregistered {
             system_id: system,
             file: self.storage().place(&self.layout().system(system)),
             backups,
+            damage: damage.map(Error::in_one_line),
         }
     }
 

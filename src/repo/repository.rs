@@ -1,6 +1,6 @@
 //! An opened repository: where it is, whose names it holds, which systems may write into it.
 
-use std::{fs::File, io::Read, sync::Arc};
+use std::{collections::BTreeMap, fs::File, io::Read, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -296,7 +296,8 @@ impl Repository {
             .because(error)
             .hint(
                 "if this is another database cluster, give it a name of its own (--cluster); if it is the \
-                 same one after pg_upgrade or a new initdb, run `pgstow init --new-system`.",
+                 same one after pg_upgrade or a new initdb, run `pgstow init --new-system`; if it was registered here \
+                 and that file is lost, `pgstow verify --repair` brings it back from another repository.",
             )
         })?;
         if system.format != FORMAT {
@@ -312,12 +313,25 @@ impl Repository {
 
     /// All systems of the cluster, in the order of their registration.
     pub fn systems(&self) -> Result<Vec<System>> {
-        let mut systems = Vec::new();
+        let (systems, unreadable) = self.registrations()?;
+        unreadable.into_values().next().map_or(Ok(systems), Err)
+    }
+
+    /// The same, and why others can't be read.
+    pub fn registrations(&self) -> Result<(Vec<System>, BTreeMap<SystemId, Error>)> {
+        let (mut systems, mut unreadable) = (Vec::new(), BTreeMap::new());
         for object in self.storage.list(&self.layout.systems(), None)? {
-            systems.push(self.storage.read_json::<System>(&object?.name)?);
+            let Some(id) = self.layout.read_system(&object?.name) else {
+                continue;
+            };
+            match self.system(id) {
+                Ok(system) => systems.push(system),
+                Err(error) if self.is_of_object(&error) => drop(unreadable.insert(id, error)),
+                Err(error) => return Err(error),
+            }
         }
         systems.sort_by_key(|system| system.registered);
-        Ok(systems)
+        Ok((systems, unreadable))
     }
 
     /// Registers a system; one that is registered already stays as it is.

@@ -1,7 +1,11 @@
 //! `pgstow list`: what is there, and to where it can be restored.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    time::{Duration, SystemTime},
+};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::harness::{Cluster, Scratch, Stow, golden::golden, pg};
@@ -58,6 +62,27 @@ fn its_text() {
     golden("list.txt", &list());
     let one = stow.tool.command(&["list", backup.id()]).ok();
     golden("list-backup.txt", &masked(&one.stdout, &stow));
+}
+
+/// What was copied, or healed, later than those behind it is not the newest.
+#[test]
+fn the_newest_segment_is_the_last_and_not_what_came_last() {
+    let scratch = Scratch::new();
+    let stow = Stow::start(&scratch, pg(16));
+    let [first, last] = [(); 2].map(|()| stow.cluster.switch_wal());
+    let object = File::options().write(true).open(stow.wal_object(&first));
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    object.unwrap().set_modified(later).unwrap();
+    let wal = stow.list()["wal"][0].clone();
+    assert_eq!(wal["newest"], last);
+    let archived: DateTime<Utc> = wal["newest_archived"].as_str().unwrap().parse().unwrap();
+    assert_eq!(
+        SystemTime::from(archived),
+        fs::metadata(stow.wal_object(&last))
+            .unwrap()
+            .modified()
+            .unwrap()
+    );
 }
 
 /// A restore reads all that an incremental backup builds on: how much that is must be seen.

@@ -36,6 +36,15 @@ pub struct Healer<'a> {
 }
 
 impl Healer<'_> {
+    /// Registrations of systems that are lost, or can't be read.
+    pub fn systems(&self) -> Result<Vec<Repair>> {
+        let lost = self.repository.unregistered(&self.repository.backups()?)?;
+        self.heal(&Damaged {
+            systems: lost.into_iter().map(|one| one.system_id).collect(),
+            ..Damaged::default()
+        })
+    }
+
     /// What is damaged of these backups, and WAL that they need and that is not there.
     pub fn backups(&self, entries: &[Entry], bad: &BTreeSet<BackupId>) -> Result<Vec<Repair>> {
         let mut damaged = Damaged::default();

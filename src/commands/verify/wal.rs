@@ -11,18 +11,19 @@ use crate::{
     commands::context::Context,
     domain::{
         restore::{archive::Archive, load},
+        sync::repair::Repair,
         wal::verify::{self, WalChecked, WalFinding},
     },
-    error::Result,
+    error::{Kind, Result},
     postgres::{
         lsn::{Lsn, SystemId},
-        wal_name::{SegmentSize, WalName},
+        wal_name::{Segment, SegmentSize, WalName},
     },
     repo::{
         catalog::Backup,
         inventory::Unregistered,
         repository::{Repository, System},
-        verified::Verified,
+        verified::{Verdicts, Verified},
         verified_wal::{VerifiedWal, WalRange, WalWord},
         wal_index::Missing,
     },
@@ -49,6 +50,10 @@ pub fn check(
 ) -> Result<CheckedWal> {
     let mut checked = verify::verify(repository, system, jobs, &context.cancel, &context.meter)?;
     let archive = load::archive(repository, system, backups)?;
+    if checked.sealed > 0 {
+        let doubted = doubted(repository, system, &archive.verdicts);
+        checked.findings.extend(doubted);
+    }
     let of_wal = checked.findings.iter().filter_map(|finding| finding.lost);
     let mut lost: Vec<Missing> = of_wal.collect();
     let mut past = note(repository, system, &archive, &lost, &mut checked);
@@ -63,6 +68,78 @@ pub fn check(
         checked,
         past,
     })
+}
+
+/// What a run with the key found damaged, and this one can't look into.
+fn doubted(repository: &Repository, system: &System, verdicts: &Verdicts) -> Vec<WalFinding> {
+    let size = system.segment_size;
+    let damaged = verdicts.wal.get(&system.system_id).into_iter();
+    let damaged = damaged.flat_map(|word| word.damaged.iter().map(|range| range.numbers(size)));
+    let segments = damaged.flat_map(|range| {
+        let one = move |number| Missing {
+            first: number,
+            last: number,
+            ..range
+        };
+        range.numbers().map(one)
+    });
+    let found = segments.filter_map(|segment| {
+        let file = WalName::Segment(Segment::nth(segment.timeline, segment.first, size));
+        let object = repository.wal_object(system, file);
+        let opened = repository
+            .read_coded(&object, system.coding_of(file))
+            .err()?;
+        (opened.kind() == Kind::Key).then(|| WalFinding {
+            object: repository.storage().place(&object),
+            what: "`pgstow verify` found it damaged where the key was".to_owned(),
+            lost: Some(segment),
+            file: None,
+        })
+    });
+    found.collect()
+}
+
+/// Of what was healed and can't be looked into the words of before hold no more.
+pub fn settle(
+    repository: &Repository,
+    system: &System,
+    checked: &CheckedWal,
+    repairs: &[Repair],
+) -> Result<()> {
+    let mut verdicts = repository.verdicts(|_| true)?;
+    let Some(word) = verdicts.wal.remove(&system.system_id) else {
+        return Ok(());
+    };
+    if checked.checked.sealed == 0 {
+        return Ok(());
+    }
+    let size = system.segment_size;
+    let is_healed = |lost: &Missing| {
+        let segment = Segment::nth(lost.timeline, lost.first, size);
+        let object = repository.wal_object(system, WalName::Segment(segment));
+        let place = repository.storage().place(&object);
+        let mut healed = repairs.iter().filter(|repair| repair.is_done());
+        healed.any(|repair| repair.object == place)
+    };
+    let lost = checked.checked.findings.iter().chain(&checked.past);
+    let lost = lost.filter_map(|finding| finding.lost);
+    let healed: Vec<Missing> = lost.filter(is_healed).collect();
+    let damaged = word.damaged.iter().map(|range| range.numbers(size));
+    let left = damaged.flat_map(|range| range.without(&healed));
+    let word = VerifiedWal {
+        system_id: system.system_id,
+        damaged: WalRange::joined(left, size),
+        missing: word.missing,
+        sealed: false,
+    };
+    keep::keep(
+        repository,
+        &Verified {
+            wal: vec![word],
+            ..Verified::now()
+        },
+    );
+    Ok(())
 }
 
 /// Keeps what was found `lost`, and takes what is of the past out of the findings.

@@ -101,7 +101,6 @@ fn create_started(repository: &Repository, intent: Intent, now: Time) -> Result<
 
 /// Removes backups of this host whose process is gone, but for those that others build on.
 pub fn clear_remains(repository: &Repository) -> Result<()> {
-    let entries = repository.backups()?;
     let died_here = |entry: &Entry| match &entry.state {
         State::Unfinished(Unfinished {
             started: Some(started),
@@ -109,6 +108,11 @@ pub fn clear_remains(repository: &Repository) -> Result<()> {
         }) => started.lives() == Some(false),
         _ => false,
     };
+    if !repository.uncounted_backups()?.iter().any(died_here) {
+        return Ok(());
+    }
+    // What builds on them may be complete.
+    let entries = repository.backups()?;
     for entry in entries.iter().filter(|entry| died_here(entry)) {
         let id = entry.id;
         let others = entries.iter().filter(|other| !died_here(other));
@@ -156,7 +160,7 @@ pub fn lost_description(id: BackupId, child: BackupId) -> String {
 
 /// Why another backup that runs forbids this one: any, or of a lower id than `own`.
 fn running(repository: &Repository, now: Time, own: Option<BackupId>) -> Result<Option<Error>> {
-    for Entry { id, state } in repository.backups()? {
+    for Entry { id, state } in repository.uncounted_backups()? {
         let State::Unfinished(unfinished) = state else {
             continue;
         };

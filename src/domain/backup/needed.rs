@@ -10,8 +10,9 @@ use crate::{
 /// A finding for each range of segments that is missing, or for what says how to read them.
 pub fn verify(repository: &Repository, backup: &Backup) -> Result<Vec<Finding>> {
     let system = match repository.system(backup.system_id) {
-        Err(error) if error.kind() == Kind::Foreign => {
-            let lost = repository.without_registration(backup.system_id, vec![backup.id]);
+        Err(error) if error.kind() == Kind::Foreign || repository.is_of_object(&error) => {
+            let damage = Some(&error).filter(|error| error.kind() != Kind::Foreign);
+            let lost = repository.without_registration(backup.system_id, vec![backup.id], damage);
             return Ok(vec![Finding {
                 problem: lost.what(),
                 object: lost.file,

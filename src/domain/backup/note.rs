@@ -5,7 +5,8 @@
 //! of it that runs elsewhere, write other WAL under the same names, and the archive has that of who came
 //! first. But an archiver goes on to no file before the one before it is archived
 //! (`pgarch_ArchiverCopyLoop` in `src/backend/postmaster/pgarch.c`), archive-wal takes no other bytes for a name that is there, and the
-//! note's name stands right behind that of the backup's first segment. So where the note has come, that segment
+//! note's name stands right behind that of the backup's first segment. (Look-ahead keeps to that order, too:
+//! [`crate::domain::wal::ahead`].) So where the note has come, that segment
 //! is the server's own; and what follows it is too, since another archiver is refused from there on.
 //!
 //! A standby leaves none: it follows the WAL of one primary, and fails where that is another. Nor does receive-wal bring any: of

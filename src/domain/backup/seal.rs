@@ -86,7 +86,7 @@ impl Lacks {
     }
 
     /// No waiting helps.
-    fn is_lost(&self) -> bool {
+    pub fn is_lost(&self) -> bool {
         matches!(self.whose, Some((Whose::Others | Whose::OtherBytes(_), _)))
     }
 
@@ -280,7 +280,7 @@ pub fn finish_pending(repository: &Repository, id: BackupId) -> Result<Backup> {
 /// Seals all pending backups whose WAL has come. One that can't be sealed is no reason against
 /// a new one.
 pub fn finish_all(repository: &Repository) -> Result<()> {
-    for Entry { id, state } in repository.backups()? {
+    for Entry { id, state } in repository.uncounted_backups()? {
         let State::Pending(backup) = state else {
             continue;
         };

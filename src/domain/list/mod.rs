@@ -220,7 +220,8 @@ impl Listing {
                     .collect();
             }
             let forecast = forecast::to_the_end(&archive, &drills, restores);
-            wal.push(wal_line(&system, &archive, forecast));
+            let newest = newest(&archive).map(|segment| (segment, arrival(segment)));
+            wal.push(wal_line(&system, &archive, newest, forecast));
         }
         Ok(Self {
             repository: repository.location().to_string(),
@@ -353,8 +354,20 @@ pub fn archived(repository: &Repository, system: &System, segment: Segment) -> O
     info.map(|info| info.modified)
 }
 
-fn wal_line(system: &System, archive: &Archive, forecast: Option<Forecast>) -> Wal {
-    let newest = archive.wal.newest();
+/// The last one of the latest timeline: what came last may have been copied, or healed, later than those behind it.
+fn newest(archive: &Archive) -> Option<Segment> {
+    let wal = &archive.wal;
+    let timeline = wal.timelines().last()?;
+    Some(Segment::nth(timeline, wal.last(timeline)?, wal.size()))
+}
+
+/// `newest`: and when it arrived.
+fn wal_line(
+    system: &System,
+    archive: &Archive,
+    newest: Option<(Segment, Option<Time>)>,
+    forecast: Option<Forecast>,
+) -> Wal {
     let named = |ranges: Vec<Missing>| {
         let ranges = ranges.into_iter();
         ranges
@@ -367,8 +380,8 @@ fn wal_line(system: &System, archive: &Archive, forecast: Option<Forecast>) -> W
         segment_size: system.segment_size,
         segments: archive.wal.segments(),
         stored_bytes: archive.wal.stored_bytes(),
-        newest: newest.map(|(segment, _): (Segment, Time)| segment.to_string()),
-        newest_archived: newest.map(|(_, time)| time),
+        newest: newest.map(|(segment, _)| segment.to_string()),
+        newest_archived: newest.and_then(|(_, time)| time),
         forecast,
         given_up: named(archive.wal.lost()),
         damaged: named(archive.damaged_wal(system.system_id)),

@@ -1,16 +1,19 @@
 //! Whether what is stored can be restored: the newest backup, the way on from it, the timeline
 //! that the server is on. Judges what `list` shows.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{arrival::Destination, finding::Finding, given_up};
 use crate::{
-    domain::restore::{
-        archive::Archive,
-        forecast, load,
-        lost::Way,
-        measured::{self, Measured},
-        windows::Window,
+    domain::{
+        backup::seal::Lacks,
+        restore::{
+            archive::Archive,
+            forecast, load,
+            lost::Way,
+            measured::{self, Measured},
+            windows::Window,
+        },
     },
     error::Result,
     postgres::{
@@ -45,6 +48,8 @@ pub struct Stored {
     /// Complete backups, WAL and histories.
     pub archive: Archive,
     pub pending: Vec<Backup>,
+    /// What these lack.
+    pub lacks: BTreeMap<BackupId, Lacks>,
     pub drills: Drills,
     /// What restores took on this host, where that was asked for.
     pub restores: Vec<Measured>,
@@ -99,11 +104,15 @@ impl Stored {
     /// One listing of the backups, one of the WAL.
     pub fn gather(name: &str, repository: &Repository, system: &System) -> Result<Self> {
         let (mut complete, mut pending, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
+        let mut lacks = BTreeMap::new();
         for Entry { id, state } in repository.backups()? {
             let is_ours = |backup: &Backup| backup.system_id == system.system_id;
             match state {
                 State::Complete(backup) if is_ours(&backup) => complete.push(*backup),
-                State::Pending(backup) if is_ours(&backup) => pending.push(*backup),
+                State::Pending(backup) if is_ours(&backup) => {
+                    lacks.insert(id, Lacks::of(repository, system, &backup)?);
+                    pending.push(*backup);
+                }
                 State::Complete(_) | State::Pending(_) | State::Unfinished(_) => {}
                 State::Damaged(_, problems) => damaged.push(Unusable::damaged(id, &problems)),
                 State::Unreadable(Unreadable { why, hint, .. }) => damaged.push(Unusable {
@@ -121,6 +130,7 @@ impl Stored {
             drills: repository.drills()?,
             restores: Vec::new(),
             pending,
+            lacks,
             damaged,
         })
     }
@@ -369,6 +379,26 @@ impl Stored {
     fn of_pending(&self, backup: &Backup) -> Finding {
         let (id, name) = (backup.id, &self.name);
         let missing = self.waits_for(backup);
+        let lacks = self.lacks.get(&id).filter(|lacks| !lacks.is_nothing());
+        if missing.is_empty()
+            && let Some(lacks) = lacks
+        {
+            let why = lacks.describe(&self.system);
+            return match lacks.is_lost() {
+                true => Finding::warning(
+                    BACKUP,
+                    format!("{id} in repository {name} can only be deleted: {why}"),
+                    format!("run: pgstow cleanup --drop-pending {id}"),
+                ),
+                false => Finding::warning(
+                    BACKUP,
+                    format!("{id} in repository {name} doesn't count yet: {why}"),
+                    format!(
+                        "mend archiving; then `pgstow base --finish {id}`, or the next base backup, makes it count."
+                    ),
+                ),
+            };
+        }
         if missing.is_empty() {
             return Finding::warning(
                 BACKUP,
@@ -402,11 +432,13 @@ impl Stored {
         self.archive.wal.missing(backup.timeline, &needed)
     }
 
-    /// The archiver goes from one segment to the next: what it has passed won't come.
+    /// The archiver goes from one segment to the next: what it has passed won't come. Nor does other WAL in the place of what
+    /// is another server's.
     pub fn waits_in_vain(&self, backup: &Backup) -> bool {
         let last = self.archive.wal.last(backup.timeline);
         let first = self.waits_for(backup).first().map(|missing| missing.last);
         first.is_some_and(|first| last > Some(first))
+            || self.lacks.get(&backup.id).is_some_and(Lacks::is_lost)
     }
 
     /// Without its history no backup of an earlier timeline leads to this one.

@@ -14,6 +14,7 @@ mod merge;
 mod object;
 mod pass;
 mod pins;
+mod registration;
 pub mod repair;
 pub mod status;
 mod stock;

@@ -1,13 +1,21 @@
 //! Whether the target can take what the source has, before the first byte is copied.
 //!
 //! A system that only the source knows is registered in the target as `init` would do it, with the codec of the
-//! source. The target must be a repository already: below a disk that is not mounted, none is made.
+//! source; one whose registration is lost there as it was. The target must be a repository already: below a disk that is not
+//! mounted, none is made.
 
-use super::pass::{Pair, Peer};
+use std::collections::BTreeSet;
+
+use tracing::warn;
+
+use super::{
+    pass::{Pair, Peer},
+    registration::{self, Registration},
+};
 use crate::{
     error::{Error, Kind, Result},
+    postgres::lsn::SystemId,
     repo::repository::System,
-    util::clock,
 };
 
 /// All systems of the source.
@@ -23,22 +31,28 @@ pub fn pairs(source: &Peer, target: &Peer, dry_run: bool) -> Result<Vec<Pair>> {
     refuse_strangers(source, target, &systems)?;
     let mut pairs = Vec::with_capacity(systems.len());
     for system in systems {
-        let registered = match target.repository.system(system.system_id) {
-            Err(error) if error.kind() == Kind::Foreign => None,
-            other => Some(other?),
+        let (registered, is_there, is_lost) = match Registration::of(target, &system)? {
+            Registration::There(system) => (system, true, false),
+            Registration::New(system) => (system, false, false),
+            Registration::Lost(system) => (system, false, true),
         };
-        let is_new = registered.is_none();
         let pair = Pair {
-            target: registered.unwrap_or_else(|| System {
-                encrypted: target.repository.keys().encrypt(),
-                registered: clock::now(),
-                ..system.clone()
-            }),
+            target: registered,
             source: system,
         };
         check(source, target, &pair)?;
-        if is_new && !dry_run {
-            target.repository.register(&pair.target)?;
+        if !is_there && !dry_run {
+            registration::write(&target.repository, &pair.target)?;
+        }
+        if is_lost {
+            let repository = &target.repository;
+            let name = repository.layout().system(pair.target.system_id);
+            warn!(
+                "{} was lost or can't be read: it is written anew, by what repository {} knows of that system and what is \
+                 stored here",
+                repository.storage().place(&name),
+                source.name
+            );
         }
         pairs.push(pair);
     }
@@ -49,9 +63,11 @@ pub fn pairs(source: &Peer, target: &Peer, dry_run: bool) -> Result<Vec<Pair>> {
 
 /// A target that holds only other systems is another cluster's.
 fn refuse_strangers(source: &Peer, target: &Peer, systems: &[System]) -> Result<()> {
-    let known = target.repository.systems()?;
-    let shares = |one: &System| systems.iter().any(|own| own.system_id == one.system_id);
-    if known.is_empty() || systems.is_empty() || known.iter().any(shares) {
+    let (known, unreadable) = target.repository.registrations()?;
+    let known = known.iter().map(|one| one.system_id);
+    let known: BTreeSet<SystemId> = known.chain(unreadable.into_keys()).collect();
+    let shares = |one: &System| known.contains(&one.system_id);
+    if known.is_empty() || systems.is_empty() || systems.iter().any(shares) {
         return Ok(());
     }
     let cluster = target.repository.layout().cluster();

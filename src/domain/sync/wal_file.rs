@@ -2,8 +2,9 @@
 //!
 //! Its plain bytes are looked at on the way: what is cut off, damaged or another file than its name says gets no name
 //! in the target. What it is to heal there it takes the place of. Where the target encrypts, the file is read twice, since its hash stands before it, in the clear;
-//! a difference between the two is damage. What is encrypted in the source is looked at where there is a key for it,
-//! else its header alone is.
+//! a difference between the two is damage. What is encrypted in the source is looked at where there is a key for it. Else its
+//! header alone is, and it is read twice as well: nothing tells the hash of what is stored, and an answer that was altered on the way
+//! would show at the restore.
 
 use std::io::{self, BufReader, Read, Write};
 
@@ -108,7 +109,7 @@ impl One<'_> {
             sealer.write_all(&buffer[..count]).map_err(failed)?;
         }
         if again.finish() != before {
-            return Err(of_source(self.damaged("it changed while it was read")));
+            return Err(of_source(self.changed()));
         }
         let counted = sealer.finish().map_err(failed)?;
         let bytes = counted.length();
@@ -119,14 +120,19 @@ impl One<'_> {
     fn unseen(&self) -> Brought {
         let target = self.pass.target.repository.storage();
         let told = self.told()?;
+        let unreadable = |error| of_source(self.unreadable(error));
+        let (before, _) = Sha256::of_reader(self.open()?).map_err(unreadable)?;
         let mut tee = self.tee()?;
-        let read = copy(&mut tee, &mut io::sink());
+        let read = Sha256::of_reader(&mut tee);
         if let Some(error) = tee.failed {
             return Err(of_target(target.failed("write", &self.seen.to, error)));
         }
-        read.map_err(|error| of_source(self.unreadable(error)))?;
+        let (again, _) = read.map_err(unreadable)?;
         if tee.bytes != self.seen.info.size {
             return Err(of_source(self.damaged("it has another length than listed")));
+        }
+        if again != before {
+            return Err(of_source(self.changed()));
         }
         self.finish(tee.upload, tee.bytes, told)
     }
@@ -228,6 +234,12 @@ impl One<'_> {
                 ),
             )),
         }
+    }
+
+    /// Nothing is known to be wrong with it.
+    fn changed(&self) -> Error {
+        self.damaged("two reads of it gave different bytes")
+            .hint("the next sync reads it again; if that says the same, look at the way to that repository.")
     }
 
     fn damaged(&self, why: &str) -> Error {

@@ -1,4 +1,4 @@
-//! Acknowledgements: which segments a look-ahead has stored already, so that their own calls can
+//! Acknowledgements: which files a look-ahead has stored already, so that their own calls can
 //! return at once.
 //!
 //! One small file, `stored-ahead.json` in the state folder, replaced as a whole; its one writer is the
@@ -31,11 +31,7 @@ use serde::{Deserialize, Serialize};
 use super::stores::OpenStore;
 use crate::{
     error::{Error, IoContext, Result},
-    postgres::{
-        control::Control,
-        lsn::SystemId,
-        wal_name::{Segment, WalName},
-    },
+    postgres::{control::Control, lsn::SystemId, wal_name::WalName},
     repo::repository::Repository,
     util::{
         clock::{Time, now},
@@ -77,7 +73,7 @@ impl Facts {
     }
 }
 
-/// One segment that every repository has.
+/// One file, and the repositories that have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     pub facts: Facts,
@@ -88,7 +84,7 @@ pub struct Ack {
 }
 
 impl Ack {
-    /// Of a segment that the repositories in `stored` have by now.
+    /// Of a file that the repositories in `stored` have by now.
     pub fn new(facts: Facts, stored: BTreeMap<String, u64>) -> Self {
         let since = now();
         Self {
@@ -128,8 +124,9 @@ impl Ack {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Acks {
     pub system_id: SystemId,
-    /// By the name of the segment.
-    pub segments: BTreeMap<String, Ack>,
+    /// By their names. What is no segment is here only while a repository is away.
+    #[serde(rename = "segments")]
+    pub files: BTreeMap<String, Ack>,
 }
 
 impl Acks {
@@ -139,19 +136,20 @@ impl Acks {
             .filter(|acks| acks.system_id == system)
             .unwrap_or_else(|| Self {
                 system_id: system,
-                segments: BTreeMap::new(),
+                files: BTreeMap::new(),
             })
     }
 
-    /// Whether all `stores` are noted to have `segment`.
-    pub fn cover(&self, segment: Segment, stores: &[OpenStore]) -> bool {
-        let ack = self.segments.get(&segment.to_string());
-        ack.is_some_and(|ack| ack.covers(stores))
+    /// Whether all `stores` are noted to have `file`, as it lies in the folder `wal` now.
+    pub fn cover(&self, file: WalName, wal: &Path, stores: &[OpenStore]) -> bool {
+        let name = file.to_string();
+        let ack = self.files.get(&name).filter(|ack| ack.covers(stores));
+        ack.is_some_and(|ack| Facts::of(&wal.join(name)).is_ok_and(|facts| facts == ack.facts))
     }
 
     /// Bytes of the object of `file`, if it is certain that `store` has it, made from the file with these facts.
     pub fn size_in(&self, store: &OpenStore, file: WalName, facts: &Facts) -> Option<u64> {
-        let ack = self.segments.get(&file.to_string())?;
+        let ack = self.files.get(&file.to_string())?;
         let is_there = ack.facts == *facts && ack.holds_for(store, self.system_id, file);
         let size = ack.stored.get(store.repository.id()).copied();
         size.filter(|_| is_there)
@@ -183,7 +181,7 @@ pub fn acknowledged(
     stores: &[OpenStore],
 ) -> Option<SystemId> {
     let acks = Acks::read(state)?;
-    let ack = acks.segments.get(&file.to_string())?;
+    let ack = acks.files.get(&file.to_string())?;
     let system = acks.system_id;
     let is_same = Facts::of(at).is_ok_and(|facts| facts == ack.facts);
     let is_ours = || Control::read(data_dir).is_ok_and(|control| control.system == system);

@@ -23,18 +23,20 @@
 //!
 //! While one of several repositories is away, PostgreSQL asks for the same file again and again. The others then get all
 //! that waits, by ranges one after the other, so that they have it should this host be lost; the notes name them alone.
+//! After each range come the other files that wait, in PostgreSQL's order, up to the first segment that is not stored: a
+//! backup counts by its `.backup`, a timeline that has no segment yet leads nowhere without its `.history`.
 //!
 //! Which segments wait is not listed but guessed: the next number on the same timeline, then the
 //! next, until one isn't ready. So an idle server pays for one look at one name, and a hundred
 //! thousand that wait cost no more than two.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Sender, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -143,8 +145,15 @@ impl LookAhead<'_> {
         }
         let control = Control::read(self.data_dir)?;
         let acks = Acks::of(self.state, control.system);
-        let mut waiting = waiting(self.wal)?.into_iter();
-        match waiting.find(|segment| !acks.cover(*segment, stores)) {
+        let mut left = waiting(self.wal)?;
+        left.retain(|file| !acks.cover(*file, self.wal, stores));
+        let mut segments = left.iter().filter_map(|file| match file {
+            WalName::Segment(segment) => Some(*segment),
+            _ => None,
+        });
+        // WAL begins with segment 1: from 0 on, none is ready, and only what is none is stored.
+        let none = |file: &WalName| Segment::nth(file.timeline(), 0, control.segment_size);
+        match segments.next().or_else(|| left.first().map(none)) {
             Some(first) => self.start(first, control.segment_size, stores, start),
             None => Ok(false),
         }
@@ -168,7 +177,7 @@ impl LookAhead<'_> {
         }
         let acks = Acks::of(self.state, control.system);
         let mut ahead = 0;
-        while acks.cover(next, stores) {
+        while acks.cover(WalName::Segment(next), self.wal, stores) {
             next = behind(next, size);
             ahead += 1;
         }
@@ -218,6 +227,8 @@ pub struct Order<'a> {
     /// Where they are noted.
     pub state: &'a Path,
     pub stores: Vec<OpenStore>,
+    /// Others that PostgreSQL waits for are away, so that it asks for nothing else meanwhile.
+    pub others_away: bool,
     pub limits: Limits,
 }
 
@@ -247,41 +258,59 @@ impl Order<'_> {
             hire(&shared, &sender)?;
         }
         drop(sender);
-        note(self.state, self.wal, acks, &results)
+        let mut notes = Notes {
+            state: self.state,
+            wal: self.wal,
+            acks,
+        };
+        while let Ok(one) = results.recv() {
+            // Together with what came meanwhile.
+            notes.add(std::iter::once(one).chain(results.try_iter()))?;
+        }
+        if self.others_away {
+            or_nothing(shared.store_the_rest(&mut notes));
+        }
+        Ok(())
     }
 }
 
-/// Notes what comes, together with what came meanwhile.
-fn note(
-    state: &Path,
-    wal: &Path,
-    mut acks: Acks,
-    results: &Receiver<(Segment, Ack)>,
-) -> Result<()> {
-    while let Ok(one) = results.recv() {
-        let news = std::iter::once(one).chain(results.try_iter());
-        let news = news.map(|(segment, ack)| (segment.to_string(), ack));
-        acks.segments.extend(news.collect::<Vec<_>>());
+/// What is stored, as it is noted.
+struct Notes<'a> {
+    state: &'a Path,
+    wal: &'a Path,
+    acks: Acks,
+}
+
+impl Notes<'_> {
+    fn add(&mut self, news: impl Iterator<Item = (WalName, Ack)>) -> Result<()> {
+        let files = &mut self.acks.files;
+        files.extend(news.map(|(file, ack)| (file.to_string(), ack)));
         // Nobody asks again for what PostgreSQL knows to be archived.
-        acks.segments.retain(|name, _| is_waiting(wal, name));
-        acks.write(state)?;
+        files.retain(|name, _| is_waiting(self.wal, name));
+        self.acks.write(self.state)
     }
-    Ok(())
 }
 
-fn hire(shared: &Arc<Shared>, sender: &Sender<(Segment, Ack)>) -> Result<()> {
+fn or_nothing(stored: Result<()>) {
+    if let Err(error) = stored {
+        info!("stored nothing ahead of its turn: {}", error.in_one_line());
+    }
+}
+
+fn hire(shared: &Arc<Shared>, sender: &Sender<(WalName, Ack)>) -> Result<()> {
     let (shared, sender) = (Arc::clone(shared), sender.clone());
     let work = move || {
         while let Some(segment) = shared.take() {
-            match shared.store(segment) {
+            let file = WalName::Segment(segment);
+            match shared.store(file, &|| shared.wait_for_turn(segment)) {
                 Ok(ack) => {
                     shared.pass();
                     // Nobody listens any more where notes can't be written.
-                    let _ = sender.send((segment, ack));
+                    let _ = sender.send((file, ack));
                 }
                 Err(error) => {
                     shared.stop();
-                    info!("stored nothing ahead of its turn: {}", error.in_one_line());
+                    or_nothing(Err(error));
                 }
             }
         }
@@ -363,8 +392,23 @@ impl Shared {
         }
     }
 
-    fn store(&self, segment: Segment) -> Result<Ack> {
-        let name = WalName::Segment(segment);
+    /// What is no segment, in PostgreSQL's order, up to the first segment that is not stored.
+    fn store_the_rest(&self, notes: &mut Notes<'_>) -> Result<()> {
+        for file in waiting(&self.wal)? {
+            if notes.acks.cover(file, &self.wal, &self.stores) {
+                continue;
+            }
+            if let WalName::Segment(_) = file {
+                return Ok(());
+            }
+            let ack = self.store(file, &|| Ok(()))?;
+            notes.add(std::iter::once((file, ack)))?;
+        }
+        Ok(())
+    }
+
+    /// Under its name only when it is its `turn`.
+    fn store(&self, name: WalName, turn: &dyn Fn() -> Result<()>) -> Result<Ack> {
         let path = self.wal.join(name.to_string());
         let facts = Facts::of(&path)?;
         let offered = Offered::open(&path, name, &self.data_dir)?;
@@ -376,7 +420,7 @@ impl Shared {
             )));
         }
         let turn = || {
-            self.wait_for_turn(segment)?;
+            turn()?;
             match Facts::of(&path)? == facts {
                 true => Ok(()),
                 false => Err(Error::damaged(format!(
@@ -408,15 +452,20 @@ fn behind(segment: Segment, size: SegmentSize) -> Segment {
     Segment::nth(segment.timeline, segment.number(size) + 1, size)
 }
 
-/// The segments that PostgreSQL waits for in the folder `wal` to be archived, oldest first.
-fn waiting(wal: &Path) -> Result<BTreeSet<Segment>> {
+/// The files that PostgreSQL waits for in the folder `wal` to be archived, in its order: histories first, then by name
+/// (`ready_file_comparator` in `src/backend/postmaster/pgarch.c`).
+fn waiting(wal: &Path) -> Result<Vec<WalName>> {
     let status = wal.join("archive_status");
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     for entry in fs::read_dir(&status).at("read", &status)? {
         let name = entry.at("read", &status)?.file_name();
         let file = name.to_str().and_then(|name| name.strip_suffix(".ready"));
-        found.extend(file.and_then(|file| file.parse::<Segment>().ok()));
+        found.extend(file.and_then(|file| file.parse::<WalName>().ok()));
     }
+    found.sort_by_cached_key(|file| {
+        let is_history = matches!(file, WalName::History(_));
+        (!is_history, file.to_string())
+    });
     Ok(found)
 }
 
@@ -474,7 +523,9 @@ mod tests {
                 moved: Condvar::new(),
             });
             let worker = Arc::clone(&shared);
-            let worker = thread::spawn(move || worker.store(segment));
+            let worker = thread::spawn(move || {
+                worker.store(WalName::Segment(segment), &|| worker.wait_for_turn(segment))
+            });
             // It is read within this time, and waits for its turn. Else nothing is proven, and nothing fails.
             thread::sleep(Duration::from_millis(300));
             if recycled {

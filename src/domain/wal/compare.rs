@@ -73,8 +73,11 @@ pub fn compare(
             .because(Error::failed(format!("offered now: {}", ours.describe()))),
     )
     .hint(
-        "two servers archive under the same name: an old primary that still runs after a failover, \
-         or a copy that was started without recovery.signal. Only one of them may archive here.",
+        "two servers have archived under the same name. Where both run (an old primary after a failover, or a copy that was \
+         started without recovery.signal), stop the one that is not to archive here. Where this server was restored while this \
+         repository didn't answer, it has taken a timeline's number that was given already: restore anew while all repositories \
+         answer, which takes a new one, or along the timeline of this repository (`pgstow --repo NAME restore`); \
+         docs/sync.md tells of it (Restore).",
     ))
 }
 

@@ -81,6 +81,13 @@ impl Layout {
         self.name(format_args!("systems/{id}.json"))
     }
 
+    /// Whose registration a name below `systems()` is; None for what is none.
+    pub fn read_system(&self, name: &ObjectName) -> Option<SystemId> {
+        let rest = name.as_str().strip_prefix(self.systems().as_str())?;
+        let id: SystemId = rest.strip_suffix(".json")?.parse().ok()?;
+        (self.system(id) == *name).then_some(id)
+    }
+
     /// All base backups.
     pub fn base(&self) -> Prefix {
         self.prefix(format_args!("base/"))

@@ -479,7 +479,12 @@ fn one_that_is_away_keeps_no_wal_from_the_others() {
         waiting.wait_for_the_process();
         assert!(has_all(&expected), "{:?}", waiting.archive.stored());
         // So none of it is read again at the next tries.
-        assert_eq!(waiting.noted(), waiting.names);
+        assert!(
+            waiting
+                .names
+                .iter()
+                .all(|name| waiting.noted().contains(name))
+        );
         if away.exists() {
             fs::rename(&away, &second).unwrap();
         }
@@ -508,6 +513,74 @@ fn one_that_is_away_keeps_no_wal_from_the_others() {
                 assert!(same, "{name} in {repository}");
             }
         }
+    }
+}
+
+/// A backup counts by its `.backup`, and without a `.history` nobody finds what a new timeline begins with.
+#[test]
+fn one_that_is_away_keeps_no_other_file_from_the_others() {
+    let scratch = Scratch::new();
+    let waiting = Waiting::new(&scratch, 6);
+    let names = &waiting.names;
+    let [before, behind] = [1, 5].map(|number: usize| format!("{}.00000028.backup", names[number]));
+    let history = "00000002.history".to_owned();
+    for (name, text) in [
+        (&before, "START WAL LOCATION: 0/100028\n"),
+        (&behind, "START WAL LOCATION: 0/500028\n"),
+        (&history, "1\t0/900000\tno reason\n"),
+    ] {
+        fs::write(waiting.wal(name), text).unwrap();
+        own(&waiting.wal(name));
+        fs::write(waiting.wal(&format!("archive_status/{name}.ready")), "").unwrap();
+    }
+    // One of which nothing behind it is stored.
+    let whole = fs::read(waiting.wal(&names[3])).unwrap();
+    fs::write(waiting.wal(&names[3]), &whole[..8192]).unwrap();
+    waiting
+        .archive
+        .add_repository("second", &scratch.join("second"));
+    let stored = |rest: &[&String], segments: usize| {
+        let segments = names[..segments].iter().map(|name| format!("{name}.zst"));
+        let mut all: Vec<String> = segments.chain(rest.iter().copied().cloned()).collect();
+        all.sort();
+        all
+    };
+    let asks = || {
+        // One worker: what is before one that fails is stored.
+        let call = waiting.call(&names[0]).env("PGSTOW_CLUSTER_JOBS", "1");
+        drop(call.fails(1).stderr_contains("no repository"));
+        waiting.wait_for_the_process();
+    };
+    asks();
+    assert_eq!(waiting.archive.stored(), stored(&[&before, &history], 3));
+    fs::write(waiting.wal(&names[3]), &whole).unwrap();
+    asks();
+    let all = stored(&[&before, &behind, &history], names.len());
+    assert_eq!(waiting.archive.stored(), all);
+    // What is stored already is noted, and another one is stored alone.
+    let noted = waiting.noted();
+    assert!(
+        noted.contains(&before) && noted.contains(&history),
+        "{noted:?}"
+    );
+    let late = format!("{}.00000060.backup", names[5]);
+    fs::copy(waiting.wal(&behind), waiting.wal(&late)).unwrap();
+    own(&waiting.wal(&late));
+    fs::write(waiting.wal(&format!("archive_status/{late}.ready")), "").unwrap();
+    let inode = |name: &str| fs::metadata(waiting.object(name)).unwrap().ino();
+    let before_it = inode(&behind);
+    asks();
+    assert_eq!(inode(&behind), before_it);
+    for name in [&before, &behind, &late, &history] {
+        let same = fs::read(waiting.object(name)).unwrap() == fs::read(waiting.wal(name)).unwrap();
+        assert!(same, "{name}");
+        // PostgreSQL's own files are as they were: all have yet to have it.
+        assert!(
+            waiting
+                .wal(&format!("archive_status/{name}.ready"))
+                .exists()
+        );
+        drop(waiting.call(name).fails(1).stderr_contains("no repository"));
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Scratch, Stow, pg, user};
+use crate::harness::{Scratch, Stow, archive, pg, user};
 
 #[test]
 fn without_archiving_only_standalone() {
@@ -209,4 +209,32 @@ fn another_cluster_is_refused() {
         .stderr_contains("is not registered")
         .stderr_contains("init --new-system");
     assert!(stow.folders().is_empty());
+}
+
+/// PostgreSQL asks for the same file again and again then, and never for the one that shows whose the segments are.
+#[test]
+fn a_repository_that_is_away_keeps_no_backup_from_counting_in_another() {
+    let scratch = Scratch::new();
+    let second = scratch.folder("second");
+    let section = format!("[repo.second]\nurl = \"{}\"", second.display());
+    let stow = Stow::build(&scratch, pg(15)).repo(&section).start();
+    let away = scratch.join("away");
+    fs::rename(&second, &away).unwrap();
+    stow.cluster.psql("create table t as select 1 as n");
+    stow.cluster.psql("select pg_switch_wal()");
+    stow.cluster
+        .wait_until("select failed_count > 0 from pg_stat_archiver", "t");
+    let failed = "select last_failed_wal from pg_stat_archiver";
+    let asked_for = stow.cluster.psql(failed);
+    let base = stow.base(&[]).expect_warning("archiving may not work");
+    let backup = stow.stored(&base.ok());
+    assert_eq!(stow.backups()[0]["state"], "complete");
+    // It was asked for nothing else.
+    assert_eq!(stow.cluster.psql(failed), asked_for);
+    fs::rename(&away, &second).unwrap();
+    stow.cluster.switch_wal();
+    let note = format!("{}.", backup.json()["start_segment"].as_str().unwrap());
+    let names = archive::stored_in(&second).into_iter();
+    let notes = names.filter(|name| name.starts_with(&note) && name.ends_with(".backup"));
+    assert_eq!(notes.count(), 1);
 }

@@ -2,6 +2,8 @@
 
 use std::{fs, process::Command};
 
+use pgstow::postgres::lsn::Lsn;
+
 use crate::harness::{PgBin, Scratch, Shutdown, Stow, pg, user};
 
 #[test]
@@ -60,4 +62,40 @@ fn wal_of_before_the_data_directory_was_put_back_does_not_count(pg: PgBin, metho
         .fails(1)
         .stderr_contains("still pending")
         .stderr_contains("this server's");
+    // Who watches is not sent to what fails.
+    let pending = |code: i32| {
+        let words = ["--json", "monitor", "--only", "pending"];
+        let told = stow.tool.command(&words).fails(code).json();
+        told["checks"][0].to_string()
+    };
+    let told = pending(1);
+    assert!(
+        told.contains("doesn't count yet") && told.contains("mend archiving"),
+        "{told}"
+    );
+    // A note of another life.
+    let start: Lsn = backup["backup"]["start_lsn"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let segment = backup["backup"]["start_segment"].as_str().unwrap();
+    let note = format!("{segment}.{:08X}.backup", start.0 % (16 << 20));
+    let stored = stow.wal_object(segment);
+    let note = stored.parent().unwrap().with_file_name(note);
+    fs::write(
+        &note,
+        "START WAL LOCATION: 0/1 (file 000000010000000000000000)\n",
+    )
+    .unwrap();
+    user::own(&note);
+    let told = pending(2);
+    assert!(
+        told.contains("can only be deleted") && told.contains("cleanup --drop-pending"),
+        "{told}"
+    );
+    assert!(!told.contains("--finish"), "{told}");
+    let drop_it = ["cleanup", "--drop-pending", &folders[1]];
+    stow.tool.command(&drop_it).ok();
+    pending(0);
 }

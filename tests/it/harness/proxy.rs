@@ -21,6 +21,8 @@ pub enum Fault {
     Refuse(u16),
     /// The answer ends in the middle.
     Truncate,
+    /// A byte in the middle of the answer is another.
+    Alter,
     /// The answer comes late.
     Delay(Duration),
 }
@@ -137,6 +139,13 @@ fn serve(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> Option<(
         Some(Fault::Truncate) => {
             let half = head_end(&answer)? + (answer.len() - head_end(&answer)?) / 2;
             client.write_all(&answer[..half]).ok()
+        }
+        Some(Fault::Alter) => {
+            let middle = head_end(&answer)? + (answer.len() - head_end(&answer)?) / 2;
+            if let Some(byte) = answer.get_mut(middle) {
+                *byte ^= 0x40;
+            }
+            client.write_all(&answer).ok()
         }
         Some(Fault::Delay(time)) => {
             thread::sleep(time);

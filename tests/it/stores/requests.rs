@@ -156,6 +156,35 @@ fn a_segment_that_is_stored_ahead_costs_one_request_too() {
     assert_eq!(methods(false), ["HEAD", "PUT"]);
 }
 
+/// However many there are.
+#[test]
+fn a_backup_reads_what_is_said_of_each_other_once() {
+    let of_bucket = Scratch::new();
+    let (bucket, proxy) = behind_proxy(&of_bucket);
+    let scratch = Scratch::new();
+    let stow = stow_in(&bucket, &scratch, &of_bucket, pg(17));
+    let base = |words: &[&str]| {
+        let mut id = String::new();
+        let sent = requests(&proxy, || {
+            let told = stow.base(words).ok().json();
+            id = told["backup"]["id"].as_str().unwrap().to_owned();
+        });
+        (id, sent)
+    };
+    let ids = [(); 3].map(|()| base(&["--full"]).0);
+    let reads = |sent: &[String]| {
+        ids.each_ref().map(|id| {
+            let description = format!("/base/{id}/backup.json ");
+            let read = |line: &&String| line.starts_with("GET ") && line.contains(&description);
+            sent.iter().filter(read).count()
+        })
+    };
+    let (_, sent) = base(&["--full"]);
+    assert_eq!(reads(&sent), [0; 3], "{sent:#?}");
+    let (_, sent) = base(&["--incremental"]);
+    assert_eq!(reads(&sent), [1; 3], "{sent:#?}");
+}
+
 /// What goes goes many at once.
 #[test]
 fn a_cleanup_deletes_many_objects_by_one_request() {

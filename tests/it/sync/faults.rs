@@ -1,8 +1,10 @@
 //! A repository elsewhere is filled whatever happens on the way.
 
+use std::{fs, path::Path};
+
 use super::{Site, count};
 use crate::{
-    harness::{Scratch, Sshd, pg},
+    harness::{Scratch, Sshd, keys, pg, proxy::Fault},
     stores::{behind_proxy, requests, with_faults},
 };
 
@@ -26,6 +28,61 @@ fn a_sync_outlives_a_fault_of_any_of_its_requests() {
     assert_eq!(site.sync(0)["findings"].as_array().unwrap().len(), 0);
     site.offsite(&["verify", "--all", "--wal"]).ok();
     site.comes_back(&[], &dump);
+}
+
+/// Nobody here can look into it, and no description tells its hash.
+#[test]
+fn an_altered_answer_gives_no_encrypted_segment_its_name() {
+    if keys::are_wanted() {
+        return;
+    }
+    let (of_bucket, of_keys) = (Scratch::new(), Scratch::new());
+    let (bucket, proxy) = behind_proxy(&of_bucket);
+    let lines = format!(
+        "compression = \"zstd:1\"\n{}\n{}",
+        keys::setting(&of_keys),
+        bucket.settings(&of_bucket)
+    );
+    let site = Site::at(pg(17), &lines, Some(bucket.url));
+    let rows = "create table noise as select md5(random()::text) from generate_series(1, 5000)";
+    site.main().psql(rows);
+    let segment = site.main().switch_wal();
+    site.main().switch_wal();
+    site.sync(0);
+    let (third, _) = site.third_without_key(&of_keys);
+    let sync = |code: i32| {
+        let words = ["--repo", "third", "--json", "sync", "--from", "offsite"];
+        site.pgstow(&words).fails(code).json()["repositories"][0].clone()
+    };
+    sync(0);
+    let copy = site.stow.wal_object_in(&third, &segment);
+    let whole = fs::read(&copy).unwrap();
+    let again = |code: i32| {
+        fs::remove_file(&copy).unwrap();
+        sync(code)
+    };
+    let is_of_it = |line: &String| line.starts_with("GET ") && line.contains(&segment);
+    let sent = requests(&proxy, || drop(again(0)));
+    let reads: Vec<usize> = (1..)
+        .zip(&sent)
+        .filter(|(_, line)| is_of_it(line))
+        .map(|(number, _)| number)
+        .collect();
+    // Behind the header, of which age itself tells whether it is whole.
+    let [.., first, second] = reads[..] else {
+        panic!("not read twice: {sent:#?}");
+    };
+    for number in [first, second] {
+        proxy.fail(number, Fault::Alter);
+        let told = again(3);
+        let seen = proxy.seen();
+        assert!(is_of_it(&seen[number - 1]), "{seen:#?}");
+        assert_eq!(count(&told, "findings"), 1, "{told:#}");
+        assert!(!Path::new(&copy).exists(), "read {number}");
+        proxy.fail(usize::MAX, Fault::Cut);
+        sync(0);
+        assert!(fs::read(&copy).unwrap() == whole);
+    }
 }
 
 /// What is there is read once, from however many repositories it is filled.

@@ -138,6 +138,79 @@ fn an_encrypted_dump_is_healed_from_a_plain_repository() {
     assert_eq!(site.main().psql_in("back", rows), site.main().psql(rows));
 }
 
+/// Encrypted for itself: no hash that another repository tells is that of what is stored.
+#[test]
+fn an_encrypted_dump_that_has_lost_its_description_is_known_by_what_is_in_it() {
+    if keys::are_wanted() {
+        return;
+    }
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    let site = with_dumps(pg(17), &lines);
+    let usb = site.scratch.folder("usb");
+    let section = format!(
+        "[repo.usb]\nurl = \"{}\"\nwal_mode = \"sync\"",
+        usb.display()
+    );
+    site.configure("[cluster.main]", &format!("{section}\n[cluster.main]"));
+    site.pgstow(&["--repo", "usb", "init"]).ok();
+    let folder = site.offsite.join("main/dumps");
+    let data = super::files(&folder).into_iter();
+    let data = data.filter(|file| file.ends_with(".age"));
+    let data = data.map(|file| folder.join(file));
+    // But for the link to the newest.
+    let data: Vec<_> = data.filter(|path| !path.is_symlink()).collect();
+    let [altered, gone, lost, _] = &data[..] else {
+        panic!("{data:?}");
+    };
+    let beside = |data: &Path, ending: &str| data.with_extension("").with_extension(ending);
+    flip(&beside(altered, "json"));
+    fs::remove_file(beside(gone, "json")).unwrap();
+    flip(&beside(lost, "json"));
+    flip(&beside(lost, "sha256"));
+    flip(lost);
+    let before = [altered, gone, lost].map(|data| fs::read(data).unwrap());
+    let told = verify(&site, "offsite", &["--repair"], 3);
+    assert_eq!(count(&told, "repairs"), 3, "{told:#}");
+    // Of what can't be healed each repository's reason is told.
+    let repairs = told["repairs"].as_array().unwrap();
+    let mut left = repairs.iter().filter_map(|one| one["why"].as_str());
+    let why = left.next().unwrap();
+    assert!(
+        why.contains("repository local can't heal it: nothing that is left"),
+        "{why}"
+    );
+    assert!(
+        why.contains("repository usb can't heal it: it has no dump of this name"),
+        "{why}"
+    );
+    assert_eq!(left.next(), None);
+    let after = [altered, gone, lost].map(|data| fs::read(data).unwrap());
+    assert!(before == after, "data was written anew");
+    for ending in ["json", "sha256"] {
+        fs::remove_file(beside(lost, ending)).unwrap();
+    }
+    fs::remove_file(lost).unwrap();
+    verify(&site, "offsite", &[], 0);
+    fs::rename(site.stow.root(), site.scratch.join("gone")).unwrap();
+    for (number, data) in [altered, gone].into_iter().enumerate() {
+        let name = data.file_name().unwrap().to_str().unwrap();
+        let (name, to) = (name.split('.').next().unwrap(), format!("back{number}"));
+        let words = [
+            "--repo",
+            "offsite",
+            "restore-dump",
+            name,
+            "--to-database",
+            &to,
+        ];
+        let call = site.pgstow(&words).env("PGSTOW_CLUSTER_USER", "postgres");
+        call.ok();
+        let rows = "select count(*) from t";
+        assert_eq!(site.main().psql_in(&to, rows), site.main().psql(rows));
+    }
+}
+
 #[test]
 fn what_has_lost_its_description_is_a_backup_again() {
     let site = Site::start(pg(16), "compression = \"zstd:1\"");

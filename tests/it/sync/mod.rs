@@ -7,6 +7,7 @@ mod further;
 mod heal;
 mod interrupted;
 mod mend;
+mod registration;
 mod repair;
 mod retention;
 mod status;
@@ -91,6 +92,24 @@ impl Site {
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains(from), "no {from:?} in {text}");
         fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// A third repository, encrypted as the second one is, on a host that has no private key any more. Where it is, and the
+    /// setting of both.
+    fn third_without_key(&self, keys: &Scratch) -> (PathBuf, String) {
+        let setting = keys::setting(keys);
+        let file = keys::identity_file(keys);
+        let recipients = setting.replace(&format!(", identity_file = \"{}\"", file.display()), "");
+        assert_ne!(recipients, setting);
+        self.configure(&setting, &recipients);
+        let third = self.scratch.folder("third");
+        let section = format!(
+            "[repo.third]\nurl = \"{}\"\nwal_mode = \"sync\"\ncompression = \"zstd:1\"\n{recipients}\n",
+            third.display()
+        );
+        self.configure("[cluster.main]", &format!("{section}[cluster.main]"));
+        self.pgstow(&["--repo", "third", "init"]).ok();
+        (third, recipients)
     }
 
     /// Rows enough for several parts, a chain, a dump.
@@ -302,21 +321,7 @@ fn what_is_encrypted_is_copied_as_it_is() {
     site.fill();
     site.sync(0);
     let dump = site.main().dump("postgres");
-    let third = site.scratch.folder("third");
-    // The host that copies has no private key.
-    let identity = format!(
-        ", identity_file = \"{}\"",
-        keys::identity_file(&keys).display()
-    );
-    let recipients = setting.replace(&identity, "");
-    assert_ne!(recipients, setting);
-    site.configure(&setting, &recipients);
-    let section = format!(
-        "[repo.third]\nurl = \"{}\"\nwal_mode = \"sync\"\ncompression = \"zstd:1\"\n{recipients}\n",
-        third.display()
-    );
-    site.configure("[cluster.main]", &format!("{section}[cluster.main]"));
-    site.pgstow(&["--repo", "third", "init"]).ok();
+    let (third, recipients) = site.third_without_key(&keys);
     let words = ["--repo", "third", "--json", "sync", "--from", "offsite"];
     let told = site.pgstow(&words).ok().json();
     assert_eq!(count(&told["repositories"][0], "backups"), 2, "{told:#}");

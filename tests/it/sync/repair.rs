@@ -126,6 +126,38 @@ fn what_is_healed_without_the_key_counts_as_whole() {
     site.sync(0);
 }
 
+/// Nobody can look into it there, but what was found stays found.
+#[test]
+fn wal_that_was_found_damaged_with_the_key_is_healed_without_it() {
+    if keys::are_wanted() {
+        return;
+    }
+    let of_keys = Scratch::new();
+    let lines = format!("compression = \"zstd:1\"\n{}", keys::setting(&of_keys));
+    let (site, _, segments) = filled(pg(18), &lines);
+    let object = site.stow.wal_object_in(&site.offsite, &segments[0]);
+    flip(&object);
+    verify(&site, "offsite", &[], 3);
+    let identity = format!(
+        ", identity_file = \"{}\"",
+        keys::identity_file(&of_keys).display()
+    );
+    let section = format!("\"{}\"]", keys::RECIPIENT);
+    site.configure(&format!("{section}{identity}"), &section);
+    let told = verify(&site, "offsite", &[], 3);
+    let findings = told["wal"][0]["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1, "{told:#}");
+    assert_eq!(findings[0]["object"], object.display().to_string());
+    let told = verify(&site, "offsite", &["--repair"], 0);
+    assert_eq!(count(&told, "repairs"), 1, "{told:#}");
+    // Who counts what is damaged there knows of it.
+    site.sync(0);
+    let told = verify(&site, "offsite", &["--repair"], 0);
+    assert_eq!(count(&told, "repairs"), 0, "{told:#}");
+    site.configure(&section, &format!("{section}{identity}"));
+    verify(&site, "offsite", &[], 0);
+}
+
 /// Encrypted anew: other bytes, and the same backup.
 #[test]
 fn heals_an_encrypted_copy_from_a_plain_repository() {

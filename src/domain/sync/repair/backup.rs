@@ -76,10 +76,20 @@ fn heal_from(pass: &Pass<'_>, id: BackupId, own: Option<Backup>) -> Result<Outco
         let what = "it has another backup of this id";
         return Err(of_source(Error::failed(what)));
     }
-    let system = target.system(described.system_id).map_err(of_target)?;
     let encrypted = match &own {
         Some(own) => own.coding().encrypted,
-        None => system.encrypted,
+        None => {
+            let system = target.system(described.system_id).map_err(|error| {
+                // Of a registration that is lost, and could not be healed.
+                let is_lost = error.kind() == Kind::Foreign || target.is_of_object(&error);
+                if is_lost {
+                    of_source(error)
+                } else {
+                    of_target(error)
+                }
+            })?;
+            system.encrypted
+        }
     };
     let job = Job {
         pass,

@@ -1,6 +1,8 @@
 //! Heals a dump: its data first, then `.sha256` and the description, where they must tell something else or are damaged
 //! themselves. A crash in between leaves a dump whose data is right, and which is healed once more.
 
+use std::io::BufReader;
+
 use super::report::Repair;
 use crate::{
     domain::{
@@ -27,21 +29,21 @@ pub fn heal<'a>(
     name: &DumpName,
     own: Option<&Dump>,
 ) -> Result<Vec<Repair>> {
-    let mut left = Vec::new();
+    let mut errors = Vec::new();
     for source in sources {
         let pass = pass(source);
         pass.cancel.check()?;
-        let error = match heal_from(&pass, name, own) {
+        errors.push(match heal_from(&pass, name, own) {
             Ok(repairs) => return Ok(repairs),
             Err(Trouble::Target(error)) if error.kind() == Kind::Denied => error,
             Err(Trouble::Target(error)) => return Err(error),
             Err(Trouble::Source(error)) => {
                 error.context(format!("repository {} can't heal it", source.name))
             }
-        };
-        left = vec![Repair::none(format!("dump {name}"), &error)];
+        });
     }
-    Ok(left)
+    let left = Repair::by_none(format!("dump {name}"), &errors);
+    Ok(left.into_iter().collect())
 }
 
 fn heal_from(pass: &Pass<'_>, name: &DumpName, own: Option<&Dump>) -> Result<Vec<Repair>, Trouble> {
@@ -49,7 +51,12 @@ fn heal_from(pass: &Pass<'_>, name: &DumpName, own: Option<&Dump>) -> Result<Vec
     let (storage, object) = (target.storage(), |object| {
         target.layout().dump_object(name, object)
     });
-    let described = pass.source.repository.dump(name).map_err(of_source)?;
+    let described = pass.source.repository.dump(name).map_err(|error| {
+        of_source(match error.kind() {
+            Kind::NotFound => Error::failed("it has no dump of this name"),
+            _ => error,
+        })
+    })?;
     if own.is_some_and(|own| !own.is_same_as(&described)) {
         let what = "it has another dump of this name";
         return Err(of_source(Error::failed(what)));
@@ -68,14 +75,14 @@ fn heal_from(pass: &Pass<'_>, name: &DumpName, own: Option<&Dump>) -> Result<Vec
     };
     // What can't be read is not right.
     let found = object::hash(pass, &wanted.to).ok();
-    if own.is_none() && !tells_itself(pass, &wanted, &described, found) {
+    let is_right = found.is_some_and(|found| match own {
+        Some(own) => (own.data.sha256, own.data.stored_bytes) == found,
+        None => wanted.is_made(found) || is_made_within(pass, &wanted, &described),
+    });
+    if own.is_none() && !is_right && !sums_tell(pass, &described) {
         let what = "nothing that is left of it here tells that it is the same dump";
         return Err(of_source(Error::failed(what)));
     }
-    let is_right = found.is_some_and(|found| match own {
-        Some(own) => (own.data.sha256, own.data.stored_bytes) == found,
-        None => wanted.is_made(found),
-    });
     let mut repairs = Vec::new();
     let mut healed = |place: String, bytes| repairs.push(Repair::of(place, pass.source, bytes));
     let now = match (is_right, own, found) {
@@ -85,7 +92,7 @@ fn heal_from(pass: &Pass<'_>, name: &DumpName, own: Option<&Dump>) -> Result<Vec
                 name: wanted.to.file_name().to_owned(),
                 stored_bytes,
                 sha256,
-                unencrypted_sha256: wanted.unencrypted_sha256,
+                unencrypted_sha256: Some(described.data.identity()),
             };
             dumps::copied(pass, &described, there, way)?
         }
@@ -118,19 +125,26 @@ fn heal_from(pass: &Pass<'_>, name: &DumpName, own: Option<&Dump>) -> Result<Vec
     Ok(repairs)
 }
 
-/// Whether the data is what the source describes, or `.sha256` tells so: of two dumps of one name, none may take the place
-/// of the other.
-fn tells_itself(
-    pass: &Pass<'_>,
-    wanted: &Wanted,
-    described: &Dump,
-    found: Option<(Sha256, u64)>,
-) -> bool {
+/// Whether what is encrypted here for itself is, decrypted, what the source describes.
+fn is_made_within(pass: &Pass<'_>, wanted: &Wanted, described: &Dump) -> bool {
+    let target = &pass.target.repository;
+    let plain = || {
+        let stored = BufReader::new(target.storage().get(&wanted.to, None).ok()?);
+        let hash = Sha256::of_reader(target.keys().decryptor(stored).ok()?);
+        Some(hash.ok()?.0)
+    };
+    wanted.way != Way::Decrypted
+        && target.keys().can_decrypt()
+        && plain() == Some(described.data.identity())
+}
+
+/// Whether `.sha256` tells that it is the dump that the source describes: of two of one name, none may take the place of
+/// the other.
+fn sums_tell(pass: &Pass<'_>, described: &Dump) -> bool {
     let target = &pass.target.repository;
     let sums = target
         .layout()
         .dump_object(&described.name, DumpObject::Sums);
-    let told = || target.storage().read(&sums, 1 << 20).ok();
-    found.is_some_and(|found| wanted.is_made(found))
-        || told().as_deref() == Some(store::sums(&described.data).as_bytes())
+    let told = target.storage().read(&sums, 1 << 20).ok();
+    told.as_deref() == Some(store::sums(&described.data).as_bytes())
 }

@@ -6,6 +6,7 @@
 mod backup;
 mod dump;
 mod report;
+mod system;
 mod wal;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    postgres::wal_name::WalName,
+    postgres::{lsn::SystemId, wal_name::WalName},
     repo::{
         backup_id::BackupId,
         catalog::Backup,
@@ -43,6 +44,8 @@ pub struct Order<'a> {
 pub struct Damaged {
     /// With their descriptions, where these can be read.
     pub backups: Vec<(BackupId, Option<Backup>)>,
+    /// Whose registrations are lost, or can't be read.
+    pub systems: Vec<SystemId>,
     pub wal: Vec<(System, BTreeSet<WalName>)>,
     /// Dumps, with their descriptions, where these can be read.
     pub dumps: Vec<(DumpName, Option<Dump>)>,
@@ -61,6 +64,7 @@ impl Damaged {
     pub fn is_empty(&self) -> bool {
         let lost = &self.lost;
         self.wal.iter().all(|(_, files)| files.is_empty())
+            && self.systems.is_empty()
             && (self.backups.is_empty() && self.dumps.is_empty())
             && (lost.backups.is_empty() && lost.dumps.is_empty())
     }
@@ -96,6 +100,9 @@ pub fn run(
             sources.any(|source| has(&source.repository))
         };
         let mut repairs = Vec::new();
+        for id in &damaged.systems {
+            repairs.extend(system::heal(order.sources, order.target, *id)?);
+        }
         for id in &damaged.lost.backups {
             if is_anywhere(&|source| source.backup(*id).is_ok()) {
                 repairs.extend(backup::heal(order.sources, &pass, *id, None)?);

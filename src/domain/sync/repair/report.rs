@@ -42,6 +42,19 @@ impl Repair {
         self.why.is_none()
     }
 
+    /// Each repository had its reason; the hint is that of the first that has one. None where none was asked.
+    pub fn by_none(object: String, errors: &[Error]) -> Option<Self> {
+        let all: Vec<String> = errors.iter().map(Error::in_one_line).collect();
+        let mut hints = errors.iter().filter_map(Error::hint_text);
+        (!all.is_empty()).then(|| Self {
+            object,
+            from: None,
+            bytes: 0,
+            why: Some(all.join("; ")),
+            hint: hints.next().map(str::to_owned),
+        })
+    }
+
     pub fn none(object: String, why: &Error) -> Self {
         Self {
             object,

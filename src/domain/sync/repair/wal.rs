@@ -8,14 +8,17 @@ use crate::{
     domain::{
         sync::{
             merge::{Seen, What},
-            pass::{Pass, Peer, Trouble, of_source, of_target},
+            pass::{Pair, Pass, Peer, Trouble, of_source, of_target},
             wal_file::bring,
         },
         wal::stored::Stored,
     },
     error::{Error, Kind, Result},
     postgres::{lsn::Lsn, wal_name::WalName, wal_records::WalRecords},
-    repo::repository::{Repository, System},
+    repo::{
+        layout::ObjectName,
+        repository::{Repository, System},
+    },
     util::hash::{Sha256, Sha256Writer},
 };
 
@@ -26,11 +29,11 @@ pub fn heal<'a>(
     system: &System,
     file: WalName,
 ) -> Result<Option<Repair>> {
-    let mut left = None;
+    let (mut place, mut errors) = (String::new(), Vec::new());
     for source in sources {
         let pass = pass(source);
         let target = &pass.target.repository;
-        let place = target.storage().place(&target.wal_object(system, file));
+        place = target.storage().place(&target.wal_object(system, file));
         match heal_from(&pass, system, file) {
             Ok(None) => return Ok(None),
             Ok(Some(bytes)) => return Ok(Some(Repair::of(place, source, bytes))),
@@ -41,12 +44,11 @@ pub fn heal<'a>(
             Err(Trouble::Target(error)) => return Err(error),
             Err(Trouble::Source(error)) => {
                 pass.cancel.check()?;
-                let error = error.context(format!("repository {} can't heal it", source.name));
-                left = Some(Repair::none(place, &error));
+                errors.push(error.context(format!("repository {} can't heal it", source.name)));
             }
         }
     }
-    Ok(left)
+    Ok(Repair::by_none(place, &errors))
 }
 
 /// Bytes as they are stored now; None where there is nothing to heal.
@@ -62,10 +64,8 @@ fn heal_from(pass: &Pass<'_>, system: &System, file: WalName) -> Result<Option<u
         None => None,
         Some(Ok(Read { broken: None, .. })) => return Ok(None),
         Some(Ok(Read { broken, .. })) => broken,
-        Some(Err(error)) if error.kind() == Kind::Key => match target.clear_hash(&to) {
-            Ok(Some(_)) => return Ok(None),
-            _ => None,
-        },
+        // That it was found damaged is known from where the key is.
+        Some(Err(error)) if error.kind() == Kind::Key => None,
         Some(Err(error)) if target.is_of_object(&error) || error.kind() == Kind::NotFound => None,
         Some(Err(error)) => return Err(of_target(error)),
     };
@@ -83,7 +83,9 @@ fn heal_from(pass: &Pass<'_>, system: &System, file: WalName) -> Result<Option<u
             refuse_others(target, system, file, theirs.plain).map_err(of_source)?;
         }
         // Without the key its header alone tells: enough for what can't be read at all.
-        Err(error) if error.kind() == Kind::Key && system.encrypted && broken.is_none() => {}
+        Err(error) if error.kind() == Kind::Key && system.encrypted && broken.is_none() => {
+            refuse_same(pass, &pair, file, &to)?;
+        }
         Err(error) => return Err(of_source(error)),
     }
     let seen = Seen {
@@ -93,6 +95,30 @@ fn heal_from(pass: &Pass<'_>, system: &System, file: WalName) -> Result<Option<u
         there,
     };
     bring(pass, &pair, &seen)
+}
+
+/// What is damaged here, and stored there as the same bytes, is damaged there, too.
+fn refuse_same(
+    pass: &Pass<'_>,
+    pair: &Pair,
+    file: WalName,
+    to: &ObjectName,
+) -> Result<(), Trouble> {
+    let hash = |repository: &Repository, object: &ObjectName| {
+        let stored = repository.storage().get(object, None)?;
+        let hash = Sha256::of_reader(stored);
+        hash.map_err(|error| repository.storage().failed("read", object, error))
+    };
+    let source = &pass.source.repository;
+    let theirs = hash(source, &source.wal_object(&pair.source, file)).map_err(of_source)?;
+    match hash(&pass.target.repository, to) {
+        Ok(own) if own == theirs => {
+            let what = format!("{file} has the very same bytes there");
+            Err(of_source(Error::damaged(what)))
+        }
+        // What is missing or can't be read is no copy of it.
+        _ => Ok(()),
+    }
 }
 
 /// The header of an encrypted segment tells what is in it, however damaged the rest is. Where the rest is not, nothing is
