@@ -1,5 +1,6 @@
 //! A fresh folder for each test, owned by the server's user. It is removed at the end, unless the
-//! test failed or PGSTOW_TEST_KEEP=1. PGSTOW_TEST_DIR names another place than /tmp.
+//! test failed or PGSTOW_TEST_KEEP=1. PGSTOW_TEST_DIR names another place than /tmp; tests/run.sh
+//! takes one in memory, where there is much.
 
 use std::{
     env, fs,
@@ -18,11 +19,18 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Self {
+        Self::below(&root())
+    }
+
+    /// For what only a disk does.
+    pub fn on_disk() -> Self {
+        Self::below(Path::new("/var/tmp/pgstow-it"))
+    }
+
+    fn below(root: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let root = PathBuf::from(env::var_os("PGSTOW_TEST_DIR").unwrap_or("/tmp".into()))
-            .join("pgstow-it");
-        fs::create_dir_all(&root).unwrap();
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(root).unwrap();
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
         // Short, because the path of a unix socket may have 107 bytes.
         let thread = thread::current();
         let test = thread.name().unwrap_or("test").rsplit("::").next().unwrap();
@@ -50,6 +58,12 @@ impl Scratch {
         make_folder(&path);
         path
     }
+}
+
+/// The folder that those of the tests are in.
+pub fn root() -> PathBuf {
+    let place = env::var_os("PGSTOW_TEST_DIR").unwrap_or("/tmp".into());
+    PathBuf::from(place).join("pgstow-it")
 }
 
 fn make_folder(path: &Path) {
