@@ -27,6 +27,7 @@ pub mod sshd;
 pub mod stand;
 pub mod stored;
 pub mod stow;
+pub mod template;
 pub mod terminal;
 pub mod tool;
 pub mod user;
