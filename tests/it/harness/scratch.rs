@@ -22,7 +22,7 @@ impl Scratch {
         Self::below(&root())
     }
 
-    /// For what only a disk does.
+    /// For what only a disk does; and units of systemd may not see what is in /dev.
     pub fn on_disk() -> Self {
         Self::below(Path::new("/var/tmp/pgstow-it"))
     }
