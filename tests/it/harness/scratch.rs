@@ -52,6 +52,11 @@ impl Scratch {
         self.path.join(name)
     }
 
+    /// A path outside, beside the folders of all tests.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.path.with_file_name(name)
+    }
+
     /// A new folder inside, owned by the server's user.
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.join(name);
@@ -60,8 +65,7 @@ impl Scratch {
     }
 }
 
-/// The folder that those of the tests are in.
-pub fn root() -> PathBuf {
+fn root() -> PathBuf {
     let place = env::var_os("PGSTOW_TEST_DIR").unwrap_or("/tmp".into());
     PathBuf::from(place).join("pgstow-it")
 }

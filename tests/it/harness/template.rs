@@ -12,7 +12,7 @@ use std::{
 
 use pgstow::postgres::control;
 
-use super::{PgBin, Scratch, scratch, user};
+use super::{PgBin, Scratch, user};
 
 /// Makes the cluster that initdb makes with these arguments.
 pub fn make(pg: &PgBin, arguments: &[&str], data_dir: &Path) {
@@ -31,9 +31,9 @@ fn template(pg: &PgBin, arguments: &[&str]) -> PathBuf {
     let installed = fs::metadata(&program).unwrap().modified().unwrap();
     (program, installed, arguments).hash(&mut hasher);
     let name = format!("initdb{}-{:x}", pg.major, hasher.finish());
-    let template = scratch::root().join(name);
+    let scratch = Scratch::new();
+    let template = scratch.beside(&name);
     if !template.exists() {
-        let scratch = Scratch::new();
         let new = scratch.join("data");
         let mut initdb = pg.command("initdb");
         user::run_ok(initdb.args(arguments).arg("-D").arg(&new));

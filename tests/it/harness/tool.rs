@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use super::{
     PgBin, Scratch,
     output::{Output, judge_warnings},
-    scratch, user,
+    user,
 };
 
 /// Longer than any single command of a test takes, shorter than the runner's own limit.
@@ -46,7 +46,7 @@ impl Tool {
         // A link costs nothing, where both are on one file system.
         let program = program.canonicalize().unwrap();
         if fs::hard_link(&program, &inside).is_err() {
-            fs::hard_link(copied(&program), &inside).unwrap();
+            fs::hard_link(copied(&program, scratch), &inside).unwrap();
         }
         let env = vec![("HOME".into(), folder.clone().into())];
         Self {
@@ -309,14 +309,13 @@ impl Drop for Running {
 }
 
 /// A copy of a program beside the scratch folders, for all tests: such programs are large.
-fn copied(program: &Path) -> PathBuf {
+fn copied(program: &Path, scratch: &Scratch) -> PathBuf {
     let modified = |path: &Path| fs::metadata(path).and_then(|found| found.modified());
     let built = modified(program).unwrap();
     let name = program.display().to_string().replace('/', "-");
-    let copy = scratch::root().join(name.trim_start_matches('-'));
+    let copy = scratch.beside(name.trim_start_matches('-'));
     if modified(&copy).ok() != Some(built) {
         // Of several tests that copy it at once, the last one's stays.
-        let scratch = Scratch::new();
         let new = scratch.join("program");
         fs::copy(program, &new).unwrap();
         File::open(&new).unwrap().set_modified(built).unwrap();

@@ -186,6 +186,8 @@ fn a_dump_becomes_sql() {
         let script = format!("{{ {command}; echo code $? >&2; }} | head -n 1");
         let output = std::process::Command::new("sh")
             .args(["-c", &script])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
             .env("LD_LIBRARY_PATH", pg(18).bindir.join("../lib"))
             .env("TMPDIR", &site.temporary)
             .output()
