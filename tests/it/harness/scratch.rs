@@ -36,7 +36,7 @@ impl Scratch {
         let test = thread.name().unwrap_or("test").rsplit("::").next().unwrap();
         let name = format!(
             "{}-{}-{}",
-            &test[..test.len().min(24)],
+            &test[..test.len().min(14)],
             process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
