@@ -54,6 +54,26 @@ fn a_cluster_lives(pg: PgBin) {
 }
 
 #[test]
+fn each_cluster_is_a_system_of_its_own() {
+    let scratch = Scratch::new();
+    let systems = ["one", "two"].map(|name| {
+        let cluster = Cluster::build(&scratch, pg(18)).name(name);
+        let mut cluster = cluster.initdb("--wal-segsize=1").start();
+        let system = cluster.psql("select system_identifier from pg_control_system()");
+        cluster.stop(Shutdown::Fast);
+        let mut control = cluster.pg.command("pg_controldata");
+        let told = user::run_ok(control.arg(cluster.data_dir()));
+        assert!(
+            told.contains(&system) && !told.contains("WARNING"),
+            "{told}"
+        );
+        cluster.pg.checksums(cluster.data_dir());
+        system
+    });
+    assert_ne!(systems[0], systems[1]);
+}
+
+#[test]
 fn every_installation_is_the_one_it_says() {
     for pg in every_pg() {
         let version = user::run_ok(pg.command("postgres").arg("--version"));

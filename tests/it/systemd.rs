@@ -495,8 +495,9 @@ fn a_job_of_cron_is_not_begun_while_it_runs() {
         let mut lines = printed.lines();
         let line = lines.find(|line| line.contains(job)).unwrap();
         let command = &line[line.find(" nice ").unwrap()..];
-        let output = Command::new("/bin/sh").args(["-c", command]).output();
-        let output = output.unwrap();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", command]).env_clear();
+        let output = shell.env("PATH", "/usr/bin:/bin").output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
     };

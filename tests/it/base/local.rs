@@ -77,7 +77,7 @@ fn a_copy_is_not_taken_for_the_server() {
 /// What the server has in memory stays there, and next to nothing else is brought in.
 #[test]
 fn the_page_cache_stays_as_it_was() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::on_disk();
     let mut stow = Stow::build(&scratch, pg(18))
         .cluster(|cluster| cluster.conf("autovacuum", "off"))
         .start();

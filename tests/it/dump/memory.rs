@@ -1,7 +1,7 @@
 //! Memory does not grow with what is dumped, and what is stored is read again from the disk.
 
 use super::{Site, fill};
-use crate::harness::{page_cache::resident, pg};
+use crate::harness::{Scratch, page_cache::resident, pg};
 
 /// Of pgstow itself, beside pg_dump's: what the project promises.
 const LIMIT: u64 = 64 << 20;
@@ -38,7 +38,9 @@ fn a_dump_takes_little_memory() {
 /// What comes from the page cache says nothing of the disk: who reads it again has it leave the cache before.
 #[test]
 fn a_dump_is_read_again_from_the_disk() {
-    let site = Site::start(pg(18));
+    let disk = Scratch::on_disk();
+    let root = disk.folder("repository");
+    let site = Site::build(pg(18), "", |stow| stow.root(&root));
     fill(&site.stow.cluster);
     let words = ["postgres", "--format", "plain", "--compression", "none"];
     let dumped = site.dumped(&words);

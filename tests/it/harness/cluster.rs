@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pgstow::postgres::control::{Control, State};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{PgBin, Scratch, user};
@@ -161,6 +162,16 @@ impl Cluster {
         let lines: Vec<_> = text.lines().map(str::trim).collect();
         lines.first() == Some(&server.id().to_string().as_str())
             && matches!(lines.get(7), Some(&"ready" | &"standby"))
+    }
+
+    /// Whether the server has left recovery; None once it has ended. It notes that in pg_control,
+    /// when it is so (StartupXLOG in src/backend/access/transam/xlog.c).
+    pub(super) fn has_recovered(&mut self) -> Option<bool> {
+        let server = self.server.as_mut().expect("the server runs");
+        match server.try_wait().unwrap() {
+            Some(_) => None,
+            None => Some(Control::read(&self.data_dir).unwrap().state == State::InProduction),
+        }
     }
 
     pub fn stop(&mut self, how: Shutdown) {

@@ -2,7 +2,7 @@
 
 use std::{fs::OpenOptions, io::Write, path::PathBuf};
 
-use super::{Cluster, PgBin, Scratch, cluster::SUPERUSER, user};
+use super::{Cluster, PgBin, Scratch, cluster::SUPERUSER, template};
 
 impl Cluster {
     /// A new cluster, in UTF-8 and with data checksums.
@@ -65,7 +65,7 @@ impl<'a> Builder<'a> {
         self.scratch.join(self.name)
     }
 
-    /// Runs initdb, but starts no server.
+    /// Makes the cluster, but starts no server.
     pub fn make(self) -> Cluster {
         let cluster = Cluster::stopped(
             self.scratch,
@@ -79,17 +79,11 @@ impl<'a> Builder<'a> {
             (false, 18..) => &["--no-data-checksums"],
             (false, _) => &[],
         };
-        user::run_ok(
-            cluster
-                .pg
-                .command("initdb")
-                .args(["--no-sync", "--auth=trust"])
-                .args(checksums)
-                .args(["--no-locale", "--encoding=UTF8", "--username", SUPERUSER])
-                .args(&self.initdb)
-                .arg("-D")
-                .arg(cluster.data_dir()),
-        );
+        let mut arguments = vec!["--no-sync", "--auth=trust", "--username", SUPERUSER];
+        arguments.extend(["--no-locale", "--encoding=UTF8"]);
+        arguments.extend(checksums);
+        arguments.extend(self.initdb.iter().map(String::as_str));
+        template::make(&cluster.pg, &arguments, cluster.data_dir());
         // A crash of the machine is no part of these tests: without fsync they take half the time.
         let conf = "fsync = off\nshared_buffers = '16MB'\nmax_connections = 30\njit = off\n";
         let mut file = OpenOptions::new()

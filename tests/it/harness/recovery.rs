@@ -9,18 +9,15 @@ impl Cluster {
     /// instead.
     pub fn try_recover(&mut self) -> Result<(), String> {
         self.try_start()?;
-        // Written by the server, removed when it ends.
-        let running = self.data_dir().join("postmaster.pid");
-        for _ in 0..2400 {
-            let in_recovery = self.try_psql("postgres", "select pg_is_in_recovery()");
-            if in_recovery.as_deref() == Ok("f") {
-                return Ok(());
+        for _ in 0..6000 {
+            match self.has_recovered() {
+                Some(true) => return Ok(()),
+                Some(false) => thread::sleep(Duration::from_millis(10)),
+                None => {
+                    self.wait_for_end();
+                    return Err(self.log());
+                }
             }
-            if !running.exists() {
-                self.wait_for_end();
-                return Err(self.log());
-            }
-            thread::sleep(Duration::from_millis(25));
         }
         panic!("still in recovery:\n{}", self.log());
     }

@@ -1,5 +1,6 @@
 //! A fresh folder for each test, owned by the server's user. It is removed at the end, unless the
-//! test failed or PGSTOW_TEST_KEEP=1. PGSTOW_TEST_DIR names another place than /tmp.
+//! test failed or PGSTOW_TEST_KEEP=1. PGSTOW_TEST_DIR names another place than /tmp; tests/run.sh
+//! takes one in memory, where there is much.
 
 use std::{
     env, fs,
@@ -18,17 +19,24 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Self {
+        Self::below(&root())
+    }
+
+    /// For what only a disk does; and units of systemd may not see what is in /dev.
+    pub fn on_disk() -> Self {
+        Self::below(Path::new("/var/tmp/pgstow-it"))
+    }
+
+    fn below(root: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let root = PathBuf::from(env::var_os("PGSTOW_TEST_DIR").unwrap_or("/tmp".into()))
-            .join("pgstow-it");
-        fs::create_dir_all(&root).unwrap();
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(root).unwrap();
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
         // Short, because the path of a unix socket may have 107 bytes.
         let thread = thread::current();
         let test = thread.name().unwrap_or("test").rsplit("::").next().unwrap();
         let name = format!(
             "{}-{}-{}",
-            &test[..test.len().min(24)],
+            &test[..test.len().min(14)],
             process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
@@ -44,12 +52,22 @@ impl Scratch {
         self.path.join(name)
     }
 
+    /// A path outside, beside the folders of all tests.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.path.with_file_name(name)
+    }
+
     /// A new folder inside, owned by the server's user.
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.join(name);
         make_folder(&path);
         path
     }
+}
+
+fn root() -> PathBuf {
+    let place = env::var_os("PGSTOW_TEST_DIR").unwrap_or("/tmp".into());
+    PathBuf::from(place).join("pgstow-it")
 }
 
 fn make_folder(path: &Path) {

@@ -106,6 +106,7 @@ fn damage() {
     let stow = &mut watched.stow;
     let part = |id: &str, root: &Path| root.join("main/base").join(id).join("part-0001.tar.zst");
     let first = stow.backups()[0]["id"].as_str().unwrap().to_owned();
+    redate(&stow.stored_as(&first), TimeDelta::hours(-1));
     let first = part(&first, stow.root());
     let second = stow.backup(&[]);
 

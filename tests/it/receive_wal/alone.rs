@@ -7,8 +7,16 @@ use serde_json::Value;
 
 use super::Site;
 use crate::harness::{
-    Cluster, PgBin, Shutdown, Stored, keys, on_every_major, pg, tool::Running, user,
+    Cluster, PgBin, Shutdown, Stored, keys, on_oldest_and_newest, pg, tool::Running, user,
 };
+
+/// A receiver that the server knows, and so a backup.
+fn receive(site: &Site) -> Running {
+    let receiver = site.receive(&[]);
+    let active = "select active from pg_replication_slots";
+    site.stow.cluster.wait_until(active, "t");
+    receiver
+}
 
 fn stop(site: &Site, receiver: Running) {
     receiver.signal(Signal::TERM);
@@ -45,12 +53,12 @@ fn ends(backup: &Stored) -> [[String; 2]; 2] {
     })
 }
 
-on_every_major!(a_backup_counts_without_an_archiver);
+on_oldest_and_newest!(a_backup_counts_without_an_archiver);
 
 fn a_backup_counts_without_an_archiver(pg: PgBin) {
     let site = Site::start(pg);
     let main = &site.stow.cluster;
-    let receiver = site.receive(&[]);
+    let receiver = receive(&site);
     main.psql("create table t as select generate_series(1, 1000) n");
     let local = site.stow.backup(&["--full", "--method", "local"]);
     main.psql("insert into t select generate_series(1, 1000)");
@@ -117,7 +125,7 @@ fn an_encrypted_one_is_known_by_what_its_header_tells() {
     let named = format!(", identity_file = \"{}\"", file.display());
     assert!(known.contains(&named), "{known}");
     fs::write(config, known.replace(&named, "")).unwrap();
-    let receiver = site.receive(&[]);
+    let receiver = receive(&site);
     site.stow.backup(&["--full"]);
     fs::write(config, known).unwrap();
     comes_back(&site, "copy");

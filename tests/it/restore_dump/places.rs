@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Site, make_shop};
-use crate::harness::{PgBin, on_every_major, pg};
+use crate::harness::{PgBin, on_oldest_and_newest, pg};
 
 #[test]
 fn a_database_that_is_there_is_asked_for_and_replaced_only_when_all_is_well() {
@@ -125,7 +125,7 @@ fn single_tables_come_with_all_that_is_theirs(pg: PgBin) {
         site.assert_clean("shop");
     }
 }
-on_every_major!(single_tables_come_with_all_that_is_theirs);
+on_oldest_and_newest!(single_tables_come_with_all_that_is_theirs);
 
 #[test]
 fn a_dump_becomes_sql() {
@@ -186,6 +186,8 @@ fn a_dump_becomes_sql() {
         let script = format!("{{ {command}; echo code $? >&2; }} | head -n 1");
         let output = std::process::Command::new("sh")
             .args(["-c", &script])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
             .env("LD_LIBRARY_PATH", pg(18).bindir.join("../lib"))
             .env("TMPDIR", &site.temporary)
             .output()

@@ -204,7 +204,7 @@ fn alerts(folder: &Path) -> Vec<Value> {
 
 #[test]
 fn jobs_run_by_their_units_and_failures_are_told() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::on_disk();
     let Some(host) = Host::start(&scratch) else {
         return;
     };
@@ -428,7 +428,7 @@ fn jobs_run_by_their_units_and_failures_are_told() {
 
 #[test]
 fn full_and_incremental_backups_wait_for_each_other() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::on_disk();
     let Some(host) = Host::start(&scratch) else {
         return;
     };
@@ -448,7 +448,7 @@ fn full_and_incremental_backups_wait_for_each_other() {
 /// cron itself, which starts what is to be started with the host at once, and all else within a minute.
 #[test]
 fn cron_runs_the_jobs_of_its_file() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::on_disk();
     let Some(host) = Host::start(&scratch) else {
         return;
     };
