@@ -151,7 +151,7 @@ fn two_servers_under_one_number_are_not_mixed() {
     let away = site.scratch.join("away");
     for (one, rows) in [(0, 1), (1, 2)] {
         let other = &roots[1 - one];
-        let to = site.scratch.join(format!("of-{}", names[one]));
+        let to = site.scratch.join(&format!("of-{}", names[one]));
         let words = ["--repo", names[one], "restore", "--data-dir"];
         site.pgstow(&[&words[..], &[to.to_str().unwrap()]].concat())
             .ok();
