@@ -20,7 +20,5 @@ fi
 
 # Servers that start, stop and sync leave a third of the processors idle.
 export NEXTEST_TEST_THREADS="${NEXTEST_TEST_THREADS:-$(($(nproc) * 3 / 2))}"
-# What is ignored belongs to the long form.
-[[ -z ${PGSTOW_TEST_LONG:-} ]] || set -- --run-ignored all "$@"
 cargo nextest run --locked "$@"
 [[ -z $own ]] || rm -rf "$own"

@@ -29,11 +29,11 @@ use std::{
 use rustix::process::Signal;
 
 use crate::harness::{
-    Archive, Cluster, PgBin, Scratch, Shutdown, Stored, on_oldest_and_newest, pg, tool::Invocation,
+    Archive, Cluster, PgBin, Scratch, Shutdown, Stored, on_every_major, pg, tool::Invocation,
     user::own,
 };
 
-on_oldest_and_newest!(
+on_every_major!(
     every_kind_of_target,
     the_way_along_timelines,
     the_replaced_cluster_gives_its_last_wal,

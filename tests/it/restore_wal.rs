@@ -15,15 +15,15 @@ use pgstow::repo::repository::System;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Archive, Cluster, PgBin, Scratch, Shutdown, on_every_major, on_oldest_and_newest, pg,
+    Archive, Cluster, PgBin, Scratch, Shutdown, on_every_major, pg,
     user::{self, own},
 };
 
-on_every_major!(recovery_gets_all_that_was_archived);
-on_oldest_and_newest!(
-    a_standby_lives_on_while_the_repository_is_away,
+on_every_major!(
+    recovery_gets_all_that_was_archived,
     a_missing_segment_never_opens_the_database,
     behind_the_last_that_is_needed_all_may_be_gone,
+    a_standby_lives_on_while_the_repository_is_away,
 );
 
 /// A cluster of 1 MB segments, a copy of it, WAL behind the copy, and its archive.

@@ -2,9 +2,9 @@
 //! all-visible without a trace in its LSN.
 
 use super::summaries::{let_files_age, restored};
-use crate::harness::{PgBin, Scratch, Shutdown, Stored, Stow, on_oldest_and_newest, pg, user};
+use crate::harness::{PgBin, Scratch, Shutdown, Stored, Stow, on_every_major, pg, user};
 
-on_oldest_and_newest!(a_page_that_became_all_visible_stays_right);
+on_every_major!(a_page_that_became_all_visible_stays_right);
 
 /// A server without checksums, and a table with an index.
 fn without_checksums(scratch: &Scratch, pg: PgBin) -> Stow {

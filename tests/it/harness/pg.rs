@@ -97,23 +97,3 @@ macro_rules! on_every_major {
     )+};
 }
 pub(crate) use on_every_major;
-
-/// The same for what does not depend on the server's version, or depends on it in steps that these two are
-/// at the ends of: `pg15` and `pg18`. The majors between are asked in the long form.
-macro_rules! on_oldest_and_newest {
-    ($($name:ident),+ $(,)?) => {$(
-        mod $name {
-            #[test]
-            fn pg15() { super::$name($crate::harness::pg(15)); }
-            #[test]
-            #[ignore = "PGSTOW_TEST_LONG=1"]
-            fn pg16() { super::$name($crate::harness::pg(16)); }
-            #[test]
-            #[ignore = "PGSTOW_TEST_LONG=1"]
-            fn pg17() { super::$name($crate::harness::pg(17)); }
-            #[test]
-            fn pg18() { super::$name($crate::harness::pg(18)); }
-        }
-    )+};
-}
-pub(crate) use on_oldest_and_newest;

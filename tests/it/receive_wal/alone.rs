@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Site;
 use crate::harness::{
-    Cluster, PgBin, Shutdown, Stored, keys, on_oldest_and_newest, pg, tool::Running, user,
+    Cluster, PgBin, Shutdown, Stored, keys, on_every_major, pg, tool::Running, user,
 };
 
 /// A receiver that the server knows, and so a backup.
@@ -53,7 +53,7 @@ fn ends(backup: &Stored) -> [[String; 2]; 2] {
     })
 }
 
-on_oldest_and_newest!(a_backup_counts_without_an_archiver);
+on_every_major!(a_backup_counts_without_an_archiver);
 
 fn a_backup_counts_without_an_archiver(pg: PgBin) {
     let site = Site::start(pg);

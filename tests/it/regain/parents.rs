@@ -3,10 +3,10 @@
 
 use crate::{
     drill::Site,
-    harness::{PgBin, on_oldest_and_newest},
+    harness::{PgBin, on_every_major},
 };
 
-on_oldest_and_newest!(what_belongs_to_a_living_table_comes_back_apart_from_it);
+on_every_major!(what_belongs_to_a_living_table_comes_back_apart_from_it);
 
 const TABLES: &str = "
     create table kinds (id int primary key);

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::but_for_sequences;
 use crate::{
     drill::Site,
-    harness::{FullDisk, PgBin, on_oldest_and_newest, pg},
+    harness::{FullDisk, PgBin, on_every_major, pg},
 };
 
-on_oldest_and_newest!(a_small_database_needs_little_room);
+on_every_major!(a_small_database_needs_little_room);
 
 fn bytes(report: &Value, name: &str) -> u64 {
     report[name].as_u64().unwrap()

@@ -3,10 +3,10 @@
 use super::{dump_of, transaction};
 use crate::{
     drill::Site,
-    harness::{PgBin, on_oldest_and_newest, pg},
+    harness::{PgBin, on_every_major, pg},
 };
 
-on_oldest_and_newest!(views_and_sequences_come_back);
+on_every_major!(views_and_sequences_come_back);
 
 const SCHEMA: &str = "
     create schema s;

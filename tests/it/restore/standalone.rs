@@ -4,9 +4,9 @@ use std::fs;
 
 use super::copy::{open, opened, restore, rows};
 use crate::harness::archive::stored_in;
-use crate::harness::{Cluster, PgBin, Scratch, Shutdown, Stow, on_oldest_and_newest, pg};
+use crate::harness::{Cluster, PgBin, Scratch, Shutdown, Stow, on_every_major, pg};
 
-on_oldest_and_newest!(a_server_that_does_not_archive);
+on_every_major!(a_server_that_does_not_archive);
 
 fn timeline(cluster: &Cluster) -> String {
     cluster.psql("select timeline_id from pg_control_checkpoint()")

@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::copy::{copy, open, restore, rows};
-use crate::harness::{PgBin, Scratch, Shutdown, Stow, on_oldest_and_newest, pg, user::own};
+use crate::harness::{PgBin, Scratch, Shutdown, Stow, on_every_major, pg, user::own};
 
-on_oldest_and_newest!(a_place_of_any_bytes_comes_back);
+on_every_major!(a_place_of_any_bytes_comes_back);
 
 /// A cluster whose group may read all of it.
 #[test]

@@ -1,7 +1,7 @@
 //! A plain dump tells its encoding alone; the description beside it tells what else text is in the source.
 
 use super::{Site, stem};
-use crate::harness::{PgBin, on_oldest_and_newest};
+use crate::harness::{PgBin, on_every_major};
 
 fn a_new_database_has_the_locale_of_the_source(pg: PgBin) {
     let site = Site::start(pg);
@@ -38,4 +38,4 @@ fn a_new_database_has_the_locale_of_the_source(pg: PgBin) {
         cluster.psql("drop database copy");
     }
 }
-on_oldest_and_newest!(a_new_database_has_the_locale_of_the_source);
+on_every_major!(a_new_database_has_the_locale_of_the_source);

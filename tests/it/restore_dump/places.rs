@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Site, make_shop};
-use crate::harness::{PgBin, on_oldest_and_newest, pg};
+use crate::harness::{PgBin, on_every_major, pg};
 
 #[test]
 fn a_database_that_is_there_is_asked_for_and_replaced_only_when_all_is_well() {
@@ -125,7 +125,7 @@ fn single_tables_come_with_all_that_is_theirs(pg: PgBin) {
         site.assert_clean("shop");
     }
 }
-on_oldest_and_newest!(single_tables_come_with_all_that_is_theirs);
+on_every_major!(single_tables_come_with_all_that_is_theirs);
 
 #[test]
 fn a_dump_becomes_sql() {

@@ -3,7 +3,7 @@
 use super::{Site, conninfo, failed, make_shop, results};
 use crate::{
     dump::everything,
-    harness::{Cluster, PgBin, on_every_major, on_oldest_and_newest, pg},
+    harness::{Cluster, PgBin, on_every_major, pg},
 };
 
 /// A name that has to be quoted everywhere.
@@ -63,7 +63,7 @@ fn every_format_comes_back_and_is_proven(pg: PgBin) {
         site.assert_clean(NAME);
     }
 }
-on_oldest_and_newest!(every_format_comes_back_and_is_proven);
+on_every_major!(every_format_comes_back_and_is_proven);
 
 /// Partitions, generated columns, identity, domains, large objects, policies, publications, odd names and all else.
 fn everything_comes_back(pg: PgBin) {

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{Site, judge_and_end};
-use crate::harness::{Cluster, PgBin, on_oldest_and_newest, random::rounds};
+use crate::harness::{Cluster, PgBin, on_every_major, random::rounds};
 
-on_oldest_and_newest!(files_come_and_go_meanwhile);
+on_every_major!(files_come_and_go_meanwhile);
 
 /// One after the other, each in a transaction of its own. `$` is the number of the turn.
 const TURN: [&str; 12] = [

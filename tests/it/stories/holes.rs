@@ -4,9 +4,9 @@
 use std::{fs, path::PathBuf};
 
 use super::{Site, typed};
-use crate::harness::{Cluster, PgBin, Shutdown, on_oldest_and_newest};
+use crate::harness::{Cluster, PgBin, Shutdown, on_every_major};
 
-on_oldest_and_newest!(
+on_every_major!(
     what_is_missing_in_the_middle_never_opens_the_database,
     an_old_backup_whose_next_wal_has_expired_is_restored,
 );

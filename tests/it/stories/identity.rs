@@ -5,10 +5,10 @@ use std::{fs, path::Path};
 
 use super::{Site, WITNESS, typed};
 use crate::harness::{
-    Cluster, PgBin, Shutdown, Witness, on_oldest_and_newest, pg, stow::ROLE, user, witness::rows,
+    Cluster, PgBin, Shutdown, Witness, on_every_major, pg, stow::ROLE, user, witness::rows,
 };
 
-on_oldest_and_newest!(a_second_cluster_is_refused_and_harms_nothing);
+on_every_major!(a_second_cluster_is_refused_and_harms_nothing);
 
 fn a_second_cluster_is_refused_and_harms_nothing(pg: PgBin) {
     let mut site = Site::start(pg.clone());

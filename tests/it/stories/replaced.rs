@@ -8,9 +8,9 @@ use std::{
 use rustix::process::Signal;
 
 use super::{Site, WITNESS, no_recovery_settings};
-use crate::harness::{Load, PgBin, Shutdown, Witness, on_oldest_and_newest, witness::rows};
+use crate::harness::{Load, PgBin, Shutdown, Witness, on_every_major, witness::rows};
 
-on_oldest_and_newest!(the_last_commits_of_a_crashed_server_are_there);
+on_every_major!(the_last_commits_of_a_crashed_server_are_there);
 
 fn the_last_commits_of_a_crashed_server_are_there(pg: PgBin) {
     let mut site = Site::build(pg, |stow| {

@@ -2,11 +2,11 @@
 
 use super::{Site, WITNESS, stop_time, typed};
 use crate::harness::{
-    Load, PgBin, Shutdown, Witness, on_oldest_and_newest,
+    Load, PgBin, Shutdown, Witness, on_every_major,
     random::{Random, rounds},
 };
 
-on_oldest_and_newest!(every_moment_of_the_window_outlives_a_cleanup);
+on_every_major!(every_moment_of_the_window_outlives_a_cleanup);
 
 fn every_moment_of_the_window_outlives_a_cleanup(pg: PgBin) {
     let mut random = Random::new("every_moment_of_the_window_outlives_a_cleanup");

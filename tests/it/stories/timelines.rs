@@ -1,9 +1,9 @@
 //! Back in time in the cluster's own place, and on from there: two timelines in one repository.
 
 use super::{Site, WITNESS, joined, no_recovery_settings, stop_lsn, typed};
-use crate::harness::{Load, PgBin, Shutdown, Witness, on_oldest_and_newest, witness::rows};
+use crate::harness::{Load, PgBin, Shutdown, Witness, on_every_major, witness::rows};
 
-on_oldest_and_newest!(the_past_and_the_present_are_both_within_reach);
+on_every_major!(the_past_and_the_present_are_both_within_reach);
 
 fn the_past_and_the_present_are_both_within_reach(pg: PgBin) {
     let mut site = Site::build(pg, |stow| {

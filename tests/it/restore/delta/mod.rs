@@ -18,11 +18,11 @@ use serde_json::Value;
 use self::tree::{assert_same, tree};
 use super::copy::{copy, open, restore};
 use crate::harness::{
-    Cluster, Load, PgBin, Scratch, Shutdown, Stored, Stow, on_oldest_and_newest, pg,
-    tool::Invocation, user,
+    Cluster, Load, PgBin, Scratch, Shutdown, Stored, Stow, on_every_major, pg, tool::Invocation,
+    user,
 };
 
-on_oldest_and_newest!(whatever_was_there_the_result_is_that_of_an_empty_folder);
+on_every_major!(whatever_was_there_the_result_is_that_of_an_empty_folder);
 
 /// A cluster with a tablespace and a backup, restored to `copy`, which then went its own way.
 struct Site {

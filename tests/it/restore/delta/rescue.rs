@@ -3,11 +3,11 @@
 use std::{fs, path::PathBuf};
 
 use crate::{
-    harness::{PgBin, Shutdown, on_oldest_and_newest},
+    harness::{PgBin, Shutdown, on_every_major},
     restore::Story,
 };
 
-on_oldest_and_newest!(the_last_wal_of_the_old_cluster_is_kept_and_used);
+on_every_major!(the_last_wal_of_the_old_cluster_is_kept_and_used);
 
 fn the_last_wal_of_the_old_cluster_is_kept_and_used(pg: PgBin) {
     let mut story = Story::begin(pg);
