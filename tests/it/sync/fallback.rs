@@ -8,7 +8,7 @@ use super::{Site, files, flip};
 use crate::harness::{Cluster, PgBin, Scratch, Shutdown, keys, pg, tool::Invocation, user};
 
 /// A cluster whose WAL is in both repositories, and its last segments.
-fn filled() -> (Site, Vec<String>) {
+pub(super) fn filled() -> (Site, Vec<String>) {
     let site = Site::start(pg(17), "compression = \"zstd:1\"");
     site.fill();
     let segment = |number: u32| {
@@ -21,7 +21,7 @@ fn filled() -> (Site, Vec<String>) {
     (site, segments)
 }
 
-fn fetch(site: &Site, name: &str, words: &[&str]) -> Invocation {
+pub(super) fn fetch(site: &Site, name: &str, words: &[&str]) -> Invocation {
     let system = site
         .main()
         .psql("select system_identifier from pg_control_system()");
