@@ -8,7 +8,11 @@ use serde::Serialize;
 use super::{context::Context, nearest::Reached, options::FindTargetOptions, report::Outcome};
 use crate::{
     domain::{
-        history::{self, History},
+        history::{
+            self, History,
+            event::{Event, What},
+            names::TableName,
+        },
         wal::receive,
     },
     error::Result,
@@ -25,6 +29,11 @@ pub struct FindTargetReport {
     /// Transactions that did no harm are told one by one.
     #[serde(skip)]
     in_full: bool,
+    /// What was asked for: of all else nothing is known.
+    #[serde(skip)]
+    table: Option<TableName>,
+    #[serde(skip)]
+    xid: Option<u32>,
 }
 
 pub fn run(context: &Context, options: FindTargetOptions) -> Result<FindTargetReport> {
@@ -44,19 +53,29 @@ pub fn run(context: &Context, options: FindTargetOptions) -> Result<FindTargetRe
             is_named,
         })
     };
-    let (repository, history) =
+    let (repository, mut history) =
         context.read_furthest(&from, reached, |repository, _, others, _| {
             let (cancel, meter) = (&context.cancel, &context.meter);
             let info = context.settings.cluster.connection.resolve();
             let history = history::look(repository, &others, &request, info, cancel, meter)?;
             Ok((repository.location().to_string(), history))
         })?;
+    let is_transaction = |event: &Event| matches!(event.what, What::Transaction(_));
+    if let Some(xid) = request.xid
+        && !history.events.iter().any(is_transaction)
+    {
+        history.warnings.push(format!(
+            "transaction {xid} did not end in the WAL that was read of that time: it ended before or behind it, or not at all"
+        ));
+    }
     Ok(FindTargetReport {
         repository,
         cluster: context.settings.cluster.name.to_string(),
         call,
         history,
         in_full: request.all,
+        table: request.table,
+        xid: request.xid,
     })
 }
 

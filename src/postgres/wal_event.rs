@@ -39,6 +39,8 @@ const COMPRESSED: u8 = 0x1C;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
     Ended(Box<Ended>),
+    /// A transaction was prepared under this name: until it is ended by that, it holds its locks.
+    Prepared(String),
     /// A row of a relation went.
     Deleted(Row),
     Updated(Row),
@@ -86,6 +88,8 @@ pub struct Row {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     pub committed: bool,
+    /// It had been prepared before.
+    pub prepared: bool,
     pub xid: u32,
     pub time: Option<Time>,
     /// Subtransactions that ended with it.
@@ -270,6 +274,8 @@ impl<'a> Record<'a> {
         // The lower half is of whoever wrote the record, not of its kind.
         let kind = self.info & 0xF0;
         Some(match (self.manager, kind) {
+            // XLOG_XACT_PREPARE.
+            (TRANSACTION, _) if kind & 0x70 == 0x10 => Happened::Prepared(self.prepared()?),
             (TRANSACTION, _) => Happened::Ended(Box::new(self.ended(major)?)),
             // XLOG_HEAP_OPMASK; the highest bit says that the page is new.
             (HEAP, _) => match kind & 0x70 {
@@ -349,6 +355,15 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// The name behind xl_xact_prepare of `src/include/access/xact.h`, which tells its length with the zero that ends it.
+    fn prepared(&mut self) -> Option<String> {
+        self.data.take(54)?;
+        let length = self.data.u16()?;
+        self.data.take(16)?;
+        let name = self.data.take(length.checked_sub(1)?.into())?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
     /// ParseCommitRecord and ParseAbortRecord in `src/backend/access/rmgrdesc/xactdesc.c`.
     fn ended(&mut self, major: Major) -> Option<Ended> {
         // XLOG_XACT_OPMASK: commit, abort, commit prepared, abort prepared.
@@ -362,6 +377,7 @@ impl<'a> Record<'a> {
         let data = &mut self.data;
         let mut ended = Ended {
             committed,
+            prepared,
             xid: self.xid,
             time: data.time()?,
             ..Ended::default()
@@ -493,6 +509,7 @@ mod tests {
             let expected = |xid, committed| {
                 Happened::Ended(Box::new(Ended {
                     committed,
+                    prepared: xid != 7,
                     xid,
                     time: Some("2000-01-01T00:00:00.5Z".parse().unwrap()),
                     parts: vec![737],

@@ -31,6 +31,9 @@ pub struct Relation {
     pub name: String,
     /// As pg_class.relkind.
     pub kind: String,
+    /// WAL doesn't tell its rows, and a restore has none of them. False in backups of versions that did not note it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlogged: bool,
 }
 
 /// The database that relations are of.

@@ -1,10 +1,13 @@
 //! `pgstow find-target`: what happened is named, and the restore that it prints brings back the state before it.
 
 mod accidents;
+mod files;
 mod loads;
 mod looked_for;
+mod prepared;
 mod received;
 mod records;
+mod told;
 
 use pgstow::postgres::lsn::Lsn;
 use serde_json::Value;

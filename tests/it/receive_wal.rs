@@ -2,6 +2,7 @@
 //! stands in `stories/received.rs`.
 
 mod alone;
+mod confirmed;
 mod pieces;
 
 use std::{

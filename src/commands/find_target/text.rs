@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::{FindTargetReport, told::line};
+use super::{
+    FindTargetReport,
+    told::{held_open, line},
+};
 use crate::{
     commands::{
         report::{Outcome, Report},
@@ -142,6 +145,9 @@ impl FindTargetReport {
                         .map(|word| shell_word(word))
                         .collect();
                     writeln!(out, "    before it: {}", words.join(" "))?;
+                    if !event.prepared.is_empty() {
+                        writeln!(out, "    {}", printable(held_open(&event.prepared)))?;
+                    }
                 }
                 (None, why) => writeln!(
                     out,
@@ -197,16 +203,23 @@ impl FindTargetReport {
                 units::count(history.left_out, "more event")
             )?;
         }
-        if losses == 0 {
+        if losses == 0 && self.xid.is_none() {
             let is_whole = history.reached && history.begins.is_none() && !history.has_gaps();
             let known = match is_whole {
                 true => "",
                 false => "as far as is known, ",
             };
-            writeln!(
-                out,
-                "\n{known}no table was dropped or truncated, and nothing deleted or updated in large numbers: --table NAME or --all tell more"
-            )?;
+            match &self.table {
+                Some(table) => writeln!(
+                    out,
+                    "\n{known}{} was not dropped or truncated, and nothing in it deleted or updated in large numbers",
+                    printable(table.to_string())
+                )?,
+                None => writeln!(
+                    out,
+                    "\n{known}no table was dropped or truncated, and nothing deleted or updated in large numbers: --table NAME or --all tell more"
+                )?,
+            }
         }
         if losses + others == 0 {
             return Ok(());

@@ -4,8 +4,9 @@ use crate::{
     domain::history::{
         event::{DroppedDatabase, Event, Touched, Transaction, What},
         fate::Fate,
+        prepared::Prepared,
     },
-    postgres::dotted,
+    postgres::{dotted, sql},
     util::{
         clock::{Time, readable},
         units,
@@ -14,6 +15,9 @@ use crate::{
 
 /// How many names a line has room for.
 const NAMES: usize = 4;
+
+/// WAL doesn't tell the rows of unlogged tables, and backups leave them out.
+const NOT_BACK: &str = "no restore brings its rows back";
 
 /// Without the restore that leads to before it.
 pub fn line(event: &Event) -> String {
@@ -65,13 +69,23 @@ fn transaction(one: &Transaction) -> String {
     ] {
         let touched = one.relations.iter().filter(|one| one.fate == Some(fate));
         let (tables, others): (Vec<_>, Vec<_>) = touched.partition(|one| one.holds_rows());
-        let what = match (tables.is_empty(), others.is_empty()) {
+        let (verb, what) = match (tables.is_empty(), others.is_empty()) {
             (true, true) => continue,
-            (true, false) => names(&others),
+            (true, false) if fate == Fate::Gone => ("dropped or rebuilt", names(&others)),
+            (true, false) => (verb, names(&others)),
             // Its indexes and sequences go with a table.
-            (false, _) => names(&tables),
+            (false, _) => (verb, names(&tables)),
         };
-        deeds.push(format!("{verb} {what}"));
+        let is_unlogged = |one: &&&Touched| fate.loses_rows() && one.unlogged;
+        let unlogged: Vec<&Touched> = tables.iter().filter(is_unlogged).copied().collect();
+        deeds.push(match unlogged.len() {
+            0 => format!("{verb} {what}"),
+            all if all == tables.len() => format!("{verb} {what} (unlogged: {NOT_BACK})"),
+            _ => format!(
+                "{verb} {what} (unlogged is {}: {NOT_BACK})",
+                names(&unlogged)
+            ),
+        });
     }
     let mut changed: Vec<&Touched> = one.relations.iter().collect();
     changed.sort_by_key(|one| std::cmp::Reverse(one.rows.most()));
@@ -84,16 +98,47 @@ fn transaction(one: &Transaction) -> String {
             units::count(more, "row")
         ));
     }
+    let who = match one.part {
+        Some(part) => format!("transaction {}, of which {part} is a part,", one.xid),
+        None => format!("transaction {}", one.xid),
+    };
     match (one.committed, deeds.is_empty()) {
-        (true, true) => format!("transaction {} committed", one.xid),
-        (true, false) => format!("transaction {} {}", one.xid, deeds.join(", ")),
-        (false, true) => format!("transaction {} was rolled back", one.xid),
+        (true, true) => format!("{who} committed"),
+        (true, false) => format!("{who} {}", deeds.join(", ")),
+        (false, true) => format!("{who} was rolled back"),
         (false, false) => format!(
-            "transaction {}, which was rolled back, {}",
-            one.xid,
+            "{}, which was rolled back, {}",
+            who.trim_end_matches(','),
             deeds.join(", ")
         ),
     }
+}
+
+/// What a restore to before an event holds open.
+pub fn held_open(prepared: &[Prepared]) -> String {
+    let one = |one: &Prepared| match &one.name {
+        Some(name) => format!("{} ({})", sql::literal(name), one.xid),
+        None => one.xid.to_string(),
+    };
+    let all: Vec<String> = prepared.iter().map(one).collect();
+    let them = match prepared {
+        [
+            Prepared {
+                name: Some(name), ..
+            },
+        ] => {
+            let name = sql::literal(name);
+            format!("COMMIT PREPARED {name} or ROLLBACK PREPARED {name}")
+        }
+        _ => "COMMIT PREPARED or ROLLBACK PREPARED".to_owned(),
+    };
+    format!(
+        "then open, with {} locks: prepared transaction{} {}; {them}, in the database that pg_prepared_xacts shows, ends {}",
+        if all.len() == 1 { "its" } else { "their" },
+        if all.len() == 1 { "" } else { "s" },
+        all.join(", "),
+        if all.len() == 1 { "it" } else { "each" },
+    )
 }
 
 /// `deleted 12 rows of shop.public.items, 1 row of shop.public.orders`.

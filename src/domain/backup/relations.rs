@@ -14,7 +14,7 @@ use crate::{
 /// All that has a file of its own; names by pg_relation_filenode, since pg_class has no file
 /// name for the relations that are mapped.
 const RELATIONS: &str = "
-    SELECT pg_relation_filenode(c.oid), c.reltablespace, n.nspname, c.relname, c.relkind, c.oid
+    SELECT pg_relation_filenode(c.oid), c.reltablespace, n.nspname, c.relname, c.relkind, c.oid, c.relpersistence = 'u'
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE pg_relation_filenode(c.oid) IS NOT NULL";
 
@@ -70,6 +70,7 @@ fn relation(row: &Row) -> Result<Relation> {
         schema: row.text(2)?,
         name: row.text(3)?,
         kind: row.text(4)?,
+        unlogged: row.parse(6)?,
     })
 }
 

@@ -36,6 +36,10 @@ pub struct Mark {
 #[derive(Debug)]
 pub enum MarkKind {
     End(Box<End>),
+    Prepared {
+        xid: u32,
+        name: String,
+    },
     RestorePoint(String),
     Checkpoint {
         oldest_running: Option<u32>,
@@ -60,6 +64,8 @@ pub enum MarkKind {
 pub struct End {
     pub xid: u32,
     pub committed: bool,
+    /// It had been prepared before.
+    pub prepared: bool,
     pub time: Option<Time>,
     /// Its subtransactions.
     pub parts: Vec<u32>,
@@ -82,6 +88,7 @@ impl Digest {
         let kind = match happened {
             Happened::Other | Happened::Wrote(_) | Happened::FirstPage(_) => return,
             Happened::Ended(ended) => MarkKind::End(Box::new(self.end(*ended))),
+            Happened::Prepared(name) => MarkKind::Prepared { xid, name },
             Happened::RestorePoint(name) => MarkKind::RestorePoint(name),
             Happened::Checkpoint { oldest_running } => MarkKind::Checkpoint { oldest_running },
             Happened::Promoted {
@@ -164,6 +171,7 @@ impl Digest {
         End {
             xid: ended.xid,
             committed: ended.committed,
+            prepared: ended.prepared,
             time: ended.time,
             parts: ended.parts,
             removed,

@@ -8,6 +8,7 @@ use super::{
     fate::{Fate, Fates, first_of},
     ledger::{Ended, Found, FoundKind},
     names::{Name, Names, Unnamed},
+    prepared::Prepared,
     work::{Oid, Rows, is_of_users},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub struct Event {
     pub restore: Option<Vec<String>>,
     /// Why it can't.
     pub no_restore: Option<String>,
+    /// Prepared transactions that are open there, with their locks, the first ten; this one itself, if it was prepared.
+    pub prepared: Vec<Prepared>,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,6 +69,8 @@ pub enum What {
 #[derive(Debug, Serialize)]
 pub struct Transaction {
     pub xid: u32,
+    /// Its subtransaction, where that was asked for.
+    pub part: Option<u32>,
     pub committed: bool,
     /// Rows or relations of the user's went, or changed in large numbers.
     pub loss: bool,
@@ -95,6 +100,8 @@ pub struct Touched {
     /// Database and relfilenode before the transaction; None where only the relation's OID is known.
     pub file: Option<String>,
     pub fate: Option<Fate>,
+    /// A restore has none of its rows, as far as is known.
+    pub unlogged: bool,
     #[serde(flatten)]
     pub rows: Rows,
 }
@@ -104,6 +111,17 @@ impl Touched {
     pub fn holds_rows(&self) -> bool {
         let kind = self.relation_kind.as_deref();
         kind.is_none_or(|kind| matches!(kind, "r" | "m"))
+    }
+
+    /// Whether something of the user's went that is not made again from what is left.
+    fn is_lost(&self) -> bool {
+        let is_sequence = self.relation_kind.as_deref() == Some("S");
+        match self.fate {
+            // Truncated it starts again, or got another type.
+            Some(Fate::Dropped) if is_sequence => true,
+            Some(fate) => fate.loses_rows() && self.holds_rows(),
+            None => false,
+        }
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -147,6 +165,8 @@ pub struct Teller<'a> {
     pub min_rows: u64,
     /// Only what touches a table, and drops of what nobody knows, were asked for.
     pub of_table: bool,
+    /// This one alone, or that with this subtransaction, was asked for.
+    pub xid: Option<u32>,
     /// Also what did nothing to users' relations.
     pub all: bool,
 }
@@ -173,6 +193,7 @@ impl Teller<'_> {
             what,
             restore,
             no_restore,
+            prepared: found.prepared,
         })
     }
 
@@ -265,13 +286,30 @@ impl Teller<'_> {
                 }
             }
         }
-        // REINDEX: indexes are not truncated alone.
+        let kind_is = |one: &Touched, kinds: &[&str]| {
+            let kind = one.relation_kind.as_deref();
+            kind.is_some_and(|kind| kinds.contains(&kind))
+        };
+        // REINDEX, ALTER SEQUENCE: these are not truncated alone.
         let truncates = |one: &Touched| one.fate == Some(Fate::Truncated) && one.holds_rows();
         if !relations.iter().any(truncates) {
-            let indexes = relations.iter_mut().filter(|one| {
-                one.fate == Some(Fate::Truncated) && one.relation_kind.as_deref() == Some("i")
-            });
-            indexes.for_each(|one| one.fate = Some(Fate::Rewritten));
+            let others = relations
+                .iter_mut()
+                .filter(|one| one.fate == Some(Fate::Truncated) && kind_is(one, &["i", "S"]));
+            others.for_each(|one| one.fate = Some(Fate::Rewritten));
+        }
+        // REINDEX CONCURRENTLY puts another index in the place of the old one, and drops that without a lock on its table, as
+        // DROP INDEX CONCURRENTLY does: which of both it was the WAL doesn't tell.
+        let drops = |one: &Touched| one.fate == Some(Fate::Dropped) && one.holds_rows();
+        let others_locked = || {
+            let mut locked = end.work.locked.iter();
+            locked.any(|oid| !end.dropped.contains(oid))
+        };
+        if !relations.iter().any(drops) && !others_locked() {
+            let indexes = relations
+                .iter_mut()
+                .filter(|one| one.fate == Some(Fate::Dropped) && kind_is(one, &["i"]));
+            indexes.for_each(|one| one.fate = Some(Fate::Gone));
         }
         if may_be_table {
             // What has a name has another one.
@@ -285,7 +323,6 @@ impl Teller<'_> {
             name: self.names.databases.get(oid).cloned(),
         });
         let databases: Vec<DroppedDatabase> = databases.collect();
-        let lost = |one: &Touched| one.fate.is_some_and(Fate::loses_rows) && one.holds_rows();
         let others = end.work.others;
         let mut sum = others;
         relations.iter().for_each(|one| sum.add(one.rows));
@@ -296,8 +333,10 @@ impl Teller<'_> {
         let many = sum.most() >= self.min_rows;
         Some(Transaction {
             xid: end.xid,
+            part: self.xid.filter(|xid| *xid != end.xid),
             committed: end.committed,
-            loss: end.committed && (!databases.is_empty() || relations.iter().any(lost) || many),
+            loss: end.committed
+                && (!databases.is_empty() || relations.iter().any(Touched::is_lost) || many),
             may_be_table,
             databases,
             relations,
@@ -362,6 +401,8 @@ impl Teller<'_> {
             relation_kind: name.map(|name| name.kind.clone()),
             file: file.map(label),
             fate,
+            // Known by a file: it gets another one where that changes.
+            unlogged: file.is_some() && name.is_some_and(|name| name.unlogged),
             rows: Rows::default(),
         }
     }

@@ -133,6 +133,7 @@ mod tests {
             name: "t".to_owned(),
             kind: "r".to_owned(),
             oid,
+            unlogged: false,
         }
     }
 

@@ -9,7 +9,9 @@ use super::{
     chart::Chart,
     digest::{Digest, End, Mark, MarkKind},
     fresh::Fresh,
-    work::{Oid, Work},
+    heirs::Heirs,
+    prepared::{Prepared, Waiting},
+    work::{Relations, Work},
 };
 use crate::{
     postgres::{
@@ -50,14 +52,6 @@ pub struct Filter {
     pub quiet: TimeDelta,
 }
 
-/// A table, by all files and OIDs that it is known by.
-#[derive(Clone, Debug, Default)]
-pub struct Relations {
-    /// Database and relfilenode.
-    pub files: BTreeSet<(u32, u32)>,
-    pub oids: BTreeSet<Oid>,
-}
-
 /// Something that happened.
 #[derive(Debug)]
 pub struct Found {
@@ -66,6 +60,8 @@ pub struct Found {
     /// When it happened; of what has no time of its own, when the transaction before it ended.
     pub time: Option<Time>,
     pub kind: FoundKind,
+    /// Prepared transactions that are open there.
+    pub prepared: Vec<Prepared>,
 }
 
 #[derive(Debug)]
@@ -104,6 +100,8 @@ pub struct Ledger {
     filter: Filter,
     open: HashMap<u32, Work>,
     fresh: Fresh,
+    heirs: Heirs,
+    waiting: Waiting,
     overwritten: VecDeque<(Lsn, Row)>,
     /// When the last transaction ended, and the latest of all.
     last: Option<Time>,
@@ -119,6 +117,7 @@ pub struct Ledger {
 #[derive(Debug)]
 pub struct Books {
     pub found: Vec<Found>,
+    pub heirs: Heirs,
     pub chart: Chart,
     /// How much was not kept, for want of room.
     pub left_out: u64,
@@ -132,6 +131,8 @@ impl Ledger {
             filter,
             open: HashMap::new(),
             fresh: Fresh::default(),
+            heirs: Heirs::default(),
+            waiting: Waiting::default(),
             overwritten: VecDeque::new(),
             last: None,
             latest: None,
@@ -145,8 +146,12 @@ impl Ledger {
     /// In the order of the WAL.
     pub fn close(mut self) -> Books {
         self.found.sort_by_key(|found| found.lsn);
+        for found in &mut self.found {
+            self.waiting.complete(found.lsn, &mut found.prepared);
+        }
         Books {
             found: self.found,
+            heirs: self.heirs,
             chart: self.chart,
             left_out: self.left_out,
             last: self.last,
@@ -166,17 +171,23 @@ impl Ledger {
     /// The next segment, or what comes before it, could not be read.
     pub fn unread(&mut self, lsn: Lsn, segment: String, why: String) {
         self.fresh.forget();
-        self.keep(Found {
-            lsn,
-            time: self.last,
-            kind: FoundKind::Unread { segment, why },
-        });
+        self.waiting.forget(lsn);
+        self.keep(lsn, self.last, FoundKind::Unread { segment, why });
     }
 
     fn mark(&mut self, mark: Mark) {
         let lsn = mark.lsn;
         let kind = match mark.kind {
-            MarkKind::End(end) => return self.end(lsn, *end),
+            MarkKind::End(end) => {
+                let (prepared, xid) = (end.prepared, end.xid);
+                self.end(lsn, *end);
+                // Right before it, it was still open.
+                if prepared {
+                    self.waiting.ended(lsn, xid);
+                }
+                return;
+            }
+            MarkKind::Prepared { xid, name } => return self.waiting.prepared(lsn, xid, name),
             MarkKind::DatabaseOverwritten(row) => {
                 self.overwritten.push_back((lsn, row));
                 if self.overwritten.len() > OVERWRITTEN {
@@ -205,8 +216,7 @@ impl Ledger {
             }
         };
         if self.is_within(self.last) && self.filter.xid.is_none() {
-            let time = self.last;
-            self.keep(Found { lsn, time, kind });
+            self.keep(lsn, self.last, kind);
         }
     }
 
@@ -220,6 +230,7 @@ impl Ledger {
         work.take_in(std::mem::take(&mut end.work));
         end.work = work;
         end.empty = self.fresh.ended(&end);
+        self.heirs.note(&end);
         self.clock(lsn, &end);
         if !self.is_within(end.time) {
             return;
@@ -239,11 +250,12 @@ impl Ledger {
         } else {
             self.before_drop(&end.work).unwrap_or(lsn)
         };
-        self.keep(Found {
-            lsn: before,
-            time: end.time,
-            kind: FoundKind::Transaction(Box::new(Ended { end, touches_table })),
-        });
+        let ended = Ended { end, touches_table };
+        self.keep(
+            before,
+            ended.end.time,
+            FoundKind::Transaction(Box::new(ended)),
+        );
     }
 
     /// What the times of transactions tell.
@@ -267,7 +279,7 @@ impl Ledger {
             let time = Some(time);
             let within = self.is_within(time) || self.is_within(Some(before));
             if let Some(kind) = kind.filter(|_| within && told) {
-                self.keep(Found { lsn, time, kind });
+                self.keep(lsn, time, kind);
             }
         }
         self.last = Some(time);
@@ -326,14 +338,19 @@ impl Ledger {
         Some(marked.map_or(deleted_at, |(lsn, _)| *lsn))
     }
 
-    fn keep(&mut self, found: Found) {
-        let room = match found.kind {
+    fn keep(&mut self, lsn: Lsn, time: Option<Time>, kind: FoundKind) {
+        let room = match kind {
             FoundKind::Transaction(_) => &mut self.room[0],
             _ => &mut self.room[1],
         };
         if *room > 0 {
             *room -= 1;
-            self.found.push(found);
+            self.found.push(Found {
+                lsn,
+                time,
+                kind,
+                prepared: self.waiting.before(lsn),
+            });
         } else {
             self.left_out += 1;
         }

@@ -3,8 +3,8 @@
 use super::{
     chart::Chart,
     digest::Digest,
-    ledger::{Books, Filter, Found, FoundKind, Ledger, Relations},
-    work::Rows,
+    ledger::{Books, Filter, Found, FoundKind, Ledger},
+    work::{Relations, Rows},
 };
 use crate::{
     postgres::{

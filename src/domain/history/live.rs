@@ -6,9 +6,8 @@ use std::{
 };
 
 use super::{
-    ledger::Relations,
     names::{Name, Names, TableName, Unnamed},
-    work::Oid,
+    work::{Oid, Relations},
 };
 use crate::{
     error::{Error, Result},
@@ -23,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST: usize = 50;
 
 const RELATIONS: &str = "
-    SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), n.nspname, c.relname, c.relkind, rn.nspname, r.relname
+    SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), n.nspname, c.relname, c.relkind, rn.nspname, r.relname,
+        c.relpersistence = 'u'
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid)
     LEFT JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
@@ -137,6 +137,7 @@ impl<'a> Live<'a> {
                     name: row.text(3)?,
                     kind: row.text(4)?,
                     oid: Some(oid),
+                    unlogged: row.parse(7)?,
                 };
                 take(oid, file, name, row.optional(5)?.zip(row.optional(6)?));
                 Ok(())

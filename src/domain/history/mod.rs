@@ -12,6 +12,7 @@ mod digest;
 pub mod event;
 pub mod fate;
 mod fresh;
+mod heirs;
 pub mod ledger;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -19,6 +20,7 @@ mod ledger_tests;
 mod live;
 pub mod names;
 mod pipeline;
+pub mod prepared;
 mod segments;
 mod span;
 mod way;
@@ -34,13 +36,14 @@ use self::{
     chart::Chart,
     digest::Digest,
     event::{Event, Teller, What},
-    ledger::{Filter, Ledger, Relations},
+    ledger::{Filter, Ledger},
     live::Live,
     names::{Names, TableName, Unnamed},
     pipeline::Pipeline,
     segments::{Read, Segments},
     span::{Clock, Span},
     way::Way,
+    work::Relations,
 };
 use crate::{
     domain::restore::{
@@ -334,13 +337,17 @@ impl Look<'_> {
             }
         }
         let books = ledger.close();
-        let names = self.names(&event::unnamed(&books.found))?;
+        let mut unnamed = event::unnamed(&books.found);
+        books.heirs.ask(&mut unnamed.files);
+        let mut names = self.names(&unnamed)?;
+        books.heirs.name(&mut names.files);
         let teller = Teller {
             names: &names,
             archive: self.archive,
             timeline: self.history.own,
             min_rows: self.request.min_rows,
             of_table: self.request.table.is_some(),
+            xid: self.request.xid,
             all: self.request.all || self.request.xid.is_some(),
         };
         let falls = clock.falls(&self.segments);

@@ -7,10 +7,7 @@ use std::{
 
 use tracing::warn;
 
-use super::{
-    ledger::Relations,
-    work::{DATABASES, Oid},
-};
+use super::work::{DATABASES, Oid, Relations};
 use crate::{
     domain::restore::sources::Sources,
     error::{Error, Result},
@@ -93,6 +90,8 @@ pub struct Name {
     /// As pg_class.relkind.
     pub kind: String,
     pub oid: Option<u32>,
+    /// A restore has none of its rows.
+    pub unlogged: bool,
 }
 
 impl Name {
@@ -102,6 +101,7 @@ impl Name {
             name: relation.name,
             kind: relation.kind,
             oid: relation.oid,
+            unlogged: relation.unlogged,
         }
     }
 

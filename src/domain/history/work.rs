@@ -1,5 +1,7 @@
 //! What a transaction did, as far as its records tell: collected record by record, segment by segment. Pure.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::postgres::{
@@ -56,6 +58,14 @@ impl Rows {
 pub struct Oid {
     pub database: u32,
     pub relation: u32,
+}
+
+/// A table, by all files and OIDs that it is known by.
+#[derive(Clone, Debug, Default)]
+pub struct Relations {
+    /// Database and relfilenode.
+    pub files: BTreeSet<(u32, u32)>,
+    pub oids: BTreeSet<Oid>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

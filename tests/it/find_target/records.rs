@@ -107,7 +107,7 @@ fn records_say_what_pg_waldump_shows(pg: PgBin) {
         }
     }
     // Nothing was left out of what this is about.
-    assert_eq!(kinds.len(), 12, "{kinds:?}");
+    assert_eq!(kinds.len(), 13, "{kinds:?}");
 }
 
 fn said<'a>(pg: &PgBin, timeline: u32, segments: impl Iterator<Item = &'a [u8]>) -> Vec<WalEvent> {
@@ -180,6 +180,10 @@ fn happened(manager: &str, op: &str, rest: &str, xid: u32) -> Option<Happened> {
         ("Heap", "UPDATE" | "HOT_UPDATE") => row().map(Happened::Updated),
         ("Heap", "INPLACE") => row().map(Happened::InPlace),
         ("Transaction", "COMMIT" | "ABORT") => Some(ended(op, rest, xid)),
+        ("Transaction", "PREPARE") => {
+            let (name, _) = rest.strip_prefix("gid ")?.split_once(": ")?;
+            Some(Happened::Prepared(name.to_owned()))
+        }
         ("Transaction", "COMMIT_PREPARED" | "ABORT_PREPARED") => {
             let (xid, rest) = rest.split_once(": ").unwrap();
             Some(ended(op, rest, xid.parse().unwrap()))
@@ -253,6 +257,7 @@ fn ended(op: &str, rest: &str, xid: u32) -> Happened {
     };
     Happened::Ended(Box::new(Ended {
         committed: op.starts_with("COMMIT"),
+        prepared: op.ends_with("PREPARED"),
         xid,
         time: read_time(rest),
         parts: list("; subxacts:")

@@ -1,5 +1,6 @@
 //! `pgstow sync`: another repository is filled, and the first one is not needed any more.
 
+mod answers;
 mod elsewhere;
 mod fallback;
 mod faults;
