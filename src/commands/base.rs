@@ -17,8 +17,8 @@ use crate::{
     },
     error::{Error, Result},
     repo::{
+        backup::{Backup, Method},
         backup_id::Turn,
-        catalog::{Backup, Method},
         repository::Repository,
     },
     util::{

@@ -16,8 +16,9 @@ use super::{context::Context, options::PinOptions, report::Report};
 use crate::{
     error::{Error, Kind, Result},
     repo::{
+        backup::Backup,
         backup_id::BackupId,
-        catalog::{Backup, Entry, State},
+        catalog::{Entry, State},
         document::FORMAT,
         good,
         layout::BackupObject,

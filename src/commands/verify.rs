@@ -32,8 +32,9 @@ use crate::{
     },
     error::{Error, Kind, Result},
     repo::{
+        backup::Backup,
         backup_id::BackupId,
-        catalog::{Backup, Entry, State},
+        catalog::{Entry, State},
         layout::{BackupObject, ObjectName},
         repository::Repository,
         verified::{Verified as Words, VerifiedBackup, VerifiedDump},

@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 
 use super::{
-    catalog::Backup,
+    backup::Backup,
     coding::Coding,
     crypt::{self, CHUNK, Sealer, TAG},
     layout::ObjectName,

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::{
+    backup::Backup,
     backup_id::BackupId,
-    catalog::Backup,
+    missing::{Missing, Numbers},
     verified::{Verdicts, VerifiedBackup},
-    wal_index::{Missing, Numbers, WalIndex},
+    wal_index::WalIndex,
 };
 use crate::{postgres::lsn::TimelineId, util::units};
 

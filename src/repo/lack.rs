@@ -15,8 +15,9 @@ use super::{
     dumps::DumpState,
     layout::{BackupObject, ObjectName},
     lease::Cut,
+    missing::Missing,
     repository::{Repository, System},
-    wal_index::{Missing, WalIndex},
+    wal_index::WalIndex,
 };
 use crate::{
     error::Result,

@@ -13,8 +13,8 @@ use tracing::warn;
 
 use super::{
     document::FORMAT,
+    missing::Missing,
     repository::{Repository, System},
-    wal_index::Missing,
 };
 use crate::{
     error::{Error, Kind, Result},

@@ -2,6 +2,7 @@
 //!
 //! The format is described in `docs/repository-format.md`.
 
+pub mod backup;
 pub mod backup_id;
 pub mod brought;
 pub mod catalog;
@@ -29,6 +30,7 @@ pub mod live;
 pub mod local;
 pub mod location;
 pub mod minimal;
+pub mod missing;
 pub mod object;
 pub mod object_writer;
 pub mod order;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    catalog::StoredObject,
+    backup::StoredObject,
     codec::{Codec, Compression, Encoder},
     layout::ObjectName,
     repository::Repository,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{backup_id::BackupId, catalog::Backup};
+use super::{backup::Backup, backup_id::BackupId};
 use crate::{
     postgres::{
         lsn::{Lsn, SystemId, TimelineId},

@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    catalog::Backup, codec::Codec, document::FORMAT, layout::BackupObject, repository::Repository,
+    backup::Backup, codec::Codec, document::FORMAT, layout::BackupObject, repository::Repository,
 };
 use crate::{
     error::{Error, Result},

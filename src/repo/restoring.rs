@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backup_id::BackupId, catalog::Backup, document::FORMAT, dump::Dump, dump_name::DumpName,
+    backup::Backup, backup_id::BackupId, document::FORMAT, dump::Dump, dump_name::DumpName,
     layout::ObjectName, repository::Repository,
 };
 use crate::{

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::wal_index::{Missing, WalIndex};
+use super::missing::Missing;
+use super::wal_index::WalIndex;
 use crate::postgres::{
     lsn::SystemId,
     wal_name::{Segment, SegmentSize},

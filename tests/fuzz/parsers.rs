@@ -53,8 +53,8 @@ use pgstow::{
         wal_summary::{self, SummaryName},
     },
     repo::{
+        backup::{Alive, Backup, Started},
         backup_id::BackupId,
-        catalog::{Alive, Backup, Started},
         codec::Codec,
         crypt::{self, Keys, Recipient},
         dump::{Dump, DumpStarted},

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::list::{Line, LineState, Listing, ShownWindow},
     postgres::version,
-    repo::catalog::Backup,
+    repo::backup::Backup,
     util::{
         clock::{readable, whole_seconds},
         units,

@@ -10,8 +10,8 @@ use crate::{
     },
     postgres::wal_name::WalName,
     repo::{
+        missing::Missing,
         repository::{Repository, System},
-        wal_index::Missing,
     },
 };
 

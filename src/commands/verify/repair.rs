@@ -18,8 +18,9 @@ use crate::{
     error::Result,
     postgres::wal_name::{Segment, WalName},
     repo::{
+        backup::{Backup, Started},
         backup_id::BackupId,
-        catalog::{Backup, Entry, Started, State, Unfinished},
+        catalog::{Entry, State, Unfinished},
         dump_name::DumpName,
         dumps::{DumpEntry, DumpState},
         repository::{Repository, System},

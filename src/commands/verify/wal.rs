@@ -20,12 +20,12 @@ use crate::{
         wal_name::{Segment, SegmentSize, WalName},
     },
     repo::{
-        catalog::Backup,
+        backup::Backup,
         inventory::Unregistered,
+        missing::Missing,
         repository::{Repository, System},
         verified::{Verdicts, Verified},
         verified_wal::{VerifiedWal, WalRange, WalWord},
-        wal_index::Missing,
     },
 };
 

@@ -17,8 +17,9 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::lsn::{Lsn, SystemId, TimelineId},
     repo::{
+        backup::{Alive, Started},
         backup_id::{BackupId, BackupKind, Turn},
-        catalog::{Alive, Entry, Started, State, Unfinished},
+        catalog::{Entry, State, Unfinished},
         document::FORMAT,
         layout::BackupObject,
         repository::Repository,

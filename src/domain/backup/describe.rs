@@ -14,8 +14,8 @@ use crate::{
         wal_name::{Segment, segment_numbers},
     },
     repo::{
+        backup::{self, Backup, Method, Part, RecoverySettings, StoredObject},
         backup_id::BackupKind,
-        catalog::{self, Backup, Method, Part, RecoverySettings, StoredObject},
         document::FORMAT,
         edition::Edition,
         layout::BackupObject,
@@ -147,7 +147,7 @@ impl Run<'_> {
             .repository
             .layout()
             .backup_object(&self.id, BackupObject::Sums);
-        let sums = catalog::sums(parts);
+        let sums = backup::sums(parts);
         self.repository.storage().create(&name, sums.as_bytes())
     }
 }

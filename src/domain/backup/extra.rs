@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::verify::Finding;
 use crate::{
     error::Result,
-    repo::{catalog::Backup, layout::BackupObject, repository::Repository},
+    repo::{backup::Backup, layout::BackupObject, repository::Repository},
 };
 
 /// A finding for each object that doesn't belong.

@@ -4,7 +4,7 @@
 use super::{seal, verify::Finding};
 use crate::{
     error::{Kind, Result},
-    repo::{catalog::Backup, repository::Repository},
+    repo::{backup::Backup, repository::Repository},
 };
 
 /// A finding for each range of segments that is missing, or for what says how to read them.

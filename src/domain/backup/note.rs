@@ -20,7 +20,7 @@ use crate::{
         wal_name::{Segment, WalName},
     },
     repo::{
-        catalog::Backup,
+        backup::Backup,
         repository::{Repository, System},
     },
 };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     postgres::{conninfo::ConnInfo, file_checksum::Algorithm},
-    repo::{backup_id::Turn, catalog::Backup, codec::Compression},
+    repo::{backup::Backup, backup_id::Turn, codec::Compression},
 };
 
 /// How the files are read.

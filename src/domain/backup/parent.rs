@@ -25,8 +25,9 @@ use crate::{
         timeline::TimelineHistory,
     },
     repo::{
+        backup::{Backup, Method},
         backup_id::BackupId,
-        catalog::{Backup, Method, State},
+        catalog::State,
         file_index, good,
         layout::BackupObject,
         repository::Repository,

@@ -35,8 +35,8 @@ use crate::{
         wal_name::{Segment, WalName, segment_numbers},
     },
     repo::{
+        backup::{Backup, Method},
         backup_id::{BackupId, BackupKind},
-        catalog::{Backup, Method},
         codec::Compression,
         layout::BackupObject,
         object_writer::ObjectWriter,

@@ -20,11 +20,13 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::wal_name::WalName,
     repo::{
+        backup::Backup,
         backup_id::BackupId,
-        catalog::{Backup, Entry, State},
+        catalog::{Entry, State},
         layout::BackupObject,
+        missing::Missing,
         repository::{Repository, System},
-        wal_index::{Missing, WalIndex},
+        wal_index::WalIndex,
     },
     util::{
         cancel::Cancel,

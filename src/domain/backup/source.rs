@@ -14,7 +14,7 @@ use crate::{
         wal_name::WalName,
     },
     repo::{
-        catalog::{Method, StoredObject},
+        backup::{Method, StoredObject},
         layout::BackupObject,
         object_writer::{LISTS, ObjectWriter},
     },

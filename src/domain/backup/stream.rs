@@ -24,7 +24,7 @@ use crate::{
         wal_summary,
     },
     repo::{
-        catalog::{Backup, Method},
+        backup::{Backup, Method},
         codec::Codec,
         layout::BackupObject,
         repository::Repository,

@@ -49,7 +49,7 @@ use crate::{
         server_facts::{self, ServerFacts},
     },
     repo::{
-        catalog::Backup,
+        backup::Backup,
         codec::Compression,
         layout::ClusterName,
         location::Location,

@@ -13,7 +13,7 @@ use crate::{
         programs::Programs,
         server::{Options, Server},
     },
-    repo::catalog::Backup,
+    repo::backup::Backup,
     util::{cancel::Cancel, cpu, fs::write_over},
 };
 

@@ -65,10 +65,11 @@ use crate::{
         wal_name::Segment,
     },
     repo::{
-        catalog::Backup,
+        backup::Backup,
+        missing::Missing,
         others::Others,
         repository::{Repository, System},
-        wal_index::{End, Missing, WalIndex},
+        wal_index::{End, WalIndex},
     },
     util::{
         cancel::Cancel,

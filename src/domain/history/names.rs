@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     postgres::{dotted, wal_summary::Locator},
     repo::{
-        catalog::Backup,
+        backup::Backup,
         relations::{Relation, Take},
     },
 };

@@ -21,13 +21,15 @@ use crate::{
         wal_name::{Segment, SegmentSize, WalName},
     },
     repo::{
+        backup::Backup,
         backup_id::{BackupId, BackupKind},
-        catalog::{Backup, State, Unfinished, Unreadable},
+        catalog::{State, Unfinished, Unreadable},
         drill::{Drill, Forecast},
         inventory::Unregistered,
+        missing::{Missing, NamedMissing},
         pins::Pin,
         repository::{Repository, System},
-        wal_index::{End, Missing, NamedMissing},
+        wal_index::End,
     },
     util::clock::{self, Time, readable},
 };

@@ -7,7 +7,7 @@ use super::{
     runs::{self, Run, Strand},
     verdict::Verdict,
 };
-use crate::{domain::setup::stored::Stored, repo::catalog::Backup, util::clock::Time};
+use crate::{domain::setup::stored::Stored, repo::backup::Backup, util::clock::Time};
 
 /// The four figures of a run under the names that shell scripts for backups use, on request.
 const PLAIN: [&str; 4] = [

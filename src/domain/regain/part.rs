@@ -10,7 +10,7 @@ use crate::{
         restore::{contents::Contents, hollow::is_hollow},
     },
     error::Result,
-    repo::{catalog::Backup, repository::Repository},
+    repo::{backup::Backup, repository::Repository},
 };
 
 /// The files of the databases with these names, as the backup knew them. None where it doesn't know the first one:

@@ -16,7 +16,7 @@ use crate::{
         wal_name::{Segment, WalName},
     },
     repo::{
-        backup_id::BackupId, catalog::Backup, good, lease::Cut, order, verified::Verdicts,
+        backup::Backup, backup_id::BackupId, good, lease::Cut, order, verified::Verdicts,
         wal_index::WalIndex,
     },
 };

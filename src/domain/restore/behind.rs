@@ -6,7 +6,7 @@ use crate::{
         lsn::{Lsn, TimelineId},
         timeline::TimelineHistory,
     },
-    repo::catalog::Backup,
+    repo::backup::Backup,
 };
 
 impl Archive {

@@ -4,7 +4,7 @@ use super::index::{self, ByPath, Member};
 use crate::{
     error::{Error, Result},
     postgres::incremental::STUB,
-    repo::{backup_id::BackupId, catalog::Backup, file_index::FileEntry, repository::Repository},
+    repo::{backup::Backup, backup_id::BackupId, file_index::FileEntry, repository::Repository},
 };
 
 /// The backups that one builds on.

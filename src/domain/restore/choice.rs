@@ -14,10 +14,7 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, SegmentSize, WalName},
     },
-    repo::{
-        catalog::Backup,
-        wal_index::{Missing, WalIndex},
-    },
+    repo::{backup::Backup, missing::Missing, wal_index::WalIndex},
     util::clock::readable,
 };
 

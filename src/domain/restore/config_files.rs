@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Kind, Result},
-    repo::{catalog::Backup, layout::BackupObject, repository::Repository},
+    repo::{backup::Backup, layout::BackupObject, repository::Repository},
     util::{
         clock::Time,
         fs::{NewFile, folder_of, rename_new},

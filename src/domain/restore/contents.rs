@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     postgres::control,
-    repo::{catalog::Backup, repository::Repository},
+    repo::{backup::Backup, repository::Repository},
 };
 
 /// All members, in the order in which the parts hold them.

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     postgres::{incremental, postmaster},
     repo::{
-        catalog::Backup,
+        backup::Backup,
         file_index::{self, FileEntry, FilePath},
         layout::BackupObject,
         repository::Repository,

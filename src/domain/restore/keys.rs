@@ -10,7 +10,7 @@ use crate::{
     error::{Kind, Result},
     postgres::wal_name::Segment,
     repo::{
-        catalog::Backup,
+        backup::Backup,
         repository::{Repository, System},
     },
 };

@@ -12,13 +12,15 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{lsn::TimelineId, timeline::TimelineHistory, wal_name::WalName},
     repo::{
+        backup::Backup,
         backup_id::BackupId,
-        catalog::{Backup, State, Unreadable},
+        catalog::{State, Unreadable},
         layout::ObjectName,
+        missing::Missing,
         others::Others,
         repository::{Repository, System},
         verified::Verdicts,
-        wal_index::{Missing, WalIndex},
+        wal_index::WalIndex,
     },
     util::cancel::Cancel,
 };

@@ -6,7 +6,7 @@ use crate::{
         lsn::{SystemId, TimelineId},
         wal_name::Segment,
     },
-    repo::{catalog::Backup, wal_index::Missing},
+    repo::{backup::Backup, missing::Missing},
 };
 
 /// How far the WAL leads from a backup.

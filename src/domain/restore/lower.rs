@@ -7,7 +7,7 @@
 //! files are in place.
 
 use super::configuration::Configuration;
-use crate::{error::Result, repo::catalog::RecoverySettings};
+use crate::{error::Result, repo::backup::RecoverySettings};
 
 /// What is lower than `needed`, each with what to do.
 pub fn lower(configuration: &Configuration<'_>, needed: &RecoverySettings) -> Result<Vec<String>> {

@@ -21,7 +21,7 @@ use crate::{
         incremental, manifest,
     },
     repo::{
-        catalog::Backup, codec::Codec, file_index::FilePath, layout::BackupObject,
+        backup::Backup, codec::Codec, file_index::FilePath, layout::BackupObject,
         repository::Repository,
     },
     util::{

@@ -4,7 +4,7 @@
 use crate::{
     error::Result,
     repo::{
-        catalog::Backup, layout::ObjectName, lease::CLEANUP, repository::Repository,
+        backup::Backup, layout::ObjectName, lease::CLEANUP, repository::Repository,
         restoring::Reader,
     },
 };

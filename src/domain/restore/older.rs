@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    repo::catalog::Backup,
+    repo::backup::Backup,
 };
 
 /// Has `unpack`, which is that of the newest backup, write what that builds on. How many bytes

@@ -11,10 +11,7 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, SegmentSize},
     },
-    repo::{
-        catalog::Backup,
-        wal_index::{Missing, WalIndex},
-    },
+    repo::{backup::Backup, missing::Missing, wal_index::WalIndex},
 };
 
 /// Segments of one timeline, first and last, by number.

@@ -41,8 +41,8 @@ use crate::{
         wal_name::{Segment, WalName},
     },
     repo::{
+        backup::Backup,
         backup_id::BackupId,
-        catalog::Backup,
         drill::Forecast,
         others::Others,
         repository::{Repository, System},

@@ -2,7 +2,7 @@
 
 use super::{archive::Archive, windows::Window};
 use crate::{
-    repo::{backup_id::BackupId, catalog::Backup},
+    repo::{backup::Backup, backup_id::BackupId},
     util::clock::readable,
 };
 

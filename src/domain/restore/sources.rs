@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::wal_name::Segment,
     repo::{
-        catalog::Backup,
+        backup::Backup,
         live::Pieces,
         others::Others,
         repository::{Repository, System},

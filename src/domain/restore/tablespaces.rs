@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    repo::catalog::Backup,
+    repo::backup::Backup,
 };
 
 /// A tablespace, named by its oid or by where it lay, goes to `to`.

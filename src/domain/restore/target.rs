@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, Result},
     postgres::lsn::{Lsn, TimelineId},
-    repo::{backup_id::BackupId, catalog::Backup},
+    repo::{backup::Backup, backup_id::BackupId},
     util::clock::{Time, readable},
 };
 

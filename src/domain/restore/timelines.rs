@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     postgres::{lsn::TimelineId, timeline::TimelineHistory, wal_name::Segment},
-    repo::catalog::Backup,
+    repo::backup::Backup,
 };
 
 /// Resolves the timeline to a number, and thereby to a history.

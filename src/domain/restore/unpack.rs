@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::{Error, IoContext, Kind, Result},
     postgres::control,
-    repo::{catalog::Backup, repository::Repository},
+    repo::{backup::Backup, repository::Repository},
     util::{
         cancel::Cancel,
         fs::{create_new_folder, folder_of, rename_new, sync_file, sync_folder},

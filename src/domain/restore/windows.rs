@@ -10,10 +10,7 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::Segment,
     },
-    repo::{
-        catalog::Backup,
-        wal_index::{Missing, WalIndex},
-    },
+    repo::{backup::Backup, missing::Missing, wal_index::WalIndex},
     util::clock::Time,
 };
 

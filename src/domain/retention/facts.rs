@@ -11,9 +11,10 @@ use crate::{
     repo::{
         backup_id::BackupId,
         lack::{Held, Lack},
+        missing::{Missing, Numbers},
         order::{self, End, Ended},
         pins::Pin,
-        wal_index::{Missing, Numbers, WalIndex},
+        wal_index::WalIndex,
     },
     util::clock::Time,
 };

@@ -12,8 +12,9 @@ use crate::{
         wal_name::WalName,
     },
     repo::{
+        backup::Backup,
         backup_id::{BackupId, BackupKind},
-        catalog::{Backup, Entry, State, Unfinished, Unreadable},
+        catalog::{Entry, State, Unfinished, Unreadable},
         lack::Held,
         layout::{ClusterName, ObjectName},
         location::Location,

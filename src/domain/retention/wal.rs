@@ -11,7 +11,7 @@ use crate::{
     repo::{
         backup_id::BackupId,
         lease::WalFrom,
-        wal_index::{Missing, Numbers},
+        missing::{Missing, Numbers},
     },
 };
 

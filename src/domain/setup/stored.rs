@@ -21,11 +21,13 @@ use crate::{
         wal_name::{Segment, WalName},
     },
     repo::{
+        backup::Backup,
         backup_id::BackupId,
-        catalog::{Backup, Entry, State, Unreadable},
+        catalog::{Entry, State, Unreadable},
         drill::{Drills, Forecast},
+        missing::Missing,
         repository::{Repository, System},
-        wal_index::{Missing, WalIndex},
+        wal_index::WalIndex,
     },
     util::{
         clock::{Time, readable},

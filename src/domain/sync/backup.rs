@@ -19,8 +19,8 @@ use crate::{
     domain::backup::seal,
     error::{Error, Kind, Result},
     repo::{
+        backup::{Backup, Part, StoredObject},
         backup_id::BackupId,
-        catalog::{Backup, Part, StoredObject},
         coding::Coding,
         edition::Edition,
         layout::BackupObject,

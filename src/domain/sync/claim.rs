@@ -10,7 +10,7 @@ use super::pass::Pass;
 use crate::{
     error::{Error, Kind, Result},
     repo::{
-        catalog::{Alive, Backup, Started, StoredObject},
+        backup::{Alive, Backup, Started, StoredObject},
         document::FORMAT,
         layout::{BackupObject, ObjectName},
         lease,

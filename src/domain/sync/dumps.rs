@@ -12,7 +12,7 @@ use crate::{
     domain::logical::{claim, store},
     error::{Error, Kind, Result},
     repo::{
-        catalog::StoredObject,
+        backup::StoredObject,
         coding::Coding,
         document::FORMAT,
         dump::{Dump, DumpStarted, StoredDump},

@@ -5,7 +5,7 @@ use super::pass::{Pair, Peer};
 use crate::{
     error::Result,
     postgres::{lsn::TimelineId, wal_name::WalName},
-    repo::{layout::ObjectName, lease::Cut, storage::ObjectInfo, wal_index::Missing},
+    repo::{layout::ObjectName, lease::Cut, missing::Missing, storage::ObjectInfo},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,8 +39,8 @@ use self::{
 use crate::{
     error::{Error, Kind, Result},
     repo::{
-        backup_id::BackupId, brought::Brought, dump_name::DumpName, repository::System,
-        wal_index::Missing,
+        backup_id::BackupId, brought::Brought, dump_name::DumpName, missing::Missing,
+        repository::System,
     },
     util::{cancel::Cancel, clock, meter::Meter, pace::Pace},
 };

@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Read, Write};
 use super::pass::{Pass, Trouble, of_source, of_target};
 use crate::{
     error::Error,
-    repo::{catalog::StoredObject, layout::ObjectName, sealed_upload::SealedUpload},
+    repo::{backup::StoredObject, layout::ObjectName, sealed_upload::SealedUpload},
     util::hash::{Sha256, Sha256Writer},
 };
 

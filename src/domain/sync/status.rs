@@ -24,8 +24,8 @@ use crate::{
         dump_name::{DumpName, DumpObject},
         dumps::{DumpEntry, DumpState},
         layout::{BackupObject, ObjectName},
+        missing::Missing,
         verified_wal::WalRange,
-        wal_index::Missing,
     },
     util::clock::Time,
 };

@@ -10,11 +10,12 @@ use crate::{
         wal_name::segment_numbers,
     },
     repo::{
+        backup::Backup,
         backup_id::BackupId,
         brought::Brought,
-        catalog::{Backup, State},
+        catalog::State,
+        missing::Missing,
         repository::{Repository, System},
-        wal_index::Missing,
     },
 };
 

@@ -17,10 +17,10 @@ use crate::{
         brought::Brought,
         dump_name::DumpName,
         dumps::{DumpEntry, DumpState},
+        missing::Missing,
         repository::{Repository, System},
         verified::{INTACT, Verified, VerifiedBackup, VerifiedCheck, VerifiedDump},
         verified_wal::{VerifiedWal, WalRange, WalWord},
-        wal_index::Missing,
     },
 };
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     postgres::wal_name::WalName,
-    repo::wal_index::Missing,
+    repo::missing::Missing,
     util::workers,
 };
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     postgres::{lsn::TimelineId, timeline::TimelineHistory},
-    repo::wal_index::{Missing, WalIndex},
+    repo::{missing::Missing, wal_index::WalIndex},
 };
 
 /// The holes of every timeline, by timeline and position.

@@ -30,9 +30,10 @@ use crate::{
         wal_records::{Followed, WalRecords},
     },
     repo::{
+        missing::Missing,
         repository::{Repository, System},
         storage::ObjectInfo,
-        wal_index::{Missing, WalIndex},
+        wal_index::WalIndex,
     },
     util::{cancel::Cancel, meter::Meter},
 };

@@ -23,7 +23,7 @@
 
 use pgstow::{
     domain::retention::facts::{Protects, What},
-    repo::wal_index::Missing,
+    repo::missing::Missing,
 };
 
 use super::story::{Story, time, tli};

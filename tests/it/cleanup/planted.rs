@@ -14,8 +14,8 @@ use pgstow::{
         wal_name::{Segment, SegmentSize},
     },
     repo::{
+        backup::{Backup, Method, Part, Started},
         backup_id::{BackupId, BackupKind},
-        catalog::{Backup, Method, Part, Started},
         codec::Codec,
         document::FORMAT,
         edition::Edition,

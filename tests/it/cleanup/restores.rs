@@ -9,11 +9,7 @@ use std::{
 
 use pgstow::{
     domain::retention::{apply::Apply, gather::gather, plan::plan},
-    repo::{
-        catalog::{Backup, State},
-        repository::Repository,
-        restoring::Reader,
-    },
+    repo::{backup::Backup, catalog::State, repository::Repository, restoring::Reader},
     util::{cancel::Cancel, clock, meter::Meter},
 };
 

@@ -52,7 +52,7 @@ use crate::{
         wal_summary,
     },
     repo::{
-        catalog::Method,
+        backup::Method,
         file_index::FilePath,
         layout::BackupObject,
         tablespace::{Location, Tablespace},

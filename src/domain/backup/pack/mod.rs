@@ -23,7 +23,7 @@ use std::{
 use crate::{
     error::{Error, Result},
     postgres::file_checksum::Algorithm,
-    repo::catalog::{Part, StoredObject},
+    repo::backup::{Part, StoredObject},
 };
 pub use load::{Ended, Filling, Laid, Load, Piece};
 pub use packer::{FRAME, Packer};

@@ -14,8 +14,8 @@ use super::load::{Ended, Filling, Laid, Load, Piece};
 use crate::{
     error::{Error, Result},
     repo::{
+        backup::{Part, StoredObject},
         backup_id::BackupId,
-        catalog::{Part, StoredObject},
         codec::{Codec, Compression, Framer},
         edition::Edition,
         file_index::{FileEntry, FileIndexWriter},

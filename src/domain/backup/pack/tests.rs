@@ -16,8 +16,8 @@ use crate::{
     error::{Error, Result},
     postgres::file_checksum::{Algorithm, Hasher},
     repo::{
+        backup::Part,
         backup_id::{BackupId, BackupKind},
-        catalog::Part,
         codec::{Codec, Compression},
         edition::Edition,
         file_index::{self, FileEntry, FilePath, PageNotes},

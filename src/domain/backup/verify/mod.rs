@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{file_checksum::Checksum, manifest::Summary},
     repo::{
-        catalog::{Backup, Part, StoredObject},
+        backup::{Backup, Part, StoredObject},
         document,
         file_index::FileEntry,
         layout::{BackupObject, ObjectName},

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::file_checksum::Hasher,
     repo::{
-        catalog::Part,
+        backup::Part,
         file_index::FileEntry,
         layout::{BackupObject, ObjectName},
     },

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::setup::stored::Stored,
     postgres::lsn::TimelineId,
-    repo::catalog::Backup,
+    repo::backup::Backup,
     util::{
         clock::{self, Time, readable},
         units,

@@ -4,8 +4,8 @@ use crate::{
     domain::setup::stored::Stored,
     postgres::lsn::TimelineId,
     repo::{
+        backup::Backup,
         backup_id::{BackupId, BackupKind},
-        catalog::Backup,
         good::{self, Case},
     },
     util::clock::{self, Time},

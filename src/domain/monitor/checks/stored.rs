@@ -18,7 +18,7 @@ use crate::{
     },
     error::Result,
     postgres::lsn::TimelineId,
-    repo::{catalog::Backup, dump_name::DumpName, gap::Gap},
+    repo::{backup::Backup, dump_name::DumpName, gap::Gap},
     util::{clock::Time, units},
 };
 

@@ -21,8 +21,8 @@ use crate::{
         wal_name::Segment,
     },
     repo::{
+        missing::Numbers,
         repository::{Repository, System},
-        wal_index::Numbers,
     },
     util::{cancel::Cancel, clock::Time, errand::Errand, meter::Meter},
 };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::list::Line,
-    repo::catalog::Backup,
+    repo::backup::Backup,
     util::{
         clock::{readable, whole_seconds},
         units,

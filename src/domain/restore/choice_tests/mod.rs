@@ -20,12 +20,13 @@ use crate::{
         wal_name::{Segment, SegmentSize},
     },
     repo::{
+        backup::{Backup, Method},
         backup_id::{BackupId, BackupKind},
-        catalog::{Backup, Method},
         codec::Codec,
         layout::Piece,
+        missing::Missing,
         verified::VerifiedBackup,
-        wal_index::{Missing, WalIndex},
+        wal_index::WalIndex,
     },
     util::clock::Time,
 };

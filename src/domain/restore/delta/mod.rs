@@ -35,7 +35,7 @@ use super::{
 use crate::{
     error::{IoContext, Result},
     postgres::{control, postmaster::Postmaster},
-    repo::catalog::Backup,
+    repo::backup::Backup,
     util::{
         cancel::Cancel,
         fs::{rename_new, sync_folder},

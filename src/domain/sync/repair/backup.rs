@@ -19,8 +19,8 @@ use crate::{
     },
     error::{Error, Kind, Result},
     repo::{
+        backup::{Backup, Part, StoredObject},
         backup_id::BackupId,
-        catalog::{Backup, Part, StoredObject},
         layout::{BackupObject, ObjectName},
         repository::Repository,
     },

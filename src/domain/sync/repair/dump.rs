@@ -15,7 +15,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     repo::{
-        catalog::StoredObject,
+        backup::StoredObject,
         dump::Dump,
         dump_name::{DumpName, DumpObject},
     },

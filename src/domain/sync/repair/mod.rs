@@ -21,8 +21,8 @@ use crate::{
     error::{Error, Kind, Result},
     postgres::{lsn::SystemId, wal_name::WalName},
     repo::{
+        backup::Backup,
         backup_id::BackupId,
-        catalog::Backup,
         dump::Dump,
         dump_name::DumpName,
         lease,

@@ -44,7 +44,7 @@ use crate::{
         wal_name::{Segment, SegmentSize},
     },
     repo::{
-        catalog::Backup,
+        backup::Backup,
         codec::Codec,
         document::FORMAT,
         dump_name::{Class, DumpName, Subject},
