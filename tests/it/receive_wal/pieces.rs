@@ -142,6 +142,9 @@ fn what_is_damaged_comes_from_another_repository() {
     let mut site = Site::build(pg(17), second);
     let root = site.stow.root().to_owned();
     let receiver = receive(&site, "1s", &[]);
+    let begun =
+        "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00')";
+    let begun = site.stow.cluster.psql(begun);
     let commit = || {
         commit(&site);
         let roots = [&root, &site.scratch.join("second")];
@@ -184,7 +187,7 @@ fn what_is_damaged_comes_from_another_repository() {
     let (count, report) = restored("whole", &["may be lost", "comes from repository second"]);
     assert_eq!(count, rows);
     assert_eq!(report["warnings"].to_string().matches("is lost").count(), 0);
-    let words = ["find-target", "--since", "1h", "--all", "--json"];
+    let words = ["find-target", "--since", &begun, "--all", "--json"];
     let found = site.stow.tool.command(&words);
     let found = found
         .expect_warning("may be lost")
