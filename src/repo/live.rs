@@ -4,7 +4,10 @@
 //! since a server never writes others where it had written some durably; unless two servers gave their timelines one
 //! number, which who reads them finds out.
 
-use std::io::{Read, Write};
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+};
 
 use tracing::warn;
 
@@ -94,6 +97,8 @@ pub struct Pieces {
     segment: Segment,
     upto: u32,
     last: Option<Last>,
+    /// Those that can't be read, by their places.
+    told: BTreeSet<String>,
 }
 
 /// That gave the last bytes.
@@ -109,7 +114,13 @@ impl Pieces {
             segment,
             upto: 0,
             last: None,
+            told: BTreeSet::new(),
         }
+    }
+
+    /// How many of the segment's first bytes were given.
+    pub fn upto(&self) -> u32 {
+        self.upto
     }
 
     /// Gives what `repository` has behind what was given before to `sink`. One that can't be read is told, and ends it,
@@ -151,10 +162,10 @@ impl Pieces {
                     }
                 }
                 Err(error) if error.kind() == Kind::NotFound || repository.is_of_object(&error) => {
-                    warn!(
-                        "the transactions in {place} may be lost: {}",
-                        error.in_one_line()
-                    );
+                    if self.told.insert(place.clone()) {
+                        let why = error.in_one_line();
+                        warn!("the transactions in {place} may be lost: {why}");
+                    }
                     ended = Some((piece.to, error));
                 }
                 Err(error) => return Err(error),

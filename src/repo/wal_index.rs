@@ -25,10 +25,10 @@ pub struct WalIndex {
     size: SegmentSize,
     timelines: BTreeMap<TimelineId, Vec<Numbers>>,
     partial: BTreeSet<Segment>,
-    /// How many of the first bytes of segments there are in pieces.
-    live: BTreeMap<Segment, u32>,
-    /// Segments with pieces behind a hole.
-    stray: BTreeSet<Segment>,
+    /// Pieces of segments, each from one offset up to another.
+    live: BTreeMap<Segment, BTreeSet<(u32, u32)>>,
+    /// Of this timeline no more than the end was listed.
+    cut: Option<TimelineId>,
     histories: BTreeSet<TimelineId>,
     /// First and last segment of ranges that were given up.
     gaps: Vec<(Segment, Segment)>,
@@ -48,7 +48,7 @@ impl WalIndex {
             timelines: BTreeMap::new(),
             partial: BTreeSet::new(),
             live: BTreeMap::new(),
-            stray: BTreeSet::new(),
+            cut: None,
             histories: BTreeSet::new(),
             gaps: Vec::new(),
             minimal: BTreeSet::new(),
@@ -64,15 +64,19 @@ impl WalIndex {
         Self::load_behind(repository, system, None)
     }
 
-    /// Lists the WAL of one system from the segment on in which `end` lies, that of later timelines and all pieces.
+    /// Lists the WAL of one system from the segment on before that in which `end` lies, that of later timelines and all
+    /// pieces.
     pub fn load_behind(repository: &Repository, system: &System, end: Option<End>) -> Result<Self> {
         let mut index = Self::new(system.segment_size);
         let layout = repository.layout();
         let before = end.and_then(|(timeline, lsn)| {
-            let number = (lsn.0 / index.size.bytes()).checked_sub(1)?;
+            let number = (lsn.0 / index.size.bytes()).checked_sub(2)?;
             let segment = Segment::nth(timeline, number, index.size);
             Some(layout.behind_segment(system.system_id, segment))
         });
+        index.cut = end
+            .filter(|_| before.is_some())
+            .map(|(timeline, _)| timeline);
         for info in repository
             .storage()
             .list(&layout.wal(system.system_id), before.as_ref())?
@@ -198,28 +202,35 @@ impl WalIndex {
         self.partial.insert(segment);
     }
 
-    /// Notes a piece of a segment in progress; listings give them in order, so that one behind a hole stays out.
+    /// Notes a piece of a segment in progress.
     pub fn add_piece(&mut self, piece: Piece) {
         let Piece { segment, from, to } = piece;
-        if !segment.fits(self.size) || u64::from(to) > self.size.bytes() {
-            return;
+        if segment.fits(self.size) && u64::from(to) <= self.size.bytes() {
+            self.live.entry(segment).or_default().insert((from, to));
         }
-        let upto = self.live.entry(segment).or_default();
-        match from <= *upto {
-            true => *upto = to.max(*upto),
-            false => drop(self.stray.insert(segment)),
+    }
+
+    /// Adds the pieces that another repository has.
+    pub fn add_pieces_of(&mut self, other: &Self) {
+        for (segment, pieces) in &other.live {
+            self.live.entry(*segment).or_default().extend(pieces);
         }
     }
 
     /// Segments of which there are pieces that nothing leads to.
-    pub fn stray(&self) -> &BTreeSet<Segment> {
-        &self.stray
+    pub fn stray(&self) -> impl Iterator<Item = Segment> {
+        let is_stray = |(_, pieces): &(&Segment, &BTreeSet<(u32, u32)>)| {
+            let upto = reach_of(pieces);
+            pieces.iter().any(|(from, _)| *from > upto)
+        };
+        let stray = self.live.iter().filter(is_stray);
+        stray.map(|(segment, _)| *segment)
     }
 
     /// Up to where the pieces of `segment` lead from its beginning; None without any.
     pub fn live_upto(&self, segment: Segment) -> Option<Lsn> {
-        let upto = self.live.get(&segment).filter(|upto| **upto > 0)?;
-        Some(Lsn(segment.start(self.size).0 + u64::from(*upto)))
+        let upto = reach_of(self.live.get(&segment)?);
+        (upto > 0).then(|| Lsn(segment.start(self.size).0 + u64::from(upto)))
     }
 
     pub fn size(&self) -> SegmentSize {
@@ -241,21 +252,27 @@ impl WalIndex {
         self.ranges(timeline).last().map(|range| *range.end())
     }
 
-    /// Where the WAL of the latest timeline ends, pieces of a segment included.
+    /// Where the WAL of the latest timeline ends, pieces of the segment behind the last one included.
     pub fn end(&self) -> Option<End> {
-        let begun = self.live.keys();
-        let begun = begun.filter(|segment| self.live_upto(**segment).is_some());
-        let begun = begun.map(|segment| segment.timeline);
-        self.end_on(self.timelines().chain(begun).max()?)
+        let begun = self.live.keys().map(|segment| segment.timeline);
+        let mut timelines: Vec<TimelineId> = self.timelines().chain(begun).collect();
+        timelines.sort_unstable();
+        let ends = timelines.into_iter().rev();
+        ends.filter_map(|timeline| self.end_on(timeline)).next()
     }
 
     /// The same of one timeline.
     pub fn end_on(&self, timeline: TimelineId) -> Option<End> {
-        let whole = self.last(timeline);
-        let whole = whole.map(|last| Segment::nth(timeline, last, self.size).end(self.size));
-        let begun = self.live.keys().filter(|one| one.timeline == timeline);
-        let begun = begun.filter_map(|segment| self.live_upto(*segment));
-        Some((timeline, begun.chain(whole).max()?))
+        let mut begun = self.live.keys().filter(|one| one.timeline == timeline);
+        let next = match self.last(timeline) {
+            Some(last) => Segment::nth(timeline, last + 1, self.size),
+            // Whether anything leads to it is not known.
+            None if self.cut == Some(timeline) => return None,
+            // It has just begun.
+            None => *begun.next()?,
+        };
+        let whole = self.last(timeline).map(|_| next.start(self.size));
+        Some((timeline, self.live_upto(next).or(whole)?))
     }
 
     /// The last segment that can be reached from `first` without a hole; None without `first`.
@@ -375,6 +392,18 @@ impl WalIndex {
     }
 }
 
+/// Up to where pieces lead from 0 on.
+fn reach_of(pieces: &BTreeSet<(u32, u32)>) -> u32 {
+    let mut upto = 0;
+    for (from, to) in pieces {
+        if *from > upto {
+            break;
+        }
+        upto = upto.max(*to);
+    }
+    upto
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -426,7 +455,38 @@ mod tests {
         assert_eq!(index.live_upto(one), Some(Lsn((16 << 20) + 400)));
         assert_eq!(index.live_upto(two), None);
         assert_eq!(index.live_upto(three), None);
-        assert_eq!(index.stray(), &[one, two].into());
+        assert_eq!(index.stray().collect::<Vec<_>>(), [one, two]);
+        // What leads to it may come from another repository.
+        let mut other = WalIndex::new(index.size);
+        other.add_piece(Piece {
+            segment: one,
+            from: 300,
+            to: 550,
+        });
+        index.add_pieces_of(&other);
+        assert_eq!(index.live_upto(one), Some(Lsn((16 << 20) + 600)));
+    }
+
+    #[test]
+    fn the_end_is_what_pieces_behind_the_last_segment_lead_to() {
+        let mut index = index(&[1, 2]);
+        let size = index.size;
+        let (first, second) = (TimelineId::FIRST, TimelineId::new(2).unwrap());
+        let mut add = |timeline, number| {
+            index.add_piece(Piece {
+                segment: Segment::nth(timeline, number, size),
+                from: 0,
+                to: 100,
+            });
+            index.end()
+        };
+        let at = |number: u64, bytes| Lsn((number << 24) + bytes);
+        // Nothing leads to these.
+        assert_eq!(add(first, 4), Some((first, at(3, 0))));
+        assert_eq!(add(first, 3), Some((first, at(3, 100))));
+        assert_eq!(add(second, 3), Some((second, at(3, 100))));
+        index.cut = Some(second);
+        assert_eq!(index.end(), Some((first, at(3, 100))));
     }
 
     #[test]

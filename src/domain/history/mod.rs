@@ -172,7 +172,7 @@ pub fn look(
         repository.keys().check_identity()?;
     }
     if let Some(folder) = &request.received {
-        archive.receive(folder, &system)?;
+        archive.receive(folder, &system, repository)?;
     }
     let history = timelines::resolve(&archive, &wish, None, &mut Vec::new())?;
     let live = Live::connect(info, system.system_id, cancel);
@@ -180,6 +180,8 @@ pub fn look(
     let lies_at = |segment: &Segment| Some((*segment, place(&folders, *segment)?));
     let received: BTreeMap<Segment, PathBuf> = archive.rescued.iter().filter_map(lies_at).collect();
     let way = Way::along(&history, &with_received(&archive.wal, &received));
+    let live_upto = way.in_pieces();
+    let live_upto = live_upto.and_then(|segment| archive.wal.live_upto(segment));
     let major = Major::new(system.postgres_major)?;
     let sources = Sources::new(repository, others);
     let look = Look {
@@ -194,6 +196,7 @@ pub fn look(
             system: &system,
             major,
             way: &way,
+            live_upto,
             received: &received,
             cancel,
         },
@@ -360,7 +363,7 @@ impl Look<'_> {
         let live = in_pieces.and_then(|segment| {
             Some(plan::Live {
                 segment: segment.to_string(),
-                upto: self.archive.wal.live_upto(segment)?,
+                upto: self.segments.live_upto?,
             })
         });
         let received = range.clone().filter_map(|place| way.segment(place));

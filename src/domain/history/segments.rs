@@ -32,6 +32,8 @@ pub struct Segments<'a> {
     pub system: &'a System,
     pub major: Major,
     pub way: &'a Way,
+    /// To where the pieces lead that end the way.
+    pub live_upto: Option<Lsn>,
     /// Where segments lie that the repository has not got.
     pub received: &'a BTreeMap<Segment, PathBuf>,
     pub cancel: &'a Cancel,
@@ -162,11 +164,13 @@ impl Segments<'_> {
                 Err(error)
                     if error.kind() == Kind::NotFound && self.way.in_pieces() == Some(segment) =>
                 {
-                    let mut read = 0;
-                    ended = self.sources.read_pieces(self.system, segment, |bytes| {
-                        read += bytes.len() as u64;
-                        sink(bytes)
-                    })?;
+                    let (mut read, upto) = (0, self.live_upto.unwrap_or_default());
+                    ended = self
+                        .sources
+                        .read_pieces(self.system, segment, upto, |bytes| {
+                            read += bytes.len() as u64;
+                            sink(bytes)
+                        })?;
                     // The last page is whole for who reads it, as in the file that the server writes.
                     let rest = system.segment_size.bytes().saturating_sub(read);
                     let rest = rest.min(PAGE) as usize;

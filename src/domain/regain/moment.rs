@@ -108,7 +108,7 @@ impl<'a> Way<'a> {
     /// Where the WAL ends.
     pub fn end(&self) -> End {
         let choice = &self.picked.choice;
-        (choice.timeline, choice.end(&self.archive.wal))
+        (choice.timeline, choice.end(self.archive.wal.size()))
     }
 
     pub fn needed_bytes(&self) -> u64 {

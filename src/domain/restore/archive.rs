@@ -35,7 +35,7 @@ pub struct Archive {
     pub cut: Cut,
     /// Segments that the archive has not got, but this host.
     pub rescued: BTreeSet<Segment>,
-    /// Histories that the archive has not got, but receive-wal of this host.
+    /// Histories that the archive has not got, but this host.
     pub received: Vec<History>,
 }
 

@@ -14,7 +14,7 @@ use crate::{
         timeline::TimelineHistory,
         wal_name::{Segment, SegmentSize, WalName},
     },
-    repo::{backup::Backup, missing::Missing, wal_index::WalIndex},
+    repo::{backup::Backup, missing::Missing},
     util::clock::readable,
 };
 
@@ -28,6 +28,8 @@ pub struct Choice {
     pub partial: Option<Segment>,
     /// The segment that ends the way and is there in pieces alone.
     pub live: Option<Segment>,
+    /// To where its pieces lead.
+    pub live_upto: Option<Lsn>,
     /// Rescued segments on the way.
     pub rescued: Vec<Segment>,
     /// Why this backup and this timeline.
@@ -122,11 +124,11 @@ impl Archive {
 
     /// What is to be said of pieces behind the end of the way that can't be used.
     fn stray_pieces(&self, history: &TimelineHistory, choice: &Choice) -> Option<String> {
-        let end = choice.end(&self.wal);
-        let is_behind = |segment: &&Segment| {
+        let end = choice.end(self.wal.size());
+        let is_behind = |segment: &Segment| {
             segment.timeline == history.own && segment.end(self.wal.size()) > end
         };
-        let segment = self.wal.stray().iter().find(is_behind)?;
+        let segment = self.wal.stray().find(is_behind)?;
         Some(format!(
             "there are pieces of {segment} that can't be used, since what lies before them is missing: what happened then would be lost; see \
              whether another repository has it (--repo)"
@@ -340,6 +342,7 @@ impl Way<'_> {
             reach: at_hand.reach,
             partial: at_hand.partial,
             live: at_hand.live,
+            live_upto: at_hand.live.and_then(|live| archive.wal.live_upto(live)),
             rescued: at_hand.rescued,
             reasons,
             warnings,
@@ -419,14 +422,9 @@ impl Choice {
         Ok(())
     }
 
-    /// To where the pieces lead that end the way.
-    pub fn live_end(&self, wal: &WalIndex) -> Option<Lsn> {
-        self.live.and_then(|live| wal.live_upto(live))
-    }
-
     /// Where the way ends.
-    pub fn end(&self, wal: &WalIndex) -> Lsn {
-        let end = self.live_end(wal).or(self.reach.end(wal.size()));
+    pub fn end(&self, size: SegmentSize) -> Lsn {
+        let end = self.live_upto.or(self.reach.end(size));
         end.unwrap_or_default()
     }
 
@@ -437,6 +435,7 @@ impl Choice {
         let is_needed = |segment: &Segment| segment.number(size) <= number;
         self.partial = self.partial.filter(is_needed);
         self.live = self.live.filter(is_needed);
+        self.live_upto = self.live_upto.filter(|_| self.live.is_some());
         self.rescued.retain(is_needed);
     }
 

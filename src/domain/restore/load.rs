@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The system that the wish is about, and what the repository has of it.
-/// Of `others` come the backups that can't be read whole in it, and WAL that is missing before other WAL.
+/// Of `others` come the backups that can't be read whole in it, and WAL that is missing here.
 pub fn load(
     repository: &Repository,
     wish: &Wish,
@@ -83,14 +83,14 @@ pub fn load(
     let system = repository.system(system)?;
     let mut archive = archive(repository, &system, backups)?;
     if others.fill_holes() {
-        fill_holes(&mut archive.wal, &system, others, cancel)?;
+        unite(&mut archive.wal, &system, others, cancel)?;
     }
     Ok((system, archive))
 }
 
-/// Adds what other repositories have of the segments that are missing before others: restore-wal asks them for it. Where
-/// the WAL ends, this one alone tells.
-fn fill_holes(wal: &mut WalIndex, system: &System, others: &Others, cancel: &Cancel) -> Result<()> {
+/// Adds what other repositories have of the segments that are missing before others (restore-wal asks them for it), and
+/// pieces of segments in progress. Of whole segments, this one alone tells where they end.
+fn unite(wal: &mut WalIndex, system: &System, others: &Others, cancel: &Cancel) -> Result<()> {
     let timelines: Vec<TimelineId> = wal.timelines().collect();
     let holes = timelines.into_iter().flat_map(|timeline| {
         let ranges = wal.ranges(timeline);
@@ -99,24 +99,28 @@ fn fill_holes(wal: &mut WalIndex, system: &System, others: &Others, cancel: &Can
         all.map_or_else(Vec::new, |all| wal.missing(timeline, &all))
     });
     let holes: Vec<Missing> = holes.collect();
-    if holes.is_empty() {
-        return Ok(());
-    }
-    let id = system.system_id;
-    let asked = others.ask_all("for WAL that is missing", cancel, move |other| {
-        let theirs = WalIndex::load(other, &other.system(id)?)?;
-        let found = holes.iter().flat_map(|hole| {
-            let lacking = theirs.missing(hole.timeline, &hole.numbers());
-            hole.without(&lacking)
-        });
-        Ok(found.collect::<Vec<Missing>>())
+    let (id, end) = (system.system_id, wal.end());
+    let wanted = holes.clone();
+    let asked = others.ask_all("for WAL that is missing here", cancel, move |other| {
+        let end = end.filter(|_| wanted.is_empty());
+        WalIndex::load_behind(other, &other.system(id)?, end)
     });
     cancel.check()?;
-    for (name, found) in asked {
-        match found {
-            Ok(found) => found.into_iter().for_each(|range| wal.add_range(range)),
-            Err(error) => debug!("WAL of repository {name}: {}", error.in_one_line()),
+    for (name, theirs) in asked {
+        let theirs = match theirs {
+            Ok(theirs) => theirs,
+            Err(error) => {
+                debug!("WAL of repository {name}: {}", error.in_one_line());
+                continue;
+            }
+        };
+        for hole in &holes {
+            let lacking = theirs.missing(hole.timeline, &hole.numbers());
+            for range in hole.without(&lacking) {
+                wal.add_range(range);
+            }
         }
+        wal.add_pieces_of(&theirs);
     }
     Ok(())
 }

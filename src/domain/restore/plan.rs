@@ -238,6 +238,7 @@ pub fn plan(
     }
     let data_dir = behind_link(data_dir)?;
     let facts = Facts::of(&data_dir)?;
+    let own = is_own(&data_dir, &own_data_dir);
     let old_data_dir = match &facts.state {
         State::Occupied => (request.replace || request.delta.is_some()).then(|| data_dir.clone()),
         State::Unfinished(replaced) => replaced.clone().filter(|old| old.is_dir()),
@@ -248,7 +249,7 @@ pub fn plan(
     if let Some(old) = &old_data_dir {
         warnings.extend(of_another_system(old, &system));
         warnings.extend(wal_elsewhere(old));
-        archive.rescue(&old.join("pg_wal"), &system)?;
+        archive.rescue(&old.join("pg_wal"), &system, own)?;
     }
     let in_place = again.is_some() && facts.state == State::Occupied;
     let unarchived = match in_place {
@@ -256,7 +257,7 @@ pub fn plan(
         false => BTreeSet::new(),
     };
     if let Some(received) = &options.received {
-        archive.receive(received, &system)?;
+        archive.receive(received, &system, repository)?;
     }
     let kept_wal = match &old_data_dir {
         _ if in_place => (!unarchived.is_empty())
@@ -292,7 +293,6 @@ pub fn plan(
     warnings.append(&mut choice.warnings);
     let backup = &choice.backup;
     warnings.extend(damaged_pages(backup));
-    let own = is_own(&data_dir, &own_data_dir);
     let archive_mode = request.archive.or((!own).then_some(false));
     if own && archive_mode.is_none() && backup.host != host::name() {
         warnings.push(format!(
@@ -354,7 +354,6 @@ pub fn plan(
         (_, Proof::NotProven(_)) => None,
         _ => choice.reach.last(size).map(|last| last.to_string()),
     };
-    let live_end = choice.live_end(&archive.wal);
     // Planned all the same: before an outage, people want to know what it would bring.
     warnings.extend(keys::warnings(repository, &system, &choice, owner));
     let refused = refuse_running(&data_dir, old_data_dir.as_deref())
@@ -388,15 +387,18 @@ pub fn plan(
         ),
         last_segment: name(choice.reach.last(size)),
         segments: choice.reach.segments(),
-        wal_end: choice.end(&archive.wal),
+        wal_end: choice.end(size),
         last_needed,
         partial: choice
             .partial
             .map(|segment| WalName::Partial(segment).to_string()),
-        live: choice.live.zip(live_end).map(|(segment, upto)| Live {
-            segment: segment.to_string(),
-            upto,
-        }),
+        live: choice
+            .live
+            .zip(choice.live_upto)
+            .map(|(segment, upto)| Live {
+                segment: segment.to_string(),
+                upto,
+            }),
         rescued: choice.rescued.iter().map(ToString::to_string).collect(),
         proof,
         data_dir,

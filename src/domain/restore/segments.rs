@@ -62,12 +62,15 @@ impl Segments<'_> {
             }
             None => match self.stored(segment, &path, mode) {
                 // Unless the segment itself was stored meanwhile, there are pieces alone.
-                Err(error)
-                    if error.kind() == Kind::NotFound && self.choice.live == Some(segment) =>
-                {
-                    self.pieces(segment, &path, mode)?
-                }
-                stored => stored?,
+                Err(error) => match self.choice.live_upto {
+                    Some(upto)
+                        if error.kind() == Kind::NotFound && self.choice.live == Some(segment) =>
+                    {
+                        self.pieces(segment, upto, &path, mode)?
+                    }
+                    _ => return Err(error),
+                },
+                Ok(stored) => stored,
             },
         };
         file.flush().at("write", &path)?;
@@ -78,11 +81,11 @@ impl Segments<'_> {
         Ok(Lsn(segment.start(size).0 + length))
     }
 
-    fn pieces(&self, segment: Segment, path: &Path, mode: u32) -> Result<NewFile> {
+    fn pieces(&self, segment: Segment, upto: Lsn, path: &Path, mode: u32) -> Result<NewFile> {
         let mut file = NewFile::create(path, mode)?;
         let sink = |bytes: &[u8]| file.write_all(bytes).at("write", path);
         // What can't be read was told.
-        self.sources.read_pieces(self.system, segment, sink)?;
+        self.sources.read_pieces(self.system, segment, upto, sink)?;
         Ok(file)
     }
 

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::contents::Contents;
 use crate::{
     error::{Error, Kind, Result},
-    postgres::wal_name::Segment,
+    postgres::{lsn::Lsn, wal_name::Segment},
     repo::{
         backup::Backup,
         live::Pieces,
@@ -95,42 +95,45 @@ impl<'a> Sources<'a> {
         Ok(value)
     }
 
-    /// Gives the bytes of a segment of which there are pieces to `sink`, from its beginning on: why they end before the last
-    /// of them, where no other repository leads on.
+    /// Gives the bytes of a segment of which there are pieces to `sink`, from its beginning on, where those of one repository
+    /// end those of others: why they don't lead to `wanted`.
     pub fn read_pieces(
         &self,
         system: &System,
         segment: Segment,
+        wanted: Lsn,
         mut sink: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<Option<Error>> {
+        let start = segment.start(system.segment_size).0;
         let mut pieces = Pieces::of(segment);
-        let Some(ended) = pieces.read(self.chosen, system, &mut sink)? else {
-            return Ok(None);
-        };
-        let mut failed = None;
+        let is_enough = |pieces: &Pieces| start + u64::from(pieces.upto()) >= wanted.0;
+        let mut ended = pieces.read(self.chosen, system, &mut sink)?;
         let what = format!("the rest of {segment}");
-        let found = self.others.find(&what, |other| {
-            let theirs = other.system(system.system_id)?;
-            let sink = |bytes: &[u8]| match failed {
-                None => sink(bytes).or_else(|error| {
-                    failed = Some(error);
+        while ended.is_some() || !is_enough(&pieces) {
+            let before = pieces.upto();
+            let mut failed = None;
+            let found = self.others.find(&what, |other| {
+                let theirs = other.system(system.system_id)?;
+                let sink = |bytes: &[u8]| {
+                    if failed.is_none() {
+                        failed = sink(bytes).err();
+                    }
                     Ok(())
-                }),
-                Some(_) => Ok(()),
+                };
+                pieces.read(other, &theirs, sink)?;
+                Ok((pieces.upto() > before).then_some(()))
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            let Some((name, ())) = found else {
+                let missing = || Error::damaged(format!("{what} is missing"));
+                return Ok(Some(ended.unwrap_or_else(missing)));
             };
-            let ended = pieces.read(other, &theirs, sink)?;
-            Ok(ended.is_none().then_some(()))
-        });
-        if let Some(error) = failed {
-            return Err(error);
+            warn!("{what} comes from repository {name}");
+            // Behind that, this one may go on.
+            ended = pieces.read(self.chosen, system, &mut sink)?;
         }
-        let Some((name, ())) = found else {
-            return Ok(Some(ended));
-        };
-        warn!(
-            "{what} comes from repository {name}: {}",
-            ended.in_one_line()
-        );
         Ok(None)
     }
 

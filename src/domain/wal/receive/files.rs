@@ -75,6 +75,8 @@ struct Open {
     segment: Segment,
     file: File,
     path: PathBuf,
+    /// Something was received into it before.
+    is_old: bool,
 }
 
 impl Files {
@@ -138,6 +140,7 @@ impl Files {
             let room = usize::try_from(end.0 - at.0).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             let open = self.open(segment, size)?;
+            open.check(now, at.0 - segment.start(size).0)?;
             open.file
                 .write_all_at(now, at.0 - segment.start(size).0)
                 .at("write", &open.path)?;
@@ -199,13 +202,39 @@ impl Open {
     fn begin(folder: &Path, segment: Segment, size: SegmentSize) -> Result<Self> {
         let path = folder.join(WalName::Partial(segment).to_string());
         let file = open_lock(&path)?;
+        let is_old = file.metadata().at("look at", &path)?.len() > 0;
         fill(&file, size.bytes()).at("write", &path)?;
         sync_folder(folder)?;
         Ok(Self {
             segment,
             file,
             path,
+            is_old,
         })
+    }
+
+    /// Refuses to write over what is not the same, which may be all that there is of another server's commits. Zeros are
+    /// what nothing was received for, or what was not synced.
+    fn check(&self, bytes: &[u8], at: u64) -> Result<()> {
+        if !self.is_old {
+            return Ok(());
+        }
+        let mut known = vec![0; bytes.len()];
+        self.file
+            .read_exact_at(&mut known, at)
+            .at("read", &self.path)?;
+        let mut both = known.iter().zip(bytes);
+        if both.all(|(known, new)| *known == 0 || known == new) {
+            return Ok(());
+        }
+        let what = format!(
+            "{} holds other WAL than what the server sends for the same place: it is another server's, or this one was restored under a \
+             timeline's number that was given before",
+            self.path.display()
+        );
+        Err(Error::new(Kind::Foreign, what).hint(
+            "move that file to a safe place outside of this folder, as it may be all that there is of those commits, and start again.",
+        ))
     }
 }
 
@@ -315,6 +344,26 @@ mod tests {
             let bytes = wal(start, to.min(start + 100_000));
             files.write(Lsn(start), &bytes).unwrap();
         }
+    }
+
+    #[test]
+    fn what_another_server_sent_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = || {
+            let mut files = Files::new(folder.path(), || ());
+            files.begin(tli(2), Lsn(MIB), size()).unwrap();
+            files
+        };
+        receive(&mut begin(), MIB, MIB + 5000);
+        // The same, and more.
+        receive(&mut begin(), MIB, MIB + 7000);
+        let mut other = wal(MIB, MIB + 9000);
+        other[6000] ^= 2;
+        let error = begin().write(Lsn(MIB), &other).unwrap_err();
+        assert_eq!(error.kind(), Kind::Foreign);
+        let kept = fs::read(folder.path().join(WalName::Partial(nth(2, 1)).to_string())).unwrap();
+        assert_eq!(kept[..7000], wal(MIB, MIB + 7000));
+        assert!(kept[7000..].iter().all(|byte| *byte == 0));
     }
 
     #[test]
