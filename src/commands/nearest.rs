@@ -50,10 +50,9 @@ impl Context {
             }
             Err(error) => error,
         };
-        let mut was_asked = false;
+        let mut said = Vec::new();
         for (other, with) in others {
             self.cancel.check()?;
-            was_asked = true;
             // What was asked for may be nowhere: that is to be known soon.
             let opened = match error.kind() {
                 Kind::Unreachable => self.open_soon(other),
@@ -66,20 +65,32 @@ impl Context {
                     warn!("repository {} is used instead: {why}", other.name);
                     return Ok(done);
                 }
-                Err(error) if matches!(error.kind(), Kind::Key | Kind::TimedOut) => warn!(
-                    "repository {} can't be used instead: {}",
-                    other.name,
-                    error.in_one_line()
-                ),
-                Err(error) => debug!("repository {}: {}", other.name, error.in_one_line()),
+                Err(error) => {
+                    let why = error.in_one_line();
+                    match error.kind() {
+                        Kind::Key | Kind::TimedOut => {
+                            warn!("repository {} can't be used instead: {why}", other.name)
+                        }
+                        _ => debug!("repository {}: {why}", other.name),
+                    }
+                    said.push(format!("repository {}: {why}", other.name));
+                }
             }
+        }
+        // Another one may lead nearer to it, or have it in WAL that no backup there leads to.
+        if error.kind() == Kind::Unreachable && !said.is_empty() {
+            let hint = error.hint_text().unwrap_or_default().to_owned();
+            let said = said.join("; ");
+            return Err(error.with_hint(format!(
+                "{hint} Nor is it to be had elsewhere: {said}. `pgstow list` says which repositories lead further, `pgstow sync` brings their WAL together."
+            )));
         }
         // Each may lack something else.
         const TOGETHER: &str =
             "`pgstow verify --all --wal --repair` brings together what the repositories have.";
         Err(
             match (
-                was_asked && error.kind() == Kind::Damaged,
+                !said.is_empty() && error.kind() == Kind::Damaged,
                 error.hint_text(),
             ) {
                 (true, Some(hint)) => {
@@ -137,8 +148,10 @@ impl Context {
         let (Some(own), Some(read)) = (own, read) else {
             return Ok(nearest);
         };
-        let end = own.end;
         let others = self.others(from.others.iter().map(|(repo, _)| repo));
+        let (mut best, mut end, mut used) = (nearest, own.end, &read);
+        let mut left = Vec::new();
+        let mut instead = None;
         for (name, theirs) in self.further(&others, own, not_known) {
             self.cancel.check()?;
             let Some((repo, flags)) = from.others.iter().find(|(repo, _)| repo.name == name) else {
@@ -148,25 +161,41 @@ impl Context {
                 let found = work(&repository, flags, self.all_but(repo, from)?, true)?;
                 Ok((found, repository))
             });
-            let why = match found {
-                Ok((found, repository)) if reached(&found).is_some_and(|found| found.end > end) => {
-                    one_server(&read, &repository, own)?;
-                    warn!(
-                        "repository {name} is used instead: its WAL leads to {}, and not to {} alone",
-                        theirs.1, end.1
-                    );
-                    return Ok(found);
-                }
-                Ok(_) => "no backup there leads to it".to_owned(),
-                Err(error) => error.in_one_line(),
-            };
+            match found {
+                Ok((found, repository)) => match reached(&found).filter(|found| found.end > end) {
+                    Some(found_to) => {
+                        one_server(&read, &repository, own)?;
+                        warn!(
+                            "repository {name} is used instead: its WAL leads to {}, and not to {} alone",
+                            theirs.1, end.1
+                        );
+                        (best, end) = (found, found_to.end);
+                        used = instead.insert(repository);
+                        break;
+                    }
+                    None => left.push((name, theirs, "no backup there leads to it".to_owned())),
+                },
+                Err(error) => left.push((name, theirs, error.in_one_line())),
+            }
+        }
+        for (name, theirs, why) in left.into_iter().filter(|(_, theirs, _)| *theirs > end) {
+            let to = self.name_of(used, from);
             warn!(
-                "repository {name} has WAL up to {}, and what is used ends at {}: {why}. `pgstow sync --from {name}` brings it: \
+                "repository {name} has WAL up to {}, and what is used ends at {}: {why}. `pgstow {to}sync --from {name}` brings it: \
                  then try again",
                 theirs.1, end.1,
             );
         }
-        Ok(nearest)
+        Ok(best)
+    }
+
+    /// The option that names a repository that is read, and a space.
+    fn name_of(&self, read: &Repository, from: &ReadFrom) -> String {
+        let all =
+            (self.settings.repo().into_iter()).chain(from.others.iter().map(|(repo, _)| repo));
+        let mut names = all.filter(|repo| repo.location == *read.location());
+        let name = names.next().map(|repo| format!("--repo {} ", repo.name));
+        name.unwrap_or_default()
     }
 
     /// Those of `others` whose WAL leads further than `own`, and to where: the furthest first. `unknown` is told of each that

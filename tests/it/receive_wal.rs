@@ -148,7 +148,8 @@ fn a_timeline_that_was_received_alone_is_restored() {
     let mut site = Site::start(pg(17));
     let receiver = site.receive(&["it waits in"]);
     site.stow.cluster.psql("create table t as select 1 as n");
-    site.wait_for_stored(&site.switch());
+    let first = site.switch();
+    site.wait_for_stored(&first);
     site.stow.backup(&[]);
     let away = site.scratch.join("away");
     fs::rename(site.stow.root(), &away).unwrap();
@@ -190,6 +191,19 @@ fn a_timeline_that_was_received_alone_is_restored() {
     assert_eq!(rows, "1,2,3,4,5");
     copy.amcheck();
     copy.stop(Shutdown::Fast);
+
+    // Meanwhile another server was restored without it, and its timeline got the same number.
+    let wal = site.stow.wal_object(&first);
+    let history = wal.parent().unwrap().with_file_name("00000002.history");
+    fs::write(&history, "1\t0/3000000\tno recovery target specified\n").unwrap();
+    user::own(&history);
+    let to = site.scratch.join("refused");
+    let words = ["restore", "--data-dir", to.to_str().unwrap()];
+    let refused = site.stow.tool.command(&words).fails(1);
+    refused.stderr_contains("two servers used timeline 2");
+    fs::rename(site.folder(), site.scratch.join("kept")).unwrap();
+    let plan = [&words[..], &["--plan"]].concat();
+    site.stow.tool.command(&plan).ok();
 }
 
 #[test]

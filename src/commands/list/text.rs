@@ -51,8 +51,8 @@ impl Report for ListReport {
             let name = &further.repository;
             writeln!(
                 out,
-                "\nREPOSITORY {name} LEADS FURTHER: its WAL goes to {} on timeline {} (`pgstow --repo {name} list`), and a restore that \
-                 names no repository goes along it",
+                "\nREPOSITORY {name} LEADS FURTHER: its WAL goes to {} on timeline {} (`pgstow --repo {name} list`); a restore that names \
+                 no repository goes along it where a backup there leads to it",
                 further.lsn, further.timeline
             )?;
         }

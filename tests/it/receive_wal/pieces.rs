@@ -195,8 +195,18 @@ fn what_is_damaged_comes_from_another_repository() {
     let found = found.ok().json();
     assert_eq!(found["live"]["upto"], report["live"]["upto"]);
 
-    // In the other one, too: no more is promised than came.
+    // Another one of them in the other: to and fro.
     let other = pieces_in(&site.scratch.join("second"));
+    let last = other
+        .iter()
+        .rfind(|piece| piece.segment == segment)
+        .unwrap();
+    flip(&last.path);
+    let lost = ["may be lost", "may be lost", "comes from repository second"];
+    assert_eq!(restored("both", &lost).0, rows);
+    flip(&last.path);
+
+    // In the other one, too: no more is promised than came.
     let same = other.iter().find(|piece| piece.bytes == second.bytes);
     flip(&same.unwrap().path);
     let (count, report) = restored("less", &["may be lost", "may be lost"]);
@@ -207,4 +217,53 @@ fn what_is_damaged_comes_from_another_repository() {
         report["warnings"].to_string().contains(&words),
         "{report:#}"
     );
+}
+
+/// One has the pieces, and another one what lies before them.
+#[test]
+fn pieces_follow_what_another_repository_has() {
+    let mut site = Site::build(pg(15), second);
+    let root = site.stow.root().to_owned();
+    let second = site.scratch.join("second");
+    let receiver = receive(&site, "1s", &[]);
+    commit(&site);
+    wait_for_pieces(&root, &site.stow.cluster);
+    site.stow.backup(&[]);
+    commit(&site);
+    let last = site.switch();
+    for root in [&root, &second] {
+        let is_last = |name: &String| name.starts_with(&last);
+        eventually("it is stored", || stored_in(root).iter().any(is_last));
+    }
+    commit(&site);
+    for root in [&root, &second] {
+        wait_for_pieces(root, &site.stow.cluster);
+    }
+    let rows = site.stow.cluster.psql("select count(*) from t");
+    site.stow.cluster.stop(Shutdown::Kill);
+    receiver.signal(Signal::KILL);
+    drop(receiver);
+    fs::remove_dir_all(site.scratch.join("state/main")).unwrap();
+    fs::remove_file(site.stow.wal_object(&last)).unwrap();
+    for piece in pieces_in(&second) {
+        fs::remove_file(piece.path).unwrap();
+    }
+    // The backup is in the first alone.
+    let warning = "repository second has WAL up to";
+    let plan = site.scratch.join("planned");
+    let plan = ["restore", "--plan", "--data-dir", plan.to_str().unwrap()];
+    let plan = site.stow.tool.command(&plan).expect_warning(warning).ok();
+    plan.stdout_contains("pgstow --repo local sync --from second");
+    let words = ["--repo", "local", "sync", "--from", "second"];
+    site.stow.tool.command(&words).ok();
+    let to = site.scratch.join("copy");
+    let words = ["restore", "--data-dir", to.to_str().unwrap()];
+    let restored = site.stow.tool.command(&words).ok();
+    restored.stdout_contains("as far as the pieces of it go");
+    let pg = site.stow.cluster.pg.clone();
+    pg.verifybackup(&to).unwrap();
+    let mut copy = Cluster::existing(&site.scratch, pg, "copy-run", &to);
+    copy.recover();
+    assert_eq!(copy.psql("select count(*) from t"), rows);
+    copy.stop(Shutdown::Fast);
 }

@@ -8,7 +8,7 @@ use std::{
 use rustix::process::Signal;
 
 use super::{Site, WITNESS, no_recovery_settings};
-use crate::harness::{Load, PgBin, Shutdown, Witness, on_every_major, witness::rows};
+use crate::harness::{Cluster, Load, PgBin, Shutdown, Witness, on_every_major, pg, witness::rows};
 
 on_every_major!(the_last_commits_of_a_crashed_server_are_there);
 
@@ -74,4 +74,50 @@ fn the_last_commits_of_a_crashed_server_are_there(pg: PgBin) {
         .collect();
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert!(aside[0].join("global/pg_control").exists());
+}
+
+/// It was promoted while nothing could be archived: no repository has heard of its timeline.
+#[test]
+fn a_timeline_of_the_crashed_server_alone_is_its_newest() {
+    let mut site = Site::build(pg(17), |stow| {
+        stow.cluster(|cluster| cluster.initdb("--wal-segsize=1"))
+    });
+    let main = &mut site.stow.cluster;
+    main.psql("create table t as select 1 as n");
+    site.stow.backup(&[]);
+    let main = &mut site.stow.cluster;
+    main.switch_wal();
+    main.set("archive_command", "false");
+    let switched = |main: &Cluster, row: u32| {
+        main.psql(&format!("insert into t values ({row})"));
+        main.psql("select pg_switch_wal()");
+    };
+    switched(main, 2);
+    main.psql("insert into t values (3)");
+    main.stop(Shutdown::Fast);
+    fs::write(main.data_dir().join("standby.signal"), "").unwrap();
+    main.start();
+    main.promote();
+    switched(main, 4);
+    main.psql("insert into t values (5)");
+    main.stop(Shutdown::Kill);
+
+    site.pgstow(&["restore", "--replace"])
+        .ok()
+        .stdout_contains("timeline 2 is the newest")
+        .stdout_contains("are taken from this host");
+    let main = &mut site.stow.cluster;
+    main.pg.verifybackup(main.data_dir()).unwrap();
+    main.recover();
+    let rows = main.psql("select string_agg(n::text, ',' order by n) from t");
+    assert_eq!(rows, "1,2,3,4,5");
+    let timeline = main.psql("select left(pg_walfile_name(pg_current_wal_lsn()), 8)");
+    assert_eq!(timeline, "00000003");
+    main.amcheck();
+    // From the archive alone, too.
+    main.switch_wal();
+    let mut copy = site.copy("copy", &[]);
+    let rows = copy.psql("select string_agg(n::text, ',' order by n) from t");
+    assert_eq!(rows, "1,2,3,4,5");
+    copy.stop(Shutdown::Fast);
 }
