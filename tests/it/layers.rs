@@ -15,7 +15,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// Which subject of `domain/` may use which other one.
-const SUBJECTS: [(&str, &str); 30] = [
+const SUBJECTS: [(&str, &str); 31] = [
     ("backup", "wal"),
     ("demo", "backup"),
     ("demo", "restore"),
@@ -29,6 +29,7 @@ const SUBJECTS: [(&str, &str); 30] = [
     ("logical", "backup"),
     ("logical", "retention"),
     ("list", "restore"),
+    ("restore", "wal"),
     ("retention", "backup"),
     ("retention", "restore"),
     ("monitor", "list"),

@@ -117,6 +117,7 @@ fn a_timeline_of_the_crashed_server_alone_is_its_newest() {
     // From the archive alone, too.
     main.switch_wal();
     let mut copy = site.copy("copy", &[]);
+    copy.recover();
     let rows = copy.psql("select string_agg(n::text, ',' order by n) from t");
     assert_eq!(rows, "1,2,3,4,5");
     copy.stop(Shutdown::Fast);
