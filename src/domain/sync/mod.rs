@@ -16,6 +16,7 @@ mod pass;
 mod pins;
 mod registration;
 pub mod repair;
+mod servers;
 pub mod status;
 mod stock;
 mod systems;

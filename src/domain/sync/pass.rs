@@ -1,10 +1,15 @@
 //! One source into one target: what all parts of that work share.
 
-use std::io::{self, Read};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    sync::{Arc, Mutex},
+};
 
 use super::tally::Tally;
 use crate::{
     error::{Error, Kind, Result},
+    postgres::lsn::TimelineId,
     repo::repository::{Repository, System},
     util::{
         cancel::Cancel,
@@ -36,6 +41,8 @@ impl Peer {
 pub struct Pair {
     pub source: System,
     pub target: System,
+    /// Of timelines that were looked at, whether both have one server's WAL.
+    pub alike: Arc<Mutex<BTreeMap<TimelineId, bool>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -92,6 +99,7 @@ impl Pass<'_> {
         Ok(Pair {
             source,
             target: system.clone(),
+            alike: Arc::default(),
         })
     }
 

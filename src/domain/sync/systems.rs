@@ -4,7 +4,7 @@
 //! source; one whose registration is lost there as it was. The target must be a repository already: below a disk that is not
 //! mounted, none is made.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tracing::warn;
 
@@ -39,6 +39,7 @@ pub fn pairs(source: &Peer, target: &Peer, dry_run: bool) -> Result<Vec<Pair>> {
         let pair = Pair {
             target: registered,
             source: system,
+            alike: Arc::default(),
         };
         check(source, target, &pair)?;
         if !is_there && !dry_run {
@@ -87,6 +88,7 @@ fn check(
     Pair {
         source: from,
         target: to,
+        ..
     }: &Pair,
 ) -> Result<()> {
     let id = from.system_id;

@@ -32,6 +32,9 @@ pub fn bring(pass: &Pass<'_>, pair: &Pair, seen: &Seen) -> Brought {
         What::Note(..) => return bring_note(pass, seen),
         What::File(file) => file,
     };
+    if let WalName::Segment(segment) | WalName::Partial(segment) = file {
+        pair.refuse_two_servers(pass, segment).map_err(of_source)?;
+    }
     let from = pair.source.coding_of(file).encrypted;
     let to = pair.target.coding_of(file).encrypted;
     let one = One {

@@ -188,4 +188,9 @@ fn two_servers_under_one_number_are_not_mixed() {
     for name in names {
         plan(&["--repo", name]).ok().stdout_contains("timeline 2");
     }
+    // Nor is the WAL of one put beside that of the other.
+    let words = ["--repo", "local", "sync", "--from", "offsite"];
+    site.pgstow(&words)
+        .fails(3)
+        .stdout_contains("WAL of two servers under timeline 2");
 }
