@@ -1,6 +1,6 @@
 //! Which repository is read: the first or chosen one, or another one where that is away, damaged, or leads less far.
 
-use std::{cmp::Reverse, time::Instant};
+use std::{cmp::Reverse, collections::BTreeSet, time::Instant};
 
 use tracing::{debug, warn};
 
@@ -12,7 +12,8 @@ use crate::{
     domain::wal::stored,
     error::{Error, Kind, Result},
     postgres::{
-        lsn::SystemId,
+        lsn::{SystemId, TimelineId},
+        timeline::TimelineHistory,
         wal_name::{Segment, WalName},
     },
     repo::{
@@ -40,7 +41,13 @@ impl Context {
         others: impl IntoIterator<Item = (&'a RepoSettings, O)>,
         mut work: impl FnMut(&Repository, Option<O>) -> Result<T>,
     ) -> Result<T> {
-        let error = match self.repository() {
+        let mut others = others.into_iter().peekable();
+        // One that hangs holds nobody up where there is another.
+        let opened = match others.peek() {
+            Some(_) => self.open_soon(self.settings.repo()?),
+            None => self.repository(),
+        };
+        let error = match opened {
             Ok(repository) => match work(&repository, None) {
                 Err(error) if may_be_elsewhere(&repository, &error) => error,
                 other => return other,
@@ -164,7 +171,7 @@ impl Context {
             match found {
                 Ok((found, repository)) => match reached(&found).filter(|found| found.end > end) {
                     Some(found_to) => {
-                        one_server(&read, &repository, own)?;
+                        one_server(&read, &repository, own, theirs)?;
                         warn!(
                             "repository {name} is used instead: its WAL leads to {}, and not to {} alone",
                             theirs.1, end.1
@@ -251,31 +258,46 @@ fn may_be_elsewhere(repository: &Repository, error: &Error) -> bool {
     }
 }
 
-/// Refuses to go on in `other` behind what was reached in `read`, where the last segment that both have has other
-/// bytes there: a server was lost, and another one restored without it gave its timeline the same number.
-fn one_server(read: &Repository, other: &Repository, reached: Reached) -> Result<()> {
-    let (timeline, lsn) = reached.end;
-    let (ours, theirs) = (read.system(reached.system)?, other.system(reached.system)?);
-    let size = ours.segment_size;
+/// Refuses to go on in `other`, which leads to `theirs`, behind what was reached in `read`, where the history of a timeline
+/// or the last segment that both have is another one there: a server was lost, and another one restored without it gave
+/// its timeline the same number.
+fn one_server(read: &Repository, other: &Repository, own: Reached, theirs: End) -> Result<()> {
+    let (timeline, lsn) = own.end;
+    let systems = (read.system(own.system)?, other.system(own.system)?);
+    let size = systems.0.segment_size;
+    let differs = |name: WalName, timeline: TimelineId| {
+        let what = format!(
+            "{name} has other bytes in {} than in {}, whose WAL leads further: two servers used timeline {timeline}",
+            read.location(),
+            other.location(),
+        );
+        Err(Error::failed(what).hint(
+            "name the repository of the server that is meant by --repo; `pgstow --repo NAME list` shows what each has.",
+        ))
+    };
+    for timeline in BTreeSet::from([timeline, theirs.0]) {
+        let name = WalName::History(timeline);
+        let text = |repository: &Repository, system| {
+            let object = repository.wal_object(system, name);
+            repository.storage().read(&object, TimelineHistory::LIMIT)
+        };
+        // What one of them hasn't got, or not whole, tells nothing; nor do segments.
+        if let (Ok(ours), Ok(theirs)) = (text(read, &systems.0), text(other, &systems.1))
+            && ours != theirs
+        {
+            return differs(name, timeline);
+        }
+    }
     // The last one may be there in part alone.
     let behind = lsn.0.div_ceil(size.bytes());
     for number in (behind.saturating_sub(2)..behind).rev() {
-        let segment = Segment::nth(timeline, number, size);
-        let hash = |repository, system| stored::hash(repository, system, WalName::Segment(segment));
-        match (hash(read, &ours), hash(other, &theirs)) {
-            (Ok(ours), Ok(theirs)) if ours == theirs => return Ok(()),
-            (Ok(_), Ok(_)) => {
-                let what = format!(
-                    "{segment} has other bytes in {} than in {}, whose WAL leads further: two servers used timeline {timeline}",
-                    read.location(),
-                    other.location(),
-                );
-                return Err(Error::failed(what).hint(
-                    "name the repository of the server that is meant by --repo; `pgstow --repo NAME list` shows what each has.",
-                ));
-            }
-            // Not both have it, or not whole.
-            _ => {}
+        let name = WalName::Segment(Segment::nth(timeline, number, size));
+        let ours = stored::hash(read, &systems.0, name);
+        if let (Ok(ours), Ok(theirs)) = (ours, stored::hash(other, &systems.1, name)) {
+            return match ours == theirs {
+                true => Ok(()),
+                false => differs(name, timeline),
+            };
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use pgstow::{
 };
 
 use super::{behind_proxy, open};
-use crate::harness::{Scratch, Tool, bucket::Bucket, proxy::Fault, wait_for};
+use crate::harness::{Archive, Scratch, Tool, bucket::Bucket, proxy::Fault, wait_for};
 
 const FAULTS: [Fault; 6] = [
     Fault::Cut,
@@ -103,4 +103,15 @@ fn one_that_does_not_answer_is_told_of() {
     let tool = Tool::new(&scratch).config(&config);
     let list = tool.command(&["list"]).spawn();
     wait_for(|| list.stderr().contains("it doesn't answer"));
+    drop(list);
+    // Where there is another one, it is taken instead.
+    let other = Scratch::new();
+    Archive::new(&other, "none");
+    let near = other.join("repository");
+    let section = format!("[repo.near]\nurl = \"{}\"\n[cluster.main]", near.display());
+    let tool = tool.config(&config.replace("[cluster.main]", &section));
+    let list = tool.command(&["list"]);
+    list.expect_warning("it doesn't answer")
+        .expect_warning("repository near is used instead")
+        .ok();
 }

@@ -188,6 +188,15 @@ fn two_servers_under_one_number_are_not_mixed() {
     for name in names {
         plan(&["--repo", name]).ok().stdout_contains("timeline 2");
     }
+    // Their histories tell it, too.
+    let folder = roots[1].join("main/wal").read_dir().unwrap().next();
+    let history = folder.unwrap().unwrap().path().join("00000002.history");
+    let text = fs::read_to_string(&history).unwrap();
+    fs::write(&history, format!("# another\n{text}")).unwrap();
+    plan(&[])
+        .fails(1)
+        .stderr_contains("00000002.history has other bytes");
+    fs::write(&history, text).unwrap();
     // Nor is the WAL of one put beside that of the other.
     let words = ["--repo", "local", "sync", "--from", "offsite"];
     site.pgstow(&words)
