@@ -164,25 +164,33 @@ impl Context {
             let Some((repo, flags)) = from.others.iter().find(|(repo, _)| repo.name == name) else {
                 continue;
             };
-            let found = self.open(repo).and_then(|repository| {
-                let found = work(&repository, flags, self.all_but(repo, from)?, true)?;
-                Ok((found, repository))
-            });
-            match found {
-                Ok((found, repository)) => match reached(&found).filter(|found| found.end > end) {
-                    Some(found_to) => {
-                        one_server(&read, &repository, own, theirs)?;
-                        warn!(
-                            "repository {name} is used instead: its WAL leads to {}, and not to {} alone",
-                            theirs.1, end.1
-                        );
-                        (best, end) = (found, found_to.end);
-                        used = instead.insert(repository);
-                        break;
-                    }
-                    None => left.push((name, theirs, "no backup there leads to it".to_owned())),
-                },
-                Err(error) => left.push((name, theirs, error.in_one_line())),
+            let repository = match self.open(repo) {
+                Ok(repository) => repository,
+                Err(error) => {
+                    left.push((name, theirs, error.in_one_line()));
+                    continue;
+                }
+            };
+            one_server(&read, &repository, own, theirs)?;
+            let others = self.all_but(repo, from)?;
+            let found = match work(&repository, flags, others, true) {
+                Ok(found) => found,
+                Err(error) => {
+                    left.push((name, theirs, error.in_one_line()));
+                    continue;
+                }
+            };
+            match reached(&found).filter(|found| found.end > end) {
+                Some(found_to) => {
+                    warn!(
+                        "repository {name} is used instead: its WAL leads to {}, and not to {} alone",
+                        theirs.1, end.1
+                    );
+                    (best, end) = (found, found_to.end);
+                    used = instead.insert(repository);
+                    break;
+                }
+                None => left.push((name, theirs, "no backup there leads to it".to_owned())),
             }
         }
         for (name, theirs, why) in left.into_iter().filter(|(_, theirs, _)| *theirs > end) {
